@@ -1,0 +1,93 @@
+"""The diseases that are screened: the only place where class names, their order and their caveats stand."""
+
+from dataclasses import dataclass
+
+from sslmri.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class Disease:
+    """One disease head.
+
+    Attributes:
+        key: short name used in files, manifests and JSON.
+        title: name shown to people.
+        classes: class keys in clinical order; ``classes[0]`` is the reference (healthy) class.
+        question: what the head answers.
+        applies_to: the kind of slice the head learned from.
+        caveat: what a reader must know before believing a number.
+        is_ordinal: whether the classes are stages of growing severity.
+    """
+
+    key: str
+    title: str
+    classes: tuple[str, ...]
+    question: str
+    applies_to: str
+    caveat: str
+    is_ordinal: bool = False
+
+    @property
+    def reference(self) -> str:
+        """The healthy class."""
+        return self.classes[0]
+
+
+DISEASES: dict[str, Disease] = {
+    disease.key: disease
+    for disease in (
+        Disease(
+            key="alzheimers",
+            title="Alzheimer's stage",
+            classes=("non_demented", "very_mild_demented", "mild_demented", "moderate_demented"),
+            question="How demented is the person, by the clinical dementia rating?",
+            applies_to="axial T1 slices of people over 60",
+            caveat="Moderate dementia is two people in the public data: it can be neither learned nor evaluated "
+            "between subjects.",
+            is_ordinal=True,
+        ),
+        Disease(
+            key="tumours",
+            title="Tumour",
+            classes=("no_tumour", "glioma", "meningioma", "pituitary"),
+            question="Is there a tumour, and of which type?",
+            applies_to="T1 slices with contrast",
+            caveat="Pictures without and with a tumour come from different sources, so telling them apart is partly "
+            "telling the sources apart.",
+        ),
+        Disease(
+            key="ms",
+            title="Multiple sclerosis",
+            classes=("normal", "multiple_sclerosis"),
+            question="Are there signs of multiple sclerosis?",
+            applies_to="axial T2 slices",
+            caveat="Patients and controls were scanned on different scanners and only two controls are of known "
+            "origin, so the scanner is learned along with the disease.",
+        ),
+        Disease(
+            key="parkinsons",
+            title="Parkinson's disease",
+            classes=("normal", "parkinsons"),
+            question="Are there signs of Parkinson's disease?",
+            applies_to="slices of volumes of mixed sequences",
+            caveat="There are nine controls, the sequences are mixed, and a result between subjects may be chance.",
+        ),
+    )
+}
+
+
+def get_disease(key: str) -> Disease:
+    """Returns the disease of that key.
+
+    Raises:
+        ManifestError: no disease has this key.
+    """
+    if key not in DISEASES:
+        raise ManifestError(f"Expected a disease out of {', '.join(DISEASES)}, got {key!r}.")
+    return DISEASES[key]
+
+
+def class_title(label: str) -> str:
+    """Returns a class key as people write it: ``very_mild_demented`` as ``very mild demented``."""
+    names = {"no_tumour": "no tumour", "parkinsons": "Parkinson's"}
+    return names.get(label, label.replace("_", " "))

@@ -1,0 +1,21 @@
+"""The errors of this project: each message is one plain sentence that can be shown to a user."""
+
+
+class SslmriError(Exception):
+    """Something the user can act on; the message says what was expected, what was found, and what to do."""
+
+
+class ScanError(SslmriError):
+    """A file that cannot be read as a scan."""
+
+
+class ManifestError(SslmriError):
+    """A manifest or a data folder that cannot be used."""
+
+
+class ModelError(SslmriError):
+    """A model or run folder that cannot be loaded."""
+
+
+class TrainingError(SslmriError):
+    """Training that cannot start or must stop."""
