@@ -1,0 +1,111 @@
+"""From a scan to the slices that the encoder sees: the one path shared by training, evaluation and the app."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from sslmri.errors import ScanError
+from sslmri.scans.scan import Scan
+
+HEAD_LEVEL = 0.10  # share of the grey range above which a pixel belongs to the head: above JPEG rings and air noise
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a slice is prepared. Saved with every model, so that what is screened is prepared as what was learned.
+
+    Attributes:
+        image_size: (H, W) of a prepared slice, in pixels.
+        plane: the plane of the slices.
+        slice_fraction: middle share of a volume's slices that is used; the outer ones hold little brain.
+        intensity_percentiles: grey values inside the head that become 0 and 255.
+        crop_to_head: whether the slice is cut to the head's box before it is resized. Framing then says nothing; kept,
+            it carries the size of the head and the habits of the scanner.
+        margin_fraction: border left around a cropped head, as a share of the longer side of its box.
+        mean, std: of prepared grey values in [0, 1], near those of the training slices of the real cohorts.
+    """
+
+    image_size: tuple[int, int] = (128, 128)
+    plane: str = "axial"
+    slice_fraction: float = 0.6
+    intensity_percentiles: tuple[float, float] = (1.0, 99.5)
+    crop_to_head: bool = False
+    margin_fraction: float = 0.04
+    mean: float = 0.25
+    std: float = 0.29
+
+
+def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:
+    """Returns the prepared slices of a scan: (S, H, W) uint8.
+
+    Each slice is scaled in intensity by percentiles taken inside the head, padded to the aspect ratio of
+    ``image_size`` (or cut to the head's box) and resized. Slices in which no head is found are left out.
+
+    Raises:
+        ScanError: no slice shows anything.
+    """
+    chosen = slice_indices(scan.voxels.shape[0], preparation.slice_fraction)
+    prepared = [p for p in (_prepare(scan.voxels[i], preparation) for i in chosen) if p is not None]
+    if not prepared:
+        raise ScanError(
+            f"Expected a picture of a head, got {scan.name} in which every pixel is alike: export it again."
+        )
+    return np.stack(prepared)
+
+
+def slice_indices(n_slices: int, fraction: float) -> range:
+    """Returns the indices of the middle ``fraction`` of ``n_slices`` slices, at least one."""
+    count = max(1, round(n_slices * fraction))
+    start = (n_slices - count) // 2
+    return range(start, start + count)
+
+
+def head_mask(image: np.ndarray) -> np.ndarray:
+    """Returns where the head is: the largest bright region of a slice (H, W) with its holes filled, as bool (H, W)."""
+    low, high = np.percentile(image, (0.5, 99.5))
+    labels, count = ndimage.label(image > low + HEAD_LEVEL * (high - low))
+    if count == 0:
+        return np.zeros(image.shape, dtype=bool)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return ndimage.binary_fill_holes(labels == sizes.argmax())
+
+
+def _prepare(image: np.ndarray, preparation: Preparation) -> np.ndarray | None:
+    mask = head_mask(image)
+    if not mask.any():
+        return None
+    low, high = np.percentile(image[mask], preparation.intensity_percentiles)
+    if not high > low:
+        return None
+    box = _box(mask, preparation)
+    scaled = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+    height, width = preparation.image_size
+    resized = Image.fromarray(_crop(scaled, box)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(resized) * 255.0).astype(np.uint8)
+
+
+def _box(mask: np.ndarray, preparation: Preparation) -> tuple[int, int, int, int]:
+    """Returns (top, left, height, width) around the slice or its head, in the aspect ratio of ``image_size``."""
+    margin = 2 * preparation.margin_fraction if preparation.crop_to_head else 0.0
+    shown = mask if preparation.crop_to_head else np.ones_like(mask)
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    target_height, target_width = preparation.image_size
+    unit = max(height / target_height, width / target_width) * (1 + margin)
+    box_height, box_width = max(1, round(target_height * unit)), max(1, round(target_width * unit))
+    top = round((rows[0] + rows[-1] + 1 - box_height) / 2)
+    left = round((columns[0] + columns[-1] + 1 - box_width) / 2)
+    return top, left, box_height, box_width
+
+
+def _crop(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Returns the box of an image (H, W), with zeros where the box leaves the image."""
+    top, left, height, width = box
+    out = np.zeros((height, width), dtype=np.float32)
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + height, image.shape[0]), min(left + width, image.shape[1])
+    out[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
+    return out

@@ -1,0 +1,158 @@
+"""The door: every encoding of a picture gives the same scan, everything else one plain sentence."""
+
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sslmri.errors import ScanError
+from sslmri.scans.images import MAX_PIXELS
+from sslmri.scans.reading import MAX_BYTES, read_scan
+from sslmri.scans.slices import Preparation, to_slices
+from tests.conftest import SHARED, needs_shared
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def grey(phantom) -> np.ndarray:
+    return np.rint(phantom / phantom.max() * 255).astype(np.uint8)
+
+
+def encodings(grey: np.ndarray) -> dict[str, bytes]:
+    plain = Image.fromarray(grey)
+    wide = Image.fromarray(grey.astype(np.uint16) * 257)
+    alpha = Image.merge("LA", (plain, Image.new("L", plain.size, 255)))
+    turned = plain.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {
+        "png": encoded(plain, "PNG"),
+        "png 16 bit": encoded(wide, "PNG"),
+        "png palette": encoded(plain.convert("P"), "PNG"),
+        "png rgb": encoded(plain.convert("RGB"), "PNG"),
+        "png alpha": encoded(alpha, "PNG"),
+        "png orientation": encoded(turned, "PNG", exif=exif),
+        "tiff": encoded(plain, "TIFF"),
+        "tiff 16 bit": encoded(wide, "TIFF"),
+        "tiff 16 bit big-endian": encoded(Image.fromarray(np.asarray(wide).astype(">u2")), "TIFF"),
+        "tiff float": encoded(Image.fromarray(grey.astype(np.float32) / 255), "TIFF"),
+        "tiff lzw": encoded(plain, "TIFF", compression="tiff_lzw"),
+        "tiff white is zero, 16 bit": white_is_zero(grey),
+        "jpeg": encoded(plain, "JPEG", quality=98),
+        "jpeg cmyk": encoded(plain.convert("RGB").convert("CMYK"), "JPEG", quality=98),
+    }
+
+
+def white_is_zero(grey: np.ndarray) -> bytes:
+    inverted = Image.fromarray((65535 - grey.astype(np.uint16) * 257).astype(np.uint16))
+    return encoded(inverted, "TIFF", tiffinfo={262: 0})
+
+
+def test_every_encoding_gives_the_same_slice(grey):
+    slices = {
+        name: to_slices(read_scan(data, name), Preparation())[0].astype(int) for name, data in encodings(grey).items()
+    }
+    for name, slice_ in slices.items():
+        assert np.abs(slice_ - slices["png"]).mean() < (1.5 if "jpeg" in name else 0.6), name
+
+
+def test_the_content_decides_and_not_the_extension(grey):
+    assert read_scan(encoded(Image.fromarray(grey), "TIFF"), "slice.png").source == "TIFF"
+
+
+def test_pages_of_a_tiff_are_a_volume(grey):
+    pages = [Image.fromarray(grey), Image.fromarray(grey // 2), Image.fromarray(grey // 3)]
+    data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert read_scan(data, "volume.tif").voxels.shape == (3, *grey.shape)
+
+
+def test_folders_are_dropped_from_the_name(grey):
+    data = encoded(Image.fromarray(grey), "PNG")
+    assert read_scan(data, "../../etc/scan.png").name == "scan.png"
+    assert read_scan(data, "C:\\patients\\scan.png").name == "scan.png"
+
+
+def test_a_transparent_pixel_is_black():
+    picture = Image.new("RGBA", (16, 16), (255, 255, 255, 0))
+    picture.putpixel((3, 3), (255, 255, 255, 255))
+    voxels = read_scan(encoded(picture, "PNG"), "a.png").voxels[0]
+    assert voxels[3, 3] == 255
+    assert voxels.sum() == 255
+
+
+def test_values_that_are_no_numbers_become_the_lowest(grey):
+    values = grey.astype(np.float32)
+    values[0, 0] = np.nan
+    voxels = read_scan(encoded(Image.fromarray(values), "TIFF"), "a.tif").voxels
+    assert np.isfinite(voxels).all()
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+
+
+REFUSED = {
+    "empty": (b"", "an empty file"),
+    "text": (b"<html><script>alert(1)</script>", "a text file"),
+    "noise": (bytes(range(256)), "a file of another kind"),
+    "gif": (b"GIF89a" + bytes(40), "a GIF picture"),
+    "pdf": (b"%PDF-1.7", "a PDF file"),
+    "dicom": (bytes(128) + b"DICM" + bytes(64), "a DICOM file"),
+    "nifti": (bytes(344) + b"n+1\x00" + bytes(64), "a NIfTI file"),
+    "zip": (b"PK\x03\x04" + bytes(40), "a zip file"),
+    "huge": (png_of_size(13_000, 13_000), "13000 x 13000"),
+    "tiny": (png_of_size(2, 2), "at least 8 x 8"),
+    "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "at most 64 MB"),
+    "no numbers": (encoded(Image.fromarray(np.full((16, 16), np.nan, np.float32)), "TIFF"), "without a single number"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_file_that_is_no_picture_gets_one_sentence(case):
+    data, sentence = REFUSED[case]
+    with pytest.raises(ScanError, match=sentence) as error:
+        read_scan(data, "upload.png")
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("upload.png: Expected")
+
+
+def test_the_size_limit_is_below_the_bomb():
+    assert MAX_PIXELS < 13_000 * 13_000
+
+
+@pytest.mark.parametrize("name", ["png", "png 16 bit", "tiff", "jpeg"])
+def test_a_truncated_file_is_refused(grey, name):
+    data = encodings(grey)[name]
+    with pytest.raises(ScanError):
+        read_scan(data[: len(data) // 2], "cut")
+
+
+def test_every_flipped_byte_of_a_png_is_refused(grey):
+    data = encodings(grey)["png"]
+    for position in range(8, len(data), 37):
+        changed = bytearray(data)
+        changed[position] ^= 0x10
+        with pytest.raises(ScanError):
+            read_scan(bytes(changed), "changed.png")
+
+
+@needs_shared("hostile")
+def test_hostile_pictures_are_read_or_refused_in_a_sentence():
+    files = [path for folder in ("images", "notbrain") for path in sorted((SHARED / "hostile" / folder).iterdir())]
+    assert files
+    for path in files:
+        with contextlib.suppress(ScanError):  # any other class of error fails the test
+            to_slices(read_scan(path.read_bytes(), path.name), Preparation())
