@@ -1,0 +1,219 @@
+"""Reads and writes manifests: the CSV files that say which slice belongs to whom and what it shows."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sslmri.diseases import DISEASES
+from sslmri.errors import ManifestError
+from sslmri.files import write_atomically
+
+MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
+REQUIRED_COLUMNS = ("path", "cohort", "disease", "label", "group")
+TRAIN_USE = "train"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Record:
+    """One slice of a cohort.
+
+    Attributes:
+        path: where the file is: the manifest's folder joined with the path as written.
+        name: the path as written in the manifest; the record's id in predictions.
+        cohort: the source it comes from.
+        disease: key of a disease, or None for a picture that serves pre-training only.
+        label: class of that disease, or None together with ``disease``.
+        group: the unit never on two sides of a split; unique within its cohort.
+        fold: the fold given by the manifest, if any.
+        use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.
+        split: ``train``, ``validation`` or ``test``, set by ``assign_splits``.
+    """
+
+    path: Path
+    name: str
+    cohort: str
+    disease: str | None
+    label: str | None
+    group: str
+    fold: int | None
+    use: str = TRAIN_USE
+    split: str | None = None
+
+    @property
+    def group_key(self) -> str:
+        """The group's name across all cohorts."""
+        return f"{self.cohort}/{self.group}"
+
+
+def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
+    """Returns the records of a manifest, in the order of its rows.
+
+    Columns ``fold`` and ``use`` may be missing; columns other than a record's own are ignored. Relative paths start
+    at the manifest's folder, absolute paths stand as they are.
+
+    Raises:
+        ManifestError: the first fault found, with the numbers of the lines that show it.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    _check_blanks(table)
+    _check_labels(table)
+    _check_folds(table)
+    _check_groups(table)
+    _check_paths(table, path.parent, check_files)
+    columns = (table[column].tolist() for column in (*REQUIRED_COLUMNS, "fold", "use"))
+    return [
+        Record(
+            path=path.parent / name,
+            name=name,
+            cohort=cohort,
+            disease=disease or None,
+            label=label or None,
+            group=group,
+            fold=int(fold) if fold else None,
+            use=use or TRAIN_USE,
+        )
+        for name, cohort, disease, label, group, fold, use in zip(*columns, strict=True)
+    ]
+
+
+def write_manifest(path: Path, rows: pd.DataFrame) -> None:
+    """Writes a manifest whole or not at all; optional columns that ``rows`` lacks are left blank.
+
+    Raises:
+        ManifestError: ``rows`` lacks a required column.
+    """
+    path = Path(path)
+    _check_columns(list(rows.columns), "the rows to write")
+    others = [column for column in rows.columns if column not in MANIFEST_COLUMNS]
+    # convert_dtypes: a fold column with blanks would otherwise be written as 0.0, 1.0
+    table = rows.reindex(columns=[*MANIFEST_COLUMNS, *others]).convert_dtypes()
+    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, na_rep="", lineterminator="\n"))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Returns the manifest as strings, indexed by line number, with ``fold`` and ``use`` always present."""
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    try:
+        header, lines = next(reader, []), [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ManifestError(
+            f"Expected comma-separated values in {path.name}, got a line {reader.line_num} that cannot be read "
+            f"({error}): save it again as CSV."
+        ) from error
+    _check_columns(header, path.name)
+    ragged = [number for number, row in lines if len(row) != len(header)]
+    if ragged:
+        raise ManifestError(
+            f"Expected {len(header)} values a row in {path.name}, as in its first line, got another number in "
+            f"{_lines(ragged)}: put values that contain a comma in double quotes."
+        )
+    if not lines:
+        raise ManifestError(f"Expected rows in {path.name}, got a header only: list one file a row.")
+    table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
+    return table.reindex(columns=[*REQUIRED_COLUMNS, "fold", "use"], fill_value="")
+
+
+def _read_text(path: Path) -> str:
+    """Returns the file's text, refusing what is no text file."""
+    if not path.is_file():
+        raise ManifestError(f"Expected a manifest at {path}, got no such file: give the path of a manifest.csv.")
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise ManifestError(
+            f"Expected a readable manifest at {path}, got {error.strerror}: check its rights."
+        ) from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ManifestError(
+            f"Expected UTF-8 text in {path.name}, got byte 0x{content[error.start]:02x} in line {line}: save it so."
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ManifestError(f"Expected text in {path.name}, got a NUL byte in line {line}: save it as a CSV file.")
+    if not text.strip():
+        raise ManifestError(f"Expected a header and rows in {path.name}, got an empty file: write the manifest again.")
+    return text
+
+
+def _check_columns(columns: Sequence[str], where: str) -> None:
+    missing = [column for column in REQUIRED_COLUMNS if column not in columns]
+    if missing:
+        got = ", ".join(map(str, columns))
+        raise ManifestError(
+            f"Expected the columns {', '.join(REQUIRED_COLUMNS)} in {where}, got {got[:200] or 'none'}: "
+            f"add {', '.join(missing)}."
+        )
+    repeated = sorted({column for column in columns if list(columns).count(column) > 1})
+    if repeated:
+        raise ManifestError(f"Expected each column once in {where}, got {', '.join(repeated)} twice: remove one.")
+
+
+def _check_blanks(table: pd.DataFrame) -> None:
+    for column in ("path", "cohort", "group"):
+        blank = table[column].str.strip() == ""
+        _refuse(table, blank, column, f"a {column} in every row", f"name the {column}")
+    slash = table["cohort"].str.contains("/", regex=False)
+    _refuse(table, slash, "cohort", "a cohort name without a slash", "rename the cohort")
+
+
+def _check_labels(table: pd.DataFrame) -> None:
+    half = (table["disease"] == "") ^ (table["label"] == "")
+    advice = "fill in both, or neither for a picture without a label"
+    no_label = half & (table["label"] == "")
+    _refuse(table, no_label, "label", "a label wherever a disease is named", advice)
+    _refuse(table, half & ~no_label, "disease", "a disease wherever a label is named", advice)
+    unknown = ~table["disease"].isin(["", *DISEASES])
+    _refuse(table, unknown, "disease", f"a disease out of {', '.join(DISEASES)}", "correct the disease")
+    for disease in DISEASES.values():
+        wrong = (table["disease"] == disease.key) & ~table["label"].isin(disease.classes)
+        _refuse(
+            table, wrong, "label", f"a label of {disease.key} out of {', '.join(disease.classes)}", "correct the label"
+        )
+
+
+def _check_folds(table: pd.DataFrame) -> None:
+    bad = (table["fold"] != "") & ~table["fold"].str.fullmatch(r"[0-9]{1,9}")
+    _refuse(table, bad, "fold", "a fold of 0, 1, 2, ... or blank", "correct the fold")
+
+
+def _check_groups(table: pd.DataFrame) -> None:
+    """Refuses a group with two labels of one disease: one person cannot be in two classes."""
+    trained = table[table["use"].isin(["", TRAIN_USE]) & (table["disease"] != "")]
+    pairs = trained[["cohort", "group", "disease", "label"]].drop_duplicates()
+    clash = pairs.duplicated(["cohort", "group", "disease"], keep=False)
+    _refuse(pairs, clash, "group", "one label of a disease for a group", "split the group or correct a label")
+
+
+def _check_paths(table: pd.DataFrame, folder: Path, check_files: bool) -> None:
+    whole = table["path"].map(lambda name: os.path.normpath(os.path.join(folder, name)))
+    _refuse(table, whole.duplicated(keep=False), "path", "each file in one row", "remove the repeated rows")
+    if check_files:
+        missing = ~whole.map(os.path.isfile).astype(bool)
+        _refuse(table, missing, "path", f"a file under {folder.resolve()}", "restore the file or remove the row")
+
+
+def _refuse(table: pd.DataFrame, bad: "pd.Series[bool]", column: str, expected: str, advice: str) -> None:
+    """Raises one sentence that shows the first bad value and the numbers of the bad lines, if there are any."""
+    if bad.any():
+        rows = table[bad]
+        got = rows[column].iloc[0]
+        raise ManifestError(
+            f"Expected {expected}, got {f'{column} {got!r}' if got.strip() else f'a blank {column}'} in "
+            f"{_lines(rows.index.tolist())} of the manifest: {advice}."
+        )
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    """Returns line numbers as people write them: ``lines 2, 3, 4, 5, 6 and 12 more``."""
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
+    rest = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return f"line{'s' if len(numbers) > 1 else ''} {shown}{rest}"

@@ -1,0 +1,295 @@
+"""The simulated cohort: made-up people with known findings, for tests, samples and a first training without a download.
+
+Nothing here is a patient: the average brain that ships inside nilearn is deformed, given a contrast, a finding, a bias
+field and noise. Numbers measured on it say that the program works, never how well a disease can be seen.
+"""
+
+import io
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import ndimage
+
+from sslmri.cohorts import anatomy, lesions
+from sslmri.cohorts.manifest import write_manifest
+from sslmri.cohorts.workers import worker_pool
+from sslmri.diseases import DISEASES, get_disease
+from sslmri.errors import ManifestError
+
+COHORT = "simulated"
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How the people of one disease look, whatever their class.
+
+    Attributes:
+        contrasts: the contrasts of the real cohorts; a person gets one of them.
+        heights_mm: superior millimetres between which slices are taken, the same for every class.
+        head_fraction: share of people who keep skull and scalp; the others are skull-stripped.
+        age_loss: how far the brain has aged; wall of the ventricles in mm.
+        has_boxes: whether the manifest carries a bounding box of the finding.
+    """
+
+    contrasts: tuple[str, ...]
+    heights_mm: tuple[float, float]
+    head_fraction: float
+    age_loss: float
+    has_boxes: bool = False
+
+
+_RECIPES = {
+    "alzheimers": _Recipe(("T1",), (-8, 44), head_fraction=0.0, age_loss=1.2),
+    "tumours": _Recipe(("T1ce",), (-44, 60), head_fraction=1.0, age_loss=0.6, has_boxes=True),
+    "ms": _Recipe(("T2", "FLAIR"), (-2, 46), head_fraction=1.0, age_loss=0.3),
+    "parkinsons": _Recipe(("T2",), (-22, -5), head_fraction=0.5, age_loss=1.0),
+}
+_LESIONS: dict[str, Callable[[np.random.Generator, anatomy.Atlas], lesions.Lesion]] = {
+    "glioma": lesions.grow_glioma,
+    "meningioma": lesions.grow_meningioma,
+    "pituitary": lesions.grow_pituitary,
+    "multiple_sclerosis": lesions.scatter_ms_lesions,
+    "parkinsons": lesions.change_midbrain,
+}
+
+
+@dataclass(frozen=True)
+class SimulatedSettings:
+    """How large the simulated cohort is.
+
+    Attributes:
+        subjects_per_class: people per class; 10 leaves two for each of the five folds.
+        slices_per_subject: slices per person, fewer where a finding reaches over fewer.
+        image_size: pixels per side of a slice of 222 mm; 128 is the size of the public Alzheimer's slices.
+        seed: one cohort per number, 0 or more.
+    """
+
+    subjects_per_class: int = 10
+    slices_per_subject: int = 8
+    image_size: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SimulatedSubject:
+    """One made-up person.
+
+    Attributes:
+        disease: key of the disease.
+        label: class of the person.
+        contrast: "T1", "T1ce", "T2" or "FLAIR".
+        volume: (D, H, W) float32 in [0, 1]; slices 2 mm apart, inferior to superior; anterior at the top row, the
+            patient's right on the left of the image; every image 222 mm wide.
+        mask: (D, H, W) bool, the finding; all False for the reference class.
+    """
+
+    disease: str
+    label: str
+    contrast: str
+    volume: np.ndarray
+    mask: np.ndarray
+
+
+def simulate_subject(disease: str, label: str, seed: int, image_size: int = 128) -> SimulatedSubject:
+    """Returns one made-up person; the same seed with another label is the same person with another finding.
+
+    Raises:
+        ManifestError: no such disease or class, or a number out of range.
+    """
+    _check_class(disease, label)
+    _check_at_least(0, seed=seed)
+    _check_at_least(1, image_size=image_size)
+    recipe = _RECIPES[disease]
+    person = np.random.default_rng(np.random.SeedSequence([seed]))
+    finding = np.random.default_rng(np.random.SeedSequence([seed, _code(disease, label)]))
+    contrast = str(person.choice(recipe.contrasts))
+    has_head = bool(person.random() < recipe.head_fraction)
+    coordinates = anatomy.person_coordinates(person)
+    image, brain, extent = _draw(person, finding, label, contrast, recipe.age_loss, coordinates)
+    volume = _acquire(person, _resize(image, image_size))
+    if not has_head:
+        volume *= _resize(ndimage.gaussian_filter(brain, 1.5), image_size) > 0.5
+    return SimulatedSubject(disease, label, contrast, volume, _resize(extent, image_size) > 0.5)
+
+
+def _draw(
+    person: np.random.Generator,
+    finding: np.random.Generator,
+    label: str,
+    contrast: str,
+    age_loss: float,
+    coordinates: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the noiseless head, the brain and the finding of one person, each (D, H, W) 0 to 1 on the atlas grid."""
+    atlas, tissue = anatomy.load_atlas(), anatomy.TISSUES[contrast]
+    brain = anatomy.carry(atlas.brain, coordinates)
+    image = anatomy.carry(atlas.surround[contrast], coordinates) * (1 - brain)
+    extent, inside = np.zeros_like(brain), brain > 0
+    lesion = _LESIONS[label](finding, atlas) if label in _LESIONS else None
+    there = lesions.push_aside(lesion, coordinates[:, inside]) if lesion else coordinates[:, inside]
+    ageing = lesions.age_brain(person, age_loss)
+    total = lesions.add_dementia(finding, label, ageing)
+    grey, white, extent[inside] = lesions.lose_tissue(atlas, there, ageing, total)
+    fluid = np.clip(brain[inside] - grey - white, 0, 1)
+    image[inside] += grey * tissue["grey"] + white * tissue["white"] + fluid * tissue["csf"]
+    if contrast == "T2":
+        image[inside] *= 1 - 0.85 * anatomy.carry(lesions.deposit_iron(person, atlas), there)
+    if lesion:
+        opacity = anatomy.carry(lesion.opacity, coordinates)
+        touched = opacity > 0
+        there = coordinates[:, touched]
+        image[touched] += opacity[touched] * (anatomy.carry(lesion.brightness, there) - image[touched])
+        extent[touched] = anatomy.carry(lesion.extent, there)
+    return image, brain, extent
+
+
+def _resize(values: np.ndarray, image_size: int) -> np.ndarray:
+    """Returns (D, image_size, image_size) float32; slices keep their place."""
+    shape = (image_size, image_size)
+    slices = (Image.fromarray(part).resize(shape, Image.Resampling.BICUBIC) for part in values.astype(np.float32))
+    return np.stack([np.asarray(part) for part in slices])
+
+
+def _acquire(person: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Returns the image (D, H, W) as a scanner hands it over: coil shading, window, Rician noise; float32, 0 to 1."""
+    shading = np.exp(0.22 * anatomy.smooth_field(person, image.shape, max(image.shape) / 2))
+    window, gamma = person.uniform(0.82, 1.0), person.uniform(0.85, 1.2)
+    spread = person.uniform(0.012, 0.035)
+    noise = person.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(spread)
+    clean = window * np.clip(image * shading, 0, 1) ** gamma
+    return np.asarray(np.clip(np.hypot(clean + noise[0], noise[1]), 0, 1), dtype=np.float32)
+
+
+def finding_slices(subject: SimulatedSubject, count: int) -> list[int]:
+    """Returns up to `count` slice indices, evenly spaced over the slices of the brain that carry the finding.
+
+    A reference subject has no finding: its slices cover the heights at which the disease is looked for.
+    """
+    _check_at_least(1, count=count)
+    low, high = (anatomy.to_voxel(0, 0, height)[0] for height in _RECIPES[subject.disease].heights_mm)
+    indices = np.arange(len(subject.mask))
+    areas = subject.mask.sum(axis=(1, 2))
+    worthwhile = areas > 0.15 * areas.max() if areas.any() else np.ones_like(indices, dtype=bool)
+    candidates = indices[worthwhile & (indices >= low) & (indices <= high)]
+    if len(candidates) > count:
+        candidates = candidates[((np.arange(count) + 0.5) * len(candidates) / count).astype(int)]
+    return [int(index) for index in candidates]
+
+
+def slice_png(subject: SimulatedSubject, index: int) -> bytes:
+    """Returns one axial slice as an 8-bit grey PNG."""
+    return _png(np.rint(subject.volume[index] * 255).astype(np.uint8))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_simulated(
+    folder: Path, settings: SimulatedSettings, on_progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Writes slices, their masks (same name under ``masks/``) and, last of all, the manifest; returns its path.
+
+    Args:
+        folder: made if missing; a folder without ``manifest.csv`` is not a finished cohort.
+        settings: how large the cohort is.
+        on_progress: called with subjects done and subjects in all.
+
+    Raises:
+        ManifestError: a setting is out of range.
+    """
+    sizes = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "seed"}
+    _check_at_least(1, **sizes)
+    _check_at_least(0, seed=settings.seed)
+    manifest = folder / "manifest.csv"
+    manifest.unlink(missing_ok=True)
+    classes = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
+    people = [(*both, index) for both in classes for index in range(settings.subjects_per_class)]
+    rows: list[dict[str, str | int]] = []
+    with worker_pool(os.cpu_count() or 1) as pool:
+        written = pool.map(partial(_write_subject, folder, settings), people)
+        for done, own in enumerate(written, start=1):
+            rows += own
+            if on_progress:
+                on_progress(done, len(people))
+    write_manifest(manifest, pd.DataFrame(rows))
+    return manifest
+
+
+def _write_subject(
+    folder: Path, settings: SimulatedSettings, person: tuple[str, str, int]
+) -> list[dict[str, str | int]]:
+    """Writes the pictures of one (disease, label, index) and returns their manifest rows."""
+    disease, label, index = person
+    entropy = [settings.seed, _code(disease, label), index]
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    subject = simulate_subject(disease, label, seed, settings.image_size)
+    group = f"sim-{_group_name(disease, label)}-{index:03d}"
+    shared = {
+        "cohort": COHORT,
+        "use": "train",
+        "disease": disease,
+        "label": label,
+        "group": group,
+        "contrast": subject.contrast,
+    }
+    rows: list[dict[str, str | int]] = []
+    for number in finding_slices(subject, settings.slices_per_subject):
+        path = Path(disease, label, f"{group}_{number:02d}.png")
+        mask = subject.mask[number]
+        for target, content in ((path, slice_png(subject, number)), ("masks" / path, _png(mask * np.uint8(255)))):
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            (folder / target).write_bytes(content)
+        box = _box_xywh(mask) if _RECIPES[disease].has_boxes else ""
+        place: dict[str, str | int] = {
+            "path": path.as_posix(),
+            "slice": number,
+            "fold": index % N_FOLDS,
+            "box_xywh": box,
+        }
+        rows.append({**shared, **place})
+    return rows
+
+
+def _box_xywh(mask: np.ndarray) -> str:
+    """Returns the bounding box of a mask (H, W) as ``centre-x centre-y width height`` in fractions; "" without one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return ""
+    (top, bottom), (left, right) = (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
+    height, width = mask.shape
+    box = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
+    return " ".join(f"{part:.4f}" for part in box)
+
+
+def _group_name(disease: str, label: str) -> str:
+    """Returns the label, with the disease before it where two diseases share the label: a group is one person."""
+    is_shared = sum(label in other.classes for other in DISEASES.values()) > 1
+    return f"{disease}-{label}" if is_shared else label
+
+
+def _code(disease: str, label: str) -> int:
+    """Returns a number for a class that is the same in every process and for every order of the classes."""
+    return zlib.crc32(f"{disease}/{label}".encode())
+
+
+def _check_class(disease: str, label: str) -> None:
+    classes = get_disease(disease).classes
+    if label not in classes:
+        raise ManifestError(f"Expected a class of {disease} out of {', '.join(classes)}, got {label!r}.")
+
+
+def _check_at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if value < least:
+            raise ManifestError(f"Expected {name} to be {least} or more, got {value}: choose a larger number.")

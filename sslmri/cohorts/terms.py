@@ -1,0 +1,20 @@
+"""Where each known cohort comes from and on what terms: printed on the card of every model trained on it."""
+
+_UNKNOWN = "origin and terms not recorded"
+TERMS = {
+    "simulated": "simulated people made by this project from the MNI152 average brain shipped with nilearn (BSD)",
+    "oasis_2d": "public 6,400-image Alzheimer's set, subjects recovered (OASIS-1 by subject counts); no licence stated",
+    "cheng": "figshare 1512427, Cheng et al. 2015; patient numbers not included, blocks of neighbouring numbers",
+    "br35h": "Br35H, one picture of each near-identical cluster; no licence stated",
+    "ehealth_cyprus": "eHealth laboratory, University of Cyprus, free use with its notice; Loizou et al. 2011, 2013",
+    "ixi_t2": "IXI, CC BY-SA 3.0",
+    "web_controls": "unverified controls, no subject ids; origin and terms unknown",
+    "mendeley_ms": "Mendeley Data 8bctsm8jz7, CC BY 4.0",
+    "ntua_volumes": "derived from the NTUA Parkinson set, academic use; Tagaris et al. 2018",
+    "oasis": "OASIS-1 2-D slices; OASIS data use agreement; Marcus et al. 2007",
+}
+
+
+def terms_of(cohort: str) -> str:
+    """Returns source and terms of a cohort, in one line."""
+    return TERMS.get(cohort, _UNKNOWN)

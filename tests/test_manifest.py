@@ -1,0 +1,202 @@
+"""What a manifest must say, and how its faults are told."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sslmri.cohorts.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
+from sslmri.errors import ManifestError
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+HEADER = "path,cohort,disease,label,group,fold,use"
+
+
+def write(folder: Path, *lines: str, header: str = HEADER, files: bool = True) -> Path:
+    """Returns a manifest of these lines, with an empty file for each of them."""
+    path = folder / "manifest.csv"
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    for line in lines if files else ():
+        (folder / line.split(",")[0]).touch()
+    return path
+
+
+def refusal(path: Path) -> str:
+    """Returns the sentence that refuses the manifest."""
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(path)
+    return str(caught.value)
+
+
+def test_row_becomes_a_record_in_file_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "b.png,c,ms,normal,g1,2,", "a.png,c,,,g2,,", "x.png,c,ms,normal,g3,,gap")
+    first, second, third = read_manifest(path)
+    assert (first.path, first.name, first.group_key) == (tmp_path / "b.png", "b.png", "c/g1")
+    assert (first.disease, first.label, first.fold, first.use, first.split) == ("ms", "normal", 2, "train", None)
+    assert (second.disease, second.label, second.fold) == (None, None, None)
+    assert third.use == "gap"
+
+
+def test_optional_columns_may_be_missing_and_others_are_ignored(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.png,c,ms,normal,g,blue", header="path,cohort,disease,label,group,colour")
+    assert read_manifest(path)[0].fold is None
+    assert read_manifest(path)[0].use == "train"
+
+
+def test_text_that_looks_like_a_missing_number_stays_text(tmp_path: Path) -> None:
+    record = read_manifest(write(tmp_path, "a.png,NA,ms,normal,001,,"))[0]
+    assert (record.cohort, record.group) == ("NA", "001")
+
+
+def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + HEADER.encode() + b"\r\na.png,c,ms,normal,g,0,train\r\n")
+    assert read_manifest(path, check_files=False)[0].fold == 0
+
+
+def test_absolute_path_stands_as_it_is(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.png"
+    elsewhere.touch()
+    (tmp_path / "in").mkdir()
+    assert read_manifest(write(tmp_path / "in", f"{elsewhere},c,ms,normal,g,,"))[0].path == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a.png,c,flu,normal,g,,", "disease 'flu'"),
+        ("a.png,c,ms,ill,g,,", "normal, multiple_sclerosis, got label 'ill'"),
+        ("a.png,c,ms,,g,,", "got a blank label"),
+        ("a.png,c,,normal,g,,", "got a blank disease"),
+        ("a.png,c,ms,normal, ,,", "got a blank group"),
+        ("a.png,,ms,normal,g,,", "got a blank cohort"),
+        ("a.png,c/d,ms,normal,g,,", "cohort 'c/d'"),
+        ("a.png,c,ms,normal,g,-1,", "fold '-1'"),
+        ("a.png,c,ms,normal,g,1.0,", "fold '1.0'"),
+        ("a.png,c,ms,normal,g,one,", "fold 'one'"),
+        ("a.png,c,ms,normal,g", "7 values a row"),
+    ],
+)
+def test_fault_is_told_with_its_value_and_line(tmp_path: Path, line: str, said: str) -> None:
+    message = refusal(write(tmp_path, "ok.png,c,ms,normal,g0,,", line))
+    assert said in message
+    assert "line 3" in message
+
+
+def test_first_five_lines_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, *(f"{i}.png,c,ms,normal,g,,".replace("normal", "ill") for i in range(8)))
+    assert "lines 2, 3, 4, 5, 6 and 3 more" in refusal(path)
+
+
+def test_line_numbers_count_blank_lines_and_quoted_line_breaks(tmp_path: Path) -> None:
+    path = write(tmp_path, 'a.png,c,ms,normal,"g\n1",,', "", "b.png,c,ms,ill,g,,", files=False)
+    assert "line 5 " in refusal(path)
+
+
+def test_missing_files_are_named_unless_not_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.png,c,ms,normal,g,,", "b.png,c,ms,normal,g,,")
+    (tmp_path / "b.png").unlink()
+    assert "'b.png' in line 3" in refusal(path)
+    assert len(read_manifest(path, check_files=False)) == 2
+
+
+def test_file_named_twice_is_refused_however_it_is_written(tmp_path: Path) -> None:
+    assert "lines 2, 3" in refusal(write(tmp_path, "a.png,c,ms,normal,g,,", "./a.png,c,ms,normal,g,,"))
+
+
+def test_group_with_two_labels_of_a_disease_is_refused(tmp_path: Path) -> None:
+    lines = ("a.png,c,ms,normal,g,,", "b.png,c,ms,multiple_sclerosis,g,,")
+    assert "got group 'g' in lines 2, 3" in refusal(write(tmp_path, *lines))
+
+
+def test_same_group_name_in_two_cohorts_or_diseases_or_out_of_use_is_no_clash(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "a.png,c,ms,normal,g,,",
+        "b.png,d,ms,multiple_sclerosis,g,,",
+        "e.png,c,parkinsons,parkinsons,g,,",
+        "f.png,c,ms,multiple_sclerosis,g,,leak_demo",
+    )
+    assert len(read_manifest(path)) == 4
+
+
+def test_missing_manifest_is_refused(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "manifest.csv")
+    assert "no such file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty file"),
+        (b"\n \n", "empty file"),
+        (HEADER.encode(), "header only"),
+        (b"path;cohort\na;b\n", "add path, cohort, disease, label, group"),
+        (b"path,cohort,disease,label\n", "add group"),
+        (HEADER.encode() + b",use\n", "got use twice"),
+        (HEADER.encode() + b'\n"a.png,c\n', "cannot be read"),
+        (HEADER.encode() + b"\na.png,c,ms,normal,g\xff,,\n", "byte 0xff in line 2"),
+        (HEADER.encode() + b"\na.png,c,ms,normal,g\0,,\n", "NUL byte in line 2"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "byte 0x89 in line 1"),
+        (HEADER.encode() + b"\n" + b"a" * 200_000 + b",c,ms,normal,g,,\n", "cannot be read"),
+    ],
+)
+def test_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(content)
+    assert said in refusal(path)
+
+
+def test_written_manifest_reads_back_with_whole_folds(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "group": ["g1", "g2"],
+            "label": "normal",
+            "disease": "ms",
+            "cohort": "c",
+            "path": ["a", "b"],
+            "fold": [0, None],
+        }
+    )
+    path = tmp_path / "new" / "manifest.csv"
+    write_manifest(path, rows)
+    assert path.read_text().splitlines()[0] == ",".join(MANIFEST_COLUMNS)
+    assert [record.fold for record in read_manifest(path, check_files=False)] == [0, None]
+    assert [file.name for file in path.parent.iterdir()] == ["manifest.csv"]
+
+
+def test_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "a.png,c,ms,normal,g,,")
+    before = path.read_bytes()
+    rows = pd.DataFrame([dict.fromkeys(MANIFEST_COLUMNS, "x")])
+
+    def full(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_manifest(path, rows)
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "manifest.csv"]
+
+
+def test_rows_without_a_group_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="add group"):
+        write_manifest(tmp_path / "m.csv", pd.DataFrame(columns=["path", "cohort", "disease", "label"]))
+
+
+def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    rows = (f"{i}.png,c,ms,normal,g{i // 30},{i // 30 % 5},train" for i in range(100_947))
+    path.write_text("\n".join([HEADER, *rows]))
+    start = time.perf_counter()
+    assert len(read_manifest(path, check_files=False)) == 100_947
+    assert time.perf_counter() - start < 15
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the public slices in ../shared/data are not on this machine")
+def test_shared_manifest_is_read_whole() -> None:
+    records = read_manifest(SHARED / "manifest.csv")
+    assert len(records) == 10_885
+    assert {record.disease for record in records} == {"alzheimers", "tumours", "ms", "parkinsons"}

@@ -1,0 +1,172 @@
+"""Downloaded folders become manifests that keep each person in one group."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sslmri.cohorts.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
+from sslmri.cohorts.public import ADAPTERS, build_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.diseases import DISEASES
+from sslmri.errors import ManifestError
+
+OASIS = ("Non Demented", "Very mild Dementia", "Mild Dementia", "Moderate Dementia")
+SIZES_6400 = {
+    "Non_Demented/non": 3200,
+    "Very_Mild_Demented/verymild": 2240,
+    "Mild_Demented/mild": 896,
+    "Moderate_Demented/moderate": 64,
+}
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Returns the folder with these files in it."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def groups(rows: pd.DataFrame) -> dict[str, str]:
+    """Returns the group of each path."""
+    return dict(zip(rows["path"], rows["group"], strict=True))
+
+
+def refusal(folder: Path, cohort: str) -> str:
+    """Returns the sentence that refuses the folder."""
+    with pytest.raises(ManifestError) as caught:
+        build_manifest(folder, cohort)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder_6400(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the 6,400-image set with empty files: ``non.jpg``, ``non_2.jpg``, ..."""
+    names = [f"{stem}{'' if i == 1 else f'_{i}'}.jpg" for stem, n in SIZES_6400.items() for i in range(1, n + 1)]
+    return touch(tmp_path_factory.mktemp("public"), *names)
+
+
+def test_every_label_of_an_adapter_is_a_class_of_its_disease() -> None:
+    for adapter in ADAPTERS.values():
+        assert {label for _, label in adapter.folders} == set(DISEASES[adapter.disease].classes)
+
+
+def test_oasis_sessions_and_repeats_of_a_person_are_one_group(tmp_path: Path) -> None:
+    names = [f"{label}/OAS1_{i:04d}_MR1_mpr-1_100.jpg" for i, label in enumerate(OASIS)]
+    names += ["Non Demented/OAS1_0000_MR2_mpr-3_160.jpg", "Non Demented/notes.txt", "Non Demented/._x.jpg"]
+    rows = build_manifest(touch(tmp_path, *names), "oasis")
+    assert rows.columns.tolist() == list(MANIFEST_COLUMNS)
+    assert len(rows) == 5
+    assert rows["path"].is_monotonic_increasing
+    first = rows[rows["label"] == "non_demented"]
+    assert first["group"].tolist() == ["OAS1_0000"] * 2
+    assert first["slice"].tolist() == ["100", "160"]
+    assert set(rows["label"]) == set(DISEASES["alzheimers"].classes)
+
+
+def test_oasis_name_without_a_subject_is_refused(tmp_path: Path) -> None:
+    names = [f"{label}/{i}.jpg" for i, label in enumerate(OASIS)]
+    assert "OAS1_0028_MR1_mpr-1_100.jpg" in refusal(touch(tmp_path, *names), "oasis")
+
+
+def test_built_manifest_is_written_read_and_split(tmp_path: Path) -> None:
+    names = [
+        f"{label}/OAS1_{i}{j:03d}_MR1_mpr-1_{s}.jpg" for i, label in enumerate(OASIS) for j in range(5) for s in "12"
+    ]
+    write_manifest(tmp_path / "manifest.csv", build_manifest(touch(tmp_path, *names), "oasis"))
+    records = assign_splits(read_manifest(tmp_path / "manifest.csv"))
+    assert len(records) == 40
+    assert {record.split for record in records} == {"train", "validation", "test"}
+
+
+def test_6400_set_gives_25_slices_of_each_of_200_people(folder_6400: Path) -> None:
+    rows = build_manifest(folder_6400, "alzheimers_6400")
+    subjects = rows.groupby("label")["group"].nunique().to_dict()
+    assert subjects == {"non_demented": 100, "very_mild_demented": 70, "mild_demented": 28, "moderate_demented": 2}
+    assert set(rows.groupby("group")["slice"].nunique()) == {25}
+    assert set(rows["slice"]) == {str(i) for i in range(25)}
+
+
+def test_6400_set_counts_people_from_the_start_of_the_training_part(folder_6400: Path) -> None:
+    group = groups(build_manifest(folder_6400, "alzheimers_6400"))
+    assert "Non_Demented/non_640.jpg" not in group
+    assert group["Non_Demented/non_641.jpg"] == "non_demented-000"
+    assert group["Non_Demented/non_741.jpg"] == "non_demented-000"
+    assert group["Non_Demented/non_740.jpg"] == "non_demented-099"
+    assert group["Mild_Demented/mild_180.jpg"] == "mild_demented-000"
+    assert "Non_Demented/non_3141.jpg" not in group
+
+
+def test_6400_set_of_another_size_is_refused(tmp_path: Path) -> None:
+    names = [f"{stem}.jpg" for stem in SIZES_6400]
+    assert "Expected 3200 pictures of non_demented" in refusal(touch(tmp_path, *names), "alzheimers_6400")
+
+
+def test_6400_set_with_other_names_is_refused(folder_6400: Path, tmp_path: Path) -> None:
+    parts = [f"{'test' if i < 640 else 'train'}/NonDemented/26 ({i}).jpg" for i in range(3200)]
+    names = [str(file.relative_to(folder_6400)) for file in folder_6400.glob("[!N]*/*")]
+    assert "named like non.jpg, non_2.jpg" in refusal(touch(tmp_path, *parts, *names), "alzheimers_6400")
+
+
+@pytest.mark.parametrize("form", ["{}", "{}_tumor", "Training/{}", "Brain/Testing/{}_tumour"])
+def test_tumour_folders_are_found_however_they_are_named(tmp_path: Path, form: str) -> None:
+    names = [f"{form.format(label)}/a.jpg" for label in ("glioma", "meningioma", "pituitary")]
+    rows = build_manifest(touch(tmp_path, *names, "no_tumour/a.jpg", "x/notumor/b.jpg"), "tumours")
+    assert rows["label"].value_counts().to_dict() == {"no_tumour": 2, "glioma": 1, "meningioma": 1, "pituitary": 1}
+
+
+def test_unknown_people_are_blocks_of_20_neighbours_in_natural_order(tmp_path: Path) -> None:
+    names = [f"Training/{label}/{i}.jpg" for label in ("glioma", "meningioma", "pituitary") for i in range(1, 42)]
+    group = groups(build_manifest(touch(tmp_path, *names), "tumours"))
+    assert group["Training/glioma/2.jpg"] == "unknown-glioma-Training_glioma-000"
+    assert group["Training/glioma/20.jpg"] == "unknown-glioma-Training_glioma-000"
+    assert group["Training/glioma/21.jpg"] == "unknown-glioma-Training_glioma-001"
+    assert group["Training/glioma/41.jpg"] == "unknown-glioma-Training_glioma-002"
+
+
+def test_matlab_files_are_refused_by_their_suffix(tmp_path: Path) -> None:
+    assert "got only .mat files" in refusal(touch(tmp_path, "1.mat", "2.mat"), "tumours")
+
+
+def test_sclerosis_views_of_a_class_share_its_label_not_its_blocks(tmp_path: Path) -> None:
+    names = ("Control-Axial/C-A (1).png", "Control-Sagittal/C-S (1).png", "MS-Axial/A (1).png", "MS-Sagittal/S (1).png")
+    rows = build_manifest(touch(tmp_path, *names), "ms")
+    assert rows["label"].tolist() == ["normal"] * 2 + ["multiple_sclerosis"] * 2
+    assert rows["group"].nunique() == 4
+
+
+def test_folder_of_a_person_is_the_group_and_dopamine_scans_are_skipped(tmp_path: Path) -> None:
+    names = [
+        f"{label}/Subject{i}/1.MRI/{n}.png"
+        for label in ("Non PD Patients", "PD Patients")
+        for i in (1, 2)
+        for n in "12"
+    ]
+    rows = build_manifest(touch(tmp_path, *names, "PD Patients/Subject1/2.DAT/1.png"), "parkinsons")
+    assert rows.groupby("group").size().to_dict() == dict.fromkeys(
+        ["normal-Subject1", "normal-Subject2", "parkinsons-Subject1", "parkinsons-Subject2"], 2
+    )
+
+
+def test_nearest_folder_that_names_a_class_counts(tmp_path: Path) -> None:
+    rows = build_manifest(
+        touch(tmp_path, "parkinsons_dataset/normal/1.png", "parkinsons_dataset/parkinson/1.png"), "parkinsons"
+    )
+    assert rows["label"].tolist() == ["normal", "parkinsons"]
+
+
+def test_picture_in_a_folder_of_no_class_is_refused(tmp_path: Path) -> None:
+    assert "got other/x.png in none of them" in refusal(
+        touch(tmp_path, "MS/1.png", "Control/1.png", "other/x.png"), "ms"
+    )
+
+
+def test_missing_class_is_refused_by_name(tmp_path: Path) -> None:
+    assert "got no picture of normal" in refusal(touch(tmp_path, "MS/1.png"), "ms")
+
+
+def test_missing_folder_and_unknown_cohort_are_refused(tmp_path: Path) -> None:
+    assert "got none" in refusal(tmp_path / "none", "ms")
+    assert "got no files" in refusal(tmp_path, "ms")
+    assert "Expected a cohort out of oasis, alzheimers_6400, tumours, ms, parkinsons" in refusal(tmp_path, "flu")

@@ -1,0 +1,181 @@
+"""The summary counts everything, measures a fair sample, and names the faults of the data."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sslmri.cohorts import summary
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.summary import N_BINS, QUANTILES, sample_classes, summarise
+from sslmri.evidence import metrics
+from sslmri.scans.reading import read_scan
+from sslmri.scans.slices import Preparation, to_slices
+
+SMALL = Preparation(image_size=(32, 32))
+
+
+def record(folder: Path, label: str, group: str, number: int, cohort: str = "c", **more: str) -> Record:
+    """Returns a slice of multiple sclerosis or its controls, without its file."""
+    name = f"{label}-{group}-{number:02}.png"
+    disease = more.get("disease", "ms")
+    return Record(folder / name, name, cohort, disease, label, group, None, use=more.get("use", "train"))
+
+
+def draw(records: list[Record], size: tuple[int, int] = (40, 48)) -> None:
+    """Writes a noisy disc, as (height, width), for each record."""
+    generator = np.random.default_rng(0)
+    y, x = np.ogrid[: size[0], : size[1]]
+    disc = (y - size[0] / 2) ** 2 + (x - size[1] / 2) ** 2 < (min(size) * 0.4) ** 2
+    for one in records:
+        grey = disc * generator.integers(80, 255, size=size)
+        Image.fromarray(grey.astype(np.uint8)).save(one.path)
+
+
+def cohort(folder: Path, n_groups: int = 15, n_slices: int = 2) -> list[Record]:
+    """Returns both classes in one cohort, with files."""
+    labels = ("normal", "multiple_sclerosis")
+    records = [
+        record(folder, label, f"{label}{group:02}", number)
+        for label in labels
+        for group in range(n_groups)
+        for number in range(n_slices)
+    ]
+    draw(records)
+    return records
+
+
+def test_summary_is_json_and_the_same_every_time(tmp_path: Path) -> None:
+    records = cohort(tmp_path, 6)
+    first = summarise(records, SMALL, per_class=8)
+    assert json.loads(json.dumps(first, allow_nan=False)) == first
+    assert summarise(records[::-1], SMALL, per_class=8) == first
+
+
+def test_classes_are_counted_by_split_where_there_are_splits(tmp_path: Path) -> None:
+    records = cohort(tmp_path, 15)
+    found = summarise(assign_splits(records), SMALL, per_class=1)["classes"]
+    assert {"disease": "ms", "label": "normal", "split": "train", "groups": 9, "slices": 18} in found
+    assert len(found) == 6
+    unsplit = summarise(records, SMALL, per_class=1)["classes"]
+    assert unsplit[0] == {"disease": "ms", "label": "normal", "split": None, "groups": 15, "slices": 30}
+
+
+def test_sizes_and_formats_are_those_of_the_files(tmp_path: Path) -> None:
+    records = [record(tmp_path, "normal", f"g{i}", i, "small" if i < 3 else "large") for i in range(5)]
+    draw(records[:3], (40, 48))
+    draw(records[3:], (64, 60))
+    found = summarise(records, SMALL)
+    assert found["sizes"] == [
+        {"cohort": "large", "width": 60, "height": 64, "slices": 2},
+        {"cohort": "small", "width": 48, "height": 40, "slices": 3},
+    ]
+    assert found["formats"] == [
+        {"cohort": "large", "format": "PNG", "slices": 2},
+        {"cohort": "small", "format": "PNG", "slices": 3},
+    ]
+
+
+def test_intensity_is_that_of_the_prepared_slices(tmp_path: Path) -> None:
+    records = [record(tmp_path, "normal", "g", i) for i in range(4)]
+    draw(records)
+    (row,) = summarise(records, SMALL)["intensity"]
+    slices = np.concatenate([to_slices(read_scan(r.path.read_bytes(), r.name), SMALL) for r in records]) / 255.0
+    inside = slices[slices > 0]
+    assert row["n_slices"] == 4
+    assert row["density"] == pytest.approx(np.histogram(inside, N_BINS, (0, 1), density=True)[0])
+    assert sum(row["density"]) / N_BINS == pytest.approx(1)
+    assert row["quantiles"] == pytest.approx(np.percentile(inside, QUANTILES, method="inverted_cdf"))
+    assert row["contrast"] == pytest.approx(np.mean([one[one > 0].std() for one in slices]))
+
+
+def test_use_counts_also_what_is_never_trained_on(tmp_path: Path) -> None:
+    leak = [record(tmp_path, "normal", "leak", i, "pair", use="leak_demo") for i in range(3)]
+    unlabelled = Record(tmp_path / "u.png", "u.png", "other", None, None, "u", None)
+    found = summarise([*cohort(tmp_path, 5), *leak, unlabelled], SMALL, per_class=1)
+    assert found["use"] == [
+        {"cohort": "c", "disease": "ms", "use": "train", "slices": 20, "groups": 10},
+        {"cohort": "other", "disease": None, "use": "train", "slices": 1, "groups": 1},
+        {"cohort": "pair", "disease": "ms", "use": "leak_demo", "slices": 3, "groups": 1},
+    ]
+    assert [row["cohort"] for row in found["sizes"]] == ["c"]
+
+
+def test_progress_counts_every_file_read(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    summarise(cohort(tmp_path, 5), SMALL, lambda done, total: seen.append((done, total)), per_class=3)
+    assert seen == [(done, 6) for done in range(1, 7)]
+
+
+def test_sample_takes_every_group_in_turn() -> None:
+    sizes = {"a": 100, "b": 3, "c": 40}
+    records = [record(Path(), "normal", group, i) for group, n in sizes.items() for i in range(n)]
+    found = sample_classes(records, 20)
+    assert Counter(r.group for r in found) in (Counter(a=8, b=3, c=9), Counter(a=9, b=3, c=8))
+    assert len({r.name for r in found}) == 20
+    assert sample_classes(records[::-1], 20) == found
+
+
+def test_sample_of_more_groups_than_files_spreads_over_the_groups() -> None:
+    records = [record(Path(), "normal", f"g{group:02}", i) for group in range(50) for i in range(1 + group % 3)]
+    found = sample_classes(records, 10)
+    assert len({r.group for r in found}) == len(found) == 10
+
+
+def test_sample_of_few_files_has_them_all() -> None:
+    records = [record(Path(), "normal", f"g{i % 2}", i) for i in range(7)]
+    assert {r.name for r in sample_classes(records, 60)} == {r.name for r in records}
+
+
+def test_faults_name_classes_with_few_groups_or_none_to_train(tmp_path: Path) -> None:
+    records = [r for r in cohort(tmp_path, 25) if r.label == "normal" or r.group.endswith(("00", "01"))]
+    faults = summarise(assign_splits(records), SMALL, per_class=1)["faults"]
+    name = "Multiple sclerosis, multiple sclerosis"
+    assert faults == [f"{name}: 1 train, 0 validation, 1 test groups; under 5 its figures hang on a few people."]
+    only_normal = [r for r in records if r.label == "normal"]
+    faults = summarise(assign_splits(only_normal), SMALL, per_class=1)["faults"]
+    assert faults[0] == f"{name}: no training group, so a head cannot learn this class."
+
+
+def test_faults_name_classes_that_come_from_sources_of_their_own(tmp_path: Path) -> None:
+    assert summarise(cohort(tmp_path, 5), SMALL, per_class=1)["faults"] == []
+    records = [
+        record(tmp_path, label, f"{label}{i}", i, f"of {label}")
+        for label in ("normal", "multiple_sclerosis")
+        for i in range(5)
+    ]
+    draw(records)
+    (fault,) = summarise(records, SMALL, per_class=1)["faults"]
+    assert "normal comes from of normal, the other classes from of multiple_sclerosis" in fault
+
+
+def test_unreadable_files_are_named_and_not_measured(tmp_path: Path) -> None:
+    records = cohort(tmp_path, 5)
+    records[0].path.write_bytes(b"not a picture")
+    records[1].path.unlink()
+    found = summarise(records, SMALL)
+    assert len(found["faults"]) == 2
+    assert found["faults"][0].startswith("normal-normal00-00.png: ")
+    assert sum(row["slices"] for row in found["sizes"]) == 18
+
+
+def test_many_unreadable_files_are_counted(tmp_path: Path) -> None:
+    records = cohort(tmp_path, 5)
+    for one in records:
+        one.path.write_bytes(b"")
+    found = summarise(records, SMALL)
+    assert found["faults"][-1] == "15 more files of the sample cannot be read."
+    assert found["intensity"] == []
+
+
+def test_no_records_give_an_empty_summary() -> None:
+    keys = ("classes", "sizes", "intensity", "formats", "use", "faults")
+    assert summarise([], SMALL) == {key: [] for key in keys}
+
+
+def test_data_and_figures_agree_on_how_few_groups_are_too_few() -> None:
+    assert summary.MIN_GROUPS == metrics.MIN_GROUPS
