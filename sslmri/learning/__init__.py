@@ -1,0 +1,1 @@
+"""Encoder, SimCLR, fine-tuning, and the files of a model."""

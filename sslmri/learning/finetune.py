@@ -1,0 +1,203 @@
+"""Fine-tuning: linear heads for every disease on one shared encoder."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.errors import TrainingError
+from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
+from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, validation_scores
+from sslmri.learning.linear_probe import fit_linear_probe
+from sslmri.learning.model import Head
+from sslmri.learning.pretrain import autocast, cosine_with_warmup
+from sslmri.learning.probe import extract_features
+from sslmri.learning.run import append_history, keep_history
+from sslmri.learning.views import augment
+from sslmri.scans.slices import Preparation
+
+
+class MultiHead(nn.Module):
+    """One encoder with a linear head for each disease: slices (N, 1, H, W) -> logits of all heads side by side."""
+
+    def __init__(self, encoder: Encoder, diseases: list[str]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict({key: _zero_head(len(DISEASES[key].classes)) for key in diseases})
+
+    def forward(self, slices: Tensor) -> dict[str, Tensor]:
+        """Returns the logits (N, C) of each disease."""
+        features = self.encoder(slices)
+        return {key: head(features) for key, head in self.heads.items()}
+
+    def plain_heads(self) -> dict[str, Head]:
+        """Returns the heads as plain float32 tensors."""
+        state = {name: value.detach().cpu().float() for name, value in self.heads.state_dict().items()}
+        return {key: Head(state[f"{key}.weight"], state[f"{key}.bias"]) for key in self.heads}
+
+
+def _zero_head(n_classes: int) -> nn.Linear:
+    """Returns a head that starts undecided, so that its first gradients do not shake the pre-trained encoder."""
+    head = nn.Linear(FEATURE_DIM, n_classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def finetune(
+    encoder: Encoder,
+    train: Store,
+    validation: Store,
+    preparation: Preparation,
+    folder: Path,
+    settings: FinetuneSettings,
+) -> tuple[Encoder, dict[str, Head]]:
+    """Returns the encoder and the heads with the best validation score, resuming from the folder's checkpoint.
+
+    The score is the mean over diseases of the AUROC of each class against the rest, on slices of validation groups.
+
+    Args:
+        encoder: where to start from; left as it is by ``linear-probe``.
+        train: labelled slices of the training groups.
+        validation: labelled slices of the validation groups.
+        preparation: how the slices were prepared.
+        folder: where ``checkpoint.pt`` and ``history.jsonl`` are kept.
+        settings: see there.
+
+    Raises:
+        TrainingError: no labels to learn from, a loss that is not finite, a checkpoint of other settings.
+    """
+    train = labelled_budget(train, settings.labels_per_class)
+    diseases = [key for key in DISEASES if any(record.disease == key for record in train.records)]
+    if not diseases:
+        raise TrainingError("Expected labelled training slices, got none: name a manifest with labels.")
+    if settings.regime == "linear-probe":
+        heads = fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
+        return encoder, heads
+    torch.manual_seed(settings.seed)
+    return _fit_jointly(MultiHead(encoder, diseases), train, validation, preparation, folder, settings)
+
+
+def _fit_jointly(
+    model: MultiHead,
+    train: Store,
+    validation: Store,
+    preparation: Preparation,
+    folder: Path,
+    settings: FinetuneSettings,
+) -> tuple[Encoder, dict[str, Head]]:
+    device = pick_device(settings.device)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": list(model.encoder.parameters()), "peak": settings.learning_rate},
+            {"params": list(model.heads.parameters()), "peak": settings.head_learning_rate},
+        ],
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
+    state = _resume(folder, model, average, optimizer, settings)
+    for epoch in range(state["epoch"], settings.epochs):
+        if epoch - state["best_epoch"] >= settings.patience:
+            break
+        started = time.perf_counter()
+        loss = _run_epoch(model, average, optimizer, train, preparation, epoch, settings)
+        scores = _validate(average.module, train, validation, preparation)
+        entry = {"epoch": epoch + 1, "loss": loss, "seconds": round(time.perf_counter() - started, 2), "auroc": scores}
+        score = float(np.mean(list(scores.values()))) if scores else float(epoch)
+        state["epoch"] = epoch + 1
+        if score > state["best_score"]:
+            best = {name: value.clone() for name, value in average.module.state_dict().items()}
+            state |= {"best_score": score, "best_epoch": epoch + 1, "best": best}
+        append_history(folder / "history.jsonl", entry)
+        weights = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state, **weights})
+    model.load_state_dict(state["best"])
+    return model.encoder.cpu(), model.plain_heads()
+
+
+def _resume(
+    folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, settings: FinetuneSettings
+) -> dict[str, Any]:
+    """Returns where training stands: epochs done, best score so far with its epoch and weights."""
+    state: dict[str, Any] = {"epoch": 0, "best_score": float("-inf"), "best_epoch": 0, "best": model.state_dict()}
+    path = folder / "checkpoint.pt"
+    if path.exists():
+        saved = load_checkpoint(path, asdict(settings))
+        model.load_state_dict(saved["model"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        state = {key: saved[key] for key in state}
+    keep_history(folder / "history.jsonl", state["epoch"])
+    return state
+
+
+def _run_epoch(
+    model: MultiHead,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    train: Store,
+    preparation: Preparation,
+    epoch: int,
+    settings: FinetuneSettings,
+) -> float:
+    """Runs one epoch and returns its mean loss."""
+    generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
+    order = balanced_epoch(train, settings.labels_per_class, generator)
+    n_steps = max(1, len(order) // settings.batch_size)
+    warmup = min(0.5, settings.warmup_epochs / settings.epochs)
+    losses = []
+    model.train()
+    for step in tqdm(range(n_steps), desc=f"fine-tuning {epoch + 1}/{settings.epochs}", unit="step", mininterval=1.0):
+        share = cosine_with_warmup((epoch + (step + 1) / n_steps) / settings.epochs, warmup)
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = share * parameters["peak"]
+        batch = train.select(order[step * settings.batch_size : (step + 1) * settings.batch_size])
+        loss = _loss(model, batch, preparation, settings, generator)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the rate.")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        average.update_parameters(model)
+        losses.append(loss.item())
+    return float(np.mean(losses))
+
+
+def _loss(
+    model: MultiHead, batch: Store, preparation: Preparation, settings: FinetuneSettings, generator: Generator
+) -> Tensor:
+    """Returns the mean cross-entropy of a batch; each slice counts for its own disease only."""
+    device = next(model.parameters()).device
+    slices = torch.from_numpy(np.array(batch.slices)).to(device).unsqueeze(1).float() / 255.0
+    slices = (augment(slices, settings.augmentation, generator) - preparation.mean) / preparation.std
+    with autocast(device):
+        logits = model(slices.contiguous(memory_format=torch.channels_last))
+    total = torch.zeros((), device=device)
+    for key, values in logits.items():
+        rows = [row for row, record in enumerate(batch.records) if record.disease == key]
+        if rows:
+            classes = DISEASES[key].classes
+            target = torch.tensor([classes.index(str(batch.records[row].label)) for row in rows], device=device)
+            total = total + functional.cross_entropy(
+                values[rows].float(), target, label_smoothing=settings.label_smoothing, reduction="sum"
+            )
+    return total / len(batch.records)
+
+
+def _validate(model: nn.Module, train: Store, validation: Store, preparation: Preparation) -> dict[str, float]:
+    """Returns the macro AUROC on slices of each disease, for diseases with two classes or more on this side."""
+    assert isinstance(model, MultiHead)
+    features = extract_features(model.encoder, validation.slices, preparation)
+    return validation_scores(model.plain_heads(), features, validation, train)

@@ -1,0 +1,133 @@
+"""The labelled slices of fine-tuning: how many, how balanced, and the score they are stopped by."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Generator, Tensor
+
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.learning.model import Head
+from sslmri.learning.views import AugmentSettings
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Settings of fine-tuning.
+
+    Attributes:
+        regime: ``fine-tune`` trains encoder and heads jointly on all diseases; ``linear-probe`` freezes the encoder.
+        labels_per_class: labelled slices used of each class; classes with fewer are raised to it by augmentation.
+        epochs: passes over the balanced slices, at most.
+        patience: epochs without a better validation score before training stops.
+        batch_size: slices a step, of all diseases mixed.
+        learning_rate: of AdamW for the encoder, at its peak.
+        head_learning_rate: of AdamW for the heads, at its peak.
+        weight_decay: of AdamW.
+        warmup_epochs: epochs over which the learning rates rise from 0, before their cosine decay to 0.
+        label_smoothing: share of the target spread evenly over the classes of a disease.
+        average_decay: of the moving average of the weights, a step; the average is what is validated and kept.
+        seed: of the heads, the order of slices and their augmentation.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        augmentation: how training slices are changed.
+    """
+
+    regime: Literal["fine-tune", "linear-probe"] = "fine-tune"
+    labels_per_class: int = 450
+    epochs: int = 8
+    patience: int = 6
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.05
+    average_decay: float = 0.99
+    seed: int = 0
+    device: str = "auto"
+    augmentation: AugmentSettings = field(default_factory=AugmentSettings)
+
+
+def labelled_budget(train: Store, per_class: int) -> Store:
+    """Returns at most ``per_class`` slices of each class, taken in turn from its groups and evenly within each."""
+    chosen: list[int] = []
+    for rows in _rows_by_class(train).values():
+        chosen += _spread(train, rows, per_class)
+    return train.select(sorted(chosen))
+
+
+def balanced_epoch(train: Store, per_class: int, generator: Generator) -> list[int]:
+    """Returns the shuffled rows of one epoch: each class as often as the largest of its disease, at most ``per_class``.
+
+    Smaller classes are raised by repetition; a repeated slice is another picture each time, because every training
+    slice is augmented on its way in.
+    """
+    rows: list[Tensor] = []
+    by_class = _rows_by_class(train)
+    for (disease, _), own in by_class.items():
+        count = min(per_class, max(len(found) for (other, _), found in by_class.items() if other == disease))
+        repeats = -(-count // len(own))
+        order = torch.cat([torch.randperm(len(own), generator=generator) for _ in range(repeats)])[:count]
+        rows.append(torch.tensor(own)[order])
+    epoch = torch.cat(rows)
+    shuffled: list[int] = epoch[torch.randperm(len(epoch), generator=generator)].tolist()
+    return shuffled
+
+
+def validation_scores(heads: Mapping[str, Head], features: Tensor, validation: Store, train: Store) -> dict[str, float]:
+    """Returns the macro AUROC of each disease with two classes or more among the validation slices.
+
+    A class without training slices does not count: how an untaught output ranks says nothing about learning.
+
+    Args:
+        heads: by disease.
+        features: (N, 2048) of the validation slices.
+        validation: the N slices.
+        train: the slices that were learned from.
+    """
+    scores = {}
+    for key, head in heads.items():
+        rows = [row for row, record in enumerate(validation.records) if record.disease == key]
+        truth = class_indices(validation, rows)
+        taught = {DISEASES[key].classes.index(str(r.label)) for r in train.records if r.disease == key}
+        counted = sorted(taught & set(truth.tolist()))
+        if len(set(truth.tolist())) > 1 and counted:
+            scores[key] = macro_auroc(head.logits(features[rows]).softmax(dim=1).numpy(), truth, counted)
+    return scores
+
+
+def class_indices(store: Store, rows: Iterable[int]) -> np.ndarray:
+    """Returns the index of each row's label among the classes of its disease."""
+    records = [store.records[row] for row in rows]
+    return np.array([DISEASES[str(r.disease)].classes.index(str(r.label)) for r in records], dtype=np.int64)
+
+
+def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, counted: Iterable[int]) -> float:
+    """Returns the mean AUROC of each counted class against the rest: probabilities (N, C), truth (N,)."""
+    return float(np.mean([roc_auc_score(truth == index, probabilities[:, index]) for index in counted]))
+
+
+def _rows_by_class(store: Store) -> dict[tuple[str, str], list[int]]:
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, record in enumerate(store.records):
+        if record.disease is not None:
+            rows[record.disease, str(record.label)].append(row)
+    return dict(sorted(rows.items()))
+
+
+def _spread(store: Store, rows: list[int], count: int) -> list[int]:
+    """Returns up to ``count`` of the rows: as equal a share of each group as there is, evenly spaced within it."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        groups[store.records[row].group_key].append(row)
+    chosen: list[int] = []
+    for n_left, own in zip(range(len(groups), 0, -1), sorted(groups.values(), key=len), strict=True):
+        share = min(len(own), -(-(count - len(chosen)) // n_left))
+        picks = np.linspace(0, len(own) - 1, share).round().astype(int)
+        chosen += [own[pick] for pick in picks]
+    return chosen[:count]

@@ -1,0 +1,82 @@
+"""The linear probe: heads on the features of a frozen encoder (Chen et al. 2020, section 2.3)."""
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, validation_scores
+from sslmri.learning.model import Head
+from sslmri.learning.probe import extract_features
+from sslmri.learning.views import augment
+from sslmri.scans.slices import Preparation
+
+STEPS = 300  # full-batch steps, at most
+_CHECK_EVERY = 10  # steps between two looks at the validation side
+
+
+def fit_linear_probe(
+    encoder: Encoder,
+    diseases: list[str],
+    train: Store,
+    validation: Store,
+    preparation: Preparation,
+    settings: FinetuneSettings,
+) -> dict[str, Head]:
+    """Returns one head for each disease, fitted on the features of one balanced, augmented pass.
+
+    Each head stops at its best validation AUROC. Features are standardised for the fit; the scaling is folded into
+    the heads, which take plain features.
+    """
+    encoder.to(pick_device(settings.device))
+    balanced = _augmented(train, settings)
+    known = extract_features(encoder, balanced.slices, preparation)
+    asked = extract_features(encoder, validation.slices, preparation) if validation.records else known[:0]
+    encoder.cpu()
+    mean, scale = known.mean(dim=0), known.std(dim=0) + 1e-4
+    heads = {}
+    for key in diseases:
+        rows = [row for row, record in enumerate(balanced.records) if record.disease == key]
+        target = torch.from_numpy(class_indices(balanced, rows))
+        fitted = _fit((known[rows] - mean) / scale, target, len(DISEASES[key].classes))
+        candidates = [_folded(weight, bias, mean, scale) for weight, bias in fitted]
+        scores = [
+            validation_scores({key: head}, asked, validation, train).get(key, float(look))
+            for look, head in enumerate(candidates)
+        ]
+        heads[key] = candidates[int(np.argmax(scores))]
+    return heads
+
+
+def _augmented(train: Store, settings: FinetuneSettings) -> Store:
+    """Returns a balanced epoch in which every slice is augmented, as uint8 again."""
+    generator = Generator().manual_seed(settings.seed)
+    epoch = train.select(balanced_epoch(train, settings.labels_per_class, generator))
+    slices = torch.from_numpy(np.array(epoch.slices)).unsqueeze(1).float() / 255.0
+    changed = augment(slices, settings.augmentation, generator).squeeze(1)
+    return Store((changed * 255).round().byte().numpy(), epoch.records, epoch.bad)
+
+
+def _fit(features: Tensor, target: Tensor, n_classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Returns weight and bias of a softmax regression at every look of its training."""
+    layer = nn.Linear(FEATURE_DIM, n_classes)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-3, weight_decay=1e-1)
+    seen = []
+    for step in range(1, STEPS + 1):
+        optimizer.zero_grad()
+        functional.cross_entropy(layer(features), target).backward()
+        optimizer.step()
+        if step % _CHECK_EVERY == 0:
+            seen.append((layer.weight.detach().clone(), layer.bias.detach().clone()))
+    return seen
+
+
+def _folded(weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> Head:
+    """Returns the head on plain features that equals ``weight @ (h - mean) / scale + bias``."""
+    plain = weight / scale
+    return Head(plain, bias - plain @ mean)

@@ -1,0 +1,169 @@
+"""A trained model: one encoder, one linear head for each disease, saved with their meaning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sslmri.diseases import DISEASES
+from sslmri.errors import ModelError
+from sslmri.files import write_atomically
+from sslmri.learning.cards import ENCODER_FILE, HEADS, HeadCard, ModelCard, read_model_card
+from sslmri.learning.encoder import FEATURE_DIM, Encoder, normalise, pool
+from sslmri.scans.slices import Preparation
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear head: logits = weight @ h + bias.
+
+    Attributes:
+        weight: (C, 2048) float32.
+        bias: (C,) float32.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Returns the logits of features: (N, 2048) -> (N, C)."""
+        return features @ self.weight.T + self.bias
+
+
+@dataclass(frozen=True)
+class Model:
+    """An encoder in evaluation mode with the heads that belong to it."""
+
+    card: ModelCard
+    encoder: Encoder
+    heads: dict[str, Head]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Model":
+        """Returns the model of a folder; weights are float32 whatever they are stored as.
+
+        Raises:
+            ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
+        """
+        card = read_model_card(folder)
+        encoder = Encoder()
+        expected = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
+        state = _load_tensors(folder / ENCODER_FILE, {name: tuple(value.shape) for name, value in expected.items()})
+        counters = {name: value for name, value in encoder.state_dict().items() if "num_batches" in name}
+        encoder.load_state_dict(state | counters)
+        heads = {key: _load_head(folder, head) for key, head in card.heads.items()}
+        return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads)
+
+    @torch.inference_mode()
+    def feature_maps(self, slices: np.ndarray) -> Tensor:
+        """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, 2048, h, w)."""
+        return feature_maps(self.encoder, slices, self.card.encoder.preparation)
+
+    @torch.inference_mode()
+    def logits(self, slices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the logits of every head for any number of prepared slices: (N, H, W) uint8 -> (N, C) each."""
+        batches = (slices[start : start + BATCH] for start in range(0, len(slices), BATCH))
+        features = torch.cat([pool(self.feature_maps(batch)) for batch in batches])
+        return {key: head.logits(features).numpy() for key, head in self.heads.items()}
+
+
+@torch.inference_mode()
+def feature_maps(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> Tensor:
+    """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, 2048, h, w) float32."""
+    batch = normalise(torch.from_numpy(np.array(slices)), preparation)
+    return encoder.feature_maps(batch.contiguous(memory_format=torch.channels_last))
+
+
+def rounded(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
+    """Returns encoder and heads as they will be once saved: every weight rounded to float16, kept as float32."""
+    plain = {key: Head(head.weight.half().float(), head.bias.half().float()) for key, head in heads.items()}
+    state = {name: v.half().float() if v.is_floating_point() else v for name, v in encoder.state_dict().items()}
+    encoder.load_state_dict(state)
+    return encoder.eval(), plain
+
+
+def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head]) -> None:
+    """Writes encoder and heads as float16 safetensors.
+
+    Raises:
+        ModelError: a weight is not finite in float16.
+    """
+    encoder_state = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
+    _save_tensors(folder / ENCODER_FILE, encoder_state)
+    for key, head in heads.items():
+        _save_tensors(head_path(folder, key), {"weight": head.weight, "bias": head.bias})
+
+
+def head_path(folder: Path, disease: str, suffix: str = ".safetensors") -> Path:
+    """Returns where the weights (or, with ``.json``, the card) of a disease's head are."""
+    return folder / HEADS / f"{disease}{suffix}"
+
+
+def save_encoder(path: Path, encoder: nn.Module) -> None:
+    """Writes an encoder alone, in float32: the result of pre-training."""
+    state = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(state, temporary))
+
+
+def load_encoder(path: Path) -> Encoder:
+    """Returns an encoder saved by ``save_encoder``.
+
+    Raises:
+        ModelError: the file is missing or holds something else.
+    """
+    encoder = Encoder()
+    shapes = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
+    encoder.load_state_dict(_load_tensors(path, shapes))
+    return encoder
+
+
+def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns probabilities: softmax of logits (N, C) over the calibration temperature."""
+    scaled = logits / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _load_head(folder: Path, card: HeadCard) -> Head:
+    if card.disease not in DISEASES or tuple(card.classes) != DISEASES[card.disease].classes:
+        raise ModelError(
+            f"Expected a head of a known disease with its classes in order, got {card.disease} with "
+            f"{', '.join(card.classes)} in {folder}: train the head anew."
+        )
+    n_classes = len(card.classes)
+    state = _load_tensors(head_path(folder, card.disease), {"weight": (n_classes, FEATURE_DIM), "bias": (n_classes,)})
+    return Head(state["weight"], state["bias"])
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    halves = {name: value.detach().cpu().half().contiguous() for name, value in tensors.items()}
+    for name, value in halves.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(f"Expected weights that fit float16, got others in {name}: train with a lower rate.")
+    write_atomically(path, lambda temporary: save_file(halves, temporary))
+
+
+def _load_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Returns the tensors of a safetensors file as float32, exactly those named, each of its shape and finite."""
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"Expected weights in {path}, got a file that is missing or damaged: copy it again."
+        ) from error
+    if state.keys() != shapes.keys():
+        odd = sorted(state.keys() ^ shapes.keys())
+        raise ModelError(f"Expected the weights of this version in {path}, got {len(odd)} others, first {odd[0]}.")
+    for name, value in state.items():
+        if tuple(value.shape) != shapes[name]:
+            raise ModelError(f"Expected {name} of shape {shapes[name]} in {path}, got {tuple(value.shape)}.")
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ModelError(f"Expected finite weights in {path}, got others in {name}: train the model anew.")
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}

@@ -1,0 +1,39 @@
+"""SimCLR: the projection head g and the NT-Xent loss (Chen et al. 2020, arXiv:2002.05709)."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sslmri.learning.encoder import FEATURE_DIM
+
+PROJECTION_WIDTHS = (FEATURE_DIM, 1024, 512, 128)
+
+
+class ProjectionHead(nn.Sequential):
+    """The projection head g: features h (N, 2048) -> projections z (N, 128), through 1024 and 512."""
+
+    def __init__(self) -> None:
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise(PROJECTION_WIDTHS[:-1]):
+            layers += [nn.Linear(width_in, width_out, bias=False), nn.BatchNorm1d(width_out), nn.ReLU(inplace=True)]
+        super().__init__(*layers, nn.Linear(PROJECTION_WIDTHS[-2], PROJECTION_WIDTHS[-1]))
+
+
+def nt_xent(projections: Tensor, temperature: float) -> Tensor:
+    """Returns the NT-Xent loss of a batch: the mean over all 2N views of equation 1.
+
+    The loss of a view is the cross-entropy of finding its partner among the 2N - 1 other views, with cosine
+    similarities divided by the temperature as logits.
+
+    Args:
+        projections: (2, N, D); ``[0, n]`` and ``[1, n]`` are the positive pair of slice n.
+        temperature: tau of equation 1, above 0.
+    """
+    n = projections.shape[1]
+    unit = functional.normalize(projections.float().flatten(0, 1), dim=1)
+    similarity = unit @ unit.T / temperature
+    similarity.fill_diagonal_(float("-inf"))
+    partner = torch.arange(2 * n, device=unit.device).roll(n)
+    return functional.cross_entropy(similarity, partner)

@@ -1,0 +1,135 @@
+"""The two views of SimCLR, made for a whole batch on the training device (Chen et al. 2020, appendix A)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How a view is made. The published grayscale conversion is the identity for one channel, so it is left out.
+
+    Attributes:
+        size: side of a view in pixels, cut from the prepared slice.
+        min_area, max_area: bounds of the crop's share of the slice's area.
+        max_aspect: bound of the crop's width over height, and of its inverse.
+        flip_probability: of a horizontal flip.
+        brightness, contrast: greatest relative change of grey values and of their distance from their mean.
+        jitter_probability: of changing brightness and contrast.
+        blur_probability: of a Gaussian blur.
+        max_blur_fraction: greatest sigma of the blur, as a share of ``size``.
+    """
+
+    size: int = 96
+    min_area: float = 0.3
+    max_area: float = 1.0
+    max_aspect: float = 4 / 3
+    flip_probability: float = 0.5
+    brightness: float = 0.4
+    contrast: float = 0.4
+    jitter_probability: float = 0.8
+    blur_probability: float = 0.5
+    max_blur_fraction: float = 0.02
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """How a labelled training slice is changed.
+
+    Attributes:
+        max_rotation_deg: greatest rotation, either way.
+        max_scale: greatest relative change of size.
+        max_shift: greatest shift along each axis, as a share of the slice's side.
+        flip_probability: of a horizontal flip.
+        brightness, contrast: greatest relative change of grey values and of their distance from their mean.
+    """
+
+    max_rotation_deg: float = 15.0
+    max_scale: float = 0.15
+    max_shift: float = 0.06
+    flip_probability: float = 0.5
+    brightness: float = 0.2
+    contrast: float = 0.2
+
+
+def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
+    """Returns two independent views of each slice: (N, 1, H, W) in [0, 1] -> (2, N, 1, size, size) in [0, 1].
+
+    Every view draws its own parameters. They are drawn on the CPU, so one seed gives one result on every device.
+    """
+    return one_view(torch.cat([slices, slices]), settings, generator).unflatten(0, (2, len(slices)))
+
+
+def one_view(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
+    """Returns one view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
+    views = _crop_and_flip(slices, settings, generator)
+    views = _jittered(views, settings.brightness, settings.contrast, settings.jitter_probability, generator)
+    return _blur(views, settings, generator)
+
+
+def augment(slices: Tensor, settings: AugmentSettings, generator: Generator) -> Tensor:
+    """Returns each slice rotated, scaled, shifted, flipped and jittered: (N, 1, H, H) in [0, 1] -> the same shape."""
+    n = len(slices)
+    angle = _uniform(n, -1, 1, generator) * math.radians(settings.max_rotation_deg)
+    scale = 1 + _uniform(n, -1, 1, generator) * settings.max_scale
+    shift_x, shift_y = (_uniform(n, -2, 2, generator) * settings.max_shift for _ in range(2))
+    flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    theta = torch.stack([cos * flip, -sin, shift_x, sin * flip, cos, shift_y], dim=1).view(n, 2, 3)
+    changed = resample(slices, theta, slices.shape[-1])
+    return _jittered(changed, settings.brightness, settings.contrast, 1.0, generator)
+
+
+def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+    return torch.rand(n, generator=generator) * (high - low) + low
+
+
+def _crop_and_flip(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
+    """Random resized crop and horizontal flip as one affine resampling."""
+    n = len(slices)
+    area = _uniform(n, settings.min_area, settings.max_area, generator)
+    aspect = _uniform(n, -math.log(settings.max_aspect), math.log(settings.max_aspect), generator).exp()
+    width, height = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
+    center_x = (1 - width) * _uniform(n, -1, 1, generator)
+    center_y = (1 - height) * _uniform(n, -1, 1, generator)
+    flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
+    zero = torch.zeros(n)
+    theta = torch.stack([width * flip, zero, center_x, zero, height, center_y], dim=1).view(n, 2, 3)
+    return resample(slices, theta, settings.size)
+
+
+def resample(slices: Tensor, theta: Tensor, size: int) -> Tensor:
+    """Returns slices (N, 1, H, W) resampled by affine maps theta (N, 2, 3) to (N, 1, size, size), zero outside."""
+    grid = functional.affine_grid(theta.to(slices.device), [len(slices), 1, size, size], align_corners=False)
+    return functional.grid_sample(slices, grid, mode="bilinear", align_corners=False)
+
+
+def _jittered(views: Tensor, brightness: float, contrast: float, probability: float, generator: Generator) -> Tensor:
+    """Returns views with, at the given probability, another brightness and another contrast about their mean."""
+    n = len(views)
+    on = torch.rand(n, generator=generator) < probability
+    gain = torch.where(on, _uniform(n, 1 - brightness, 1 + brightness, generator), 1.0)
+    spread = torch.where(on, _uniform(n, 1 - contrast, 1 + contrast, generator), 1.0)
+    gain, spread = (v.view(n, 1, 1, 1).to(views.device) for v in (gain, spread))
+    views = views * gain
+    mean = views.mean(dim=(2, 3), keepdim=True)
+    return ((views - mean) * spread + mean).clamp(0, 1)
+
+
+def _blur(views: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
+    """Gaussian blur, a separable kernel for each view; a view that is not blurred gets sigma near 0."""
+    n = len(views)
+    on = torch.rand(n, generator=generator) < settings.blur_probability
+    max_sigma = settings.max_blur_fraction * settings.size
+    sigma = torch.where(on, _uniform(n, 0.1, max_sigma, generator), 0.01)
+    radius = max(1, math.ceil(2 * max_sigma))
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(views.device)
+    stacked = views.transpose(0, 1)  # (1, N, size, size): one group for each view
+    stacked = functional.conv2d(stacked, kernel.view(n, 1, 1, -1), padding=(0, radius), groups=n)
+    stacked = functional.conv2d(stacked, kernel.view(n, 1, -1, 1), padding=(radius, 0), groups=n)
+    return stacked.transpose(0, 1).clamp(0, 1)

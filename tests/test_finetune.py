@@ -1,0 +1,124 @@
+"""Fine-tuning: the label budget, the balance, both regimes, early stopping and resuming."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from sslmri.cohorts.manifest import Record, read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import Store, open_store
+from sslmri.diseases import DISEASES
+from sslmri.errors import TrainingError
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.finetune import finetune
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, macro_auroc
+from sslmri.learning.run import read_history
+from sslmri.scans.slices import Preparation
+from sslmri.training.data import side
+
+SMALL = Preparation(image_size=(32, 32))
+SETTINGS = FinetuneSettings(epochs=2, batch_size=16, labels_per_class=4)
+
+
+@pytest.fixture(scope="module")
+def stores(cohort, tmp_path_factory) -> tuple[Store, Store]:
+    store = open_store(assign_splits(read_manifest(cohort)), SMALL, tmp_path_factory.mktemp("store"), workers=1)
+    return side(store, "train"), side(store, "validation")
+
+
+def record(label: str, group: str) -> Record:
+    return Record(Path("x"), "x", "c", "ms", label, group, None)
+
+
+def store_of(counts: dict[tuple[str, str], int]) -> Store:
+    records = [record(label, group) for (label, group), count in counts.items() for _ in range(count)]
+    return Store(np.zeros((len(records), 8, 8), np.uint8), records, [])
+
+
+def test_the_budget_is_shared_among_the_groups_of_a_class():
+    store = store_of({("normal", "a"): 50, ("normal", "b"): 3, ("normal", "c"): 50, ("multiple_sclerosis", "d"): 5})
+    kept = Counter((r.label, r.group) for r in labelled_budget(store, 23).records)
+    assert kept == {("normal", "a"): 10, ("normal", "b"): 3, ("normal", "c"): 10, ("multiple_sclerosis", "d"): 5}
+
+
+def test_small_classes_are_raised_to_the_largest_of_their_disease():
+    store = store_of({("normal", "a"): 20, ("multiple_sclerosis", "d"): 3})
+    rows = balanced_epoch(store, 450, Generator().manual_seed(0))
+    assert Counter(store.records[row].label for row in rows) == {"normal": 20, "multiple_sclerosis": 20}
+    assert set(rows) == set(range(23))
+
+
+def test_every_original_slice_is_used_before_one_is_repeated():
+    store = store_of({("normal", "a"): 7, ("multiple_sclerosis", "d"): 3})
+    repeats = Counter(balanced_epoch(store, 450, Generator().manual_seed(0)))
+    assert {repeats[row] for row in range(7, 10)} == {2, 3}
+
+
+def test_macro_auroc_is_one_for_sure_answers_and_a_half_for_none():
+    truth = np.array([0, 0, 1, 1, 2])
+    assert macro_auroc(np.eye(3)[truth], truth, [0, 1, 2]) == 1.0
+    assert macro_auroc(np.full((5, 3), 1 / 3), truth, [0, 1, 2]) == 0.5
+
+
+def test_fine_tuning_changes_the_encoder_and_returns_a_head_for_each_disease(stores, tmp_path):
+    torch.manual_seed(0)
+    encoder = Encoder()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    tuned, heads = finetune(encoder, *stores, SMALL, tmp_path, SETTINGS)
+    assert list(heads) == list(DISEASES)
+    assert heads["tumours"].weight.shape == (4, 2048)
+    assert any(not torch.equal(before[name], value) for name, value in tuned.state_dict().items())
+
+
+def test_a_linear_probe_leaves_the_encoder_as_it_was(stores, tmp_path):
+    torch.manual_seed(0)
+    encoder = Encoder()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    probe = dataclasses.replace(SETTINGS, regime="linear-probe")
+    tuned, heads = finetune(encoder, *stores, SMALL, tmp_path, probe)
+    assert list(heads) == list(DISEASES)
+    assert all(torch.equal(before[name], value) for name, value in tuned.state_dict().items())
+
+
+def test_a_resumed_fine_tuning_equals_one_never_stopped(stores, tmp_path, monkeypatch):
+    def run(folder: str) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        return finetune(Encoder(), *stores, SMALL, tmp_path / folder, SETTINGS)[0].state_dict()
+
+    whole = run("whole")
+
+    import sslmri.learning.finetune as module
+
+    real = module.save_checkpoint
+
+    def save_then_die(path: Path, state: dict) -> None:
+        real(path, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_checkpoint", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    monkeypatch.setattr(module, "save_checkpoint", real)
+    resumed = run("stopped")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_training_stops_when_validation_does_not_improve(stores, tmp_path, monkeypatch):
+    import sslmri.learning.finetune as module
+
+    scores = iter([0.5, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    monkeypatch.setattr(module, "_validate", lambda *_: {"ms": next(scores)})
+    finetune(Encoder(), *stores, SMALL, tmp_path, dataclasses.replace(SETTINGS, epochs=7, patience=2))
+    assert len(read_history(tmp_path / "history.jsonl")) == 4
+
+
+def test_no_labels_are_refused(stores, tmp_path):
+    train, validation = stores
+    bare = dataclasses.replace(train, records=[dataclasses.replace(r, disease=None, label=None) for r in train.records])
+    with pytest.raises(TrainingError, match="labelled training slices"):
+        finetune(Encoder(), bare, validation, SMALL, tmp_path, SETTINGS)

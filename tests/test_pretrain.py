@@ -1,0 +1,151 @@
+"""Pre-training: learns, resumes exactly after a kill, and stops at the first fault."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import Store, open_store
+from sslmri.errors import TrainingError
+from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
+from sslmri.learning.pretrain import PretrainSettings, cosine_with_warmup, pretrain
+from sslmri.learning.run import read_history
+from sslmri.learning.views import ViewSettings
+from sslmri.scans.slices import Preparation
+from sslmri.training.data import side
+
+SETTINGS = PretrainSettings(epochs=3, batch_size=8, probe_every=3, views=ViewSettings(size=32))
+SMALL = Preparation(image_size=(32, 32))
+
+
+@pytest.fixture(scope="module")
+def stores(cohort, tmp_path_factory) -> tuple[Store, Store]:
+    records = assign_splits(read_manifest(cohort))
+    store = open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1)
+    return side(store, "train").select(range(0, 72, 3)), side(store, "validation")
+
+
+def run(stores: tuple[Store, Store], folder: Path, settings: PretrainSettings = SETTINGS) -> dict[str, torch.Tensor]:
+    pool, validation = stores
+    return pretrain(pool, (pool, validation), SMALL, folder, settings).state_dict()
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_history_has_a_line_for_each_epoch_and_the_probe(stores, tmp_path):
+    run(stores, tmp_path)
+    history = read_history(tmp_path / "history.jsonl")
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert history[0]["knn"] is None
+    assert set(history[2]["knn"]) == {"alzheimers", "ms", "parkinsons", "tumours"}
+
+
+def test_one_seed_gives_one_set_of_weights_and_another_seed_another(stores, tmp_path):
+    first, second = (run(stores, tmp_path / name) for name in "ab")
+    other = run(stores, tmp_path / "c", dataclasses.replace(SETTINGS, seed=1))
+    assert equal(first, second)
+    assert not equal(first, other)
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+import torch
+from sslmri.cohorts.store import Store
+from tests.test_pretrain import run
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import open_store
+from sslmri.training.data import side
+from tests.test_pretrain import SMALL
+store = open_store(assign_splits(read_manifest(Path(sys.argv[1]))), SMALL, Path(sys.argv[2]), workers=1)
+stores = side(store, "train").select(range(0, 72, 3)), side(store, "validation")
+torch.save(run(stores, Path(sys.argv[3])), sys.argv[4])
+"""
+
+
+def test_a_killed_run_resumes_to_the_weights_of_one_never_stopped(cohort, tmp_path):
+    def start(folder: str) -> subprocess.Popen:
+        arguments = [str(cohort), str(tmp_path / "store"), str(tmp_path / folder), str(tmp_path / f"{folder}.pt")]
+        return subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], cwd=Path(__file__).parents[1])
+
+    assert start("whole").wait(timeout=300) == 0
+    killed = start("killed")
+    history = tmp_path / "killed" / "history.jsonl"
+    while not (history.exists() and len(read_history(history)) >= 1):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed.pt").exists()
+    assert start("killed").wait(timeout=300) == 0
+    whole, resumed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
+    assert equal(whole, resumed)
+    assert [entry["epoch"] for entry in read_history(history)] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_other_settings_is_refused(stores, tmp_path):
+    run(stores, tmp_path, dataclasses.replace(SETTINGS, epochs=1, probe_every=1))
+    with pytest.raises(TrainingError, match="temperature 0.07 -> 0.5"):
+        run(stores, tmp_path, dataclasses.replace(SETTINGS, epochs=1, probe_every=1, temperature=0.5))
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"\x80\x04garbage")
+    with pytest.raises(TrainingError, match="damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt", {})
+
+
+def test_a_checkpoint_with_a_value_that_is_not_finite_is_never_written(tmp_path):
+    with pytest.raises(TrainingError, match="finite weights"):
+        save_checkpoint(tmp_path / "c.pt", {"model": {"w": torch.tensor([float("nan")])}})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path, monkeypatch):
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"settings": {}, "model": {}, "epoch": 1})
+
+    def full_disk(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(TrainingError, match="No space left"):
+        save_checkpoint(path, {"settings": {}, "model": {}, "epoch": 2})
+    assert load_checkpoint(path, {})["epoch"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_fewer_slices_than_a_batch_are_refused(stores, tmp_path):
+    with pytest.raises(TrainingError, match="at least 999 slices, got 24"):
+        run(stores, tmp_path, dataclasses.replace(SETTINGS, batch_size=999))
+
+
+def test_a_loss_that_is_not_finite_stops_within_a_step(stores, tmp_path):
+    with pytest.raises(TrainingError, match="finite loss"):
+        run(stores, tmp_path, dataclasses.replace(SETTINGS, learning_rate=float("inf")))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    shares = [cosine_with_warmup(step / 100, 0.1) for step in range(101)]
+    assert shares[0] == 0
+    assert max(shares) == pytest.approx(1)
+    assert shares.index(max(shares)) == 10
+    assert shares[100] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_torn_last_line_of_a_history_is_left_out(tmp_path):
+    (tmp_path / "history.jsonl").write_text(json.dumps({"epoch": 1}) + '\n{"epo')
+    assert read_history(tmp_path / "history.jsonl") == [{"epoch": 1}]

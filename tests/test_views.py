@@ -1,0 +1,79 @@
+"""Views and augmentation: random for each sample, the same for the same seed, within their range."""
+
+import dataclasses
+
+import torch
+from torch import Generator
+
+from sslmri.learning.views import AugmentSettings, ViewSettings, augment, two_views
+
+STILL = ViewSettings(
+    size=64, min_area=1, max_area=1, max_aspect=1, flip_probability=0, jitter_probability=0, blur_probability=0
+)
+
+
+def slices(n: int = 6) -> torch.Tensor:
+    rows = torch.linspace(0, 1, 64).view(1, 1, 64, 1)
+    columns = torch.linspace(0, 1, 64).view(1, 1, 1, 64)
+    return (0.2 + 0.6 * (rows * columns)).expand(n, 1, 64, 64).contiguous()
+
+
+def test_views_have_their_size_and_stay_in_range():
+    views = two_views(torch.rand(5, 1, 64, 64), ViewSettings(size=48), Generator().manual_seed(0))
+    assert views.shape == (2, 5, 1, 48, 48)
+    assert views.min() >= 0
+    assert views.max() <= 1
+
+
+def test_each_sample_and_each_view_draws_its_own_parameters():
+    views = two_views(slices(), ViewSettings(size=48), Generator().manual_seed(0)).flatten(0, 1)
+    assert len(torch.unique(views.flatten(1), dim=0)) == len(views)
+
+
+def test_one_seed_gives_one_result():
+    first, second = (two_views(slices(), ViewSettings(), Generator().manual_seed(7)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_views_without_any_change_are_the_slices():
+    views = two_views(slices(), STILL, Generator())
+    assert torch.allclose(views[0], slices(), atol=1e-5)
+
+
+def test_a_sure_flip_mirrors_left_and_right():
+    views = two_views(slices(), dataclasses.replace(STILL, flip_probability=1), Generator())
+    assert torch.allclose(views[0], slices().flip(-1), atol=1e-5)
+
+
+def test_a_sure_blur_smooths_and_keeps_the_mean_inside():
+    noise = torch.rand(4, 1, 64, 64)
+    views = two_views(noise, dataclasses.replace(STILL, blur_probability=1), Generator().manual_seed(0))
+    inner = views[0][..., 8:-8, 8:-8]
+    assert (inner.std(dim=(2, 3)) < noise[..., 8:-8, 8:-8].std(dim=(2, 3))).any()
+    assert torch.allclose(inner.mean(), noise[..., 8:-8, 8:-8].mean(), atol=0.02)
+
+
+def test_a_smaller_crop_magnifies():
+    views = two_views(slices(), dataclasses.replace(STILL, min_area=0.25, max_area=0.25), Generator().manual_seed(0))
+    assert (views.amax(dim=(-1, -2)) - views.amin(dim=(-1, -2))).max() < 0.6
+
+
+def test_augmentation_keeps_the_shape_and_differs_for_each_slice():
+    changed = augment(slices(), AugmentSettings(), Generator().manual_seed(0))
+    assert changed.shape == (6, 1, 64, 64)
+    assert len(torch.unique(changed.flatten(1), dim=0)) == 6
+
+
+def test_no_augmentation_is_the_identity():
+    none = AugmentSettings(max_rotation_deg=0, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0)
+    assert torch.allclose(augment(slices(), none, Generator()), slices(), atol=1e-5)
+
+
+def test_a_rotation_does_not_change_the_size():
+    disc = torch.zeros(1, 1, 64, 64)
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disc[0, 0] = (((rows - 31.5) ** 2 + (columns - 31.5) ** 2) < 400).float()
+    turned = AugmentSettings(
+        max_rotation_deg=45, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0
+    )
+    assert abs(augment(disc, turned, Generator().manual_seed(3)).sum() / disc.sum() - 1) < 0.02
