@@ -1,0 +1,1 @@
+"""What the app, the command line and a notebook call."""

@@ -1,0 +1,127 @@
+"""Screening of many files: refusals do not stop the others, and memory does not grow with their number."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sslmri.errors import ScanError, SslmriError
+from sslmri.files import neutralised, write_atomically
+from sslmri.scans.reading import MAX_BYTES, read_scan
+from sslmri.scans.scan import Scan
+from sslmri.scans.slices import to_slices
+from sslmri.screening.saliency import enlarge, paint
+from sslmri.screening.screener import Screener, Screening
+
+_TOGETHER = 16  # files whose slices go through the encoder at once
+_OVERLAY_SIDE = 512  # pixels
+_OPACITY = 0.7
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a screening, or the sentence why there is none."""
+
+    file: str
+    screening: Screening | None
+    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the object that the command line prints for the file."""
+        findings = [finding.to_json() for finding in self.screening.findings] if self.screening else []
+        return {
+            "file": self.file,
+            "status": "screened" if self.screening else "refused",
+            "reason": self.reason,
+            "findings": findings,
+            "warnings": list(self.screening.warnings) if self.screening else [],
+        }
+
+
+def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]:
+    """Yields the outcome of each file, in order."""
+    waiting = iter(paths)
+    while together := list(islice(waiting, _TOGETHER)):
+        yield from _screen_together(screener, together)
+
+
+def list_files(paths: Iterable[Path]) -> list[Path]:
+    """Returns the files named, folders replaced by the files below them in order of their names, hidden ones left out.
+
+    A path that does not exist stays in the list, to be refused in its place.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        else:
+            files.append(path)
+    return files
+
+
+def csv_rows(outcomes: Iterable[dict[str, Any]]) -> str:
+    """Returns a CSV table of printed outcomes: one row for each file and disease; formulas are neutralised."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["file", "file_status", "reason", "disease", "applicable", "predicted", "probability", "status", "coverage"]
+    )
+    for outcome in outcomes:
+        head = [neutralised(outcome["file"]), outcome["status"], neutralised(outcome["reason"] or "")]
+        for finding in outcome["findings"]:
+            probability = finding["probabilities"][finding["predicted"]]
+            named = [finding["disease"], finding["applicable"], finding["predicted"]]
+            writer.writerow([*head, *named, probability, finding["status"], finding["coverage"]])
+        if not outcome["findings"]:
+            writer.writerow([*head, *[""] * 6])
+    return text.getvalue()
+
+
+def overlay_png(screening: Screening, index: int, opacity: float = _OPACITY) -> bytes:
+    """Returns the map of a finding's predicted class over its key slice, as PNG."""
+    finding = screening.findings[index]
+    best = list(finding.probabilities).index(finding.predicted)
+    slice_ = screening.slices[finding.key_slice]
+    level = enlarge(finding.saliency[finding.key_slice, best], slice_.shape) / finding.saliency_scale
+    picture = Image.fromarray(paint(slice_, level, opacity))
+    buffer = io.BytesIO()
+    picture.resize((_OVERLAY_SIDE, _OVERLAY_SIDE), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_overlays(folder: Path, number: int, screening: Screening) -> None:
+    """Writes ``0001-alzheimers.png`` ... for the file of that number; file names never come from the upload."""
+    for index, finding in enumerate(screening.findings):
+        write = partial(Path.write_bytes, data=overlay_png(screening, index))
+        write_atomically(folder / f"{number:04d}-{finding.disease}.png", write)
+
+
+def _screen_together(screener: Screener, paths: Sequence[Path]) -> Iterator[Outcome]:
+    found = [_prepare(screener, path) for path in paths]
+    good = [pair for pair in found if not isinstance(pair, str)]
+    screenings = iter(screener.screen_slices(good) if good else [])
+    for path, pair in zip(paths, found, strict=True):
+        if isinstance(pair, str):
+            yield Outcome(str(path), None, pair)
+        else:
+            yield Outcome(str(path), next(screenings), None)
+
+
+def _prepare(screener: Screener, path: Path) -> tuple[Scan, np.ndarray] | str:
+    """Returns a file's scan and prepared slices, or the sentence why it is refused."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ScanError(f"{path.name}: Expected at most {MAX_BYTES >> 20} MB, got more: send a smaller file.")
+        scan = read_scan(path.read_bytes(), path.name)
+        return scan, to_slices(scan, screener.card.encoder.preparation)
+    except OSError as error:
+        return f"{path.name}: Expected a readable file, got: {error.strerror}."
+    except SslmriError as error:
+        return str(error)

@@ -1,0 +1,202 @@
+"""Screening: a scan in, one careful finding for each disease out. The app, the command line and notebooks call this."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslmri.diseases import DISEASES, class_title
+from sslmri.errors import ModelError
+from sslmri.learning.cards import HeadCard, ModelCard
+from sslmri.learning.encoder import pool
+from sslmri.learning.model import BATCH, Head, Model, calibrated
+from sslmri.learning.run import created_now
+from sslmri.scans.scan import Scan
+from sslmri.scans.slices import to_slices
+from sslmri.screening.saliency import Explainer, class_maps, head_coverage
+
+UNGATED = "Whether this is a brain MRI of the kind each head learned from is not checked yet: judge that yourself."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one disease head to one scan.
+
+    Attributes:
+        disease: key of the disease.
+        applicable: whether the head may speak about this scan.
+        reason: why not, where it may not.
+        predicted: the class with the highest probability.
+        probabilities: calibrated, by class in clinical order, averaged over the slices.
+        status: ``flagged``, ``not flagged`` or ``indeterminate``, from the probability of any disease class.
+        threshold_low, threshold_high: the two thresholds of the status.
+        key_slice: the slice with the highest probability of the predicted class.
+        saliency: Grad-CAM of every slice and class, in logits: (S, C, h, w) float32.
+        saliency_scale: the value painted as the top of the scale.
+        coverage: share of the head's area where the predicted class's map of the key slice is above half the scale.
+        slice_probabilities: (S, C).
+    """
+
+    disease: str
+    applicable: bool
+    reason: str | None
+    predicted: str
+    probabilities: dict[str, float]
+    status: str
+    threshold_low: float
+    threshold_high: float
+    key_slice: int
+    saliency: np.ndarray
+    saliency_scale: float
+    coverage: float
+    slice_probabilities: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what the command line prints of a finding."""
+        return {
+            "disease": self.disease,
+            "applicable": self.applicable,
+            "predicted": self.predicted,
+            "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
+            "status": self.status,
+            "coverage": round(self.coverage, 4),
+        }
+
+
+@dataclass(frozen=True)
+class Screening:
+    """The findings of one scan, with what they were made from.
+
+    Attributes:
+        name: the file's name.
+        sha256: hash of the file.
+        model_sha256: hash of the model.
+        created: when, UTC, ISO 8601.
+        slices: what the encoder saw, (S, H, W) uint8.
+        findings: one for each head of the model.
+        warnings: plain sentences.
+    """
+
+    name: str
+    sha256: str
+    model_sha256: str
+    created: str
+    slices: np.ndarray
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...]
+
+
+class Screener:
+    """A loaded model that screens scans; safe to share between threads."""
+
+    def __init__(self, model: Model) -> None:
+        """Takes a loaded model; ``Screener.load`` is the usual way."""
+        self._model = model
+
+    @classmethod
+    def load(cls, folder: Path) -> "Screener":
+        """Returns a screener with the model of a folder.
+
+        Raises:
+            ModelError: the folder holds no model that can be trusted.
+        """
+        return cls(Model.load(Path(folder)))
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self._model.card
+
+    def screen(self, scan: Scan) -> Screening:
+        """Returns the findings of one scan.
+
+        Raises:
+            ScanError: the scan shows nothing.
+        """
+        return self.screen_slices([(scan, to_slices(scan, self.card.encoder.preparation))])[0]
+
+    @torch.inference_mode()
+    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray]]) -> list[Screening]:
+        """Returns the screening of each scan with its prepared slices (S, H, W), all in one pass of the encoder."""
+        slices = np.concatenate([own for _, own in prepared])
+        features, maps = self._forward(slices)
+        screenings, start = [], 0
+        for scan, own in prepared:
+            rows = slice(start, start + len(own))
+            start += len(own)
+            findings = tuple(
+                _find(card, self._model.heads[key], own, features[rows], maps[key][rows])
+                for key, card in self.card.heads.items()
+            )
+            warnings = (UNGATED, *_unlearned(self.card))
+            screenings.append(
+                Screening(scan.name, scan.sha256, self.card.sha256, created_now(), own, findings, warnings)
+            )
+        return screenings
+
+    def explain(self, slice_: np.ndarray, disease: str, label: str, method: str) -> np.ndarray:
+        """Returns another method's map of a class for a prepared slice (H, W): (H, W) float32 in [0, 1].
+
+        Raises:
+            ModelError: no such head, class or method.
+        """
+        if disease not in self.card.heads or label not in self.card.heads[disease].classes:
+            raise ModelError(f"Expected a head and class of this model, got {disease} and {label}.")
+        return self._explainer.explain(slice_, disease, self.card.heads[disease].classes.index(label), method)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self._model)
+
+    def _forward(self, slices: np.ndarray) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Returns features (N, 2048) and each head's maps (N, C, h, w): one pass of the encoder."""
+        features: list[Tensor] = []
+        maps: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}
+        for start in range(0, len(slices), BATCH):
+            found = self._model.feature_maps(slices[start : start + BATCH])
+            features.append(pool(found))
+            for key, head in self._model.heads.items():
+                maps[key].append(class_maps(found, head))
+        return torch.cat(features), {key: torch.cat(own).numpy() for key, own in maps.items()}
+
+
+def _find(card: HeadCard, head: Head, slices: np.ndarray, features: Tensor, maps: np.ndarray) -> Finding:
+    by_slice = calibrated(head.logits(features).numpy().astype(np.float64), card.calibration_temperature)
+    mean = by_slice.mean(axis=0)
+    best = int(mean.argmax())
+    key_slice = int(by_slice[:, best].argmax())
+    return Finding(
+        disease=card.disease,
+        applicable=True,
+        reason=None,
+        predicted=card.classes[best],
+        probabilities={label: float(value) for label, value in zip(card.classes, mean, strict=True)},
+        status=_status(1 - float(mean[0]), card),
+        threshold_low=card.threshold_low,
+        threshold_high=card.threshold_high,
+        key_slice=key_slice,
+        saliency=maps,
+        saliency_scale=card.saliency_scale,
+        coverage=head_coverage(slices[key_slice], maps[key_slice, best], card.saliency_scale),
+        slice_probabilities=by_slice,
+    )
+
+
+def _status(probability: float, card: HeadCard) -> str:
+    """Returns the status for the probability of any disease class; the reference class stands first."""
+    if probability >= card.threshold_high:
+        return "flagged"
+    return "not flagged" if probability < card.threshold_low else "indeterminate"
+
+
+def _unlearned(card: ModelCard) -> list[str]:
+    return [
+        f"{DISEASES[head.disease].title}: nobody in training was {class_title(label)}, so it cannot be predicted."
+        for head in card.heads.values()
+        for label in head.unlearned
+    ]

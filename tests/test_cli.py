@@ -1,0 +1,119 @@
+"""The command lines, run as a user runs them."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def screen(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return call("-m", "sslmri", "screen", *arguments)
+
+
+@pytest.fixture
+def files(cohort, tmp_path) -> list[Path]:
+    """Returns two good pictures with a bad one between them, whose name is a spreadsheet formula."""
+    good = sorted(cohort.parent.rglob("*.png"))[:2]
+    bad = tmp_path / "=HYPERLINK(1).png"
+    bad.write_bytes(b"<html>")
+    return [good[0], bad, good[1]]
+
+
+def test_screen_prints_one_object_a_file_in_order_and_exits_2(files, model_folder, tmp_path):
+    done = screen(*files, "--model", model_folder, "--csv", tmp_path / "out.csv", "--overlays", tmp_path / "maps")
+    assert done.returncode == 2
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [entry["file"] for entry in printed] == [str(path) for path in files]
+    assert [entry["status"] for entry in printed] == ["screened", "refused", "screened"]
+    finding = printed[0]["findings"][0]
+    assert finding.keys() == {"disease", "applicable", "predicted", "probabilities", "status", "coverage"}
+    assert finding["disease"] == "alzheimers"
+    assert printed[1]["findings"] == []
+    assert printed[1]["reason"].startswith("=HYPERLINK(1).png: Expected a PNG, JPEG or TIFF picture, got a text file")
+
+
+def test_screen_writes_a_table_without_formulas_and_overlays(files, model_folder, tmp_path):
+    named = [files[0], Path(files[1].name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "sslmri", "screen", *map(str, named), "--model", str(model_folder),
+         "--csv", "out.csv", "--overlays", "maps"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [row["disease"] for row in rows] == ["alzheimers", "ms", "parkinsons", "tumours", ""]
+    assert rows[-1]["file"].startswith("'=")
+    overlays = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert overlays == [f"0001-{name}.png" for name in ("alzheimers", "ms", "parkinsons", "tumours")]
+    assert Image.open(tmp_path / "maps" / overlays[0]).size == (512, 512)
+
+
+def test_screen_exits_0_when_every_file_was_screened(files, model_folder):
+    assert screen(files[0], files[2], "--model", model_folder).returncode == 0
+
+
+def test_screen_exits_1_with_a_sentence_when_there_is_no_model(files, tmp_path):
+    done = screen(files[0], "--model", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Expected")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_screen_refuses_a_file_that_is_not_there_and_goes_on(files, model_folder):
+    done = screen("missing.png", files[0], "--model", model_folder)
+    assert done.returncode == 2
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["refused", "screened"]
+
+
+def test_training_with_a_faulty_manifest_exits_1_with_a_sentence(tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,cohort,disease,label,group\nnone.png,c,ms,normal,g\n")
+    done = call("train.py", "pretrain", "--data", manifest, "--run", tmp_path / "run", "--cache", tmp_path)
+    assert done.returncode == 1
+    assert "error: Expected a file under" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_fine_tuning_without_pre_training_exits_1_with_a_sentence(cohort, tmp_path):
+    done = call("train.py", "finetune", "--data", cohort, "--run", tmp_path / "run", "--cache", tmp_path)
+    assert done.returncode == 1
+    assert "run `python train.py pretrain` first" in done.stderr
+
+
+def test_a_begun_run_is_not_overwritten(cohort, model_folder, tmp_path):
+    done = call("train.py", "pretrain", "--data", cohort, "--run", model_folder, "--cache", tmp_path)
+    assert done.returncode == 1
+    assert "pass --resume or another --run" in done.stderr
+
+
+def test_a_run_folder_of_another_format_is_refused(cohort, tmp_path):
+    (tmp_path / "model.json").write_text('{"format": "theirs"}')
+    done = call("train.py", "evaluate", "--data", cohort, "--run", tmp_path)
+    assert done.returncode == 1
+    assert "Expected a model of format sslmri-1" in done.stderr
+
+
+def test_manifest_turns_a_download_into_a_manifest(tmp_path):
+    for folder in ("Non Demented", "Very mild Dementia", "Mild Dementia", "Moderate Dementia"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"OAS1_{len(folder):04d}_MR1_mpr-1_100.jpg").write_bytes(b"x")
+    done = call("-m", "sslmri", "manifest", tmp_path, "--cohort", "oasis")
+    assert done.returncode == 0, done.stderr
+    assert "4 slices, 4 groups" in done.stdout
+    assert (tmp_path / "manifest.csv").exists()

@@ -1,0 +1,114 @@
+"""The closed-form Grad-CAM against its definition, against the grad-cam package, and against a randomised head."""
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from sslmri.errors import ModelError
+from sslmri.learning.encoder import normalise, pool
+from sslmri.learning.model import Head, Model
+from sslmri.screening.saliency import (
+    METHODS,
+    Explainer,
+    _OneHead,
+    class_maps,
+    colour_table,
+    enlarge,
+    head_coverage,
+    paint,
+)
+
+
+@pytest.fixture(scope="module")
+def model(model_folder) -> Model:
+    return Model.load(model_folder)
+
+
+@pytest.fixture(scope="module")
+def slice_() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
+
+
+def random_head(n_classes: int, seed: int = 0) -> Head:
+    generator = torch.Generator().manual_seed(seed)
+    return Head(torch.randn(n_classes, 2048, generator=generator), torch.zeros(n_classes))
+
+
+def test_closed_form_equals_the_gradient_definition(model, slice_):
+    head = random_head(4)
+    maps = model.feature_maps(slice_[None]).clone().requires_grad_()
+    ours = class_maps(maps.detach(), head)
+    for index in range(4):
+        (gradient,) = torch.autograd.grad(head.logits(pool(maps))[0, index], maps)
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        assert torch.allclose(ours[0, index], (weights * maps).sum(dim=1)[0].relu(), atol=1e-5)
+
+
+def test_closed_form_equals_the_grad_cam_package(model, slice_):
+    head = random_head(3)
+    ours = class_maps(model.feature_maps(slice_[None]), head)[0].numpy()
+    batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
+    network = _OneHead(Explainer(model)._encoder, head)
+    for index in range(3):
+        with GradCAM(model=network, target_layers=[network.encoder.layer4]) as engine:
+            engine(input_tensor=batch, targets=[ClassifierOutputTarget(index)])
+            raw = engine.get_cam_image(
+                batch,
+                network.encoder.layer4,
+                [ClassifierOutputTarget(index)],
+                engine.activations_and_grads.activations[0].cpu().numpy(),
+                engine.activations_and_grads.gradients[0].cpu().numpy(),
+            )
+        assert np.allclose(ours[index], np.maximum(raw[0], 0), atol=1e-4 * max(1, ours[index].max()))
+
+
+def test_a_randomised_head_changes_the_map(model, slice_):
+    maps = model.feature_maps(slice_[None])
+    first, second = (class_maps(maps, random_head(2, seed))[0, 1].flatten() for seed in (1, 2))
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("grad-cam", "score-cam")])
+def test_other_methods_leave_the_screening_model_untouched(model, slice_, method):
+    before = model.logits(slice_[None])["tumours"]
+    found = Explainer(model).explain(slice_, "tumours", 1, method)
+    assert found.shape == slice_.shape
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert np.array_equal(before, model.logits(slice_[None])["tumours"])
+    assert not any(module._forward_hooks for module in model.encoder.modules())
+
+
+def test_an_unknown_method_is_refused(model, slice_):
+    with pytest.raises(ModelError, match="Expected a method out of"):
+        Explainer(model).explain(slice_, "tumours", 1, "magic")
+
+
+def test_paint_leaves_the_slice_where_the_level_is_zero(slice_):
+    painted = paint(slice_, np.zeros((128, 128)), 1.0)
+    assert np.array_equal(painted, np.repeat(slice_[..., None], 3, axis=2))
+
+
+def test_paint_shows_the_top_colour_at_the_top_of_the_scale(slice_):
+    painted = paint(slice_, np.full((128, 128), 7.0), 1.0)
+    assert (painted == colour_table()[255]).all()
+
+
+def test_opacity_zero_shows_the_plain_slice(slice_):
+    assert np.array_equal(paint(slice_, np.ones((128, 128)), 0.0)[..., 0], slice_)
+
+
+def test_coverage_counts_the_head_above_half_the_scale():
+    slice_ = np.zeros((128, 128), np.uint8)
+    slice_[32:96, 32:96] = 200
+    left = np.zeros((128, 128), np.float32)
+    left[:, :64] = 1.0
+    assert head_coverage(slice_, left, 1.0) == pytest.approx(0.5, abs=0.02)
+    assert head_coverage(slice_, left, 3.0) == 0.0
+    assert head_coverage(np.zeros((128, 128), np.uint8), left, 1.0) == 0.0
+
+
+def test_enlarging_keeps_a_constant_map():
+    assert np.allclose(enlarge(np.full((4, 4), 2.5, np.float32), (128, 96)), 2.5)
