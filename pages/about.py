@@ -1,0 +1,68 @@
+"""About: the model card. For what, for whom, on what data, how good, when silent, and what it must not be used for."""
+
+import streamlit as st
+
+from sslmri.dashboard import cardtables, tables
+from sslmri.dashboard.evidence import find_metrics
+from sslmri.dashboard.frame import require_model, start_page
+from sslmri.dashboard.panel import draw_table
+from sslmri.dashboard.words import literal
+from sslmri.diseases import DISEASES
+from sslmri.learning.cards import INTENDED_USE
+
+start_page("About this model")
+card = require_model("This page is the model's card: for what it is, on what data it learned, how good it is.")
+
+st.subheader("For what, for whom")
+st.markdown(
+    f"{INTENDED_USE} It is for researchers who study what an encoder that learned brain-MRI slices without labels "
+    "(SimCLR) knows about diseases, and how far such figures can be trusted. It answers one question a disease:"
+)
+st.markdown(cardtables.questions(card))
+
+st.subheader("What it must not be used for")
+st.markdown(
+    "- Diagnosis, triage, treatment, or telling a person about their health.\n"
+    "- Scans of children, other body parts, CT, or contrasts other than those in the table of heads.\n"
+    "- Comparing scanners, hospitals or groups of people: source and disease are mixed in the training data."
+)
+
+st.subheader("When it stays silent")
+st.markdown(
+    "- Between the two thresholds of a disease the finding is *indeterminate*.\n"
+    "- A class that was never learned cannot be predicted, and is marked so.\n"
+    "- A figure that rests on too few test subjects is *not estimable* and has no number.\n"
+    "- Whether a picture is a brain MRI at all is **not checked yet**: photographs and other organs get answers too."
+)
+
+st.subheader("On what data")
+st.markdown(cardtables.training_sentence(card))
+draw_table("Cohorts and their terms", cardtables.cohorts(card), "cohorts")
+draw_table("Training, validation and test data of each head", cardtables.head_counts(card), "head-counts")
+
+st.subheader("How good")
+metrics = find_metrics(card)
+if metrics is None:
+    st.info("This model has not been evaluated yet: run `python train.py evaluate`.")
+else:
+    draw_table(
+        "Figures on people never seen",
+        tables.overview(metrics),
+        "figures",
+        "Protocol: no group on two sides of the split. Best floor: the best of majority class, 1-NN and PCA + logistic "
+        "regression on pixels.",
+    )
+
+st.subheader("Limits of each head")
+for key, head in cardtables.ordered_heads(card):
+    st.markdown(
+        f"- **{DISEASES[key].title}**: learned from {DISEASES[key].applies_to}. {DISEASES[key].caveat}"
+        f"{cardtables.unlearned_sentence(head)}"
+    )
+
+st.subheader("Hashes, versions, settings")
+draw_table("Identity", cardtables.identity(card), "identity")
+draw_table("Heads", cardtables.heads(card), "heads")
+with st.expander("Settings of pre-training, fine-tuning and preparation"):
+    st.json(cardtables.settings(card), expanded=2)
+st.caption(literal(str(card.folder)))

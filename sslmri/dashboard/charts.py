@@ -1,0 +1,274 @@
+"""The figures of the screening and performance pages. Each takes plain data and returns a Plotly figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from sslmri.dashboard import theme
+from sslmri.dashboard.words import percent, proportion
+from sslmri.diseases import DISEASES, Disease, class_title
+
+if TYPE_CHECKING:
+    from sslmri.screening.screener import Finding
+
+QUIET: dict[str, Any] = {"displayModeBar": False}
+MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
+FLOOR_TITLES = {"majority": "majority class", "nearest_neighbour": "1-NN on pixels", "pca_logistic": "PCA + logistic"}
+_FLOOR_SYMBOLS = {"majority": "line-ns-open", "nearest_neighbour": "x-thin-open", "pca_logistic": "diamond-open"}
+_HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
+_ROW = 24
+
+
+def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
+    """Returns the figure with the margins and the height that all figures share."""
+    margin = {"l": 8, "r": 12, "t": 8, "b": 8} | settings.pop("margin", {})
+    figure.update_layout(height=height, margin=margin, hoverlabel={"namelength": -1}, **settings)
+    figure.update_xaxes(automargin=True, fixedrange=True)
+    figure.update_yaxes(automargin=True, fixedrange=True)
+    return figure
+
+
+def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
+    """Returns the probability of each class, and the two thresholds on the row they belong to."""
+    disease = DISEASES[finding.disease]
+    colours = theme.class_colours(disease)
+    names = [class_title(label) for label in disease.classes]
+    values = [finding.probabilities[label] for label in disease.classes]
+    fills = [theme.MISSING if label in unlearned else colours[label] for label in disease.classes]
+    if len(disease.classes) > 2:
+        names.append(f"any but {class_title(disease.reference)}")
+        values.append(1 - finding.probabilities[disease.reference])
+        fills.append(theme.ANY)
+    hatches = ["/" if label in unlearned else "" for label in disease.classes]
+    figure = go.Figure()
+    figure.add_bar(x=[1] * len(names), y=names, orientation="h", marker={"color": theme.faint()}, hoverinfo="skip")
+    figure.add_bar(
+        x=values,
+        y=names,
+        orientation="h",
+        marker={"color": fills, "pattern": {**_HATCH, "shape": hatches}},
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[1] * len(names),
+        y=names,
+        mode="text",
+        text=[f"\u2002{proportion(value)}" for value in values],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    for title, value in (("not flagged below", finding.threshold_low), ("flagged from", finding.threshold_high)):
+        figure.add_scatter(
+            x=[value],
+            y=[names[-1]],
+            mode="markers",
+            marker={"symbol": "line-ns-open", "size": 18, "color": theme.ink(), "line": {"width": 2}},
+            hovertemplate=f"{title} {value:.2f}<extra></extra>",
+        )
+    figure.update_xaxes(range=[0, 1], showgrid=False, zeroline=False, showticklabels=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    margin = {"t": 0, "b": 0, "r": 48}
+    return layout(figure, _ROW * len(names), showlegend=False, barmode="overlay", bargap=0.35, margin=margin)
+
+
+def slice_strip(values: np.ndarray, number: int, name: str) -> go.Figure:
+    """Returns a class's probability slice by slice, the slice in view in the accent colour."""
+    slices = np.arange(1, len(values) + 1)
+    colours = [theme.accent() if own == number else theme.REFERENCE for own in slices]
+    hover = f"slice %{{x}}: {name} %{{y:.2f}}<extra></extra>"
+    figure = go.Figure(go.Bar(x=slices, y=values, marker={"color": colours}, hovertemplate=hover))
+    figure.update_yaxes(range=[0, 1], tickvals=[0, 1], title="probability")
+    figure.update_xaxes(title="slice", tickformat="d", dtick=1 if len(values) <= 15 else None)
+    return layout(figure, 120, showlegend=False)
+
+
+def headline(table: pd.DataFrame) -> go.Figure:
+    """Returns each measure with its interval and its floors, from ``tables.headline``."""
+    figure = go.Figure()
+    known, unknown = table[table["value"].notna()], table[table["value"].isna() & table["raw"].notna()]
+    figure.add_scatter(
+        x=known["value"],
+        y=known["measure"],
+        error_x={
+            "array": known["high"] - known["value"],
+            "arrayminus": known["value"] - known["low"],
+            "thickness": 2,
+            "width": 5,
+        },
+        mode="markers",
+        name="this model, 95 % interval",
+        marker={"size": 11, "color": theme.accent()},
+        customdata=known[["low", "high"]],
+        hovertemplate="%{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
+    )
+    if len(unknown):
+        figure.add_scatter(
+            x=unknown["raw"],
+            y=unknown["measure"],
+            mode="markers",
+            name="not estimable, raw figure",
+            marker={"size": 11, "color": theme.MISSING, "symbol": "circle-open", "line": {"width": 2}},
+            customdata=unknown[["reason"]],
+            hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
+        )
+    for floor, title in FLOOR_TITLES.items():
+        figure.add_scatter(
+            x=table[floor],
+            y=table["measure"],
+            mode="markers",
+            name=f"floor: {title}",
+            marker={"symbol": _FLOOR_SYMBOLS[floor], "size": 11, "color": theme.REFERENCE, "line": {"width": 2}},
+            hovertemplate=f"{title}: %{{x:.2f}}<extra></extra>",
+        )
+    figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="share (accuracy) or area (AUROC)", zeroline=False)
+    figure.update_yaxes(categoryorder="array", categoryarray=list(table["measure"])[::-1], showgrid=True)
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
+    return layout(figure, 44 * len(table) + 90, legend=legend)
+
+
+def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figure:
+    """Returns a confusion matrix: counts and shares of the row; rows are the truth."""
+    matrix = np.asarray(counts, dtype=float)
+    sums = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
+    text = [
+        [f"<b>{n:.0f}</b><br>{percent(s)}" for n, s in zip(*row, strict=True)]
+        for row in zip(matrix, shares, strict=True)
+    ]
+    titles = [_narrow(label) for label in labels]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            x=titles,
+            y=[f"{title} " for title in titles],
+            text=text,
+            texttemplate="%{text}",
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, theme.faint()], [1, theme.accent()]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="truth %{y}<br>predicted %{x}<br>%{z:.0%} of the row<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", title="truth", showgrid=False)
+    figure.update_xaxes(title="predicted", showgrid=False, tickangle=0)
+    return layout(figure, 70 * len(titles) + 90)
+
+
+def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
+    """Returns precision, recall and F1 of each class with intervals, from ``tables.per_class``."""
+    colours = theme.class_colours(disease)
+    figure = make_subplots(cols=3, shared_yaxes=True, subplot_titles=list(MEASURES.values()), horizontal_spacing=0.04)
+    for column, measure in enumerate(MEASURES, start=1):
+        own = table[table["measure"] == measure]
+        is_known = own["value"].notna()
+        shown = own["value"].fillna(own["raw"]).fillna(0.0)
+        words = [
+            f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})" if known else f"not estimable: {row.reason}"
+            for row, known in zip(own.itertuples(), is_known, strict=True)
+        ]
+        figure.add_bar(
+            row=1,
+            col=column,
+            x=shown,
+            y=[_narrow(label) for label in own["label"]],
+            orientation="h",
+            marker={
+                "color": [
+                    colours[label] if known else theme.MISSING
+                    for label, known in zip(own["label"], is_known, strict=True)
+                ],
+                "opacity": [1.0 if known else 0.5 for known in is_known],
+                "pattern": {**_HATCH, "shape": ["" if known else "/" for known in is_known]},
+            },
+            error_x={
+                "array": own["high"] - own["value"],
+                "arrayminus": own["value"] - own["low"],
+                "color": theme.ink(),
+                "thickness": 1.5,
+                "width": 4,
+            },
+            customdata=words,
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+        )
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(range=[0, 1.05], tickvals=[0, 0.5, 1], zeroline=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return layout(figure, 70 * len(disease.classes) + 90, showlegend=False, bargap=0.45, margin={"t": 30})
+
+
+def roc(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None]) -> go.Figure:
+    """Returns the ROC curve of each class against the rest, from ``evidence.curves``."""
+    colours = theme.class_colours(disease)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": theme.MISSING, "dash": "dot", "width": 1},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    for label, own in curves.groupby("label", sort=False):
+        area = areas.get(str(label))
+        name = class_title(str(label)) + (f", area {proportion(area)}" if area is not None else ", area not estimable")
+        figure.add_scatter(
+            x=own["false_positive_rate"],
+            y=own["true_positive_rate"],
+            mode="lines",
+            name=name,
+            line={"color": colours[str(label)], "width": 2.5},
+            customdata=own[["threshold"]],
+            hovertemplate="sensitivity %{y:.2f}, 1 - specificity %{x:.2f}, at p = %{customdata[0]:.2f}<extra></extra>",
+        )
+    figure.update_xaxes(range=[-0.01, 1.01], title="1 - specificity", zeroline=False)
+    figure.update_yaxes(range=[-0.01, 1.01], title="sensitivity", zeroline=False)
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    return layout(figure, 400, legend=legend)
+
+
+def loss_line(table: pd.DataFrame, title: str) -> go.Figure:
+    """Returns the loss by epoch, from ``tables.history``."""
+    figure = go.Figure(
+        go.Scatter(
+            x=table["epoch"],
+            y=table["loss"],
+            mode="lines+markers",
+            line={"color": theme.accent(), "width": 2},
+            hovertemplate="epoch %{x}: %{y:.3f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="epoch", rangemode="tozero", zeroline=False)
+    figure.update_yaxes(title=title, rangemode="tozero")
+    return layout(figure, 260, showlegend=False)
+
+
+def disease_lines(table: pd.DataFrame, title: str) -> go.Figure:
+    """Returns one line a disease by epoch; columns of the table other than ``epoch`` and ``loss`` are disease keys."""
+    looks = theme.disease_lines([key for key in table.columns if key in DISEASES])
+    figure = go.Figure()
+    for key, (colour, dash) in looks.items():
+        own = table[["epoch", key]].dropna()
+        figure.add_scatter(
+            x=own["epoch"],
+            y=own[key],
+            mode="lines+markers",
+            name=DISEASES[key].title,
+            line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate=f"{DISEASES[key].title}, epoch %{{x}}: %{{y:.2f}}<extra></extra>",
+        )
+    figure.update_xaxes(title="epoch", rangemode="tozero", zeroline=False)
+    figure.update_yaxes(title=title, range=[0, 1.02])
+    return layout(figure, 260, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+
+
+def _narrow(label: str) -> str:
+    """Returns a class's title with a line for each word, for axes with little room."""
+    return class_title(label).replace(" ", "<br>")

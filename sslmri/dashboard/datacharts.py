@@ -1,0 +1,99 @@
+"""The figures of the data page. Each takes a table of ``datatables`` and returns a Plotly figure."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from sslmri.dashboard import theme
+from sslmri.dashboard.charts import layout
+from sslmri.diseases import Disease, class_title
+
+_SHADES = {"train": 1.0, "validation": 0.6, "test": 0.3, "all": 1.0}
+_COUNTS = {"groups": "Subjects (groups)", "slices": "Slices"}
+
+
+def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
+    """Returns subjects and slices of each class side by side, the splits as shades of the class's colour."""
+    colours = theme.class_colours(disease)
+    figure = make_subplots(cols=2, shared_yaxes=True, subplot_titles=list(_COUNTS.values()), horizontal_spacing=0.06)
+    splits = list(dict.fromkeys(table["split"]))
+    for column, thing in enumerate(_COUNTS, start=1):
+        for split in splits:
+            own = table[table["split"] == split]
+            figure.add_bar(
+                row=1,
+                col=column,
+                x=own[thing],
+                y=[class_title(label) for label in own["label"]],
+                orientation="h",
+                marker={
+                    "color": [colours[label] for label in own["label"]],
+                    "opacity": _SHADES[split],
+                    "line": {"width": 1, "color": theme.ink()},
+                },
+                text=own[thing],
+                textposition="inside",
+                insidetextanchor="middle",
+                showlegend=False,
+                hovertemplate=f"%{{y}}, {split}: %{{x:,}} {thing}<extra></extra>",
+            )
+    for split in splits if len(splits) > 1 else []:
+        grey = {"symbol": "square", "size": 12, "color": theme.REFERENCE, "opacity": _SHADES[split]}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=grey, name=split)
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(rangemode="tozero", zeroline=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    legend = {"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0, "traceorder": "normal"}
+    height = 48 * len(disease.classes) + 110
+    return layout(figure, height, barmode="stack", bargap=0.35, legend=legend, margin={"t": 30})
+
+
+def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> go.Figure:
+    """Returns the density of grey values of each class on one axis, its quantiles on hover."""
+    colours = theme.class_colours(disease)
+    words = {
+        str(row["class"]): "<br>".join(f"{name}: {row[name]}" for name in quantiles.columns if name != "class")
+        for row in quantiles.to_dict("records")
+    }
+    figure = go.Figure()
+    for label, own in table.groupby("label", sort=False):
+        name = class_title(str(label))
+        figure.add_scatter(
+            x=own["grey value"],
+            y=own["density"],
+            mode="lines",
+            name=name,
+            line={"color": colours[str(label)], "width": 2.5},
+            hovertemplate=f"<b>{name}</b><br>{words.get(name, '')}<extra></extra>",
+        )
+    figure.update_xaxes(title="grey value inside the head, 0 to 1 after preparation", range=[0, 1], zeroline=False)
+    figure.update_yaxes(title="density", rangemode="tozero")
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    return layout(figure, 340, showlegend=True, legend=legend)
+
+
+def size_bubbles(table: pd.DataFrame) -> go.Figure:
+    """Returns width and height of the files; the area of a mark grows with the number of files."""
+    figure = go.Figure()
+    largest = max(table["slices"], default=1)
+    for (cohort, own), colour in zip(table.groupby("cohort"), theme.cycle(), strict=False):
+        figure.add_scatter(
+            x=own["width"],
+            y=own["height"],
+            mode="markers",
+            name=str(cohort),
+            marker={
+                "size": own["slices"],
+                "sizemode": "area",
+                "sizeref": 2 * largest / 36**2,
+                "sizemin": 5,
+                "color": colour,
+                "opacity": 0.75,
+            },
+            customdata=own[["slices"]],
+            hovertemplate="%{x} x %{y} pixels: %{customdata[0]} files<extra></extra>",
+        )
+    figure.update_xaxes(title="width, pixels", rangemode="tozero", zeroline=False)
+    figure.update_yaxes(title="height, pixels", rangemode="tozero", zeroline=False)
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"}
+    return layout(figure, 300, showlegend=True, legend=legend)

@@ -1,0 +1,72 @@
+"""Which data the data page shows: those of the model, or those that the user names."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.summary import summarise
+from sslmri.dashboard.evidence import find_summary
+from sslmri.dashboard.frame import open_model
+from sslmri.dashboard.state import keep
+from sslmri.errors import ManifestError, ModelError
+from sslmri.scans.slices import Preparation
+
+_MANIFEST = "manifest.csv"
+_MAX_SUMMARIES = 4
+
+
+def ask_for_data() -> str:
+    """Returns the path that the user names, empty for the model's own data."""
+    path: str = st.text_input(
+        "Manifest or its folder",
+        placeholder="Empty: the data this model learned from. Or a path on the machine that runs this page",
+        help="A manifest.csv with the columns path, cohort, disease, label, group, or a folder that holds one. Files "
+        "are only read, on the machine that runs this page; nothing is written or sent.",
+    )
+    return path.strip()
+
+
+def summarise_named(path: str) -> dict[str, Any]:
+    """Returns the summary of a named manifest, with progress; this session keeps it.
+
+    Raises:
+        ManifestError: the manifest cannot be used.
+    """
+    manifest = Path(path).expanduser()
+    if _is_folder(manifest):
+        manifest = manifest / _MANIFEST
+    records = assign_splits(read_manifest(manifest))
+    stamp = manifest.stat().st_mtime_ns
+    progress = st.progress(0.0, "Reading files")
+
+    def show(done: int, total: int) -> None:
+        progress.progress(done / total, f"Reading file {done:,} of {total:,}")
+
+    summary = keep("summaries", f"{manifest}/{stamp}", _MAX_SUMMARIES, lambda: summarise(records, _preparation(), show))
+    progress.empty()
+    return summary
+
+
+def summary_of_model() -> dict[str, Any] | None:
+    """Returns the summary that lies beside the model, or None without a model or a summary."""
+    try:
+        return find_summary(open_model())
+    except ModelError:
+        return None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+        raise ManifestError("Expected the path of a manifest.csv, got a text that cannot be a path.") from error
+
+
+def _preparation() -> Preparation:
+    try:
+        return open_model().encoder.preparation
+    except ModelError:
+        return Preparation()

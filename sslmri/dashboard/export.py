@@ -1,0 +1,58 @@
+"""Findings and tables as files that a spreadsheet opens without running anything."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sslmri.files import neutralised
+from sslmri.learning.cards import INTENDED_USE, ModelCard
+
+if TYPE_CHECKING:
+    from sslmri.screening.screener import Screening
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """Returns a table as CSV; text that a spreadsheet would take for a formula is preceded by an apostrophe."""
+    safe = frame.map(neutralised).rename(columns=neutralised)
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def findings_json(card: ModelCard, screening: "Screening") -> bytes:
+    """Returns the findings of a screening as JSON."""
+    content = {
+        "intended_use": INTENDED_USE,
+        "model": card.name,
+        "model_sha256": screening.model_sha256,
+        "file": screening.name,
+        "file_sha256": screening.sha256,
+        "created": screening.created,
+        "n_slices": len(screening.slices),
+        "findings": [finding.to_json() for finding in screening.findings],
+        "warnings": list(screening.warnings),
+    }
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def findings_csv(card: ModelCard, screening: "Screening") -> bytes:
+    """Returns the findings of a screening as CSV, one row a disease and class."""
+    rows = [
+        {
+            "file": screening.name,
+            "disease": finding.disease,
+            "class": label,
+            "probability": round(probability, 6),
+            "is_predicted": label == finding.predicted,
+            "status": finding.status,
+            "threshold_low": finding.threshold_low,
+            "threshold_high": finding.threshold_high,
+            "coverage_of_predicted": round(finding.coverage, 4),
+            "model": card.name,
+            "model_sha256": screening.model_sha256,
+            "created": screening.created,
+            "intended_use": INTENDED_USE,
+        }
+        for finding in screening.findings
+        for label, probability in finding.probabilities.items()
+    ]
+    return to_csv(pd.DataFrame(rows))

@@ -1,0 +1,50 @@
+"""A chart with its title, what it shows, and a button that saves the table it was drawn from."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from sslmri.dashboard.charts import QUIET
+from sslmri.dashboard.export import to_csv
+from sslmri.dashboard.words import literal
+
+
+def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, note: str = "") -> None:
+    """Draws a chart.
+
+    Args:
+        title: what the chart shows.
+        figure: the chart.
+        table: the numbers in it.
+        key: name of the saved file, unique on the page.
+        note: one line on how to read it.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{title}**", help=note or None, width="content")
+        st.space("stretch")
+        draw_save_button(table, key)
+    st.plotly_chart(figure, config=QUIET, key=f"chart-{key}", alt=title)
+
+
+def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "") -> None:
+    """Draws a table with a title and a button that saves it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{title}**", help=note or None, width="content")
+        st.space("stretch")
+        draw_save_button(table, key)
+    st.dataframe(table, hide_index=True, key=f"table-{key}", alt=title)
+
+
+def draw_save_button(table: pd.DataFrame, key: str) -> None:
+    """Draws the button that saves a table as CSV."""
+    st.download_button(
+        "Save data", to_csv(table), f"{key}.csv", "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"
+    )
+
+
+def draw_notes(notes: Sequence[str]) -> None:
+    """Draws plain sentences, one a line, small."""
+    if notes:
+        st.caption("  \n".join(literal(note) for note in notes))

@@ -1,0 +1,54 @@
+"""Colours that carry meaning: the reference grey-blue, stages in one ramp, types in hues the colour-blind can tell."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import streamlit as st
+
+from sslmri.diseases import DISEASES, Disease
+
+REFERENCE = "#8a9bb0"
+MISSING = "#a6adb4"  # what cannot be estimated or was never learned: hatched, and said in words
+ANY = "#4f5b66"  # all classes but the reference together
+_RAMP = ("#e8b863", "#d8842f", "#a4491b")  # light to dark with severity; each is seen on white and on black
+_HUES = ("#56b4e9", "#e69f00", "#cc79a7")  # Okabe and Ito 2008
+_DISEASE_HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7")
+DASHES = ("solid", "dash", "dot", "dashdot")
+
+
+def is_dark() -> bool:
+    """Returns whether the reader's page is dark."""
+    return st.context.theme.type == "dark"
+
+
+def accent() -> str:
+    """Returns the one accent of the page."""
+    return "#6cb0d2" if is_dark() else "#2b6c8f"
+
+
+def ink() -> str:
+    """Returns the colour of text and marks on the page."""
+    return "#e4e7ea" if is_dark() else "#1f2933"
+
+
+def faint() -> str:
+    """Returns the colour of an empty cell: just seen on the page."""
+    return "#1e2327" if is_dark() else "#f2f4f5"
+
+
+def class_colours(disease: Disease) -> dict[str, str]:
+    """Returns the colour of each class of a disease."""
+    others = disease.classes[1:]
+    colours = [_RAMP[1]] if len(others) == 1 else list(_RAMP if disease.is_ordinal else _HUES)
+    return {disease.reference: REFERENCE, **dict(zip(others, colours, strict=True))}
+
+
+def disease_lines(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Returns the colour and the dash of each disease's line."""
+    looks = dict(zip(DISEASES, zip(_DISEASE_HUES, DASHES, strict=True), strict=True))
+    return {key: looks[key] for key in keys if key in looks}
+
+
+def cycle() -> Iterator[str]:
+    """Returns hues without a meaning, over and over: for cohorts."""
+    return itertools.cycle(_DISEASE_HUES)

@@ -1,0 +1,97 @@
+"""The shape of the house: who may import whom, and how long a file may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [
+    *sorted((ROOT / "sslmri").rglob("*.py")),
+    *sorted((ROOT / "pages").glob("*.py")),
+    ROOT / "app.py",
+    ROOT / "train.py",
+]
+FLOORS = {
+    "diseases": 0, "errors": 0, "files": 0,
+    "scans": 1, "cohorts": 2, "learning": 3, "evidence": 3, "screening": 4, "training": 5, "dashboard": 5,
+    "app": 6, "pages": 6, "train": 6, "__main__": 6,
+}  # fmt: skip
+FORBIDDEN = {
+    "scans": {"torch", "streamlit", "plotly"},
+    "cohorts": {"torch", "streamlit", "plotly"},
+    "evidence": {"torch", "streamlit", "plotly"},
+    "learning": {"streamlit", "plotly"},
+    "screening": {"streamlit", "plotly"},
+    "training": {"streamlit", "plotly"},
+    "pages": {"torch"},
+    "dashboard": {"torch"},
+}
+# A training step measures what it trained: the two rooms meet in training alone.
+STRANGERS = [("learning", "evidence"), ("evidence", "learning"), ("dashboard", "training"), ("training", "dashboard")]
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "sslmri" and len(parts) > 1 else parts[0]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def faults(path: Path) -> list[str]:
+    room, name, found = room_of(path), path.relative_to(ROOT), []
+    for imported in imports_of(path):
+        package = imported.split(".")[0]
+        if package in FORBIDDEN.get(room, set()):
+            found.append(f"{name} imports {package}: the room {room} does without it")
+        if package == "sslmri" and "." in imported:
+            other = imported.split(".")[1]
+            if FLOORS.get(other, 0) > FLOORS.get(room, 9) or (room, other) in STRANGERS:
+                found.append(f"{name} imports sslmri.{other}: imports go downwards only")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_downwards(path):
+    assert not faults(path), "\n".join(faults(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_readable(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_the_rule_sees_a_page_that_imports_torch(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    page = tmp_path / "pages" / "wrong.py"
+    page.parent.mkdir()
+    page.write_text("import torch\n")
+    assert faults(page) == ["pages/wrong.py imports torch: the room pages does without it"]
+
+
+@pytest.mark.parametrize(
+    "module", ["sslmri", "sslmri.scans.reading", "sslmri.learning.cards", "sslmri.evidence.evaluate"]
+)
+def test_light_modules_do_not_load_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_class_names_stand_in_one_place_only():
+    from sslmri.diseases import DISEASES
+
+    labels = {label for disease in DISEASES.values() for label in disease.classes if "_demented" in label}
+    allowed = {ROOT / "sslmri" / "diseases.py", *(ROOT / "sslmri" / "cohorts").glob("*.py")}
+    for path in SOURCES:
+        if path not in allowed:
+            strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+            assert not labels & strings, f"{path.relative_to(ROOT)} types class names: take them from DISEASES"

@@ -1,0 +1,213 @@
+"""Every page, with a model and without, as a user meets it."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from sslmri.dashboard.export import to_csv
+from sslmri.dashboard.words import literal
+from sslmri.diseases import DISEASES
+from sslmri.learning.cards import ModelCard, read_model_card
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("pages/screening.py", "pages/data.py", "pages/performance.py", "pages/about.py")
+TIMEOUT_S = 300
+
+
+@pytest.fixture
+def configured(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
+    monkeypatch.setenv("SSLMRI_MODEL", str(model_folder))
+    return read_model_card(model_folder)
+
+
+@pytest.fixture
+def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SSLMRI_MODEL", str(tmp_path / "none"))
+    return tmp_path
+
+
+def open_page(page: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=TIMEOUT_S).run()
+    return app if page == PAGES[0] else app.switch_page(page).run()
+
+
+def words_of(app: AppTest) -> str:
+    parts = (app.markdown, app.caption, app.info, app.error, app.warning, app.title, app.text, app.code)
+    return " ".join(str(element.value) for part in parts for element in part)
+
+
+def png(seed: int = 0) -> bytes:
+    rows, columns = np.mgrid[0:96, 0:80]
+    inside = ((rows - 50) / 36) ** 2 + ((columns - 41) / 27) ** 2 < 1
+    texture = 130 + 60 * np.sin(rows / (5 + seed)) * np.cos(columns / 7)
+    buffer = io.BytesIO()
+    Image.fromarray(np.where(inside, texture, 0).astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def upload(*files: tuple[str, bytes]) -> AppTest:
+    app = open_page(PAGES[0])
+    app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files])
+    return app.run()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_renders_with_a_model_and_says_research_use_only(page: str, configured: ModelCard) -> None:
+    app = open_page(page)
+    assert not app.exception
+    assert not app.error
+    notice = app.caption[0].value
+    assert "Research use only, not a medical device" in notice
+    assert configured.sha256[:8] in notice
+    assert str(configured.encoder.n_groups) in notice
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_without_a_model_says_how_to_get_one(page: str, unconfigured: Path) -> None:
+    app = open_page(page)
+    assert not app.exception
+    assert "Research use only" in app.caption[0].value
+    assert app.info
+    assert "python train.py all" in words_of(app)
+
+
+def test_changed_weights_are_refused_in_one_sentence(configured: ModelCard, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "model"
+    for name in ("model.json", "encoder.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((configured.folder / name).read_bytes())
+    monkeypatch.setenv("SSLMRI_MODEL", str(folder))
+    app = open_page("pages/about.py")
+    assert not app.exception
+    assert "The model cannot be used" in app.info[0].value
+
+
+def test_upload_gets_one_card_a_disease_and_two_pictures(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    assert not app.exception
+    assert not app.error
+    words = words_of(app)
+    for disease in DISEASES.values():
+        assert disease.title in words
+        assert disease.caveat in words
+    assert app.text[0].value == "slice.png"
+    assert len(app.image) == 2
+    assert len(app.get("plotly_chart")) == len(configured.heads)
+
+
+def test_refused_file_leaves_one_sentence_and_the_others_go_on(configured: ModelCard) -> None:
+    app = upload(("notes.png", b"just some notes"), ("slice.png", png()))
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "notes" in app.error[0].value
+    assert app.text[0].value == "slice.png"
+
+
+def test_second_file_never_shows_the_first_ones_name(configured: ModelCard) -> None:
+    app = upload(("first.png", png(0)), ("second.png", png(3)))
+    assert [text.value for text in app.text] == ["second.png"]
+    key = next(box.key for box in app.selectbox if str(box.key).startswith("view-"))
+    app.selectbox(key=key).set_value(0).run()
+    assert [text.value for text in app.text] == ["first.png"]
+
+
+def test_show_map_switches_the_map(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    other = next(button for button in app.button if button.label == "Show map")
+    disease = str(other.key).split("-")[1]
+    other.click().run()
+    shown = next(button for button in app.button if button.label == "Map shown")
+    assert str(shown.key).split("-")[1] == disease
+    assert any(DISEASES[disease].title in str(caption.value) for caption in app.caption)
+
+
+def test_other_method_says_that_its_scale_is_relative(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    key = next(box.key for box in app.selectbox if str(box.key).startswith("method-"))
+    app.selectbox(key=key).set_value("layer-cam").run()
+    assert not app.exception
+    assert "cannot be compared" in words_of(app)
+
+
+def test_volume_gets_a_slice_slider(configured: ModelCard) -> None:
+    pages = [Image.open(io.BytesIO(png(seed))) for seed in range(5)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, format="TIFF", save_all=True, append_images=pages[1:])
+    app = upload(("stack.tif", buffer.getvalue()))
+    assert not app.exception
+    assert [slider.label for slider in app.slider].count("Slice") == 1
+
+
+def test_unlearned_class_is_said_on_the_card(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sslmri.learning.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
+    words = words_of(upload(("slice.png", png())))
+    assert "was never learned and cannot be predicted" in words
+
+
+def test_simulated_sample_is_screened(configured: ModelCard) -> None:
+    app = open_page(PAGES[0])
+    box = next(box for box in app.selectbox if "simulated" in box.label)
+    assert len(box.options) == sum(len(disease.classes) for disease in DISEASES.values())
+    box.set_value(("tumours", "glioma")).run()
+    assert not app.exception
+    assert len(app.image) == 2
+
+
+def test_named_manifest_is_summarised(configured: ModelCard, cohort: Path) -> None:
+    app = open_page("pages/data.py")
+    app.text_input[0].set_value(str(cohort.parent)).run()
+    assert not app.exception
+    assert not app.error
+    assert len(app.get("plotly_chart")) == 3
+
+
+def test_missing_manifest_is_one_sentence(unconfigured: Path) -> None:
+    app = open_page("pages/data.py")
+    app.text_input[0].set_value(str(unconfigured / "nowhere" / "manifest.csv")).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "no such file" in app.error[0].value
+
+
+def test_performance_shows_every_disease(configured: ModelCard) -> None:
+    app = open_page("pages/performance.py")
+    for key in configured.heads:
+        app.button_group[0].set_value(key).run()
+        assert not app.exception
+        assert any(DISEASES[key].title in str(part.value) for part in app.markdown)
+
+
+def test_markup_in_a_name_is_shown_sign_by_sign() -> None:
+    assert literal("**a**") == "\\*\u2060\\*a\\*\u2060\\*"
+    shown = literal(":red[x] :smile: a->b <b>")
+    assert not any(sign in shown.replace("\\:\u2060", "") for sign in (":red", ":smile:", "->", "[x]"))
+
+
+def test_cells_that_a_spreadsheet_would_run_are_neutralised() -> None:
+    text = to_csv(pd.DataFrame({"file": ["=1+1", "@x", "-2", "+3", "plain"], "n": [-1, 2, 3, 4, 5]})).decode()
+    assert text.splitlines()[1:] == ["'=1+1,-1", "'@x,2", "'-2,3", "'+3,4", "plain,5"]
+
+
+def test_dashboard_modules_do_not_load_torch() -> None:
+    modules = sorted(path.stem for path in (ROOT / "sslmri" / "dashboard").glob("[a-z]*.py"))
+    code = f"import sys, importlib\nfor m in {modules}: importlib.import_module('sslmri.dashboard.' + m)\n"
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("page", [ROOT / page for page in PAGES], ids=lambda path: path.stem)
+def test_pages_are_thin(page: Path) -> None:
+    source = page.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 110
+    assert "unsafe_allow_html" not in source
+    typed = [
+        label for disease in DISEASES.values() for label in disease.classes if label != "normal" and label in source
+    ]
+    assert not typed
