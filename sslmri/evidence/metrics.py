@@ -165,6 +165,7 @@ def _subjects(sample: _Sample) -> _Sample:
     if len(sample.sizes) == 0:
         return sample
     means = np.add.reduceat(sample.probabilities, sample.starts) / sample.sizes[:, np.newaxis]
+    means = means.round(12)  # means of equal values must tie, whatever the group's size
     return _Sample(means, np.ones_like(sample.sizes), sample.labels, sample.draws)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from sslmri.cohorts.store import Store
@@ -44,6 +45,12 @@ class MultiHead(nn.Module):
         """Returns the heads as plain float32 tensors."""
         state = {name: value.detach().cpu().float() for name, value in self.heads.state_dict().items()}
         return {key: Head(state[f"{key}.weight"], state[f"{key}.bias"]) for key in self.heads}
+
+
+def _moving_average(average: Tensor, current: Tensor, n_averaged: Tensor, decay: float) -> Tensor:
+    """Returns the next moving average; its first steps are short, so that the start weights are soon forgotten."""
+    steps = float(n_averaged)
+    return torch.lerp(current.float(), average.float(), min(decay, (1 + steps) / (10 + steps))).to(average.dtype)
 
 
 def _zero_head(n_classes: int) -> nn.Linear:
@@ -106,7 +113,7 @@ def _fit_jointly(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
+    average = AveragedModel(model, avg_fn=partial(_moving_average, decay=settings.average_decay), use_buffers=True)
     state = _resume(folder, model, average, optimizer, settings)
     for epoch in range(state["epoch"], settings.epochs):
         if epoch - state["best_epoch"] >= settings.patience:
