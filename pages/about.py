@@ -6,7 +6,6 @@ from sslmri.dashboard import cardtables, tables
 from sslmri.dashboard.evidence import find_metrics
 from sslmri.dashboard.frame import require_model, start_page
 from sslmri.dashboard.panel import draw_table
-from sslmri.dashboard.words import literal
 from sslmri.diseases import DISEASES
 from sslmri.learning.cards import INTENDED_USE
 
@@ -65,4 +64,3 @@ draw_table("Identity", cardtables.identity(card), "identity")
 draw_table("Heads", cardtables.heads(card), "heads")
 with st.expander("Settings of pre-training, fine-tuning and preparation"):
     st.json(cardtables.settings(card), expanded=2)
-st.caption(literal(str(card.folder)))

@@ -15,6 +15,7 @@ from sslmri.diseases import DISEASES, class_title
 if TYPE_CHECKING:
     from sslmri.screening.screener import Finding, Screener, Screening
 
+_PICTURE_WIDTH = 330  # pixels; two fit beside each other in the left column of a wide screen
 _RANK = {"flagged": 2, "indeterminate": 1}
 
 
@@ -60,14 +61,16 @@ def draw_viewer(screener: "Screener", screening: "Screening", finding: "Finding"
     slice_ = screening.slices[index]
     height, width = slice_.shape
     where = f"slice {index + 1} of {len(screening.slices)}, " if len(screening.slices) > 1 else ""
-    plain, overlay = pictures.columns(2, gap="small")
-    plain.image(
+    row = pictures.container(horizontal=True, gap="small")  # side by side, one below the other where it is narrow
+    row.image(
         plain_picture(slice_, f"{where}{width} x {height} as the encoder sees it"),
-        width="stretch",
+        width=_PICTURE_WIDTH,
         alt="The scan as the encoder sees it",
     )
-    overlay.image(
-        overlay_picture(slice_, level, opacity, top), width="stretch", alt=f"Map of {class_title(label)} on the scan"
+    row.image(
+        overlay_picture(slice_, level, opacity, top),
+        width=_PICTURE_WIDTH,
+        alt=f"Map of {class_title(label)} on the scan",
     )
     st.caption(_legend(finding, label, METHODS[method], method == CLOSED_FORM, bool(level.max() > 0)))
 
