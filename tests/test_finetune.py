@@ -117,6 +117,18 @@ def test_training_stops_when_validation_does_not_improve(stores, tmp_path, monke
     assert len(read_history(tmp_path / "history.jsonl")) == 4
 
 
+@pytest.mark.parametrize("regime", ["fine-tune", "linear-probe"])
+def test_a_class_nobody_taught_gets_no_probability(stores, tmp_path, regime):
+    train, validation = stores
+    kept = [row for row, record in enumerate(train.records) if record.label != "glioma"]
+    settings = dataclasses.replace(SETTINGS, regime=regime, epochs=1)
+    _, heads = finetune(Encoder(), train.select(kept), validation, SMALL, tmp_path, settings)
+    logits = heads["tumours"].logits(torch.randn(5, 2048)).double()
+    glioma = DISEASES["tumours"].classes.index("glioma")
+    assert (logits.softmax(dim=1)[:, glioma] == 0).all()
+    assert (heads["tumours"].weight[glioma] == 0).all()
+
+
 def test_no_labels_are_refused(stores, tmp_path):
     train, validation = stores
     bare = dataclasses.replace(train, records=[dataclasses.replace(r, disease=None, label=None) for r in train.records])

@@ -208,15 +208,14 @@ def test_folds_rotate_over_the_subjects_of_a_class(tmp_path, monkeypatch):
     assert [int(row["fold"]) for row in rows] == [0, 1, 2, 3, 4, 0, 1]
 
 
-def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_no_manifest(tmp_path):
     (tmp_path / "manifest.csv").write_text("of an earlier run")
 
-    def fail(*_: object) -> SimulatedSubject:
+    def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sslmri.cohorts.simulated.simulate_subject", fail)
     with pytest.raises(KeyboardInterrupt):
-        write_simulated(tmp_path, SimulatedSettings())
+        write_simulated(tmp_path, SimulatedSettings(subjects_per_class=1, slices_per_subject=1), stop)
     assert not (tmp_path / "manifest.csv").exists()
 
 

@@ -18,7 +18,13 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, validation_scores
+from sslmri.learning.labels import (
+    FinetuneSettings,
+    balanced_epoch,
+    labelled_budget,
+    silence_untaught,
+    validation_scores,
+)
 from sslmri.learning.linear_probe import fit_linear_probe
 from sslmri.learning.model import Head
 from sslmri.learning.pretrain import autocast, cosine_with_warmup
@@ -90,7 +96,7 @@ def finetune(
         raise TrainingError("Expected labelled training slices, got none: name a manifest with labels.")
     if settings.regime == "linear-probe":
         heads = fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
-        return encoder, heads
+        return encoder, silence_untaught(heads, train)
     torch.manual_seed(settings.seed)
     return _fit_jointly(MultiHead(encoder, diseases), train, validation, preparation, folder, settings)
 
@@ -131,7 +137,7 @@ def _fit_jointly(
         weights = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state, **weights})
     model.load_state_dict(state["best"])
-    return model.encoder.cpu(), model.plain_heads()
+    return model.encoder.cpu(), silence_untaught(model.plain_heads(), train)
 
 
 def _resume(

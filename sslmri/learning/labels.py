@@ -15,6 +15,8 @@ from sslmri.diseases import DISEASES
 from sslmri.learning.model import Head
 from sslmri.learning.views import AugmentSettings
 
+_SILENT = -6e4  # a logit whose softmax is 0 at any calibration temperature, and that float16 can hold
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:
@@ -77,6 +79,21 @@ def balanced_epoch(train: Store, per_class: int, generator: Generator) -> list[i
     epoch = torch.cat(rows)
     shuffled: list[int] = epoch[torch.randperm(len(epoch), generator=generator)].tolist()
     return shuffled
+
+
+def silence_untaught(heads: Mapping[str, Head], train: Store) -> dict[str, Head]:
+    """Returns the heads with every class that has no training slice silenced: probability 0 and an empty map.
+
+    Nobody taught such an output what to say; left alone, it is handed a share of the probability all the same.
+    """
+    silenced = {}
+    for key, head in heads.items():
+        taught = {str(record.label) for record in train.records if record.disease == key}
+        untaught = [index for index, label in enumerate(DISEASES[key].classes) if label not in taught]
+        weight, bias = head.weight.clone(), head.bias.clone()
+        weight[untaught], bias[untaught] = 0.0, _SILENT
+        silenced[key] = Head(weight, bias)
+    return silenced
 
 
 def validation_scores(heads: Mapping[str, Head], features: Tensor, validation: Store, train: Store) -> dict[str, float]:

@@ -41,9 +41,13 @@ def write_head_cards(
     counts = class_counts(records)
     for key, head in heads.items():
         own = validation.select([row for row, record in enumerate(validation.records) if record.disease == key])
+        tally = {label: _counts(counts, key, label) for label in DISEASES[key].classes}
         logits, peaks = _look(encoder, head, own, preparation)
         truth = class_indices(own, range(len(own.records)))
-        temperature = fit_temperature(logits, truth)
+        taught = np.isin(truth, [i for i, label in enumerate(DISEASES[key].classes) if tally[label]["train"][1]])
+        temperature = fit_temperature(
+            logits[taught], truth[taught]
+        )  # a silenced class would ask for no sureness at all
         disease_probability = 1 - calibrated(logits, temperature)[:, 0]
         low, high = fit_thresholds(disease_probability, truth > 0)
         card = HeadCard(
@@ -57,7 +61,7 @@ def write_head_cards(
             threshold_high=high,
             threshold_rule=THRESHOLD_RULE,
             saliency_scale=float(np.percentile(peaks, SALIENCY_PERCENTILE)) if len(peaks) else 1.0,
-            counts={label: _counts(counts, key, label) for label in DISEASES[key].classes},
+            counts=tally,
             created=created_now(),
         )
         write_card(head_path(folder, key, ".json"), card)
