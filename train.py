@@ -1,11 +1,12 @@
 """The command line of training: ``python train.py pretrain | finetune | evaluate | all``."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 
 import tyro
 
-from sslmri.errors import SslmriError
+from sslmri.errors import SslmriError, TrainingError
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.training.data import RunOptions
@@ -61,6 +62,8 @@ def main() -> int:
     """Runs the command and returns its exit code."""
     command = tyro.cli(Pretrain | Finetune | Evaluate | All, description=__doc__)
     try:
+        if not isinstance(command, Pretrain) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise TrainingError("Expected one process, got several: torchrun is for `train.py pretrain` alone.")
         command.start()
     except SslmriError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,9 +1,12 @@
 """ResNet-50 for slices of one channel: (N, 1, H, W) -> (N, 2048)."""
 
+import os
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
+from sslmri.errors import TrainingError
 from sslmri.scans.slices import Preparation
 
 FEATURE_DIM = 512 * Bottleneck.expansion
@@ -70,7 +73,17 @@ def _initialise(encoder: Encoder) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Returns the device of that name; ``"auto"`` is the first GPU, or the CPU where there is none."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    """Returns the device of that name; ``"auto"`` is a GPU, or the CPU where there is none.
+
+    Under torchrun a process takes the GPU of its own number on its machine.
+
+    Raises:
+        TrainingError: there is no such device here.
+    """
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    own = int(os.environ.get("LOCAL_RANK", "0"))
+    if name == "cpu" or (name == "auto" and n_gpus == 0):
+        return torch.device("cpu")
+    if name in ("auto", "cuda") and own < n_gpus:
+        return torch.device("cuda", own)
+    raise TrainingError(f"Expected the device {name} number {own}, got a machine with {n_gpus} GPUs: use cpu or auto.")

@@ -2,8 +2,10 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,12 +14,14 @@ from tqdm import tqdm
 
 from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
+from sslmri.learning.batch_size import largest_batch
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
+from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.probe import knn_probe
 from sslmri.learning.run import append_history, keep_history
 from sslmri.learning.simclr import ProjectionHead, nt_xent
-from sslmri.learning.views import ViewSettings, two_views
+from sslmri.learning.views import ViewParameters, ViewSettings, draw_views, make_views
 from sslmri.scans.slices import Preparation
 
 
@@ -27,7 +31,9 @@ class PretrainSettings:
 
     Attributes:
         epochs: passes over the pre-training slices.
-        batch_size: slices a step; each gives two views, so a view has ``2 * batch_size - 2`` negatives.
+        batch_size: slices a step, over all processes; each gives two views, so a view has ``2 * batch_size - 2``
+            negatives. 0 takes the largest that fits on the GPU.
+        micro_batches: parts in which a step is computed where memory is short; negatives then come from the part.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW.
         warmup_epochs: epochs over which the learning rate rises from 0, before its cosine decay to 0.
@@ -35,11 +41,13 @@ class PretrainSettings:
         probe_every: epochs between two kNN probes on validation groups.
         seed: of the weights, the order of slices and the views.
         device: ``auto``, ``cpu`` or ``cuda``.
+        precision: of the forward pass; weights and loss are float32.
         views: how a view is made.
     """
 
     epochs: int = 3
     batch_size: int = 64
+    micro_batches: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup_epochs: float = 1.0
@@ -47,6 +55,7 @@ class PretrainSettings:
     probe_every: int = 5
     seed: int = 0
     device: str = "auto"
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
     views: ViewSettings = field(default_factory=ViewSettings)
 
 
@@ -69,7 +78,8 @@ def pretrain(
     """Returns the encoder after pre-training on the slices of ``pool``, resuming from the folder's checkpoint.
 
     Every epoch draws its order and its views from ``(seed, epoch)`` alone and ends with an atomic checkpoint, so a
-    run that was stopped and resumed has the weights of one that never was (bit for bit on the CPU).
+    run that was stopped and resumed has the weights of one that never was (bit for bit on the CPU). Under torchrun
+    the processes share each batch and the first of them probes and writes.
 
     Args:
         pool: the slices to learn from; labels are not looked at.
@@ -81,31 +91,19 @@ def pretrain(
     Raises:
         TrainingError: fewer slices than a batch, a loss that is not finite, a checkpoint of other settings.
     """
-    n_steps = len(pool.records) // settings.batch_size
-    if n_steps == 0:
-        raise TrainingError(
-            f"Expected at least {settings.batch_size} slices, got {len(pool.records)}: lower the batch."
-        )
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
     model = SimCLR().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    settings = replace(settings, batch_size=_batch_size(model, len(pool.records), settings))
+    trained = distributed_model(model)
+    if device.type == "cuda":
+        trained = torch.compile(trained)  # type: ignore[assignment]
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay, fused=True)
     first = _resume(folder, model, optimizer, settings)
     for epoch in range(first, settings.epochs):
-        started = time.perf_counter()
-        loss = _run_epoch(model, optimizer, pool, preparation, epoch, settings)
-        seconds = time.perf_counter() - started
-        is_probed = (epoch + 1) % settings.probe_every == 0 or epoch + 1 == settings.epochs
-        entry = {
-            "epoch": epoch + 1,
-            "loss": loss,
-            "seconds": round(seconds, 2),
-            "slices_per_s": round(n_steps * settings.batch_size / seconds, 1),
-            "knn": knn_probe(model.encoder, *probe, preparation) if is_probed else None,
-        }
-        append_history(folder / "history.jsonl", entry)
-        state = {"epoch": epoch + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state})
+        entry = _run_epoch(trained, optimizer, pool, preparation, epoch, settings)
+        if process_index() == 0:
+            _record(model, optimizer, entry, probe, preparation, folder, settings)
     return model.encoder
 
 
@@ -119,9 +117,9 @@ def cosine_with_warmup(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """Returns the bfloat16 context in which training steps run."""
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+def autocast(device: torch.device, precision: str = "bfloat16") -> torch.autocast:
+    """Returns the context in which training steps run."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: PretrainSettings) -> int:
@@ -133,52 +131,135 @@ def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, se
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
-    keep_history(folder / "history.jsonl", first)
+    if process_index() == 0:
+        keep_history(folder / "history.jsonl", first)
     return first
 
 
-def _run_epoch(
+def _record(
     model: SimCLR,
+    optimizer: torch.optim.Optimizer,
+    entry: dict[str, Any],
+    probe: tuple[Store, Store],
+    preparation: Preparation,
+    folder: Path,
+    settings: PretrainSettings,
+) -> None:
+    """Probes where it is due, then writes the epoch's line of history and its checkpoint."""
+    epoch = entry["epoch"]
+    is_probed = epoch % settings.probe_every == 0 or epoch == settings.epochs
+    knn = knn_probe(model.encoder, *probe, preparation) if is_probed else None
+    append_history(folder / "history.jsonl", entry | {"knn": knn})
+    state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state})
+
+
+def _run_epoch(
+    trained: nn.Module,
     optimizer: torch.optim.Optimizer,
     pool: Store,
     preparation: Preparation,
     epoch: int,
     settings: PretrainSettings,
-) -> float:
-    """Runs one epoch and returns its mean loss."""
-    device = next(model.parameters()).device
+) -> dict[str, Any]:
+    """Runs one epoch and returns its line of history."""
     generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
     order = torch.randperm(len(pool.records), generator=generator).numpy()
     n_steps = len(order) // settings.batch_size
     warmup = min(0.5, settings.warmup_epochs / settings.epochs)
     losses = []
-    model.train()
-    bar = tqdm(range(n_steps), desc=f"pre-training {epoch + 1}/{settings.epochs}", unit="step", mininterval=1.0)
+    trained.train()
+    description = f"pre-training {epoch + 1}/{settings.epochs}"
+    bar = tqdm(range(n_steps), desc=description, unit="step", mininterval=1.0, disable=process_index() > 0)
+    started = time.perf_counter()
     for step in bar:
         rate = settings.learning_rate * cosine_with_warmup((epoch + (step + 1) / n_steps) / settings.epochs, warmup)
         for parameters in optimizer.param_groups:
             parameters["lr"] = rate
-        chosen = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-        slices = torch.from_numpy(np.ascontiguousarray(pool.slices[np.sort(chosen)])).to(device)
-        loss = _loss(model, slices, preparation, settings, generator)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the rate.")
+        chosen = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
+        views = draw_views(2 * len(chosen), settings.views, generator)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses.append(backpropagate(trained, pool, chosen, views, preparation, settings))
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the rate.")
         optimizer.step()
-        losses.append(loss.item())
         bar.set_postfix(loss=f"{losses[-1]:.3f}", slices_per_s=f"{_rate(bar) * settings.batch_size:.1f}")
-    return float(np.mean(losses))
+    seconds = time.perf_counter() - started
+    rate = round(n_steps * settings.batch_size / seconds, 1)
+    entry = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "batch_size": settings.batch_size}
+    return entry | {"seconds": round(seconds, 2), "slices_per_s": rate}
 
 
-def _loss(
-    model: SimCLR, slices: Tensor, preparation: Preparation, settings: PretrainSettings, generator: Generator
-) -> Tensor:
-    views = two_views(slices.unsqueeze(1).float() / 255.0, settings.views, generator)
-    views = (views.flatten(0, 1) - preparation.mean) / preparation.std
-    with autocast(slices.device):
-        projections = model(views.contiguous(memory_format=torch.channels_last))
-    return nt_xent(projections.unflatten(0, (2, -1)), settings.temperature)
+def backpropagate(
+    trained: nn.Module,
+    pool: Store,
+    chosen: np.ndarray,
+    views: ViewParameters,
+    preparation: Preparation,
+    settings: PretrainSettings,
+) -> float:
+    """Adds the gradients of one batch and returns its loss.
+
+    The batch is cut into micro-batches, and each of them among the processes; which process makes a view changes
+    nothing about it.
+
+    Args:
+        trained: the model, as ``distributed_model`` returns it.
+        pool: the slices.
+        chosen: the batch's N rows of the pool.
+        views: 2 N parameters; n and N + n make the positive pair of row n.
+        preparation: how the slices were prepared.
+        settings: see there.
+    """
+    device = next(trained.parameters()).device
+    parts = torch.arange(len(chosen)).view(settings.micro_batches, n_processes(), -1)[:, process_index()]
+    total = 0.0
+    for rows in parts:
+        slices = torch.from_numpy(pool.batch(chosen[rows.numpy()])).to(device).unsqueeze(1).float() / 255.0
+        own = views.pick(torch.cat([rows, rows + len(chosen)]))
+        made = make_views(torch.cat([slices, slices]), own, settings.views)
+        loss = _loss(trained, (made - preparation.mean) / preparation.std, settings) / settings.micro_batches
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def _loss(trained: nn.Module, views: Tensor, settings: PretrainSettings) -> Tensor:
+    """Returns NT-Xent of views (2 N, 1, H, W) among those of all processes."""
+    return nt_xent(gathered(_projections(trained, views, settings)), settings.temperature)
+
+
+def _projections(trained: nn.Module, views: Tensor, settings: PretrainSettings) -> Tensor:
+    """Returns the projections (2, N, 128) of views (2 N, 1, H, W)."""
+    with autocast(views.device, settings.precision):
+        projections: Tensor = trained(views.contiguous(memory_format=torch.channels_last))
+    return projections.unflatten(0, (2, -1))
+
+
+def _loss_alone(model: nn.Module, views: Tensor, settings: PretrainSettings) -> Tensor:
+    """Returns NT-Xent of views among those of this process: what a step costs, without a word to the others."""
+    return nt_xent(_projections(model, views, settings), settings.temperature)
+
+
+def _batch_size(model: SimCLR, n_slices: int, settings: PretrainSettings) -> int:
+    """Returns the slices of a step, found where they are asked to be.
+
+    Raises:
+        TrainingError: the batch is larger than the pool, or cannot be cut into equal parts.
+    """
+    size = settings.batch_size
+    if size == 0:
+        alone = partial(_loss_alone, settings=settings)
+        size = largest_batch(model, settings.views.size, alone)
+    if size > n_slices:
+        raise TrainingError(f"Expected at least {size} slices, got {n_slices}: lower the batch.")
+    parts = settings.micro_batches * n_processes()
+    if size % parts or size // parts < 2:
+        raise TrainingError(
+            f"Expected a batch of at least 2 slices for each of {parts} parts (processes x micro-batches), all equal, "
+            f"got {size}: choose a multiple of {parts}."
+        )
+    return size
 
 
 def _rate(bar: tqdm) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -55,19 +56,44 @@ class AugmentSettings:
     contrast: float = 0.2
 
 
-def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
-    """Returns two independent views of each slice: (N, 1, H, W) in [0, 1] -> (2, N, 1, size, size) in [0, 1].
+class ViewParameters(NamedTuple):
+    """What N views are made with. Drawn on the CPU, so one seed gives one result on every device.
 
-    Every view draws its own parameters. They are drawn on the CPU, so one seed gives one result on every device.
+    Attributes:
+        theta: (N, 2, 3) affine map of crop and flip.
+        gain, spread: (N,) factor of the grey values, and of their distance from their mean.
+        sigma: (N,) of the Gaussian blur, in pixels; near 0 for a view that is not blurred.
     """
-    return one_view(torch.cat([slices, slices]), settings, generator).unflatten(0, (2, len(slices)))
+
+    theta: Tensor
+    gain: Tensor
+    spread: Tensor
+    sigma: Tensor
+
+    def pick(self, rows: Tensor) -> "ViewParameters":
+        """Returns the parameters of some of the views."""
+        return ViewParameters(*(values[rows] for values in self))
 
 
-def one_view(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
-    """Returns one view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
-    views = _crop_and_flip(slices, settings, generator)
-    views = _jittered(views, settings.brightness, settings.contrast, settings.jitter_probability, generator)
-    return _blur(views, settings, generator)
+def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewParameters:
+    """Returns the parameters of n views, each with its own."""
+    theta = _crop_and_flip(n, settings, generator)
+    gain, spread = _jitter(n, settings.brightness, settings.contrast, settings.jitter_probability, generator)
+    on = torch.rand(n, generator=generator) < settings.blur_probability
+    sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), 0.01)
+    return ViewParameters(theta, gain, spread, sigma)
+
+
+def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
+    """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
+    views = resample(slices, parameters.theta, settings.size)
+    return _blur(_jittered(views, parameters.gain, parameters.spread), parameters.sigma, settings)
+
+
+def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
+    """Returns two independent views of each slice: (N, 1, H, W) in [0, 1] -> (2, N, 1, size, size) in [0, 1]."""
+    parameters = draw_views(2 * len(slices), settings, generator)
+    return make_views(torch.cat([slices, slices]), parameters, settings).unflatten(0, (2, len(slices)))
 
 
 def augment(slices: Tensor, settings: AugmentSettings, generator: Generator) -> Tensor:
@@ -80,16 +106,15 @@ def augment(slices: Tensor, settings: AugmentSettings, generator: Generator) -> 
     cos, sin = scale * angle.cos(), scale * angle.sin()
     theta = torch.stack([cos * flip, -sin, shift_x, sin * flip, cos, shift_y], dim=1).view(n, 2, 3)
     changed = resample(slices, theta, slices.shape[-1])
-    return _jittered(changed, settings.brightness, settings.contrast, 1.0, generator)
+    return _jittered(changed, *_jitter(n, settings.brightness, settings.contrast, 1.0, generator))
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
     return torch.rand(n, generator=generator) * (high - low) + low
 
 
-def _crop_and_flip(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
-    """Random resized crop and horizontal flip as one affine resampling."""
-    n = len(slices)
+def _crop_and_flip(n: int, settings: ViewSettings, generator: Generator) -> Tensor:
+    """Returns random resized crops with horizontal flips as affine maps (N, 2, 3)."""
     area = _uniform(n, settings.min_area, settings.max_area, generator)
     aspect = _uniform(n, -math.log(settings.max_aspect), math.log(settings.max_aspect), generator).exp()
     width, height = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
@@ -97,8 +122,7 @@ def _crop_and_flip(slices: Tensor, settings: ViewSettings, generator: Generator)
     center_y = (1 - height) * _uniform(n, -1, 1, generator)
     flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
     zero = torch.zeros(n)
-    theta = torch.stack([width * flip, zero, center_x, zero, height, center_y], dim=1).view(n, 2, 3)
-    return resample(slices, theta, settings.size)
+    return torch.stack([width * flip, zero, center_x, zero, height, center_y], dim=1).view(n, 2, 3)
 
 
 def resample(slices: Tensor, theta: Tensor, size: int) -> Tensor:
@@ -107,25 +131,28 @@ def resample(slices: Tensor, theta: Tensor, size: int) -> Tensor:
     return functional.grid_sample(slices, grid, mode="bilinear", align_corners=False)
 
 
-def _jittered(views: Tensor, brightness: float, contrast: float, probability: float, generator: Generator) -> Tensor:
-    """Returns views with, at the given probability, another brightness and another contrast about their mean."""
-    n = len(views)
+def _jitter(
+    n: int, brightness: float, contrast: float, probability: float, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Returns gain and spread (N,), both 1 where the jitter is off."""
     on = torch.rand(n, generator=generator) < probability
     gain = torch.where(on, _uniform(n, 1 - brightness, 1 + brightness, generator), 1.0)
     spread = torch.where(on, _uniform(n, 1 - contrast, 1 + contrast, generator), 1.0)
-    gain, spread = (v.view(n, 1, 1, 1).to(views.device) for v in (gain, spread))
+    return gain, spread
+
+
+def _jittered(views: Tensor, gain: Tensor, spread: Tensor) -> Tensor:
+    """Returns views (N, 1, H, W) with another brightness and another contrast about their mean."""
+    gain, spread = (factor.view(-1, 1, 1, 1).to(views.device) for factor in (gain, spread))
     views = views * gain
     mean = views.mean(dim=(2, 3), keepdim=True)
     return ((views - mean) * spread + mean).clamp(0, 1)
 
 
-def _blur(views: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
-    """Gaussian blur, a separable kernel for each view; a view that is not blurred gets sigma near 0."""
+def _blur(views: Tensor, sigma: Tensor, settings: ViewSettings) -> Tensor:
+    """Gaussian blur, a separable kernel for each view."""
     n = len(views)
-    on = torch.rand(n, generator=generator) < settings.blur_probability
-    max_sigma = settings.max_blur_fraction * settings.size
-    sigma = torch.where(on, _uniform(n, 0.1, max_sigma, generator), 0.01)
-    radius = max(1, math.ceil(2 * max_sigma))
+    radius = max(1, math.ceil(2 * settings.max_blur_fraction * settings.size))
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(views.device)

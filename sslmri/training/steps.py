@@ -7,6 +7,7 @@ resume and are not part of the model.
 import hashlib
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from sslmri.learning.cards import (
     write_card,
     write_model_file,
 )
-from sslmri.learning.encoder import FEATURE_DIM
+from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
+from sslmri.learning.encoder import FEATURE_DIM, Encoder
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings, class_indices
 from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
@@ -50,9 +52,18 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings) -> None:
     """
     folder = options.run / "pretrain"
     check_fresh(folder, options.resume)
-    _, store = open_cohort(options)
-    pool, validation = side(store, "train"), side(store, "validation")
-    encoder = pretrain(pool, (pool, validation), options.preparation, folder, settings)
+    with joined_processes(settings.device):
+        with first_on_each_machine():
+            _, store = open_cohort(options)
+        pool, validation = side(store, "train"), side(store, "validation")
+        encoder = pretrain(pool, (pool, validation), options.preparation, folder, settings)
+        if process_index() == 0:
+            _write_encoder(folder, encoder, pool, options, settings)
+
+
+def _write_encoder(
+    folder: Path, encoder: Encoder, pool: Store, options: RunOptions, settings: PretrainSettings
+) -> None:
     save_encoder(folder / ENCODER_FILE, encoder)
     knn = read_history(folder / "history.jsonl")[-1]["knn"]
     write_card(folder / ENCODER_CARD, _encoder_card(pool, options, settings, knn))
@@ -132,7 +143,8 @@ def report(results: dict[str, Any]) -> str:
         title = DISEASES[key].title
         rows = [(title, "accuracy, slices", result["accuracy"], "accuracy", result)]
         rows.append((title, "AUROC any disease, slices", result["auroc"], "auroc", result))
-        rows.append((title, "AUROC any disease, subjects", result["subject"]["auroc"], "subject_auroc", result))
+        unit = f"AUROC any disease, {result['unit']}s"
+        rows.append((title, unit, result["subject"]["auroc"], "subject_auroc", result))
         if result["types"]:
             types = result["types"]
             rows.append(

@@ -1,0 +1,165 @@
+"""Several processes: the joint batch's loss and gradients, one writer, and clear refusals."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, nn
+
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.store import Store
+from sslmri.errors import TrainingError
+from sslmri.learning.batch_size import LARGEST, SMALLEST, largest_batch, largest_that_fits
+from sslmri.learning.distributed import GlobalBatchNorm, distributed_model, joined_processes
+from sslmri.learning.encoder import pick_device
+from sslmri.learning.pretrain import PretrainSettings, SimCLR, backpropagate, pretrain
+from sslmri.learning.run import read_history
+from sslmri.learning.views import ViewSettings, draw_views
+from sslmri.scans.slices import Preparation
+
+SETTINGS = PretrainSettings(
+    epochs=2, batch_size=8, probe_every=9, device="cpu", precision="float32", views=ViewSettings(size=32)
+)
+PREPARATION = Preparation(image_size=(32, 32))
+ROOT = Path(__file__).parent.parent
+
+
+def pool() -> Store:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32), dtype=np.uint8)
+    row = Record(Path("a.png"), "simulated", "ms", "normal", "g", None, "train")
+    return Store(pixels, [row] * 16, [])
+
+
+def one_step(settings: PretrainSettings = SETTINGS) -> tuple[float, dict[str, torch.Tensor]]:
+    """Returns the loss of the first batch and the gradients and batch-norm statistics after it."""
+    torch.manual_seed(0)
+    model = SimCLR()
+    trained = distributed_model(model)
+    trained.train()
+    views = draw_views(16, settings.views, Generator().manual_seed(1))
+    loss = backpropagate(trained, pool(), np.arange(8), views, PREPARATION, settings)
+    found = {name: value.grad for name, value in model.named_parameters()}
+    return loss, found | {name: value.float() for name, value in model.named_buffers()}
+
+
+def torchrun(code: str, *arguments: str, processes: int = 2) -> subprocess.CompletedProcess:
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command, code, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+_ONE_STEP = """
+import sys
+import torch
+from sslmri.learning.distributed import joined_processes, process_index
+from tests.test_distributed import one_step
+with joined_processes("cpu"):
+    found = one_step()
+    torch.save(found, f"{sys.argv[1]}/{process_index()}.pt")
+"""
+
+_WHOLE_RUN = """
+import sys
+from pathlib import Path
+from sslmri.learning.distributed import joined_processes
+from sslmri.learning.pretrain import pretrain
+from tests.test_distributed import PREPARATION, SETTINGS, pool
+with joined_processes("cpu"):
+    pretrain(pool(), (pool(), pool()), PREPARATION, Path(sys.argv[1]), SETTINGS)
+"""
+
+
+def script(folder: Path, code: str) -> str:
+    path = folder / "script.py"
+    path.write_text(code, encoding="utf-8")
+    return str(path)
+
+
+def test_two_processes_give_loss_and_gradients_of_the_joint_batch(tmp_path):
+    loss, gradients = one_step()
+    done = torchrun(script(tmp_path, _ONE_STEP), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for process in range(2):
+        joint_loss, joint_gradients = torch.load(tmp_path / f"{process}.pt")
+        assert abs(joint_loss - loss) < 1e-5
+        assert joint_gradients.keys() == gradients.keys()
+        for name, expected in gradients.items():
+            assert (joint_gradients[name] - expected).norm() <= 1e-5 * expected.norm(), name
+
+
+def test_a_run_of_two_processes_writes_once_and_learns_as_one_does(tmp_path):
+    pretrain(pool(), (pool(), pool()), PREPARATION, tmp_path / "one", SETTINGS)
+    done = torchrun(script(tmp_path, _WHOLE_RUN), str(tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    one, two = (read_history(tmp_path / name / "history.jsonl") for name in ("one", "two"))
+    assert [entry["epoch"] for entry in two] == [1, 2]
+    assert abs(one[0]["loss"] - two[0]["loss"]) < 0.05
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["checkpoint.pt", "history.jsonl"]
+
+
+def test_global_batch_norm_alone_is_batch_norm():
+    values = torch.randn(6, 5, 4, 4)
+    ours, theirs = GlobalBatchNorm(5), nn.BatchNorm2d(5)
+    assert torch.allclose(GlobalBatchNorm.forward(ours.train(), values), theirs(values), atol=1e-6)
+    assert torch.allclose(ours.running_mean, theirs.running_mean, atol=1e-6)
+    assert torch.allclose(ours.running_var, theirs.running_var, atol=1e-6)
+    assert torch.equal(ours.eval()(values), theirs.eval()(values))
+
+
+def test_micro_batches_take_their_negatives_from_their_own_part(tmp_path):
+    whole, _ = one_step()
+    parted, _ = one_step(PretrainSettings(**{**vars(SETTINGS), "micro_batches": 2}))
+    assert parted < whole
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(9, 2), (8, 8)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(batch, parts, tmp_path):
+    settings = PretrainSettings(**{**vars(SETTINGS), "batch_size": batch, "micro_batches": parts})
+    with pytest.raises(TrainingError, match="choose a multiple"):
+        pretrain(pool(), (pool(), pool()), PREPARATION, tmp_path, settings)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    missing = "cuda" if not torch.cuda.is_available() else "cuda:99"
+    with pytest.raises(TrainingError, match="Expected the device"):
+        pick_device(missing)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match="a GPU for each of 2 processes"), joined_processes("cuda"):
+        pass
+
+
+def test_several_processes_are_refused_where_one_is_meant(tmp_path):
+    done = torchrun(str(ROOT / "train.py"), "finetune", "--run", str(tmp_path / "run"))
+    assert done.returncode != 0
+    assert "Expected one process, got several" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_batch_size_is_the_largest_that_fits():
+    asked = []
+    assert largest_that_fits(lambda n: asked.append(n) or n <= 200) == 128
+    assert asked == [32, 64, 128, 256]
+    assert largest_that_fits(lambda n: True) == LARGEST
+    assert largest_that_fits(lambda n: n < SMALLEST) == 0
+
+
+def test_finding_the_batch_size_needs_a_gpu():
+    with pytest.raises(TrainingError, match="give a batch size"):
+        largest_batch(nn.Linear(1, 1), 32, lambda model, views: model(views).sum())
