@@ -3,7 +3,10 @@
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from sslmri.scans.images import MAX_PIXELS
 from sslmri.scans.reading import MAX_BYTES, read_scan
 from sslmri.scans.slices import Preparation, to_slices
 from tests.conftest import SHARED, needs_shared
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -147,6 +152,27 @@ def test_every_flipped_byte_of_a_png_is_refused(grey):
         changed[position] ^= 0x10
         with pytest.raises(ScanError):
             read_scan(bytes(changed), "changed.png")
+
+
+def test_damaged_files_print_nothing(grey, tmp_path):
+    for name, data in encodings(grey).items():
+        kinds = {
+            "cut": data[: len(data) * 3 // 4],
+            "flipped": bytes(b ^ (i % 29 == 8) * 0x41 for i, b in enumerate(data)),
+        }
+        for kind, damaged in kinds.items():
+            (tmp_path / f"{name} {kind}").write_bytes(damaged)
+    code = (
+        "import contextlib, pathlib, sys\n"
+        "from sslmri.errors import ScanError\n"
+        "from sslmri.scans.reading import read_scan\n"
+        "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
+        "    with contextlib.suppress(ScanError):\n"
+        "        read_scan(path.read_bytes(), path.name)\n"
+    )
+    command = [sys.executable, "-W", "always", "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 @needs_shared("hostile")

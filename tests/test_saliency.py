@@ -101,13 +101,13 @@ def test_opacity_zero_shows_the_plain_slice(slice_):
 
 
 def test_coverage_counts_the_head_above_half_the_scale():
-    slice_ = np.zeros((128, 128), np.uint8)
-    slice_[32:96, 32:96] = 200
+    head = np.zeros((128, 128), bool)
+    head[32:96, 32:96] = True
     left = np.zeros((128, 128), np.float32)
     left[:, :64] = 1.0
-    assert head_coverage(slice_, left, 1.0) == pytest.approx(0.5, abs=0.02)
-    assert head_coverage(slice_, left, 3.0) == 0.0
-    assert head_coverage(np.zeros((128, 128), np.uint8), left, 1.0) == 0.0
+    assert head_coverage(head, left, 1.0) == pytest.approx(0.5, abs=0.02)
+    assert head_coverage(head, left, 3.0) == 0.0
+    assert head_coverage(np.zeros((128, 128), bool), left, 1.0) == 0.0
 
 
 def test_enlarging_keeps_a_constant_map():

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
-from sslmri.scans.slices import Preparation, head_mask, slice_indices, to_slices
+from sslmri.scans.slices import Preparation, _filled, _percentiles, head_mask, slice_indices, to_slices
 from tests.conftest import as_scan
 
 PREPARATION = Preparation()
@@ -63,6 +64,22 @@ def test_head_mask_fills_holes_and_ignores_specks(phantom):
     mask = head_mask(image)
     assert mask[50, 40]
     assert not mask[2, 2]
+
+
+def test_counted_percentiles_equal_sorted_ones_bit_for_bit():
+    random = np.random.default_rng(0)
+    for size in range(1, 300):
+        for scale in (1.0, 1.3, -1.0):
+            values = (random.integers(0, 256, size) * scale).astype(np.float32)
+            for wanted in ((0.5, 99.5), (1.0, 99.5), (0.0, 100.0), (37.0, 50.0)):
+                assert np.array_equal(_percentiles(values, wanted), np.percentile(values, wanted))
+
+
+def test_holes_are_filled_as_by_scipy():
+    random = np.random.default_rng(0)
+    for density in np.linspace(0.0, 1.0, 200):
+        region = random.random((23, 31)) < density
+        assert np.array_equal(_filled(region), ndimage.binary_fill_holes(region))
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 255.0])

@@ -3,98 +3,180 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
+from sslmri import scans
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.workers import worker_pool
-from sslmri.errors import ScanError, TrainingError
-from sslmri.files import write_atomically, write_json
-from sslmri.scans.reading import read_scan
-from sslmri.scans.slices import Preparation, to_slices
+from sslmri.cohorts.workers import in_order
+from sslmri.errors import TrainingError
+from sslmri.files import sha256_of, write_atomically, write_json
+from sslmri.scans.prepare import Prepared, prepare_files
+from sslmri.scans.slices import Preparation
 
 MAX_BAD_FRACTION = 0.02  # more unreadable files than this mean the wrong folder, not a few bad files
 _CHUNK = 64  # files handed to a worker at a time
+_READERS = 8  # threads that hash files: on a slow disk they wait together
 
 
 @dataclass(frozen=True)
 class Store:
-    """Prepared slices beside the records they came from.
+    """Prepared slices beside the records they came from. Slices stay on the disk until they are asked for.
 
     Attributes:
-        slices: (N, H, W) uint8.
+        pixels: (M, H, W) uint8, memory-mapped where it comes from a file.
         records: the N records, one for each slice; the slices of a volume repeat theirs.
         bad: (name, reason) of every file that could not be read.
+        rows: which N of the M slices belong to the records; None where all do.
     """
 
-    slices: np.ndarray
+    pixels: np.ndarray
     records: list[Record]
     bad: list[tuple[str, str]]
+    rows: np.ndarray | None = None
+
+    @property
+    def slices(self) -> np.ndarray:
+        """All slices at once, in memory: (N, H, W) uint8. A copy: in a loop take a ``batch``."""
+        return self.batch(range(len(self.records)))
+
+    def batch(self, keep: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns a copy of the chosen slices, in the order given: (len(keep), H, W) uint8."""
+        return np.asarray(self.pixels[self._rows(keep)])
 
     def select(self, keep: Sequence[int]) -> "Store":
-        """Returns the store of the chosen slices, in the order given."""
-        return replace(self, slices=self.slices[list(keep)], records=[self.records[i] for i in keep])
+        """Returns the store of the chosen slices, in the order given; no slice is read for it."""
+        return replace(self, records=[self.records[i] for i in keep], rows=self._rows(keep))
+
+    def _rows(self, keep: Sequence[int] | np.ndarray) -> np.ndarray:
+        chosen = np.asarray(keep, dtype=np.intp)
+        return chosen if self.rows is None else self.rows[chosen]
 
 
 def open_store(records: list[Record], preparation: Preparation, folder: Path, workers: int | None = None) -> Store:
     """Returns the prepared slices of all records, from the folder where they were stored before, or built now.
 
-    A store is kept under a name made of the preparation and of each file's path, size and time of change, so a
-    stale one is never found.
+    A store is kept under a name made of the preparation, of its code and of the content of each file, so a stale one
+    is never found, and a cohort that was moved finds its own. While it is built, no more than a few hundred slices
+    are in memory.
 
     Raises:
-        TrainingError: over 2 % of the files cannot be read.
+        TrainingError: over 2 % of the files cannot be read, one changes meanwhile, or the folder cannot be written.
+        WorkerError: a worker was killed.
     """
-    key = _key(records, preparation)
+    if not records:
+        raise TrainingError("Expected records to prepare, got none: name a manifest with rows for training.")
+    hashes = _hashes([record.path for record in records])
+    key = _key(hashes, preparation)
     slices_path, index_path = folder / f"{key}.npy", folder / f"{key}.json"
-    if not (slices_path.exists() and index_path.exists()):
-        _build(records, preparation, slices_path, index_path, workers or os.cpu_count() or 1)
-    index = json.loads(index_path.read_text(encoding="utf-8"))
-    chosen = [records[i] for i in index["record"]]
-    return Store(np.load(slices_path, mmap_mode="r"), chosen, [(name, reason) for name, reason in index["bad"]])
+    try:
+        if not (slices_path.exists() and index_path.exists()):
+            _build(records, hashes, preparation, slices_path, index_path, workers or os.cpu_count() or 1)
+        index = json.loads(index_path.read_text(encoding="utf-8"))
+        pixels = np.load(slices_path, mmap_mode="r")
+    except OSError as error:
+        need = len(records) * preparation.image_size[0] * preparation.image_size[1] / 1e6
+        raise TrainingError(
+            f"Expected to keep about {need:.1f} MB of prepared slices in {folder}, got: "
+            f"{error.strerror or error}: make room there, or name a folder that can be written."
+        ) from error
+    owners = np.repeat(np.arange(len(records)), index["slices"])
+    return Store(pixels, [records[i] for i in owners], [(records[i].name, reason) for i, reason in index["bad"]])
 
 
-def _key(records: Iterable[Record], preparation: Preparation) -> str:
+def _hashes(paths: list[Path]) -> list[str | None]:
+    """Returns the SHA-256 of each file's content, None for a file that cannot be read."""
+    chunks = (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))
+    with ThreadPoolExecutor(_READERS) as threads:
+        return list(chain.from_iterable(threads.map(lambda own: [_hash(path) for path in own], chunks)))
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
+def _key(hashes: list[str | None], preparation: Preparation) -> str:
     digest = hashlib.sha256(json.dumps(asdict(preparation), sort_keys=True).encode())
-    for record in records:
-        status = record.path.stat() if record.path.exists() else None
-        changed = (status.st_size, status.st_mtime_ns) if status else None
-        digest.update(f"{record.path.absolute()}\0{changed}\n".encode())
+    for code in sorted(Path(scans.__path__[0]).glob("*.py")):
+        digest.update(code.read_bytes())
+    digest.update("\n".join(map(str, hashes)).encode())
     return f"store-{digest.hexdigest()[:24]}"
 
 
-def _build(records: list[Record], preparation: Preparation, slices_path: Path, index_path: Path, workers: int) -> None:
+def _build(
+    records: list[Record],
+    hashes: list[str | None],
+    preparation: Preparation,
+    slices_path: Path,
+    index_path: Path,
+    workers: int,
+) -> None:
+    """Writes the array and its index: how many slices each record has, and which records are bad."""
+    counts: list[int] = []
+    bad: list[tuple[int, str]] = []
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file, closing(_prepared(records, hashes, preparation, workers)) as prepared:
+            _write_header(file, 0, preparation)
+            for row, found in enumerate(prepared):
+                if isinstance(found, str):
+                    bad.append((row, found))
+                    _check_bad(bad, len(records))
+                else:
+                    file.write(found[1].data)
+                counts.append(0 if isinstance(found, str) else len(found[1]))
+            file.seek(0)
+            _write_header(file, sum(counts), preparation)
+        write_json(index_path, {"slices": counts, "bad": bad})
+
+    write_atomically(slices_path, write)
+
+
+def _prepared(
+    records: list[Record], hashes: list[str | None], preparation: Preparation, workers: int
+) -> Generator[Prepared, None, None]:
+    """Yields what became of each file, in order.
+
+    Raises:
+        TrainingError: a file is no longer what was hashed.
+    """
     paths = [record.path for record in records]
-    prepare = partial(prepare_file, preparation=preparation)
-    with worker_pool(workers) as pool:
-        results = pool.map(prepare, paths, chunksize=_CHUNK) if workers > 1 else map(prepare, paths)
-        prepared = list(tqdm(results, total=len(paths), desc="preparing", unit="file", mininterval=1.0))
-    bad = [(record.name, found) for record, found in zip(records, prepared, strict=True) if isinstance(found, str)]
-    if len(bad) > MAX_BAD_FRACTION * len(records):
-        listed = "; ".join(reason for _, reason in bad[:5])
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    found = in_order(partial(prepare_files, preparation=preparation), chunks, min(workers, len(chunks)))
+    bar = tqdm(total=len(paths), desc="preparing", unit="file", mininterval=1.0)
+    with closing(found), bar:
+        for record, expected, own in zip(records, hashes, chain.from_iterable(found), strict=True):
+            if expected != (_hash(record.path) if isinstance(own, str) else own[0].sha256):
+                raise TrainingError(
+                    f"Expected files that stay as they are, got another content in {record.name} a moment later: "
+                    "start again when nothing writes to it."
+                )
+            yield own
+            bar.update()
+
+
+def _check_bad(bad: list[tuple[int, str]], n_records: int) -> None:
+    if len(bad) > MAX_BAD_FRACTION * n_records:
+        listed = " ".join(reason for _, reason in bad[:5])
         raise TrainingError(
-            f"Expected at most {MAX_BAD_FRACTION:.0%} unreadable files, got {len(bad)} of {len(records)}: {listed}."
+            f"Expected at most {MAX_BAD_FRACTION:.0%} unreadable files, got {len(bad)} of {n_records} and stopped: "
+            f"name the right files. First: {listed}"
         )
-    good = [(index, found) for index, found in enumerate(prepared) if not isinstance(found, str)]
-    slices = np.concatenate([found for _, found in good])
-    write_atomically(slices_path, lambda path: _save(path, slices))
-    owners = [index for index, found in good for _ in range(len(found))]
-    write_json(index_path, {"record": owners, "bad": bad})
 
 
-def prepare_file(path: Path, preparation: Preparation) -> np.ndarray | str:
-    """Returns the prepared slices (S, H, W) uint8 of one file, or the sentence why there are none."""
-    try:
-        return to_slices(read_scan(path.read_bytes(), path.name), preparation)
-    except (ScanError, OSError) as error:
-        return str(error)
-
-
-def _save(path: Path, slices: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.save(file, slices)
+def _write_header(file: BinaryIO, n_slices: int, preparation: Preparation) -> None:
+    """Writes the header of a .npy file, which is equally long for any number of slices."""
+    shape = (n_slices, *preparation.image_size)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

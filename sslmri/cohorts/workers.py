@@ -1,9 +1,123 @@
 """Worker processes for reading and making pictures."""
 
-from concurrent.futures import ProcessPoolExecutor
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, Pipe
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from sslmri.errors import WorkerError
+
+AHEAD = 2  # tasks a worker is given before the caller asks for the first of them
+_START = "import sys; from sslmri.cohorts.workers import serve; serve(int(sys.argv[1]))"
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Returns a pool of fresh processes: a fork of one that has run torch may hang on the locks of its threads."""
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Generator[Result, None, None]:
+    """Yields ``function(task)`` for each task, in order, made by worker processes while the caller does other things.
+
+    At most ``AHEAD`` tasks a worker are begun and not yet taken, however many there are. A worker imports the module
+    of the function and nothing else, not the caller's main module. One worker is the calling process itself. Close
+    the iterator to stop the workers early.
+
+    Raises:
+        WorkerError: a worker was killed.
+        Exception: whatever the function raises.
+    """
+    if workers == 1:
+        yield from map(function, tasks)
+        return
+    crew: list[_Worker] = []
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    threads = ThreadPoolExecutor(workers)
+    begun: deque[Future[Result]] = deque()
+    try:
+        for _ in range(workers):
+            crew.append(_Worker())
+            idle.put(crew[-1])
+        for task in tasks:
+            begun.append(threads.submit(_call, idle, function, task))
+            if len(begun) == AHEAD * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for worker in crew:
+            worker.kill()  # a thread that waits for it wakes up
+        threads.shutdown(cancel_futures=True)
+
+
+def serve(handle: int) -> None:
+    """Answers, in a worker process, the calls that come through the pipe of that handle until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and stops its workers
+    with Connection(handle) as pipe, suppress(EOFError, ConnectionError):
+        while True:
+            function, task = pipe.recv()
+            pipe.send(_outcome(function, task))
+
+
+class _Worker:
+    """A process with a pipe of its own: once it is killed, amid an answer too, reading from the pipe ends.
+
+    ProcessPoolExecutor has one pipe for all workers. A worker killed amid an answer leaves a part of it there, and
+    the caller waits for the rest for ever.
+    """
+
+    def __init__(self) -> None:
+        self._pipe, theirs = Pipe()
+        with theirs:
+            handle = theirs.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, str(handle)],
+                pass_fds=[handle],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+
+    def call(self, function: Callable[[Task], Result], task: Task) -> Result:
+        """Returns the result that the process sends back."""
+        try:
+            self._pipe.send((function, task))
+            result, error = self._pipe.recv()
+        except (EOFError, OSError) as stopped:
+            raise WorkerError(
+                "Expected worker processes that finish, got one that was killed, most often for lack of memory: "
+                "close other programs and start again."
+            ) from stopped
+        if error is not None:
+            raise error
+        return result
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _call(idle: "SimpleQueue[_Worker]", function: Callable[[Task], Result], task: Task) -> Result:
+    """Returns the function's result from the next idle worker: there are as many as threads that come here."""
+    worker = idle.get()
+    try:
+        return worker.call(function, task)
+    finally:
+        idle.put(worker)
+
+
+def _outcome(function: Callable[[Any], Any], task: Any) -> tuple[Any, Exception | None]:
+    try:
+        return function(task), None
+    except Exception as error:
+        return None, error

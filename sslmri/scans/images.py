@@ -1,22 +1,30 @@
 """PNG, JPEG and TIFF to grey values."""
 
+import contextlib
+import ctypes
 import io
+import logging
+import re
 import struct
 import warnings
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, _imaging
 
 from sslmri.errors import ScanError
-
-warnings.filterwarnings("ignore", module=r"PIL\..*")  # what Pillow mutters about damaged tags is no message to a user
 
 MAX_PIXELS = 64_000_000  # all pages together; checked against the header before anything is decoded
 MAX_PAGES = 1_000
 MIN_SIDE = 8  # smaller pictures hold no anatomy
 _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _PHOTOMETRIC_TAG = 262
+_MUTTERER = r"PIL\."
+_FILTER = ("ignore", None, Warning, re.compile(_MUTTERER), 0)
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # nobody asked for its log: it must not reach the terminal
+with contextlib.suppress(AttributeError, OSError):  # a build of Pillow that does not show its libtiff
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)  # libtiff itself prints; Pillow raises all the same
 
 
 def read_image(data: bytes, source: str) -> np.ndarray:
@@ -32,6 +40,7 @@ def read_image(data: bytes, source: str) -> np.ndarray:
         ScanError: the picture is too large, too small, or its pages differ in size.
         Exception: whatever the decoder raises on damaged data.
     """
+    _hush()
     if source == "PNG":
         _check_png_chunks(data)
     with Image.open(io.BytesIO(data), formats=[source]) as image:
@@ -44,6 +53,15 @@ def read_image(data: bytes, source: str) -> np.ndarray:
     if len({page.shape for page in pages}) > 1:
         raise ScanError("Expected pages of one size, got a TIFF whose pages differ in size: export one series.")
     return np.stack(pages)
+
+
+def _hush() -> None:
+    """Keeps Pillow's warnings about damaged tags off the terminal: they are no message to a user.
+
+    Set at every reading and not once: whatever catches warnings elsewhere drops a filter set meanwhile when it ends.
+    """
+    if _FILTER not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_MUTTERER)
 
 
 def _check_size(size: tuple[int, int], n_pages: int) -> None:

@@ -64,20 +64,43 @@ def slice_indices(n_slices: int, fraction: float) -> range:
 
 def head_mask(image: np.ndarray) -> np.ndarray:
     """Returns where the head is: the largest bright region of a slice (H, W) with its holes filled, as bool (H, W)."""
-    low, high = np.percentile(image, (0.5, 99.5))
+    low, high = _percentiles(image, (0.5, 99.5))
     labels, count = ndimage.label(image > low + HEAD_LEVEL * (high - low))
     if count == 0:
         return np.zeros(image.shape, dtype=bool)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return ndimage.binary_fill_holes(labels == sizes.argmax())
+    return _filled(labels == sizes.argmax())
+
+
+def _filled(region: np.ndarray) -> np.ndarray:
+    """Returns a region, bool (H, W), with its holes filled: what ndimage.binary_fill_holes returns, in less time."""
+    labels, count = ndimage.label(~region)
+    is_outside = np.zeros(count + 1, dtype=bool)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        is_outside[edge] = True
+    is_outside[0] = False  # the region itself, where it touches an edge
+    return ~np.take(is_outside, labels)
+
+
+def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
+    """Returns what np.percentile returns, bit for bit; 8-bit grey values are counted in place of sorted."""
+    with np.errstate(invalid="ignore"):
+        grey = values.astype(np.uint8)
+    if not np.array_equal(grey, values):
+        return np.percentile(values, percentiles)
+    ends = np.cumsum(np.bincount(grey.ravel(), minlength=256))  # of each value's run among the sorted values
+    place = np.asarray(percentiles) / 100 * (values.size - 1)
+    below, above = (np.searchsorted(ends, rank, side="right") for rank in (np.floor(place), np.ceil(place)))
+    share = place - np.floor(place)
+    return np.where(share < 0.5, below + (above - below) * share, above - (above - below) * (1 - share))
 
 
 def _prepare(image: np.ndarray, preparation: Preparation) -> np.ndarray | None:
     mask = head_mask(image)
     if not mask.any():
         return None
-    low, high = np.percentile(image[mask], preparation.intensity_percentiles)
+    low, high = _percentiles(image[mask], preparation.intensity_percentiles)
     if not high > low:
         return None
     box = _box(mask, preparation)

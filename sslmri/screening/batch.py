@@ -2,21 +2,19 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from sslmri.errors import ScanError, SslmriError
+from sslmri.cohorts.workers import in_order
 from sslmri.files import neutralised, write_atomically
-from sslmri.scans.reading import MAX_BYTES, read_scan
-from sslmri.scans.scan import Scan
-from sslmri.scans.slices import to_slices
+from sslmri.scans.prepare import Prepared, prepare_files
 from sslmri.screening.saliency import enlarge, paint
 from sslmri.screening.screener import Screener, Screening
 
@@ -46,10 +44,20 @@ class Outcome:
 
 
 def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]:
-    """Yields the outcome of each file, in order."""
-    waiting = iter(paths)
-    while together := list(islice(waiting, _TOGETHER)):
-        yield from _screen_together(screener, together)
+    """Yields the outcome of each file, in order.
+
+    Worker processes read and prepare the next files while the encoder looks at these; for a few files none is started.
+
+    Raises:
+        WorkerError: a worker was killed.
+    """
+    files = list(paths)
+    groups = [files[start : start + _TOGETHER] for start in range(0, len(files), _TOGETHER)]
+    prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
+    workers = max(1, min(os.cpu_count() or 1, len(groups)))
+    with closing(in_order(prepare, groups, workers)) as prepared:
+        for group, found in zip(groups, prepared, strict=True):
+            yield from _screen_together(screener, group, found)
 
 
 def list_files(paths: Iterable[Path]) -> list[Path]:
@@ -103,8 +111,7 @@ def write_overlays(folder: Path, number: int, screening: Screening) -> None:
         write_atomically(folder / f"{number:04d}-{finding.disease}.png", write)
 
 
-def _screen_together(screener: Screener, paths: Sequence[Path]) -> Iterator[Outcome]:
-    found = [_prepare(screener, path) for path in paths]
+def _screen_together(screener: Screener, paths: Sequence[Path], found: Sequence[Prepared]) -> Iterator[Outcome]:
     good = [pair for pair in found if not isinstance(pair, str)]
     screenings = iter(screener.screen_slices(good) if good else [])
     for path, pair in zip(paths, found, strict=True):
@@ -112,16 +119,3 @@ def _screen_together(screener: Screener, paths: Sequence[Path]) -> Iterator[Outc
             yield Outcome(str(path), None, pair)
         else:
             yield Outcome(str(path), next(screenings), None)
-
-
-def _prepare(screener: Screener, path: Path) -> tuple[Scan, np.ndarray] | str:
-    """Returns a file's scan and prepared slices, or the sentence why it is refused."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ScanError(f"{path.name}: Expected at most {MAX_BYTES >> 20} MB, got more: send a smaller file.")
-        scan = read_scan(path.read_bytes(), path.name)
-        return scan, to_slices(scan, screener.card.encoder.preparation)
-    except OSError as error:
-        return f"{path.name}: Expected a readable file, got: {error.strerror}."
-    except SslmriError as error:
-        return str(error)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from sslmri.errors import ModelError
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
-from sslmri.scans.slices import head_mask
 
 CLOSED_FORM = "grad-cam"
 METHODS: Mapping[str, str] = {
@@ -71,10 +70,9 @@ def colour_table() -> np.ndarray:
     return np.asarray(colormaps["inferno"](np.arange(256), bytes=True))[:, :3]
 
 
-def head_coverage(slice_: np.ndarray, map_: np.ndarray, scale: float) -> float:
-    """Returns the share of the head's area where the map (h, w) is above half the scale."""
-    head = head_mask(slice_)
-    return float((enlarge(map_, slice_.shape)[head] > scale / 2).mean()) if head.any() else 0.0
+def head_coverage(head: np.ndarray, map_: np.ndarray, scale: float) -> float:
+    """Returns the share of the head's area, bool (H, W), where the map (h, w) is above half the scale."""
+    return float((enlarge(map_, head.shape)[head] > scale / 2).mean()) if head.any() else 0.0
 
 
 class Explainer:

@@ -1,8 +1,8 @@
 """Screening: a scan in, one careful finding for each disease out. The app, the command line and notebooks call this."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sslmri.learning.encoder import pool
 from sslmri.learning.model import BATCH, Head, Model, calibrated
 from sslmri.learning.run import created_now
 from sslmri.scans.scan import Scan
-from sslmri.scans.slices import to_slices
+from sslmri.scans.slices import head_mask, to_slices
 from sslmri.screening.saliency import Explainer, class_maps, head_coverage
 
 UNGATED = "Whether this is a brain MRI of the kind each head learned from is not checked yet: judge that yourself."
@@ -129,8 +129,9 @@ class Screener:
         for scan, own in prepared:
             rows = slice(start, start + len(own))
             start += len(own)
+            head_of = cache(partial(_head_of, own))  # every disease asks for the same head
             findings = tuple(
-                _find(card, self._model.heads[key], own, features[rows], maps[key][rows])
+                _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows])
                 for key, card in self.card.heads.items()
             )
             warnings = (UNGATED, *_unlearned(self.card))
@@ -165,7 +166,13 @@ class Screener:
         return torch.cat(features), {key: torch.cat(own).numpy() for key, own in maps.items()}
 
 
-def _find(card: HeadCard, head: Head, slices: np.ndarray, features: Tensor, maps: np.ndarray) -> Finding:
+def _head_of(slices: np.ndarray, index: int) -> np.ndarray:
+    return head_mask(slices[index])
+
+
+def _find(
+    card: HeadCard, head: Head, head_of: Callable[[int], np.ndarray], features: Tensor, maps: np.ndarray
+) -> Finding:
     by_slice = calibrated(head.logits(features).numpy().astype(np.float64), card.calibration_temperature)
     mean = by_slice.mean(axis=0)
     best = int(mean.argmax())
@@ -182,7 +189,7 @@ def _find(card: HeadCard, head: Head, slices: np.ndarray, features: Tensor, maps
         key_slice=key_slice,
         saliency=maps,
         saliency_scale=card.saliency_scale,
-        coverage=head_coverage(slices[key_slice], maps[key_slice, best], card.saliency_scale),
+        coverage=head_coverage(head_of(key_slice), maps[key_slice, best], card.saliency_scale),
         slice_probabilities=by_slice,
     )
 

@@ -79,7 +79,7 @@ def _look(encoder: Encoder, head: Head, store: Store, preparation: Preparation) 
     """Returns logits (N, C) and the highest value of each slice's map of its predicted class (N,)."""
     logits, peaks = [np.zeros((0, len(head.bias)))], [np.zeros(0)]
     for start in range(0, len(store.records), BATCH):
-        maps = feature_maps(encoder, store.slices[start : start + BATCH], preparation)
+        maps = feature_maps(encoder, store.batch(range(len(store.records))[start : start + BATCH]), preparation)
         found = head.logits(pool(maps))
         chosen = class_maps(maps, head)[torch.arange(len(found)), found.argmax(dim=1)]
         logits.append(found.numpy().astype(np.float64))

@@ -1,0 +1,36 @@
+"""From files to prepared slices: what worker processes run for the store and for the screening of folders."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sslmri.errors import ScanError
+from sslmri.scans.reading import MAX_BYTES, read_scan
+from sslmri.scans.scan import Scan
+from sslmri.scans.slices import Preparation, to_slices
+
+Prepared = tuple[Scan, np.ndarray] | str
+
+
+def prepare_files(paths: Sequence[Path], preparation: Preparation) -> list[Prepared]:
+    """Returns what ``prepare_file`` returns, for each of the files."""
+    return [prepare_file(path, preparation) for path in paths]
+
+
+def prepare_file(path: Path, preparation: Preparation) -> Prepared:
+    """Returns a file's scan and its prepared slices (S, H, W) uint8, or the sentence why it is refused.
+
+    The scan has lost its voxels, so that it is small enough to wait in a queue or to be sent between processes.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ScanError(f"{path.name}: Expected at most {MAX_BYTES >> 20} MB, got more: send a smaller file.")
+        scan = read_scan(path.read_bytes(), path.name)
+        slices = to_slices(scan, preparation)
+    except OSError as error:
+        return f"{path.name}: Expected a readable file, got: {error.strerror}."
+    except ScanError as error:
+        return str(error)
+    return replace(scan, voxels=np.empty((0, *scan.voxels.shape[1:]), np.float32)), slices

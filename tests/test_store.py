@@ -1,0 +1,215 @@
+"""The store: never stale, never half-written, and small in memory however many records there are."""
+
+import dataclasses
+import errno
+import io
+import os
+import resource
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sslmri.cohorts import store as store_module
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.store import Store, open_store
+from sslmri.errors import TrainingError, WorkerError
+from sslmri.scans.prepare import Prepared, prepare_files
+from sslmri.scans.slices import Preparation
+from tests.test_workers import die_while_preparing
+
+SMALL = Preparation(image_size=(32, 32))
+
+
+def picture(seed: int) -> bytes:
+    """Returns a small bright disc on black whose grey values follow from the seed, as PNG of a fixed length."""
+    rows, columns = np.mgrid[0:40, 0:40]
+    noise = np.random.default_rng(seed).integers(100, 250, (40, 40))
+    pixels = np.where((rows - 20) ** 2 + (columns - 20) ** 2 < 200, noise, 0).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()
+
+
+def record(folder: Path, name: str) -> Record:
+    return Record(folder / name, name, "c", None, None, "g", None)
+
+
+@pytest.fixture
+def records(tmp_path) -> list[Record]:
+    """Returns the records of 150 pictures: three chunks."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(150):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    return [record(folder, f"{number}.png") for number in range(150)]
+
+
+def stores_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def prepared(content: bytes, folder: Path) -> np.ndarray:
+    path = folder / "reference.png"
+    path.write_bytes(content)
+    (found,) = prepare_files([path], SMALL)
+    assert not isinstance(found, str)
+    return found[1][0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_slices_stand_in_the_order_of_the_records(records, tmp_path, workers):
+    store = open_store(records, SMALL, tmp_path / "cache", workers)
+    assert isinstance(store.pixels, np.memmap)
+    assert store.pixels.shape == (150, 32, 32)
+    assert store.records == records
+    for number in (0, 63, 64, 149):
+        assert np.array_equal(store.pixels[number], prepared(picture(number), tmp_path))
+
+
+def test_a_store_is_built_once_and_found_again_where_the_cohort_was_moved(records, tmp_path, monkeypatch):
+    first = open_store(records, SMALL, tmp_path / "cache", workers=1)
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    moved = [record(tmp_path / "moved", r.name) for r in records]
+    monkeypatch.setattr(store_module, "prepare_files", lambda *_, **__: pytest.fail("was built twice"))
+    again = open_store(moved, SMALL, tmp_path / "cache", workers=1)
+    assert np.array_equal(first.pixels, again.pixels)
+    assert again.records == moved
+
+
+def test_a_store_is_not_used_for_another_content_of_equal_size_and_time(records, tmp_path):
+    open_store(records, SMALL, tmp_path / "cache", workers=1)
+    path, times = records[7].path, os.stat(records[7].path)
+    path.write_bytes(picture(1007))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert os.stat(path).st_size == times.st_size
+    store = open_store(records, SMALL, tmp_path / "cache", workers=1)
+    assert np.array_equal(store.pixels[7], prepared(picture(1007), tmp_path))
+
+
+def test_a_store_is_not_used_for_another_order_or_preparation(records, tmp_path):
+    cache = tmp_path / "cache"
+    open_store(records, SMALL, cache, workers=1)
+    turned = open_store(records[::-1], SMALL, cache, workers=1)
+    assert np.array_equal(turned.pixels[0], prepared(picture(149), tmp_path))
+    open_store(records, dataclasses.replace(SMALL, crop_to_head=True), cache, workers=1)
+    assert len(list(cache.glob("*.npy"))) == 3
+
+
+def test_bad_files_are_listed_and_looked_for_again_once_they_are_there(records, tmp_path):
+    lost, broken = records[3].path, records[100].path
+    content = lost.read_bytes()
+    lost.unlink()
+    broken.write_bytes(b"<html>")
+    store = open_store(records, SMALL, tmp_path / "cache", workers=2)
+    assert [name for name, _ in store.bad] == ["3.png", "100.png"]
+    assert store.bad[0][1] == "3.png: Expected a readable file, got: No such file or directory."
+    assert len(store.records) == len(store.pixels) == 148
+    assert np.array_equal(store.pixels[3], prepared(picture(4), tmp_path))
+    lost.write_bytes(content)
+    assert [name for name, _ in open_store(records, SMALL, tmp_path / "cache", workers=1).bad] == ["100.png"]
+
+
+def test_a_selection_reads_slices_only_when_asked(records, tmp_path):
+    store = open_store(records, SMALL, tmp_path / "cache", workers=1)
+    half = store.select(range(0, 150, 2)).select([5, 3, 3])
+    assert half.pixels is store.pixels
+    assert [r.name for r in half.records] == ["10.png", "6.png", "6.png"]
+    assert np.array_equal(half.slices, store.pixels[[10, 6, 6]])
+    assert np.array_equal(half.batch([2, 0]), store.pixels[[6, 10]])
+    assert type(half.slices) is np.ndarray
+    assert half.select([]).slices.shape == (0, 32, 32)
+
+
+def test_a_store_can_be_made_of_slices_in_memory(records):
+    slices = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
+    store = Store(slices, records[:3], [])
+    assert np.array_equal(store.slices, slices)
+    assert np.array_equal(store.select([2]).slices, slices[2:])
+
+
+def test_over_two_percent_bad_files_stop_the_building_as_soon_as_it_is_certain(records, tmp_path, monkeypatch):
+    for bad in records[:4]:
+        bad.path.write_bytes(b"<html>")
+    chunks: list[Path] = []
+
+    def watched(paths: list[Path], preparation: Preparation) -> list[Prepared]:
+        chunks.append(paths[0])
+        return prepare_files(paths, preparation)
+
+    monkeypatch.setattr(store_module, "prepare_files", watched)
+    with pytest.raises(TrainingError, match="Expected at most 2% unreadable files, got 4 of 150") as caught:
+        open_store(records, SMALL, tmp_path / "cache", workers=1)
+    assert "0.png: Expected a PNG" in str(caught.value)
+    assert len(chunks) == 1
+    assert stores_in(tmp_path / "cache") == []
+
+
+def test_a_file_that_changes_while_it_is_read_stops_the_building(records, tmp_path, monkeypatch):
+    def change(paths: list[Path], preparation: Preparation) -> list[Prepared]:
+        records[70].path.write_bytes(picture(1070))
+        return prepare_files(paths, preparation)
+
+    monkeypatch.setattr(store_module, "prepare_files", change)
+    with pytest.raises(TrainingError, match="got another content in 70.png a moment later"):
+        open_store(records, SMALL, tmp_path / "cache", workers=1)
+    assert stores_in(tmp_path / "cache") == []
+
+
+def test_a_killed_worker_leaves_nothing_half_written(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "prepare_files", die_while_preparing)
+    with pytest.raises(WorkerError, match="got one that was killed"):
+        open_store(records, SMALL, tmp_path / "cache", workers=2)
+    assert stores_in(tmp_path / "cache") == []
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Lets no file grow beyond 100 kB: writing more fails in the middle, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_disk")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(records, tmp_path, workers):
+    with pytest.raises(TrainingError, match="got: File too large: make room there") as caught:
+        open_store(records, SMALL, tmp_path / "cache", workers)
+    assert "about 0.2 MB" in str(caught.value)
+    assert stores_in(tmp_path / "cache") == []
+
+
+def test_a_disk_that_is_full_when_the_index_is_written_leaves_nothing(records, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store_module, "write_json", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        open_store(records, SMALL, tmp_path / "cache", workers=1)
+    assert stores_in(tmp_path / "cache") == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_a_file_is_prepared(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "prepare_files", lambda *_, **__: pytest.fail("was prepared"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="or name a folder that can be written"):
+        open_store(records, SMALL, tmp_path / "file" / "cache", workers=1)
+
+
+def test_a_read_only_folder_is_refused(records, tmp_path, monkeypatch):
+    def read_only(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)  # root, who runs tests in containers, may write everywhere
+    with pytest.raises(TrainingError, match="got: Read-only file system: make room there"):
+        open_store(records, SMALL, tmp_path / "cache", workers=1)
+
+
+def test_no_records_are_refused(tmp_path):
+    with pytest.raises(TrainingError, match="Expected records to prepare, got none"):
+        open_store([], SMALL, tmp_path)
