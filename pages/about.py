@@ -5,7 +5,7 @@ import streamlit as st
 from sslmri.dashboard import cardtables, tables
 from sslmri.dashboard.evidence import find_metrics
 from sslmri.dashboard.frame import require_model, start_page
-from sslmri.dashboard.panel import draw_table
+from sslmri.dashboard.panel import draw_notes, draw_table
 from sslmri.diseases import DISEASES
 from sslmri.learning.cards import INTENDED_USE
 
@@ -30,7 +30,7 @@ st.subheader("When it stays silent")
 st.markdown(
     "- Between the two thresholds of a disease the finding is *indeterminate*.\n"
     "- A class that was never learned cannot be predicted, and is marked so.\n"
-    "- A figure that rests on too few test subjects is *not estimable* and has no number.\n"
+    "- A figure that rests on too few test groups is *not estimable* and has no number.\n"
     "- Whether a picture is a brain MRI at all is **not checked yet**: photographs and other organs get answers too."
 )
 
@@ -45,7 +45,7 @@ if metrics is None:
     st.info("This model has not been evaluated yet: run `python train.py evaluate`.")
 else:
     draw_table(
-        "Figures on people never seen",
+        "Figures on groups never seen",
         tables.overview(metrics),
         "figures",
         "Protocol: no group on two sides of the split. Best floor: the best of majority class, 1-NN and PCA + logistic "
@@ -61,6 +61,7 @@ for key, head in cardtables.ordered_heads(card):
 
 st.subheader("Hashes, versions, settings")
 draw_table("Identity", cardtables.identity(card), "identity")
-draw_table("Heads", cardtables.heads(card), "heads")
+draw_table("Heads", cardtables.heads(card), "heads", "The top of the map's scale is in logits.")
+draw_notes(cardtables.threshold_rules(card))
 with st.expander("Settings of pre-training, fine-tuning and preparation"):
     st.json(cardtables.settings(card), expanded=2)

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from sslmri.dashboard import datacharts, datatables
-from sslmri.dashboard.datasource import ask_for_data, summarise_named, summary_of_model
+from sslmri.dashboard import cardtables, datacharts, datatables
+from sslmri.dashboard.datasource import ask_for_data, head_of_model, summarise_named, summary_of_model
 from sslmri.dashboard.frame import start_page
 from sslmri.dashboard.panel import draw_chart, draw_table
 from sslmri.dashboard.words import count, literal
@@ -38,7 +38,8 @@ key = st.segmented_control(
 disease = DISEASES[key]
 classes = datatables.classes(summary, disease)
 n_groups, n_slices = datatables.totals(classes)
-st.markdown(f"**{count(n_groups, 'group')}** (subjects, as far as the data tell) with **{count(n_slices, 'slice')}**.")
+meaning = datatables.meaning_of_group(summary, disease)
+st.markdown(f"**{count(n_groups, 'group')}** with **{count(n_slices, 'slice')}**. {meaning}")
 
 left, right = st.columns([3, 2], gap="large")
 with left:
@@ -47,8 +48,18 @@ with left:
         datacharts.balance(classes, disease),
         classes,
         f"balance-{key}",
-        "Subjects and slices of each class; the splits never share a group.",
+        "Groups and slices of each class; the splits never share a group.",
     )
+    head = None if path else head_of_model(disease.key)
+    if head is not None:
+        training = cardtables.balancing(head)
+        draw_chart(
+            "Training slices before and after balancing",
+            datacharts.balancing(training, disease),
+            training,
+            f"balancing-{key}",
+            cardtables.balancing_rule(head),
+        )
 with right, st.container(border=True):
     st.markdown("**What is wrong with these data**")
     faults = datatables.faults(summary, disease)
@@ -57,8 +68,9 @@ with right, st.container(border=True):
     if not faults:
         st.markdown("Nothing was found; that is no proof that nothing is wrong.")
 
-left, right = st.columns([3, 2], gap="large")
 densities, quantiles = datatables.densities(summary, disease), datatables.intensities(summary, disease)
+sizes = datatables.sizes(summary, disease)
+left, right = st.columns(2, gap="large")
 with left:
     draw_chart(
         "Grey values inside the head, by class",
@@ -68,21 +80,18 @@ with left:
         "Of a sample of files, after the preparation that training and screening share.",
     )
 with right:
-    draw_table(
-        "Quantiles of the grey values",
-        quantiles,
-        f"quantiles-{key}",
-        "Contrast is the standard deviation inside the head, as a mean over slices.",
-    )
-
-left, right = st.columns([3, 2], gap="large")
-with left:
-    sizes = datatables.sizes(summary, disease)
     draw_chart("Image sizes in the sample, by cohort", datacharts.size_bubbles(sizes), sizes, f"sizes-{key}")
-with right:
+draw_table(
+    "Quantiles of the grey values",
+    quantiles,
+    f"quantiles-{key}",
+    "Contrast is the standard deviation inside the head, as a mean over slices.",
+)
+left, right = st.columns(2, gap="large")
+with left:
     draw_table("Image sizes", sizes, f"size-table-{key}")
+with right:
     draw_table("File formats", datatables.formats(summary, disease), f"formats-{key}")
-
 draw_table(
     "All records by cohort and use",
     datatables.uses(summary),

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from sslmri.cohorts.terms import meaning_of
 from sslmri.dashboard import charts, tables
 from sslmri.dashboard.evidence import find_history, find_metrics, find_roc
 from sslmri.dashboard.frame import require_model, start_page
@@ -10,7 +11,7 @@ from sslmri.dashboard.words import count, in_order, literal
 from sslmri.diseases import DISEASES
 
 start_page("Performance")
-card = require_model("This page shows how often the model is right about people it never saw.")
+card = require_model("This page shows how often the model is right on data it never saw.")
 metrics = find_metrics(card)
 if metrics is None or not metrics["diseases"]:
     st.info("This model has not been evaluated yet: run `python train.py evaluate`, then load this page again.")
@@ -25,10 +26,11 @@ key = st.segmented_control(
     default=in_order(metrics["diseases"])[0],
 )
 disease, result = DISEASES[key], metrics["diseases"][key]
+unit = result["unit"]
 
 st.markdown(
-    f"Protocol **{literal(metrics['protocol'])}**: no group (a subject, as far as the data tell) is on two sides of "
-    f"the split, pre-training included. Tested on **{count(result['n_groups'], 'group')}** with "
+    f"Protocol **{literal(metrics['protocol'])}**: no group is on two sides of the split, pre-training included. "
+    f"{meaning_of(unit)} Tested on **{count(result['n_groups'], 'group')}** with "
     f"**{count(result['n_slices'], 'slice')}**. Intervals are 95 %, from a bootstrap over groups."
 )
 st.caption(
@@ -60,11 +62,11 @@ with left:
 with right:
     per_class = tables.per_class(result)
     draw_chart(
-        "Precision, recall and F1 by class, slices",
+        "Precision, recall, F1 by class",
         charts.class_bars(per_class, disease),
         per_class,
         f"classes-{key}",
-        "Grey and hatched: not estimable from so few subjects, the raw figure is drawn.",
+        "Of slices. Grey and hatched: not estimable from so few groups, the raw figure is drawn.",
     )
     draw_notes(tables.unknown_figures(per_class))
 
@@ -72,18 +74,22 @@ left, right = st.columns(2, gap="large")
 with left:
     roc = find_roc(card, disease)
     draw_chart(
-        "ROC of each class against the rest, slices", charts.roc(roc, disease, tables.areas(result)), roc, f"roc-{key}"
+        "ROC of each class, slices",
+        charts.roc(roc, disease, tables.areas(result)),
+        roc,
+        f"roc-{key}",
+        "Each class against the rest. Dotted: the area is not estimable from so few groups, the raw curve is drawn.",
     )
 with right:
-    subjects = result["subject"]["confusion"]
+    grouped = result["subject"]["confusion"]
     draw_chart(
-        "Confusion matrix, subjects",
-        charts.confusion(subjects, result["classes"]),
-        tables.confusion(subjects, result["classes"]),
-        f"subjects-{key}",
-        "A subject's probabilities are the mean over its slices.",
+        f"Confusion matrix, {unit}s",
+        charts.confusion(grouped, result["classes"]),
+        tables.confusion(grouped, result["classes"]),
+        f"groups-{key}",
+        f"The probabilities of a {unit} are the mean over its slices.",
     )
-    draw_table("Test subjects and slices", tables.counts(result, disease), f"counts-{key}")
+    draw_table("Test groups and slices", tables.counts(result, disease), f"counts-{key}")
 
 st.subheader("Training")
 for step, scores, loss, score in (

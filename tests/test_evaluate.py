@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from sslmri.cohorts import terms
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError
@@ -96,6 +97,25 @@ def test_types_leave_the_reference_class_out_and_share_its_probability_out() -> 
     shared = kept["glioma"] / kept[labels].sum(axis=1)
     expected = metrics.roc_auc_score(kept["label"] == "glioma", shared)
     assert types["per_class"]["glioma"]["auroc"]["value"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "unit"),
+    [
+        (["oasis_2d"], "subject"),
+        (["br35h", "cheng"], "group"),
+        (["ixi_t2", "web_controls"], "group"),
+        (["mine"], "group"),
+    ],
+)
+def test_groups_are_called_subjects_only_where_each_is_known_to_be_one(cohorts: list[str], unit: str) -> None:
+    frame = frame_of(MS)
+    frame["cohort"] = (cohorts * len(frame))[: len(frame)]
+    assert evaluate_disease(MS, frame, None)["unit"] == unit
+
+
+def test_every_cohort_of_people_has_its_terms() -> None:
+    assert terms.TERMS.keys() >= terms._OF_PEOPLE
 
 
 def test_floors_stand_beside_the_figures() -> None:

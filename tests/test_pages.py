@@ -3,18 +3,25 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.store import Store
+from sslmri.dashboard import cardtables
 from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.words import literal
 from sslmri.diseases import DISEASES
+from sslmri.evidence.evaluate import read_metrics
 from sslmri.learning.cards import ModelCard, read_model_card
+from sslmri.learning.labels import balanced_epoch, labelled_budget
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("pages/screening.py", "pages/data.py", "pages/performance.py", "pages/about.py")
@@ -168,6 +175,30 @@ def test_named_manifest_is_summarised(configured: ModelCard, cohort: Path) -> No
     assert len(app.get("plotly_chart")) == 3
 
 
+def test_data_of_the_model_are_shown_before_and_after_balancing(configured: ModelCard) -> None:
+    app = open_page("pages/data.py")
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 4
+    assert "Training slices before and after balancing" in words_of(app)
+
+
+def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
+    settings = {"labels_per_class": 5}
+    counts = {label: {"train": [n, n]} for label, n in zip(DISEASES["tumours"].classes, (2, 9, 0, 4), strict=True)}
+    head = replace(configured.heads["tumours"], counts=counts, finetuning=settings)
+    records = [
+        Record(Path(f"{label}{i}"), f"{label}{i}", "c", "tumours", label, f"{label}{i}", None)
+        for label, splits in counts.items()
+        for i in range(splits["train"][1])
+    ]
+    used = labelled_budget(Store(np.zeros((len(records), 1, 1), np.uint8), records, []), 5)
+    epoch = balanced_epoch(used, 5, torch.Generator())
+    table = cardtables.balancing(head).set_index("label")
+    for label in counts:
+        assert table.loc[label, "used"] == sum(record.label == label for record in used.records)
+        assert table.loc[label].loc[["used", "repeated"]].sum() == sum(used.records[i].label == label for i in epoch)
+
+
 def test_missing_manifest_is_one_sentence(unconfigured: Path) -> None:
     app = open_page("pages/data.py")
     app.text_input[0].set_value(str(unconfigured / "nowhere" / "manifest.csv")).run()
@@ -184,6 +215,17 @@ def test_performance_shows_every_disease(configured: ModelCard) -> None:
         assert any(DISEASES[key].title in str(part.value) for part in app.markdown)
 
 
+@pytest.mark.parametrize(("unit", "says"), [("subject", "one subject"), ("group", "A group is a person where")])
+def test_performance_says_what_a_group_is(unit: str, says: str, configured: ModelCard, monkeypatch) -> None:
+    metrics = read_metrics(configured.folder / "evidence")
+    for result in metrics["diseases"].values():
+        result["unit"] = unit
+    monkeypatch.setattr("sslmri.dashboard.evidence.read_metrics", lambda folder: metrics)
+    words = words_of(open_page("pages/performance.py"))
+    assert says in words
+    assert f"Confusion matrix, {unit}s" in words
+
+
 def test_markup_in_a_name_is_shown_sign_by_sign() -> None:
     assert literal("**a**") == "\\*\u2060\\*a\\*\u2060\\*"
     shown = literal(":red[x] :smile: a->b <b>")
@@ -193,6 +235,31 @@ def test_markup_in_a_name_is_shown_sign_by_sign() -> None:
 def test_cells_that_a_spreadsheet_would_run_are_neutralised() -> None:
     text = to_csv(pd.DataFrame({"file": ["=1+1", "@x", "-2", "+3", "plain"], "n": [-1, 2, 3, 4, 5]})).decode()
     assert text.splitlines()[1:] == ["'=1+1,-1", "'@x,2", "'-2,3", "'+3,4", "plain,5"]
+
+
+def test_heading_in_two_rows_is_saved_as_one() -> None:
+    columns = pd.MultiIndex.from_tuples([("", "class"), ("train", "groups")])
+    assert to_csv(pd.DataFrame([("glioma", 8)], columns=columns)) == b"class,train groups\nglioma,8\n"
+
+
+_OPEN_PAGES = """
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file("app.py", default_timeout={timeout}).run()
+loaded = [] if app.exception else [name for name in {heavy!r} if name in sys.modules]
+for page in {pages!r}:
+    failed = app.switch_page(page).run().exception
+    loaded += ["an exception"] if failed else [name for name in {weights!r} if name in sys.modules]
+sys.exit(f"loaded: {{loaded}}" if loaded else 0)
+"""
+
+
+def test_only_a_screening_loads_what_is_heavy(configured: ModelCard) -> None:
+    weights = ["torch", "torchvision", "pytorch_grad_cam", "safetensors"]
+    heavy = [*weights, "sklearn", "nilearn", "matplotlib"]
+    code = _OPEN_PAGES.format(timeout=TIMEOUT_S, heavy=heavy, weights=weights, pages=PAGES[1:])
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
 
 
 def test_dashboard_modules_do_not_load_torch() -> None:

@@ -135,7 +135,7 @@ def test_faults_name_classes_with_few_groups_or_none_to_train(tmp_path: Path) ->
     records = [r for r in cohort(tmp_path, 25) if r.label == "normal" or r.group.endswith(("00", "01"))]
     faults = summarise(assign_splits(records), SMALL, per_class=1)["faults"]
     name = "Multiple sclerosis, multiple sclerosis"
-    assert faults == [f"{name}: 1 train, 0 validation, 1 test groups; under 5 its figures hang on a few people."]
+    assert faults == [f"{name}: 1 train, 0 validation, 1 test groups; under 5 its figures hang on a few groups."]
     only_normal = [r for r in records if r.label == "normal"]
     faults = summarise(assign_splits(only_normal), SMALL, per_class=1)["faults"]
     assert faults[0] == f"{name}: no training group, so a head cannot learn this class."

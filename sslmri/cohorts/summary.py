@@ -9,12 +9,13 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import SPLITS, class_counts, trainable
+from sslmri.cohorts.terms import unit_of
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
-MIN_GROUPS = 5  # of a class on one side of the split, below which a figure says more about people than about the class
+MIN_GROUPS = 5  # of a class on one side of the split, below which a figure says more about them than about the class
 PER_CLASS = 60
 N_BINS = 64
 QUANTILES = (5, 25, 50, 75, 95)
@@ -187,11 +188,12 @@ def _group_faults(pool: list[Record]) -> list[str]:
     faults = []
     for (disease, label), counts in groups.items():
         name = f"{DISEASES[disease].title}, {class_title(label)}"
+        unit = unit_of(record.cohort for record in pool if record.disease == disease)
         if counts.get("train", counts.get(None)) == 0:
-            faults.append(f"{name}: no training group, so a head cannot learn this class.")
+            faults.append(f"{name}: no training {unit}, so a head cannot learn this class.")
         if min(counts.values()) < MIN_GROUPS:
             listed = ", ".join(f"{counts[split]} {split}" for split in SPLITS if split in counts) or str(counts[None])
-            faults.append(f"{name}: {listed} groups; under {MIN_GROUPS} its figures hang on a few people.")
+            faults.append(f"{name}: {listed} {unit}s; under {MIN_GROUPS} its figures hang on a few {unit}s.")
     return faults
 
 

@@ -1,4 +1,6 @@
-"""Where each known cohort comes from and on what terms: printed on the card of every model trained on it."""
+"""Where each known cohort comes from, on what terms, and what its groups are: said of every model trained on it."""
+
+from collections.abc import Iterable
 
 _UNKNOWN = "origin and terms not recorded"
 TERMS = {
@@ -13,8 +15,27 @@ TERMS = {
     "ntua_volumes": "derived from the NTUA Parkinson set, academic use; Tagaris et al. 2018",
     "oasis": "OASIS-1 2-D slices; OASIS data use agreement; Marcus et al. 2007",
 }
+SUBJECT, GROUP = "subject", "group"
+# The cohorts whose source says who is who; the groups of all others are pictures, or blocks of neighbouring pictures.
+_OF_PEOPLE = {"simulated", "oasis_2d", "ehealth_cyprus", "ixi_t2", "mendeley_ms", "ntua_volumes", "oasis"}
+_MEANINGS = {
+    SUBJECT: "Each group is one subject.",
+    GROUP: "A group is a person where the source says who is who, otherwise one picture or a block of neighbouring "
+    "pictures.",
+}
 
 
 def terms_of(cohort: str) -> str:
     """Returns source and terms of a cohort, in one line."""
     return TERMS.get(cohort, _UNKNOWN)
+
+
+def unit_of(cohorts: Iterable[str]) -> str:
+    """Returns ``subject`` where each group of the cohorts is known to be one person, else ``group``."""
+    named = set(cohorts)
+    return SUBJECT if named and named <= _OF_PEOPLE else GROUP
+
+
+def meaning_of(unit: str) -> str:
+    """Returns the sentence that says what a group is, for a unit of ``unit_of``."""
+    return _MEANINGS[unit]

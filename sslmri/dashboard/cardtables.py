@@ -1,10 +1,13 @@
 """The model card as sentences and tables."""
 
+import itertools
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from sslmri.cohorts.splits import SPLITS
+from sslmri.cohorts.terms import meaning_of, unit_of
 from sslmri.dashboard.words import count, in_order, literal
 from sslmri.diseases import DISEASES, class_title
 from sslmri.learning.cards import HeadCard, ModelCard
@@ -28,7 +31,7 @@ def training_sentence(card: ModelCard) -> str:
     return (
         f"The encoder learned without labels from **{count(encoder.n_slices, 'slice')}** of "
         f"**{count(encoder.n_groups, 'group')}**; the heads were taught on labelled slices of the same training side. "
-        f"Split: {protocol}."
+        f"Split: {protocol}. {meaning_of(unit_of(encoder.cohorts))}"
     )
 
 
@@ -40,18 +43,38 @@ def cohorts(card: ModelCard) -> pd.DataFrame:
 
 
 def head_counts(card: ModelCard) -> pd.DataFrame:
-    """Returns groups and slices of each class by split."""
+    """Returns groups and slices of each class by split, the splits in a heading of their own."""
+    columns = [("", "disease"), ("", "class"), *itertools.product(SPLITS, ("groups", "slices"))]
     rows = [
-        {"disease": DISEASES[key].title, "class": class_title(label)}
-        | {
-            f"{split} {thing}": splits[split][index]
-            for split in splits
-            for index, thing in enumerate(("groups", "slices"))
-        }
+        (DISEASES[key].title, class_title(label), *(number for split in SPLITS for number in counts[split]))
         for key, head in ordered_heads(card)
-        for label, splits in head.counts.items()
+        for label, counts in head.counts.items()
+    ]
+    return pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples(columns))
+
+
+def balancing(head: HeadCard) -> pd.DataFrame:
+    """Returns the training slices of each class: those there are, those used and repeated in an epoch of fine-tuning.
+
+    The rule is that of ``labelled_budget`` and ``balanced_epoch`` in ``sslmri.learning.labels``.
+    """
+    limit = int(head.finetuning["labels_per_class"])
+    there = {label: head.counts[label]["train"][1] for label in head.classes}
+    target = min(limit, max(there.values()))
+    rows = [
+        {"label": label, "labelled": n, "used": min(n, limit), "repeated": max(target - n, 0) if n else 0}
+        for label, n in there.items()
     ]
     return pd.DataFrame(rows)
+
+
+def balancing_rule(head: HeadCard) -> str:
+    """Returns how the training slices were balanced, in a sentence."""
+    augmented = " A repeated slice is another picture each time, because every slice is augmented."
+    return (
+        f"Of each class up to {head.finetuning['labels_per_class']} labelled slices are used; classes with fewer are "
+        f"raised to the largest by repetition.{'' if head.regime == 'linear-probe' else augmented}"
+    )
 
 
 def unlearned_sentence(head: HeadCard) -> str:
@@ -80,18 +103,20 @@ def heads(card: ModelCard) -> pd.DataFrame:
     rows = [
         {
             "disease": DISEASES[key].title,
-            "learned from": DISEASES[key].applies_to,
             "regime": head.regime,
             "not flagged below": round(head.threshold_low, 3),
             "flagged from": round(head.threshold_high, 3),
             "calibration temperature": round(head.calibration_temperature, 3),
-            "top of the map's scale, logits": round(head.saliency_scale, 3),
-            "rule of the thresholds": head.threshold_rule,
-            "created": head.created,
+            "top of the map's scale": round(head.saliency_scale, 3),
         }
         for key, head in ordered_heads(card)
     ]
     return pd.DataFrame(rows)
+
+
+def threshold_rules(card: ModelCard) -> list[str]:
+    """Returns how the thresholds were chosen, each rule once."""
+    return list(dict.fromkeys(head.threshold_rule for _, head in ordered_heads(card)))
 
 
 def settings(card: ModelCard) -> dict[str, Any]:

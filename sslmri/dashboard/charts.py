@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.words import percent, proportion
+from sslmri.dashboard.words import in_order, percent, proportion
 from sslmri.diseases import DISEASES, Disease, class_title
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figu
             y=[f"{title} " for title in titles],
             text=text,
             texttemplate="%{text}",
+            textfont={"size": 12},
             zmin=0,
             zmax=1,
             colorscale=[[0, theme.faint()], [1, theme.accent()]],
@@ -158,14 +159,14 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figu
         )
     )
     figure.update_yaxes(autorange="reversed", title="truth", showgrid=False)
-    figure.update_xaxes(title="predicted", showgrid=False, tickangle=0)
+    figure.update_xaxes(title="predicted", showgrid=False, tickangle=0, tickfont={"size": 11})
     return layout(figure, 70 * len(titles) + 90)
 
 
 def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
     """Returns precision, recall and F1 of each class with intervals, from ``tables.per_class``."""
     colours = theme.class_colours(disease)
-    figure = make_subplots(cols=3, shared_yaxes=True, subplot_titles=list(MEASURES.values()), horizontal_spacing=0.04)
+    figure = make_subplots(cols=3, shared_yaxes=True, subplot_titles=list(MEASURES.values()), horizontal_spacing=0.06)
     for column, measure in enumerate(MEASURES, start=1):
         own = table[table["measure"] == measure]
         is_known = own["value"].notna()
@@ -212,7 +213,7 @@ def roc(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None
         x=[0, 1],
         y=[0, 1],
         mode="lines",
-        line={"color": theme.MISSING, "dash": "dot", "width": 1},
+        line={"color": theme.MISSING, "dash": "dash", "width": 1},
         showlegend=False,
         hoverinfo="skip",
     )
@@ -224,7 +225,7 @@ def roc(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None
             y=own["true_positive_rate"],
             mode="lines",
             name=name,
-            line={"color": colours[str(label)], "width": 2.5},
+            line={"color": colours[str(label)], "width": 2.5, "dash": "solid" if area is not None else "dot"},
             customdata=own[["threshold"]],
             hovertemplate="sensitivity %{y:.2f}, 1 - specificity %{x:.2f}, at p = %{customdata[0]:.2f}<extra></extra>",
         )
@@ -252,7 +253,7 @@ def loss_line(table: pd.DataFrame, title: str) -> go.Figure:
 
 def disease_lines(table: pd.DataFrame, title: str) -> go.Figure:
     """Returns one line a disease by epoch; columns of the table other than ``epoch`` and ``loss`` are disease keys."""
-    looks = theme.disease_lines([key for key in table.columns if key in DISEASES])
+    looks = theme.disease_lines(in_order(table.columns))
     figure = go.Figure()
     for key, (colour, dash) in looks.items():
         own = table[["epoch", key]].dropna()

@@ -9,11 +9,17 @@ from sslmri.dashboard.charts import layout
 from sslmri.diseases import Disease, class_title
 
 _SHADES = {"train": 1.0, "validation": 0.6, "test": 0.3, "all": 1.0}
-_COUNTS = {"groups": "Subjects (groups)", "slices": "Slices"}
+_COUNTS = {"groups": "Groups", "slices": "Slices"}
+_BEFORE, _AFTER = "before", "after"
+_BALANCING = {  # column of the table -> name, bar, share of the colour, hatching
+    "labelled": ("before", _BEFORE, 0.5, ""),
+    "used": ("after", _AFTER, 1.0, ""),
+    "repeated": ("after, repeated", _AFTER, 1.0, "/"),
+}
 
 
 def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
-    """Returns subjects and slices of each class side by side, the splits as shades of the class's colour."""
+    """Returns groups and slices of each class side by side, the splits as shades of the class's colour."""
     colours = theme.class_colours(disease)
     figure = make_subplots(cols=2, shared_yaxes=True, subplot_titles=list(_COUNTS.values()), horizontal_spacing=0.06)
     splits = list(dict.fromkeys(table["split"]))
@@ -27,25 +33,61 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
                 y=[class_title(label) for label in own["label"]],
                 orientation="h",
                 marker={
-                    "color": [colours[label] for label in own["label"]],
-                    "opacity": _SHADES[split],
+                    "color": [theme.faded(colours[label], _SHADES[split]) for label in own["label"]],
                     "line": {"width": 1, "color": theme.ink()},
                 },
-                text=own[thing],
+                texttemplate="%{x:,}",
                 textposition="inside",
                 insidetextanchor="middle",
+                textangle=0,
                 showlegend=False,
                 hovertemplate=f"%{{y}}, {split}: %{{x:,}} {thing}<extra></extra>",
             )
     for split in splits if len(splits) > 1 else []:
-        grey = {"symbol": "square", "size": 12, "color": theme.REFERENCE, "opacity": _SHADES[split]}
+        grey = {"symbol": "square", "size": 12, "color": theme.faded(theme.REFERENCE, _SHADES[split])}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=grey, name=split)
     figure.update_annotations(font_size=13)
+    figure.update_layout(uniformtext={"minsize": 11, "mode": "hide"})  # a number that does not fit into its bar
     figure.update_xaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     legend = {"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0, "traceorder": "normal"}
     height = 48 * len(disease.classes) + 110
     return layout(figure, height, barmode="stack", bargap=0.35, legend=legend, margin={"t": 30})
+
+
+def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
+    """Returns two adjacent bars a class, from ``cardtables.balancing``: all labelled slices, and those of an epoch."""
+    colours = theme.class_colours(disease)
+    written = {
+        "labelled": table["labelled"],
+        "used": table["used"].where(table["repeated"] == 0),
+        "repeated": (table["used"] + table["repeated"]).where(table["repeated"] > 0),
+    }
+    figure = go.Figure()
+    for thing, (name, bar, share, hatching) in _BALANCING.items():
+        figure.add_bar(
+            x=table[thing],
+            y=[class_title(label) for label in table["label"]],
+            base=table["used"] if thing == "repeated" else None,
+            offsetgroup=bar,
+            orientation="h",
+            marker={
+                "color": [theme.faded(colours[label], share) for label in table["label"]],
+                "line": {"width": 1, "color": theme.ink()},
+                "pattern": {"shape": hatching, "size": 6},
+            },
+            text=["" if pd.isna(number) else f"{number:,.0f}" for number in written[thing]],
+            textposition="outside",
+            textangle=0,
+            cliponaxis=False,
+            name=name,
+            hovertemplate=f"%{{y}}, {name}: %{{customdata:,}} slices<extra></extra>",
+            customdata=table[thing],
+        )
+    figure.update_xaxes(range=[0, 1.12 * table["labelled"].max()], zeroline=False, title="training slices")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    return layout(figure, 52 * len(disease.classes) + 110, barmode="group", bargap=0.3, legend=legend)
 
 
 def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> go.Figure:

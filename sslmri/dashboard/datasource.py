@@ -12,6 +12,7 @@ from sslmri.dashboard.evidence import find_summary
 from sslmri.dashboard.frame import open_model
 from sslmri.dashboard.state import keep
 from sslmri.errors import ManifestError, ModelError
+from sslmri.learning.cards import HeadCard
 from sslmri.scans.slices import Preparation
 
 _MANIFEST = "manifest.csv"
@@ -54,6 +55,14 @@ def summary_of_model() -> dict[str, Any] | None:
     """Returns the summary that lies beside the model, or None without a model or a summary."""
     try:
         return find_summary(open_model())
+    except ModelError:
+        return None
+
+
+def head_of_model(disease: str) -> HeadCard | None:
+    """Returns the card of the model's head for a disease, or None without one."""
+    try:
+        return open_model().heads.get(disease)
     except ModelError:
         return None
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from sslmri.cohorts.manifest import TRAIN_USE
 from sslmri.cohorts.summary import QUANTILES
+from sslmri.cohorts.terms import meaning_of, unit_of
 from sslmri.dashboard.words import in_order
 from sslmri.diseases import DISEASES, Disease, class_title
 
@@ -71,6 +73,12 @@ def uses(summary: Mapping[str, Any]) -> pd.DataFrame:
     titles = {key: disease.title for key, disease in DISEASES.items()}
     rows = [row | {"disease": titles.get(row["disease"], "none, pre-training only")} for row in summary["use"]]
     return pd.DataFrame(rows, columns=["cohort", "disease", "use", "groups", "slices"])
+
+
+def meaning_of_group(summary: Mapping[str, Any], disease: Disease) -> str:
+    """Returns the sentence that says what a group of the disease's training data is."""
+    own = (row["cohort"] for row in summary["use"] if row["disease"] == disease.key and row["use"] == TRAIN_USE)
+    return meaning_of(unit_of(own))
 
 
 def totals(table: pd.DataFrame) -> tuple[int, int]:

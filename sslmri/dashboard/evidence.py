@@ -7,7 +7,6 @@ import pandas as pd
 
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.evaluate import METRICS_FILE, read_metrics, read_predictions
 from sslmri.learning.cards import ModelCard
 from sslmri.learning.run import read_history
@@ -58,4 +57,6 @@ def find_roc(card: ModelCard, disease: Disease) -> pd.DataFrame:
     Raises:
         ModelError: the predictions are missing or damaged.
     """
+    from sslmri.evidence.curves import roc_curves  # scikit-learn, which only the performance page needs
+
     return roc_curves(read_predictions(card.folder / EVIDENCE, disease.key), disease)

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
-    """Returns a table as CSV; text that a spreadsheet would take for a formula is preceded by an apostrophe."""
-    safe = frame.map(neutralised).rename(columns=neutralised)
+    """Returns a table as CSV; text that a spreadsheet would take for a formula is preceded by an apostrophe.
+
+    A heading in two rows becomes one: ``train`` over ``groups`` is ``train groups``.
+    """
+    names = [" ".join(filter(None, name)) if isinstance(name, tuple) else name for name in frame.columns]
+    safe = frame.map(neutralised).set_axis([neutralised(name) for name in names], axis=1)
     return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 

@@ -104,10 +104,10 @@ def _draw_worth(screening: "Screening", finding: "Finding", head: HeadCard, resu
         f"{class_title(label).capitalize()} was never learned and cannot be predicted." for label in head.unlearned
     ]
     if result is None:
-        sentences.insert(0, "This head has not been evaluated on people it never saw.")
+        sentences.insert(0, "This head has not been evaluated on data it never saw.")
     else:
-        people = count(result["n_groups"], "subject")
-        sentences.insert(0, f"Share of slices right on {people} never seen: {interval(result['accuracy'])}.")
+        unseen = count(result["n_groups"], result["unit"])
+        sentences.insert(0, f"Share of slices right on {unseen} never seen: {interval(result['accuracy'])}.")
     if finding.applicable:
         where = f" on slice {finding.key_slice + 1}" if len(screening.slices) > 1 else ""
         covered = f"covers {percent(finding.coverage)} of the head{where}"

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from sslmri.cohorts.simulated import finding_slices, simulate_subject, slice_png
 from sslmri.dashboard.state import MAX_SCANS, Upload
 from sslmri.diseases import DISEASES, class_title
 
@@ -39,6 +38,8 @@ def ask_for_scans() -> list[Upload]:
 @st.cache_data(max_entries=32, show_spinner="Making the sample")
 def make_sample(disease: str, label: str) -> Upload:
     """Returns the slice of a made-up person in which the finding is largest."""
+    from sslmri.cohorts.simulated import finding_slices, simulate_subject, slice_png  # slow to load, seldom needed
+
     subject = simulate_subject(disease, label, _SEED)
     candidates = finding_slices(subject, 9)
     areas = subject.mask[candidates].sum(axis=(1, 2))

@@ -1,6 +1,7 @@
 """A chart with its title, what it shows, and a button that saves the table it was drawn from."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,6 +10,9 @@ import streamlit as st
 from sslmri.dashboard.charts import QUIET
 from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.words import literal
+
+_LIST_WIDTHS = (100, 490)  # of names and their texts, in pixels before they are stretched: the texts need the room
+_WHOLE = 24  # rows up to which a table is shown whole; longer ones scroll
 
 
 def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, note: str = "") -> None:
@@ -34,7 +38,11 @@ def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "") -> Non
         st.markdown(f"**{title}**", help=note or None, width="content")
         st.space("stretch")
         draw_save_button(table, key)
-    st.dataframe(table, hide_index=True, key=f"table-{key}", alt=title)
+    is_list = len(table.columns) == len(_LIST_WIDTHS)
+    sizes = zip(table.columns, _LIST_WIDTHS, strict=False)
+    widths = {name: st.column_config.Column(width=width) for name, width in sizes} if is_list else None
+    height: Literal["content", "auto"] = "content" if len(table) <= _WHOLE else "auto"
+    st.dataframe(table, height=height, hide_index=True, column_config=widths, key=f"table-{key}", alt=title)
 
 
 def draw_save_button(table: pd.DataFrame, key: str) -> None:

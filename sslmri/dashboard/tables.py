@@ -14,13 +14,13 @@ _FIGURES = ("value", "low", "high", "raw", "reason")
 
 def headline(result: Mapping[str, Any]) -> pd.DataFrame:
     """Returns one row a measure of a disease: its figure, its interval and its floors."""
-    subject, types = result["subject"], result["types"]
+    subject, types, units = result["subject"], result["types"], f"{result['unit']}s"
     measures = [
         ("Accuracy, slices", result["accuracy"], "accuracy"),
         ("Balanced accuracy, slices", result["balanced_accuracy"], "balanced_accuracy"),
         ("AUROC of any disease, slices", result["auroc"], "auroc"),
-        ("Accuracy, subjects", subject["accuracy"], None),
-        ("AUROC of any disease, subjects", subject["auroc"], "subject_auroc"),
+        (f"Accuracy, {units}", subject["accuracy"], None),
+        (f"AUROC of any disease, {units}", subject["auroc"], "subject_auroc"),
     ]
     if types:
         measures.append(("Accuracy among the types, slices", types["accuracy"], "types_accuracy"))
@@ -53,10 +53,10 @@ def areas(result: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def counts(result: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
-    """Returns test subjects and slices of each class."""
+    """Returns test groups and slices of each class."""
     per_label = result["per_class"]
     rows = [(class_title(label), per_label[label]["groups"], per_label[label]["slices"]) for label in disease.classes]
-    return pd.DataFrame(rows, columns=["class", "test subjects", "test slices"])
+    return pd.DataFrame(rows, columns=["class", "test groups", "test slices"])
 
 
 def unknown_figures(table: pd.DataFrame) -> list[str]:
@@ -89,13 +89,18 @@ def overview(metrics: Mapping[str, Any]) -> pd.DataFrame:
                 {
                     "disease": DISEASES[key].title,
                     "measure": row["measure"],
-                    "figure (95 % interval)": interval({name: _none(row[name]) for name in _FIGURES}),
+                    "figure (95 % interval)": _overview_figure(row),
                     "best floor": proportion(max(own)) if own else "none",
-                    "subjects": result["n_groups"],
+                    "groups": result["n_groups"],
                     "slices": result["n_slices"],
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _overview_figure(row: Mapping[Any, Any]) -> str:
+    """Returns a figure with its interval; why it has none, the performance page says."""
+    return interval(row) if pd.notna(row["value"]) else "not estimable"
 
 
 def _figures(figure: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +109,3 @@ def _figures(figure: Mapping[str, Any]) -> dict[str, Any]:
 
 def _numeric(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(columns, float))
-
-
-def _none(value: Any) -> Any:
-    return None if pd.isna(value) else value

@@ -36,6 +36,12 @@ def faint() -> str:
     return "#1e2327" if is_dark() else "#f2f4f5"
 
 
+def faded(colour: str, share: float) -> str:
+    """Returns a share of a colour over the page's: as a see-through one looks, yet text is chosen to suit it."""
+    own, page = (bytes.fromhex(code[1:]) for code in (colour, "#14171a" if is_dark() else "#ffffff"))
+    return "#" + bytes(round(share * a + (1 - share) * b) for a, b in zip(own, page, strict=True)).hex()
+
+
 def class_colours(disease: Disease) -> dict[str, str]:
     """Returns the colour of each class of a disease."""
     others = disease.classes[1:]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.terms import unit_of
 from sslmri.diseases import DISEASES, Disease, class_title, get_disease
 from sslmri.errors import ModelError
 from sslmri.evidence.metrics import MIN_GROUPS, ClassFigures, Figures, compute_figures
@@ -21,7 +22,7 @@ _TEXT_COLUMNS = ("name", "cohort", "group", "label", "predicted")
 _HEADER = ("protocol", "encoder_sha256", "created", "diseases")
 _KEYS = {
     *("classes", "n_slices", "n_groups", "accuracy", "balanced_accuracy", "auroc", "confusion", "per_class"),
-    *("subject", "types", "floors", "notes"),
+    *("unit", "subject", "types", "floors", "notes"),
 }
 _Cases = tuple[np.ndarray, np.ndarray, np.ndarray]  # truth (N,), probabilities (N, C), groups (N,)
 _ONE = 1 + 1e-6  # a softmax in float32 may end a rounding above 1
@@ -60,7 +61,7 @@ def predictions_frame(records: Sequence[Record], probabilities: np.ndarray, dise
 def evaluate_disease(
     disease: Disease, frame: pd.DataFrame, floors: Mapping[str, np.ndarray] | None, seed: int = 0
 ) -> dict[str, Any]:
-    """Returns the evidence for one disease, ready for JSON.
+    """Returns the evidence for one disease, ready for JSON; its ``unit`` is what to call a group.
 
     Beside the figures of all classes stand, as ``types``, those of the types of disease: the same slices without the
     reference class, with the probabilities shared out among the types. Stages and two-class diseases have none.
@@ -87,6 +88,7 @@ def evaluate_disease(
     }
     return {
         "classes": list(disease.classes),
+        "unit": unit_of(frame["cohort"]),
         **figures,
         "per_class": _by_label(disease.classes, figures["per_class"]),
         "types": types,
@@ -155,9 +157,8 @@ def read_predictions(folder: Path, disease: str) -> pd.DataFrame:
         ModelError: the file is missing, damaged, or of other classes.
     """
     path = _predictions_path(folder, disease)
-    text = dict.fromkeys(_TEXT_COLUMNS, str)
     try:
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False)
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=False)
     except OSError as error:
         raise ModelError(f"Expected predictions in {path}, got no such file: {_ADVICE}.") from error
     except ValueError as error:
