@@ -103,6 +103,8 @@ class _Sum(Function):
 
 
 def _sum_over_processes(values: Tensor) -> Tensor:
+    if n_processes() == 1:
+        return values
     total: Tensor = _Sum.apply(values)
     return total
 

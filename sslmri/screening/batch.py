@@ -18,7 +18,7 @@ from sslmri.scans.prepare import Prepared, prepare_files
 from sslmri.screening.saliency import enlarge, paint
 from sslmri.screening.screener import Screener, Screening
 
-_TOGETHER = 16  # files whose slices go through the encoder at once
+TOGETHER = 16  # files whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels
 _OPACITY = 0.7
 
@@ -52,7 +52,7 @@ def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]
         WorkerError: a worker was killed.
     """
     files = list(paths)
-    groups = [files[start : start + _TOGETHER] for start in range(0, len(files), _TOGETHER)]
+    groups = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
     prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
     workers = max(1, min(os.cpu_count() or 1, len(groups)))
     with closing(in_order(prepare, groups, workers)) as prepared:
