@@ -1,0 +1,109 @@
+"""Screening of folders against the bare forward pass of its encoder: ``python -m benchmarks.screen``.
+
+Both see the same pictures in batches of the same size, one after the other in every round. The bare pass starts from
+slices that are read and prepared already; screening starts from files and ends with the lines that the command prints.
+The start of the worker processes, which a folder pays once, is measured by itself and taken off.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.pictures import write_pictures
+from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.cohorts.workers import in_order
+from sslmri.learning.encoder import pool
+from sslmri.learning.model import Model
+from sslmri.scans.prepare import prepare_files
+from sslmri.screening.batch import TOGETHER, screen_files
+from sslmri.screening.screener import Screener
+
+_KINDS = {128: ".jpg", 512: ".png"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Time screening of folders against the bare forward pass.
+
+    Attributes:
+        model: the model folder.
+        files: pictures of each kind.
+        rounds: rounds after the one that warms up; the table shows their medians.
+    """
+
+    model: Path = DEFAULT_MODEL
+    files: int = 640
+    rounds: int = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a table and, last, one line of JSON."""
+    settings = tyro.cli(Settings, args=arguments, description=__doc__)
+    model = Model.load(settings.model)
+    print(f"{settings.files} files of each kind, batches of {TOGETHER}, {torch.get_num_threads()} threads\n")
+    print("| files | bare, slices/s | screening, slices/s | screening / bare | start of workers, s |")
+    print("|---|---|---|---|---|")
+    ratios = {}
+    for size, suffix in _KINDS.items():
+        with TemporaryDirectory() as folder:
+            files = write_pictures(Path(folder), settings.files, size, suffix)
+            bare, ours, start = _compare(model, files, settings.rounds)
+        ratios[f"ours_over_bare_{size}"] = round(bare / ours, 3)
+        rates = f"{len(files) / bare:.1f} | {len(files) / ours:.1f}"
+        print(f"| {size} px {suffix[1:].upper()} | {rates} | {bare / ours:.3f} | {start:.2f} |", flush=True)
+    print(json.dumps(ratios))
+
+
+def _compare(model: Model, files: list[Path], rounds: int) -> tuple[float, float, float]:
+    """Returns the median seconds of the bare pass, of screening without the workers' start, and of that start."""
+    screener = Screener(model)
+    preparation = model.card.encoder.preparation
+    slices = np.concatenate([found[1] for found in prepare_files(files, preparation) if not isinstance(found, str)])
+    seconds = []
+    for number in range(rounds + 1):
+        own = (_bare(model, slices), _screening(screener, files), _start(screener, len(files)))
+        seconds.append(own)
+        print(f"{'warm-up' if number == 0 else number}: {own}", file=sys.stderr)
+    bare, whole, start = (median(column) for column in zip(*seconds[1:], strict=True))
+    return bare, whole - start, start
+
+
+@torch.inference_mode()
+def _bare(model: Model, slices: np.ndarray) -> float:
+    started = time.perf_counter()
+    for first in range(0, len(slices), TOGETHER):
+        pool(model.feature_maps(slices[first : first + TOGETHER]))
+    return time.perf_counter() - started
+
+
+def _screening(screener: Screener, files: list[Path]) -> float:
+    started = time.perf_counter()
+    printed = [json.dumps(outcome.to_json()) for outcome in screen_files(screener, files)]
+    seconds = time.perf_counter() - started
+    if any('"refused"' in line for line in printed):
+        raise RuntimeError(f"Expected every picture to be screened, got a refusal among {len(printed)}.")
+    return seconds
+
+
+def _start(screener: Screener, n_files: int) -> float:
+    """Returns how long it takes until as many workers as ``screen_files`` starts have answered once."""
+    workers = min(os.cpu_count() or 1, -(-n_files // TOGETHER))
+    prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
+    started = time.perf_counter()
+    list(in_order(prepare, [[]] * workers, workers))
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
