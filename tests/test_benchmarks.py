@@ -2,7 +2,9 @@
 
 import json
 
-from benchmarks import scale, screen
+import pytest
+
+from benchmarks import gpu, pretrain, saliency, scale, screen
 
 
 def last_line(text: str) -> dict[str, float]:
@@ -25,3 +27,26 @@ def test_screen_ends_with_a_ratio_for_each_kind_of_file(capsys):
     figures = last_line(printed)
     assert figures.keys() == {"ours_over_bare_128", "ours_over_bare_512"}
     assert min(figures.values()) > 0
+
+
+def test_pretrain_ends_with_the_rates_of_all_three(capsys):
+    pytest.importorskip("lightly")
+    pretrain.main(["--files", "16", "--size", "32", "--batch-size", "8", "--rounds", "1"])
+    figures = last_line(capsys.readouterr().out)
+    assert figures.keys() == {"ours", "lightly", "bare", "ours_over_lightly", "ours_over_bare"}
+    assert figures["ours_over_bare"] == pytest.approx(figures["ours"] / figures["bare"], rel=0.05)
+
+
+def test_saliency_ends_with_the_speed_and_the_overhead(capsys):
+    saliency.main(["--rounds", "1"])
+    figures = last_line(capsys.readouterr().out)
+    assert figures.keys() == {"grad_cam_over_ours", "overhead_of_forward"}
+    assert figures["grad_cam_over_ours"] > 1
+
+
+def test_gpu_says_that_there_is_none(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    gpu.main([])
+    printed = capsys.readouterr().out
+    assert "No GPU here" in printed
+    assert last_line(printed) == {"slices_per_s": None, "share_of_peak": None, "projected_s": None}

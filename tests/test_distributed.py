@@ -41,7 +41,7 @@ def one_step(settings: PretrainSettings = SETTINGS) -> tuple[float, dict[str, to
     trained = distributed_model(model)
     trained.train()
     views = draw_views(16, settings.views, Generator().manual_seed(1))
-    loss = backpropagate(trained, pool(), np.arange(8), views, PREPARATION, settings)
+    loss = backpropagate(trained, pool(), np.tile(np.arange(8), (2, 1)), views, PREPARATION, settings)
     found = {name: value.grad for name, value in model.named_parameters()}
     return loss, found | {name: value.float() for name, value in model.named_buffers()}
 

@@ -77,3 +77,32 @@ def test_a_rotation_does_not_change_the_size():
         max_rotation_deg=45, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0
     )
     assert abs(augment(disc, turned, Generator().manual_seed(3)).sum() / disc.sum() - 1) < 0.02
+
+
+def test_a_sure_gamma_bends_grey_values_and_keeps_black_and_white():
+    ends = torch.zeros(8, 1, 64, 64)
+    ends[:, :, :, 32:] = 1
+    bent = dataclasses.replace(STILL, max_gamma=2)
+    assert torch.allclose(two_views(ends, bent, Generator().manual_seed(0))[0], ends, atol=1e-3)
+    middle = two_views(torch.full((8, 1, 64, 64), 0.25), bent, Generator().manual_seed(0))[0]
+    grey = middle[:, 0, 32, 32]
+    assert len(grey.unique()) == 8
+    assert grey.min() >= 0.25**2 - 1e-4
+    assert grey.max() <= 0.25**0.5 + 1e-4
+
+
+def test_a_bias_field_is_smooth_bounded_and_one_in_the_middle():
+    biased = dataclasses.replace(STILL, max_bias=0.3)
+    field = two_views(torch.full((6, 1, 64, 64), 0.5), biased, Generator().manual_seed(0))[0][:, 0] / 0.5
+    assert torch.allclose(field[:, 31:33, 31:33].mean(dim=(1, 2)), torch.ones(6), atol=0.01)
+    assert field.amax() <= 1.3**2
+    assert field.amin() >= 1 / 1.3**2
+    assert field.diff(dim=1).abs().max() < 0.02
+
+
+def test_a_view_can_be_turned():
+    cross = torch.zeros(8, 1, 64, 64)
+    cross[:, :, 31:33] = 1
+    turned = two_views(cross, dataclasses.replace(STILL, max_rotation_deg=20), Generator().manual_seed(0))[0]
+    assert (turned[:, 0, 31:33, 31:33].mean(dim=(1, 2)) > 0.9).all()  # about the middle
+    assert (turned[:, 0, 31, 0] < 0.5).any()

@@ -15,6 +15,7 @@ from sslmri.files import write_atomically
 
 MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label", "group")
+OPTIONAL_COLUMNS = ("fold", "use", "slice")
 TRAIN_USE = "train"
 _SHOWN = 5
 
@@ -33,6 +34,7 @@ class Record:
         fold: the fold given by the manifest, if any.
         use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.
         split: ``train``, ``validation`` or ``test``, set by ``assign_splits``.
+        slice_number: where it stands among the slices of its group, if the manifest says so.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Record:
     fold: int | None
     use: str = TRAIN_USE
     split: str | None = None
+    slice_number: int | None = None
 
     @property
     def group_key(self) -> str:
@@ -54,8 +57,8 @@ class Record:
 def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
-    Columns ``fold`` and ``use`` may be missing; columns other than a record's own are ignored. Relative paths start
-    at the manifest's folder, absolute paths stand as they are.
+    Columns ``fold``, ``use`` and ``slice`` may be missing; columns other than a record's own are ignored. Relative
+    paths start at the manifest's folder, absolute paths stand as they are.
 
     Raises:
         ManifestError: the first fault found, with the numbers of the lines that show it.
@@ -64,10 +67,10 @@ def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
     table = _read_table(path)
     _check_blanks(table)
     _check_labels(table)
-    _check_folds(table)
+    _check_numbers(table)
     _check_groups(table)
     _check_paths(table, path.parent, check_files)
-    columns = (table[column].tolist() for column in (*REQUIRED_COLUMNS, "fold", "use"))
+    columns = (table[column].tolist() for column in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))
     return [
         Record(
             path=path.parent / name,
@@ -78,8 +81,9 @@ def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
             group=group,
             fold=int(fold) if fold else None,
             use=use or TRAIN_USE,
+            slice_number=int(number) if number else None,
         )
-        for name, cohort, disease, label, group, fold, use in zip(*columns, strict=True)
+        for name, cohort, disease, label, group, fold, use, number in zip(*columns, strict=True)
     ]
 
 
@@ -98,7 +102,7 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Returns the manifest as strings, indexed by line number, with ``fold`` and ``use`` always present."""
+    """Returns the manifest as strings, indexed by line number, with the optional columns always present."""
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     try:
         header, lines = next(reader, []), [(reader.line_num, row) for row in reader if row]
@@ -117,7 +121,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not lines:
         raise ManifestError(f"Expected rows in {path.name}, got a header only: list one file a row.")
     table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
-    return table.reindex(columns=[*REQUIRED_COLUMNS, "fold", "use"], fill_value="")
+    return table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
 
 
 def _read_text(path: Path) -> str:
@@ -180,9 +184,10 @@ def _check_labels(table: pd.DataFrame) -> None:
         )
 
 
-def _check_folds(table: pd.DataFrame) -> None:
-    bad = (table["fold"] != "") & ~table["fold"].str.fullmatch(r"[0-9]{1,9}")
-    _refuse(table, bad, "fold", "a fold of 0, 1, 2, ... or blank", "correct the fold")
+def _check_numbers(table: pd.DataFrame) -> None:
+    for column in ("fold", "slice"):
+        bad = (table[column] != "") & ~table[column].str.fullmatch(r"[0-9]{1,9}")
+        _refuse(table, bad, column, f"a {column} of 0, 1, 2, ... or blank", f"correct the {column}")
 
 
 def _check_groups(table: pd.DataFrame) -> None:

@@ -18,6 +18,7 @@ from sslmri.learning.batch_size import largest_batch
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, pick_device
+from sslmri.learning.pairs import PairSampler
 from sslmri.learning.probe import knn_probe
 from sslmri.learning.run import append_history, keep_history
 from sslmri.learning.simclr import ProjectionHead, nt_xent
@@ -38,6 +39,8 @@ class PretrainSettings:
         weight_decay: of AdamW.
         warmup_epochs: epochs over which the learning rate rises from 0, before its cosine decay to 0.
         temperature: tau of NT-Xent.
+        neighbours: how many slice numbers apart two slices of one group may be to make a positive pair; 0: both views
+            come from one slice, as published.
         probe_every: epochs between two kNN probes on validation groups.
         seed: of the weights, the order of slices and the views.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -52,6 +55,7 @@ class PretrainSettings:
     weight_decay: float = 1e-4
     warmup_epochs: float = 1.0
     temperature: float = 0.07
+    neighbours: int = 0
     probe_every: int = 5
     seed: int = 0
     device: str = "auto"
@@ -100,8 +104,9 @@ def pretrain(
         trained = torch.compile(trained)  # type: ignore[assignment]
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay, fused=True)
     first = _resume(folder, model, optimizer, settings)
+    sampler = PairSampler(pool, settings.neighbours)
     for epoch in range(first, settings.epochs):
-        entry = _run_epoch(trained, optimizer, pool, preparation, epoch, settings)
+        entry = _run_epoch(trained, optimizer, pool, sampler, preparation, epoch, settings)
         if process_index() == 0:
             _record(model, optimizer, entry, probe, preparation, folder, settings)
     return model.encoder
@@ -158,28 +163,28 @@ def _run_epoch(
     trained: nn.Module,
     optimizer: torch.optim.Optimizer,
     pool: Store,
+    sampler: PairSampler,
     preparation: Preparation,
     epoch: int,
     settings: PretrainSettings,
 ) -> dict[str, Any]:
     """Runs one epoch and returns its line of history."""
     generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = torch.randperm(len(pool.records), generator=generator).numpy()
-    n_steps = len(order) // settings.batch_size
+    batches = sampler.epoch(settings.batch_size, generator)
+    n_steps = len(batches)
     warmup = min(0.5, settings.warmup_epochs / settings.epochs)
     losses = []
     trained.train()
     description = f"pre-training {epoch + 1}/{settings.epochs}"
-    bar = tqdm(range(n_steps), desc=description, unit="step", mininterval=1.0, disable=process_index() > 0)
+    bar = tqdm(batches, desc=description, unit="step", mininterval=1.0, disable=process_index() > 0)
     started = time.perf_counter()
-    for step in bar:
+    for step, pairs in enumerate(bar):
         rate = settings.learning_rate * cosine_with_warmup((epoch + (step + 1) / n_steps) / settings.epochs, warmup)
         for parameters in optimizer.param_groups:
             parameters["lr"] = rate
-        chosen = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-        views = draw_views(2 * len(chosen), settings.views, generator)
+        views = draw_views(pairs.size, settings.views, generator)
         optimizer.zero_grad(set_to_none=True)
-        losses.append(backpropagate(trained, pool, chosen, views, preparation, settings))
+        losses.append(backpropagate(trained, pool, pairs, views, preparation, settings))
         if not math.isfinite(losses[-1]):
             raise TrainingError(f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the rate.")
         optimizer.step()
@@ -193,7 +198,7 @@ def _run_epoch(
 def backpropagate(
     trained: nn.Module,
     pool: Store,
-    chosen: np.ndarray,
+    pairs: np.ndarray,
     views: ViewParameters,
     preparation: Preparation,
     settings: PretrainSettings,
@@ -206,18 +211,18 @@ def backpropagate(
     Args:
         trained: the model, as ``distributed_model`` returns it.
         pool: the slices.
-        chosen: the batch's N rows of the pool.
-        views: 2 N parameters; n and N + n make the positive pair of row n.
+        pairs: (2, N) rows of the pool; a column is a positive pair.
+        views: 2 N parameters, of the first slices of the pairs and then of the second.
         preparation: how the slices were prepared.
         settings: see there.
     """
     device = next(trained.parameters()).device
-    parts = torch.arange(len(chosen)).view(settings.micro_batches, n_processes(), -1)[:, process_index()]
+    parts = torch.arange(pairs.shape[1]).view(settings.micro_batches, n_processes(), -1)[:, process_index()]
     total = 0.0
     for rows in parts:
-        slices = torch.from_numpy(pool.batch(chosen[rows.numpy()])).to(device).unsqueeze(1).float() / 255.0
-        own = views.pick(torch.cat([rows, rows + len(chosen)]))
-        made = make_views(torch.cat([slices, slices]), own, settings.views)
+        slices = torch.from_numpy(pool.batch(pairs[:, rows.numpy()].ravel())).to(device).unsqueeze(1).float() / 255.0
+        own = views.pick(torch.cat([rows, rows + pairs.shape[1]]))
+        made = make_views(slices, own, settings.views)
         loss = _loss(trained, (made - preparation.mean) / preparation.std, settings) / settings.micro_batches
         loss.backward()
         total += loss.item()

@@ -22,6 +22,10 @@ class ViewSettings:
         jitter_probability: of changing brightness and contrast.
         blur_probability: of a Gaussian blur.
         max_blur_fraction: greatest sigma of the blur, as a share of ``size``.
+        max_rotation_deg: greatest rotation, either way; not in the published views.
+        max_gamma: bound of the exponent of the grey values, and of its inverse; 1 leaves them; not published.
+        max_bias: greatest relative change of grey values from the middle to the border along each axis, as coils of
+            a scanner cause it; not published.
     """
 
     size: int = 96
@@ -34,6 +38,9 @@ class ViewSettings:
     jitter_probability: float = 0.8
     blur_probability: float = 0.5
     max_blur_fraction: float = 0.02
+    max_rotation_deg: float = 0.0
+    max_gamma: float = 1.0
+    max_bias: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,19 @@ class ViewParameters(NamedTuple):
     """What N views are made with. Drawn on the CPU, so one seed gives one result on every device.
 
     Attributes:
-        theta: (N, 2, 3) affine map of crop and flip.
+        theta: (N, 2, 3) affine map of crop, flip and rotation.
         gain, spread: (N,) factor of the grey values, and of their distance from their mean.
         sigma: (N,) of the Gaussian blur, in pixels; near 0 for a view that is not blurred.
+        gamma: (N,) exponent of the grey values.
+        bias: (N, 2) slope of the logarithm of the grey values along x and y.
     """
 
     theta: Tensor
     gain: Tensor
     spread: Tensor
     sigma: Tensor
+    gamma: Tensor
+    bias: Tensor
 
     def pick(self, rows: Tensor) -> "ViewParameters":
         """Returns the parameters of some of the views."""
@@ -81,12 +92,18 @@ def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewPara
     gain, spread = _jitter(n, settings.brightness, settings.contrast, settings.jitter_probability, generator)
     on = torch.rand(n, generator=generator) < settings.blur_probability
     sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), 0.01)
-    return ViewParameters(theta, gain, spread, sigma)
+    if settings.max_rotation_deg:
+        theta = torch.bmm(_rotation(n, settings.max_rotation_deg, generator), theta)
+    gamma = (_uniform(n, -1, 1, generator) * math.log(settings.max_gamma)).exp()
+    bias = (_uniform(2 * n, -1, 1, generator) * math.log1p(settings.max_bias)).view(n, 2)
+    return ViewParameters(theta, gain, spread, sigma, gamma, bias)
 
 
 def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
     views = resample(slices, parameters.theta, settings.size)
+    if settings.max_gamma != 1 or settings.max_bias:
+        views = _as_scanned(views, parameters.gamma, parameters.bias)
     return _blur(_jittered(views, parameters.gain, parameters.spread), parameters.sigma, settings)
 
 
@@ -123,6 +140,21 @@ def _crop_and_flip(n: int, settings: ViewSettings, generator: Generator) -> Tens
     flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
     zero = torch.zeros(n)
     return torch.stack([width * flip, zero, center_x, zero, height, center_y], dim=1).view(n, 2, 3)
+
+
+def _rotation(n: int, max_deg: float, generator: Generator) -> Tensor:
+    """Returns rotations about the middle (N, 2, 2)."""
+    angle = _uniform(n, -1, 1, generator) * math.radians(max_deg)
+    return torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(n, 2, 2)
+
+
+def _as_scanned(views: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
+    """Returns views (N, 1, S, S) with another gamma curve and a smooth bias field."""
+    gamma, bias = gamma.to(views.device), bias.to(views.device)
+    axis = torch.linspace(-1, 1, views.shape[-1], device=views.device)
+    slope_x, slope_y = (bias[:, i, None, None, None] for i in range(2))
+    field = (slope_x * axis + slope_y * axis[:, None]).exp()
+    return (views.clamp(min=1e-6) ** gamma.view(-1, 1, 1, 1) * field).clamp(0, 1)
 
 
 def resample(slices: Tensor, theta: Tensor, size: int) -> Tensor:
