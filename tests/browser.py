@@ -27,12 +27,18 @@ LONG_MS = 240_000  # the first screening loads torch and the weights
 @contextmanager
 def serve(model: Path | None) -> Iterator[str]:
     """Runs the dashboard on a free port and yields its address; without a model it shows the empty state."""
+    with streamlit("run", "app.py", SSLMRI_MODEL=str(model or "no-model")) as address:
+        yield address
+
+
+@contextmanager
+def streamlit(*arguments: str, **variables: str) -> Iterator[str]:
+    """Runs a command of Streamlit on a free port and yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"SSLMRI_MODEL": str(model or "no-model")}
-    command = (sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port))
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as server:
+    command = (sys.executable, "-m", "streamlit", *arguments, "--server.port", str(port), "--server.headless", "true")
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.DEVNULL) as server:
         try:
             _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
             yield f"http://127.0.0.1:{port}"
@@ -82,4 +88,4 @@ def _wait_for(address: str) -> None:
         except (urllib.error.URLError, OSError):
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.5)
+            time.sleep(0.05)
