@@ -10,7 +10,7 @@ from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
-from sslmri.scans.slices import Preparation, _filled, _percentiles, head_mask, slice_indices, to_slices
+from sslmri.scans.slices import Preparation, _as_bytes, _filled, _percentiles, head_mask, slice_indices, to_slices
 from tests.conftest import as_scan
 
 PREPARATION = Preparation()
@@ -66,18 +66,34 @@ def test_head_mask_fills_holes_and_ignores_specks(phantom):
     assert not mask[2, 2]
 
 
+@pytest.mark.parametrize("brightness", [0.2, 40.0])  # bytes, and finer values
+def test_the_head_of_a_finer_picture_is_the_same_head(phantom, brightness):
+    grey = np.rint(phantom * brightness) if brightness < 1 else phantom * brightness
+    coarse = np.kron(grey, np.ones((4, 4), np.float32))  # 384 x 320
+    fine = np.kron(grey, np.ones((8, 8), np.float32))[:-1, :-3]  # 767 x 637: averaged by 2
+    expected = head_mask(coarse).repeat(2, axis=0).repeat(2, axis=1)[:-1, :-3]
+    assert head_mask(fine).shape == fine.shape
+    assert (head_mask(fine) != expected).mean() < 0.003
+
+
+def test_bytes_and_finer_values_of_one_picture_are_prepared_alike(phantom):
+    grey = np.rint(phantom * 0.2)
+    prepared = to_slices(as_scan(grey), PREPARATION)
+    assert np.array_equal(to_slices(as_scan(grey * 3 + 0.5), PREPARATION), prepared)
+
+
 def test_counted_percentiles_equal_sorted_ones_bit_for_bit():
     random = np.random.default_rng(0)
     for size in range(1, 300):
         for scale in (1.0, 1.3, -1.0):
             values = (random.integers(0, 256, size) * scale).astype(np.float32)
             for wanted in ((0.5, 99.5), (1.0, 99.5), (0.0, 100.0), (37.0, 50.0)):
-                assert np.array_equal(_percentiles(values, wanted), np.percentile(values, wanted))
+                assert np.array_equal(_percentiles(_as_bytes(values), wanted), np.percentile(values, wanted))
 
 
 def test_holes_are_filled_as_by_scipy():
     random = np.random.default_rng(0)
-    for density in np.linspace(0.0, 1.0, 200):
+    for density in np.linspace(0.05, 1.0, 200):
         region = random.random((23, 31)) < density
         assert np.array_equal(_filled(region), ndimage.binary_fill_holes(region))
 

@@ -17,6 +17,7 @@ from sslmri.errors import WorkerError
 
 AHEAD = 2  # tasks a worker is given before the caller asks for the first of them
 _START = "import sys; from sslmri.cohorts.workers import serve; serve(int(sys.argv[1]))"
+_NICE = 10  # the caller's threads wait for each other at every layer: a worker in the way of one holds up all
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -64,6 +65,7 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
 def serve(handle: int) -> None:
     """Answers, in a worker process, the calls that come through the pipe of that handle until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and stops its workers
+    os.nice(_NICE)
     with Connection(handle) as pipe, suppress(EOFError, ConnectionError):
         while True:
             function, task = pipe.recv()

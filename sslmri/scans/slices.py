@@ -9,6 +9,7 @@ from scipy import ndimage
 from sslmri.errors import ScanError
 from sslmri.scans.scan import Scan
 
+_OUTLINE_SIDE = 256  # pixels: more say nothing more about where the head is
 HEAD_LEVEL = 0.10  # share of the grey range above which a pixel belongs to the head: above JPEG rings and air noise
 
 
@@ -63,33 +64,73 @@ def slice_indices(n_slices: int, fraction: float) -> range:
 
 
 def head_mask(image: np.ndarray) -> np.ndarray:
-    """Returns where the head is: the largest bright region of a slice (H, W) with its holes filled, as bool (H, W)."""
+    """Returns where the head is: the largest bright region of a slice (H, W) with its holes filled, as bool (H, W).
+
+    Its outline is looked for at less than 512 pixels along the shorter side: finer pictures are averaged first.
+    """
+    factor = min(image.shape) // _OUTLINE_SIDE
+    if factor > 1:
+        return _enlarged(_head_mask(_as_bytes(_averaged(image, factor))), factor, image.shape)
+    return _head_mask(_as_bytes(image))
+
+
+def _head_mask(image: np.ndarray) -> np.ndarray:
     low, high = _percentiles(image, (0.5, 99.5))
-    labels, count = ndimage.label(image > low + HEAD_LEVEL * (high - low))
+    level = low + HEAD_LEVEL * (high - low)
+    labels, count = ndimage.label(image > (np.uint8(level) if image.dtype == np.uint8 else level))
     if count == 0:
         return np.zeros(image.shape, dtype=bool)
-    sizes = np.bincount(labels.ravel())
+    return _filled(labels == _largest(labels, count))
+
+
+def _averaged(image: np.ndarray, factor: int) -> np.ndarray:
+    """Returns the means of blocks of factor x factor pixels, whole blocks only, rounded where grey values are bytes."""
+    height, width = (side // factor for side in image.shape)
+    blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    total = sum(blocks[:, y, :, x].astype(np.float32) for y in range(factor) for x in range(factor))
+    return np.rint(total / factor**2) if _as_bytes(image).dtype == np.uint8 else total / factor**2
+
+
+def _enlarged(mask: np.ndarray, factor: int, shape: tuple[int, int]) -> np.ndarray:
+    """Returns a mask of blocks at a picture's shape (H, W); what is left over at its edges follows the last block."""
+    whole = mask.repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.pad(whole, [(0, full - own) for full, own in zip(shape, whole.shape, strict=True)], mode="edge")
+
+
+def _largest(labels: np.ndarray, count: int) -> int:
+    """Returns the label of the largest region; 0 is what lies outside of all."""
+    sizes = _counts(labels.astype(np.uint8)) if count < 256 else np.bincount(labels.ravel())
     sizes[0] = 0
-    return _filled(labels == sizes.argmax())
+    return int(sizes.argmax())
 
 
 def _filled(region: np.ndarray) -> np.ndarray:
     """Returns a region, bool (H, W), with its holes filled: what ndimage.binary_fill_holes returns, in less time."""
-    labels, count = ndimage.label(~region)
-    is_outside = np.zeros(count + 1, dtype=bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        is_outside[edge] = True
-    is_outside[0] = False  # the region itself, where it touches an edge
-    return ~np.take(is_outside, labels)
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    labels, _ = ndimage.label(np.pad(~region[box], 1, constant_values=True))  # the border joins all that is outside
+    filled = np.zeros_like(region)
+    filled[box] = labels[1:-1, 1:-1] != labels[0, 0]
+    return filled
+
+
+def _as_bytes(image: np.ndarray) -> np.ndarray:
+    """Returns an image whose grey values are all bytes as uint8, any other as it is."""
+    with np.errstate(invalid="ignore"):
+        grey = image.astype(np.uint8)
+    return grey if np.array_equal(grey, image) else image
+
+
+def _counts(grey: np.ndarray) -> np.ndarray:
+    """Returns how often each byte occurs: (256,). Pillow counts bytes several times faster than NumPy."""
+    return np.array(Image.fromarray(grey.reshape(1, -1)).histogram())
 
 
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
-    """Returns what np.percentile returns, bit for bit; 8-bit grey values are counted in place of sorted."""
-    with np.errstate(invalid="ignore"):
-        grey = values.astype(np.uint8)
-    if not np.array_equal(grey, values):
+    """Returns what np.percentile returns, bit for bit; bytes are counted in place of sorted."""
+    if values.dtype != np.uint8:
         return np.percentile(values, percentiles)
-    ends = np.cumsum(np.bincount(grey.ravel(), minlength=256))  # of each value's run among the sorted values
+    ends = np.cumsum(_counts(values))  # of each value's run among the sorted values
     place = np.asarray(percentiles) / 100 * (values.size - 1)
     below, above = (np.searchsorted(ends, rank, side="right") for rank in (np.floor(place), np.ceil(place)))
     share = place - np.floor(place)
@@ -97,6 +138,7 @@ def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> np.nda
 
 
 def _prepare(image: np.ndarray, preparation: Preparation) -> np.ndarray | None:
+    image = _as_bytes(image)
     mask = head_mask(image)
     if not mask.any():
         return None
@@ -104,10 +146,17 @@ def _prepare(image: np.ndarray, preparation: Preparation) -> np.ndarray | None:
     if not high > low:
         return None
     box = _box(mask, preparation)
-    scaled = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
     height, width = preparation.image_size
-    resized = Image.fromarray(_crop(scaled, box)).resize((width, height), Image.Resampling.BILINEAR)
+    scaled = Image.fromarray(_crop(_scaled(image, low, high), box))
+    resized = scaled.resize((width, height), Image.Resampling.BILINEAR)
     return np.rint(np.asarray(resized) * 255.0).astype(np.uint8)
+
+
+def _scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Returns grey values with low at 0 and high at 1, the others clipped: (H, W) float32."""
+    values = np.arange(256, dtype=np.float32) if image.dtype == np.uint8 else image.astype(np.float32)
+    scaled = np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    return scaled[image] if image.dtype == np.uint8 else scaled
 
 
 def _box(mask: np.ndarray, preparation: Preparation) -> tuple[int, int, int, int]:
