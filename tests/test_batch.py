@@ -3,13 +3,14 @@
 import dataclasses
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sslmri.cohorts.workers import AHEAD
@@ -19,7 +20,7 @@ from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation
 from sslmri.screening import batch
 from sslmri.screening.batch import screen_files
-from sslmri.screening.screener import Screening
+from sslmri.screening.screener import Screener, Screening
 from tests.test_workers import die_while_preparing
 
 SMALL = Preparation(image_size=(32, 32))
@@ -99,8 +100,29 @@ def test_no_more_files_are_prepared_than_the_encoder_will_soon_see(files, screen
     monkeypatch.setattr(batch, "in_order", counted)
     outcomes = screen_files(screener, files)
     next(outcomes)
-    assert sum(begun) <= 2 * AHEAD * 16 < len(files)
+    assert sum(begun) <= (2 * AHEAD + torch.get_num_threads() + 1) * 16 < len(files)
     outcomes.close()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_batches_side_by_side_leave_the_threads_as_they_were_and_change_no_answer(files, model_folder):
+    screener = Screener.load(model_folder)
+    together = {outcome.file: outcome for outcome in screen_files(screener, files)}
+    assert torch.get_num_threads() == 2
+    for path in files[::9]:
+        alone = next(iter(screen_files(screener, [path])))
+        assert (alone.reason is None) == (together[str(path)].reason is None)
+        if alone.screening is not None:
+            for mine, theirs in zip(alone.screening.findings, together[str(path)].screening.findings, strict=True):
+                assert mine.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
 
 
 def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(

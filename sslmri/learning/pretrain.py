@@ -15,9 +15,11 @@ from tqdm import tqdm
 from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
 from sslmri.learning.batch_size import largest_batch
+from sslmri.learning.cards import ENCODER_FILE
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, pick_device
+from sslmri.learning.model import load_encoder
 from sslmri.learning.pairs import PairSampler
 from sslmri.learning.probe import knn_probe
 from sslmri.learning.run import append_history, keep_history
@@ -39,6 +41,8 @@ class PretrainSettings:
         weight_decay: of AdamW.
         warmup_epochs: epochs over which the learning rate rises from 0, before its cosine decay to 0.
         temperature: tau of NT-Xent.
+        start: folder of an earlier pre-training whose encoder this one goes on from, with a new projection head; Azizi
+            et al. 2021 (arXiv:2101.05224) learn from pairs of a person's pictures after SimCLR as published.
         neighbours: how many slice numbers apart two slices of one group may be to make a positive pair; 0: both views
             come from one slice, as published.
         probe_every: epochs between two kNN probes on validation groups.
@@ -55,6 +59,7 @@ class PretrainSettings:
     weight_decay: float = 1e-4
     warmup_epochs: float = 1.0
     temperature: float = 0.07
+    start: str = ""
     neighbours: int = 0
     probe_every: int = 5
     seed: int = 0
@@ -97,7 +102,10 @@ def pretrain(
     """
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
-    model = SimCLR().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = SimCLR()
+    if settings.start:
+        model.encoder.load_state_dict(load_encoder(Path(settings.start) / ENCODER_FILE).state_dict())
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = replace(settings, batch_size=_batch_size(model, len(pool.records), settings))
     trained = distributed_model(model)
     if device.type == "cuda":

@@ -68,10 +68,11 @@ def head_mask(image: np.ndarray) -> np.ndarray:
 
     Its outline is looked for at less than 512 pixels along the shorter side: finer pictures are averaged first.
     """
-    factor = min(image.shape) // _OUTLINE_SIDE
-    if factor > 1:
-        return _enlarged(_head_mask(_as_bytes(_averaged(image, factor))), factor, image.shape)
-    return _head_mask(_as_bytes(image))
+    factor = max(1, min(image.shape) // _OUTLINE_SIDE)
+    coarse = image if factor == 1 else np.asarray(Image.fromarray(_as_bytes(image)).reduce(factor))
+    mask = _head_mask(_as_bytes(coarse))
+    height, width = image.shape
+    return mask.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
 
 
 def _head_mask(image: np.ndarray) -> np.ndarray:
@@ -81,20 +82,6 @@ def _head_mask(image: np.ndarray) -> np.ndarray:
     if count == 0:
         return np.zeros(image.shape, dtype=bool)
     return _filled(labels == _largest(labels, count))
-
-
-def _averaged(image: np.ndarray, factor: int) -> np.ndarray:
-    """Returns the means of blocks of factor x factor pixels, whole blocks only, rounded where grey values are bytes."""
-    height, width = (side // factor for side in image.shape)
-    blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor)
-    total = sum(blocks[:, y, :, x].astype(np.float32) for y in range(factor) for x in range(factor))
-    return np.rint(total / factor**2) if _as_bytes(image).dtype == np.uint8 else total / factor**2
-
-
-def _enlarged(mask: np.ndarray, factor: int, shape: tuple[int, int]) -> np.ndarray:
-    """Returns a mask of blocks at a picture's shape (H, W); what is left over at its edges follows the last block."""
-    whole = mask.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.pad(whole, [(0, full - own) for full, own in zip(shape, whole.shape, strict=True)], mode="edge")
 
 
 def _largest(labels: np.ndarray, count: int) -> int:
@@ -156,7 +143,7 @@ def _scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
     """Returns grey values with low at 0 and high at 1, the others clipped: (H, W) float32."""
     values = np.arange(256, dtype=np.float32) if image.dtype == np.uint8 else image.astype(np.float32)
     scaled = np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
-    return scaled[image] if image.dtype == np.uint8 else scaled
+    return np.take(scaled, image) if image.dtype == np.uint8 else scaled
 
 
 def _box(mask: np.ndarray, preparation: Preparation) -> tuple[int, int, int, int]:

@@ -3,16 +3,20 @@
 import csv
 import io
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from sslmri.cohorts.workers import in_order
+from sslmri.errors import WorkerError
 from sslmri.files import neutralised, write_atomically
 from sslmri.scans.prepare import Prepared, prepare_files
 from sslmri.screening.saliency import enlarge, paint
@@ -46,18 +50,46 @@ class Outcome:
 def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]:
     """Yields the outcome of each file, in order.
 
-    Worker processes read and prepare the next files while the encoder looks at these; for a few files none is started.
+    Worker processes read and prepare the next files while the encoder looks at these. Several batches are looked at
+    side by side, each on one thread: threads that share a batch wait for each other at every layer. A single batch
+    has all threads and no worker.
 
     Raises:
-        WorkerError: a worker was killed.
+        WorkerError: a worker was killed; the outcomes before that have come.
     """
     files = list(paths)
     groups = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
     prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
     workers = max(1, min(os.cpu_count() or 1, len(groups)))
-    with closing(in_order(prepare, groups, workers)) as prepared:
-        for group, found in zip(groups, prepared, strict=True):
-            yield from _screen_together(screener, group, found)
+    side_by_side = max(1, min(torch.get_num_threads(), len(groups)))
+    begun: deque[Future[list[Outcome]]] = deque()
+    with (
+        closing(in_order(prepare, groups, workers)) as prepared,
+        _threads_of_a_batch(1 if side_by_side > 1 else torch.get_num_threads()),
+        ThreadPoolExecutor(side_by_side) as pool,
+    ):
+        stopped = None
+        try:
+            for group, found in zip(groups, prepared, strict=True):
+                begun.append(pool.submit(_screen_together, screener, group, found))
+                if len(begun) > side_by_side:
+                    yield from begun.popleft().result()
+        except WorkerError as error:
+            stopped = error
+        while begun:
+            yield from begun.popleft().result()
+        if stopped:
+            raise stopped
+
+
+@contextmanager
+def _threads_of_a_batch(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def list_files(paths: Iterable[Path]) -> list[Path]:
@@ -111,11 +143,10 @@ def write_overlays(folder: Path, number: int, screening: Screening) -> None:
         write_atomically(folder / f"{number:04d}-{finding.disease}.png", write)
 
 
-def _screen_together(screener: Screener, paths: Sequence[Path], found: Sequence[Prepared]) -> Iterator[Outcome]:
+def _screen_together(screener: Screener, paths: Sequence[Path], found: Sequence[Prepared]) -> list[Outcome]:
     good = [pair for pair in found if not isinstance(pair, str)]
     screenings = iter(screener.screen_slices(good) if good else [])
-    for path, pair in zip(paths, found, strict=True):
-        if isinstance(pair, str):
-            yield Outcome(str(path), None, pair)
-        else:
-            yield Outcome(str(path), next(screenings), None)
+    return [
+        Outcome(str(path), None, pair) if isinstance(pair, str) else Outcome(str(path), next(screenings), None)
+        for path, pair in zip(paths, found, strict=True)
+    ]
