@@ -1,15 +1,20 @@
-"""The command line beside training: ``python -m sslmri screen | manifest``. ``--help`` lists every flag."""
+"""The command line beside training: ``python -m sslmri screen | manifest | audit``. ``--help`` lists every flag."""
 
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from sslmri.errors import ScanError, SslmriError
-from sslmri.files import write_atomically
+from sslmri.files import neutralised, write_atomically
+
+if TYPE_CHECKING:
+    from sslmri.cohorts.audit import Audit as Findings
+    from sslmri.cohorts.duplicates import Describe
+    from sslmri.scans.slices import Preparation
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "models" / "default"
 
@@ -79,9 +84,66 @@ class Manifest:
         return 0
 
 
+@dataclass(frozen=True)
+class Audit:
+    """Look for leaks, label conflicts and weak points in a manifest: a table, one line for each check.
+
+    Exit code 0: no leak and no label conflict; 3: one of them; 1: it could not run. Weak points are listed only.
+
+    Attributes:
+        manifest: the manifest.csv.
+        model: the model folder whose encoder confirms copies; none to go by pixels alone.
+        csv: also write every finding as a table, one a row.
+        cache: where prepared slices are kept.
+        split_seed: of the 60/20/20 split by group, for manifests without folds.
+    """
+
+    manifest: Annotated[Path, tyro.conf.Positional]
+    model: Path = DEFAULT_MODEL
+    csv: Path | None = None
+    cache: Path = Path(".cache")
+    split_seed: int = 0
+
+    def start(self) -> int:
+        """Runs the command and returns its exit code."""
+        from sslmri.cohorts.audit import audit, split_as_it_stands
+        from sslmri.cohorts.manifest import read_manifest
+        from sslmri.cohorts.store import open_store
+        from sslmri.scans.slices import Preparation
+
+        records = split_as_it_stands(read_manifest(self.manifest, check_groups=False), self.split_seed)
+        preparation, describe = (Preparation(), None) if str(self.model) == "none" else _describer(self.model)
+        store = open_store([record for record in records if record.split], preparation, self.cache)
+        found = audit(records, store, describe)
+        if self.csv:
+            table = found.details.map(neutralised)
+            write_atomically(self.csv, lambda path: table.to_csv(path, index=False))
+        print(_table(found))
+        return 3 if found.grave else 0
+
+
+def _describer(folder: Path) -> "tuple[Preparation, Describe]":
+    """Returns how a model's slices are prepared, and the function that gives prepared slices its encoder's features."""
+    from sslmri.learning.model import Model
+    from sslmri.learning.probe import extract_features
+
+    model = Model.load(folder)
+    preparation = model.card.encoder.preparation
+    return preparation, lambda slices: extract_features(model.encoder, slices, preparation).numpy()
+
+
+def _table(found: "Findings") -> str:
+    """Returns an audit as a table of check, figure and examples, with the verdict below."""
+    width = max(len(check.name) for check in found.checks)
+    lines = [f"{'check':{width}}  {'figure':>7}  examples"]
+    lines += [f"{check.name:{width}}  {check.figure:>7}  {'; '.join(check.examples)}" for check in found.checks]
+    verdict = f"leak or label conflict: {', '.join(found.grave)}" if found.grave else "no leak and no label conflict"
+    return "\n".join([*(line.rstrip() for line in lines), "", verdict])
+
+
 def main() -> int:
     """Runs the command and returns its exit code."""
-    command = tyro.cli(Screen | Manifest, prog="python -m sslmri", description=__doc__)
+    command = tyro.cli(Screen | Manifest | Audit, prog="python -m sslmri", description=__doc__)
     try:
         return command.start()
     except (SslmriError, OSError) as error:

@@ -11,6 +11,7 @@ from sslmri.errors import ManifestError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 HEADER = "path,cohort,disease,label,group,fold,use"
+BOXES = "path,cohort,disease,label,group,box_xywh"
 
 
 def write(folder: Path, *lines: str, header: str = HEADER, files: bool = True) -> Path:
@@ -36,6 +37,22 @@ def test_row_becomes_a_record_in_file_order(tmp_path: Path) -> None:
     assert (first.disease, first.label, first.fold, first.use, first.split) == ("ms", "normal", 2, "train", None)
     assert (second.disease, second.label, second.fold) == (None, None, None)
     assert third.use == "gap"
+
+
+def test_box_of_a_finding_is_read_as_four_fractions(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.png,c,ms,normal,g,0.42 0.30 0.30 0.35", "b.png,c,ms,normal,h,", header=BOXES)
+    assert [record.box for record in read_manifest(path)] == [(0.42, 0.3, 0.3, 0.35), None]
+    assert read_manifest(write(tmp_path, "a.png,c,ms,normal,g,,"))[0].box is None
+
+
+@pytest.mark.parametrize(
+    "box",
+    ["0.5 0.5 0.2", "0.5 0.5 0.2 0.2 0.2", "a b c d", "nan 0.5 0.2 0.2", "0.5 0.5 0 0.2", "0.5 0.5 -0.2 0.2",
+     "0.5 0.5 0.2 inf", "64 64 20 20", "0.95 0.5 0.2 0.2", "0.5 0.05 0.2 0.2", "0.5;0.5;0.2;0.2"],
+)  # fmt: skip
+def test_box_that_is_none_or_leaves_the_picture_is_told_with_its_line(tmp_path: Path, box: str) -> None:
+    path = write(tmp_path, "a.png,c,ms,normal,g,0.5 0.5 1 1", f"b.png,c,ms,normal,h,{box}", header=BOXES)
+    assert f"got box_xywh {box!r} in line 3 of the manifest: correct the box" in refusal(path)
 
 
 def test_optional_columns_may_be_missing_and_others_are_ignored(tmp_path: Path) -> None:
@@ -200,3 +217,4 @@ def test_shared_manifest_is_read_whole() -> None:
     records = read_manifest(SHARED / "manifest.csv")
     assert len(records) == 10_885
     assert {record.disease for record in records} == {"alzheimers", "tumours", "ms", "parkinsons"}
+    assert sum(record.box is not None for record in records) == 2_332

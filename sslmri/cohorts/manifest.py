@@ -15,9 +15,12 @@ from sslmri.files import write_atomically
 
 MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label", "group")
-OPTIONAL_COLUMNS = ("fold", "use", "slice")
+OPTIONAL_COLUMNS = ("fold", "use", "slice", "box_xywh")
 TRAIN_USE = "train"
 _SHOWN = 5
+_ROUNDING = 0.01  # of a side: a box may be written with two decimals
+
+Box = tuple[float, float, float, float]  # centre x, centre y, width, height
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Record:
         use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.
         split: ``train``, ``validation`` or ``test``, set by ``assign_splits``.
         slice_number: where it stands among the slices of its group, if the manifest says so.
+        box: of the finding: centre x, centre y, width and height as fractions of the picture's width and height, from
+            its left upper corner on; None where the manifest names none.
     """
 
     path: Path
@@ -47,6 +52,7 @@ class Record:
     use: str = TRAIN_USE
     split: str | None = None
     slice_number: int | None = None
+    box: Box | None = None
 
     @property
     def group_key(self) -> str:
@@ -54,11 +60,16 @@ class Record:
         return f"{self.cohort}/{self.group}"
 
 
-def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
+def read_manifest(path: Path, check_files: bool = True, check_groups: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
-    Columns ``fold``, ``use`` and ``slice`` may be missing; columns other than a record's own are ignored. Relative
-    paths start at the manifest's folder, absolute paths stand as they are.
+    Columns ``fold``, ``use``, ``slice`` and ``box_xywh`` may be missing; columns other than a record's own are ignored.
+    Relative paths start at the manifest's folder, absolute paths stand as they are.
+
+    Args:
+        path: the manifest.
+        check_files: whether each file must be there.
+        check_groups: whether a group with two labels of one disease is refused; an audit lists it.
 
     Raises:
         ManifestError: the first fault found, with the numbers of the lines that show it.
@@ -68,7 +79,9 @@ def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
     _check_blanks(table)
     _check_labels(table)
     _check_numbers(table)
-    _check_groups(table)
+    _check_boxes(table)
+    if check_groups:
+        _check_groups(table)
     _check_paths(table, path.parent, check_files)
     columns = (table[column].tolist() for column in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))
     return [
@@ -82,8 +95,9 @@ def read_manifest(path: Path, check_files: bool = True) -> list[Record]:
             fold=int(fold) if fold else None,
             use=use or TRAIN_USE,
             slice_number=int(number) if number else None,
+            box=_box_of(box),
         )
-        for name, cohort, disease, label, group, fold, use, number in zip(*columns, strict=True)
+        for name, cohort, disease, label, group, fold, use, number, box in zip(*columns, strict=True)
     ]
 
 
@@ -188,6 +202,35 @@ def _check_numbers(table: pd.DataFrame) -> None:
     for column in ("fold", "slice"):
         bad = (table[column] != "") & ~table[column].str.fullmatch(r"[0-9]{1,9}")
         _refuse(table, bad, column, f"a {column} of 0, 1, 2, ... or blank", f"correct the {column}")
+
+
+def _check_boxes(table: pd.DataFrame) -> None:
+    wrong = ~table["box_xywh"].map(_is_box).astype(bool)
+    expected = (
+        "a box_xywh of four fractions, centre x, centre y, width and height, of a box inside the picture, or blank"
+    )
+    _refuse(table, wrong, "box_xywh", expected, "correct the box")
+
+
+def _is_box(text: str) -> bool:
+    """Returns whether the text is blank or four fractions of a box that stays, but for rounding, inside the picture."""
+    try:
+        box = _box_of(text)
+    except ValueError:
+        return False
+    if box is None:
+        return True
+    x, y, width, height = box
+    sides = (x - width / 2, y - height / 2, 1 - x - width / 2, 1 - y - height / 2)
+    return 0 < width <= 1 and 0 < height <= 1 and all(side >= -_ROUNDING for side in sides)
+
+
+def _box_of(text: str) -> Box | None:
+    """Returns the box that the text names, None where it is blank; ValueError where it is no box."""
+    if not text.strip():
+        return None
+    x, y, width, height = map(float, text.split())
+    return x, y, width, height
 
 
 def _check_groups(table: pd.DataFrame) -> None:

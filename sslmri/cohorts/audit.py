@@ -1,0 +1,203 @@
+"""What stands between a manifest and a figure that can be believed: leaks, label conflicts and weak points."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from sslmri.cohorts.duplicates import Describe, find_copies
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import assign_splits, class_counts, trainable
+from sslmri.cohorts.store import Store
+from sslmri.cohorts.summary import MIN_GROUPS
+from sslmri.cohorts.terms import GROUP, unit_of
+from sslmri.diseases import DISEASES, class_title
+
+UNKNOWN = "unknown-"  # how the adapters begin the name of a group that is not known to be one person
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found.
+
+    Attributes:
+        name: what was looked for.
+        is_grave: whether one finding is enough to make figures untrue: a leak or a label conflict.
+        found: one row a finding; column ``item`` says it in words, pairs of slices have more columns.
+    """
+
+    name: str
+    is_grave: bool
+    found: pd.DataFrame
+
+    @property
+    def figure(self) -> int:
+        """How many were found."""
+        return len(self.found)
+
+    @property
+    def examples(self) -> list[str]:
+        """The first few, in words."""
+        return [str(item) for item in self.found["item"].head(_SHOWN)]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What all checks found, in the order they are printed."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def grave(self) -> list[str]:
+        """Names of the checks that found a leak or a label conflict."""
+        return [check.name for check in self.checks if check.is_grave and check.figure]
+
+    @property
+    def details(self) -> pd.DataFrame:
+        """Every finding, one a row: column ``check``, then those of the findings."""
+        tables = [check.found.assign(check=check.name) for check in self.checks]
+        table = pd.concat([table.astype(object) for table in tables], ignore_index=True)
+        return table[["check", *(column for column in table.columns if column != "check")]]
+
+
+def split_as_it_stands(records: list[Record], seed: int = 0) -> list[Record]:
+    """Returns the records with their splits, as ``assign_splits`` does, without refusing a group on two sides.
+
+    Raises:
+        ManifestError: only a part of the records has folds.
+    """
+    folds = defaultdict(set)
+    for record in trainable(records):
+        if record.fold is not None:
+            folds[record.group_key].add(record.fold)
+    # a group of several folds stands here as several groups, each of one fold
+    apart = [
+        replace(r, group=f"{r.group}/{r.fold}") if r.fold is not None and len(folds[r.group_key]) > 1 else r
+        for r in records
+    ]
+    assigned = assign_splits(apart, seed)
+    return [replace(record, split=other.split) for record, other in zip(records, assigned, strict=True)]
+
+
+def audit(records: list[Record], store: Store, describe: Describe | None = None) -> Audit:
+    """Returns what is wrong with the data: leaks, label conflicts and weak points.
+
+    Args:
+        records: all records of a manifest, with their splits.
+        store: the prepared slices of those that are in a split.
+        describe: gives prepared slices their features, to confirm copies; without it pixels alone decide.
+    """
+    pool = [record for record in records if record.split is not None]
+    copies = _named(find_copies(store, describe), store)
+    same, near = copies[copies["is_identical"]], copies[~copies["is_identical"]]
+    return Audit(
+        (
+            Check("groups on two sides of the split", True, _items(_on_two_sides(pool))),
+            Check("identical files in two groups", False, same),
+            Check("identical files on two sides of the split", True, _across(same)),
+            Check("near copies in two groups", False, near),
+            Check("near copies on two sides of the split", True, _across(near)),
+            Check("same picture with two labels", True, _conflicting(copies)),
+            Check("groups with two labels of one disease", True, _items(_with_two_labels(records))),
+            Check("groups without ids", False, _items(sorted(_without_ids(pool)))),
+            Check("cohorts whose groups are not known to be people", False, _items(_not_people(pool))),
+            Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
+            Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
+            Check(f"classes with under {MIN_GROUPS} groups on a side", False, _items(_thin_classes(pool))),
+            Check("files that cannot be read", False, _items(f"{name}: {reason}" for name, reason in store.bad)),
+        )
+    )
+
+
+def _items(found: Iterable[str]) -> pd.DataFrame:
+    return pd.DataFrame({"item": list(found)}, dtype=object)
+
+
+def _named(copies: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Returns pairs of rows of the store as pairs of records, each said in words."""
+    table = copies.drop(columns=["first", "second"])
+    for side in ("second", "first"):
+        own = [store.records[row] for row in copies[side]]
+        for field in ("label", "disease", "split", "group_key", "name"):
+            table.insert(0, f"{side}_{field}", [getattr(record, field) for record in own])
+    first, second, sides = table["first_name"], table["second_name"], table[["first_split", "second_split"]].to_numpy()
+    words = [f"{a} = {b} ({'/'.join(both)})" for a, b, both in zip(first, second, sides, strict=True)]
+    table.insert(0, "item", words)
+    return table
+
+
+def _across(copies: pd.DataFrame) -> pd.DataFrame:
+    return copies[copies["first_split"] != copies["second_split"]]
+
+
+def _conflicting(copies: pd.DataFrame) -> pd.DataFrame:
+    """Returns the pairs with two labels of one disease; a blank disease equals none, not even another blank."""
+    is_one_disease = copies["first_disease"].notna() & (copies["first_disease"] == copies["second_disease"])
+    return copies[is_one_disease & (copies["first_label"] != copies["second_label"])]
+
+
+def _on_two_sides(pool: list[Record]) -> Iterator[str]:
+    sides = defaultdict(set)
+    for record in pool:
+        sides[record.group_key].add(str(record.split))
+    for group, found in sorted(sides.items()):
+        if len(found) > 1:
+            yield f"{group} ({' and '.join(sorted(found))})"
+
+
+def _with_two_labels(records: list[Record]) -> Iterator[str]:
+    """Yields groups with two labels of one disease, records outside the split included."""
+    labels = defaultdict(set)
+    for record in records:
+        if record.disease is not None:
+            labels[record.group_key, record.disease].add(str(record.label))
+    for (group, disease), found in sorted(labels.items()):
+        if len(found) > 1:
+            yield f"{group} ({disease}: {' and '.join(sorted(found))})"
+
+
+def _without_ids(pool: list[Record]) -> set[str]:
+    return {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
+
+
+def _not_people(pool: list[Record]) -> Iterator[str]:
+    slices = defaultdict(list)
+    for record in pool:
+        slices[record.cohort].append(record.group)
+    for cohort, groups in sorted(slices.items()):
+        if unit_of([cohort]) == GROUP:
+            is_single = len(set(groups)) == len(groups)
+            what = "each one picture" if is_single else f"of {len(groups)} pictures"
+            yield f"{cohort} ({len(set(groups))} groups, {what})"
+
+
+def _one_class_cohorts(pool: list[Record]) -> Iterator[str]:
+    """Yields cohorts that say the label: a head can learn the source in place of the disease."""
+    labels = defaultdict(set)
+    for record in pool:
+        if record.disease is not None:
+            labels[record.disease, record.cohort].add(str(record.label))
+    for (disease, cohort), found in sorted(labels.items()):
+        if len(found) == 1:
+            yield f"{cohort} ({DISEASES[disease].title}: {class_title(*found)})"
+
+
+def _one_cohort_classes(pool: list[Record]) -> Iterator[str]:
+    cohorts = defaultdict(set)
+    for record in pool:
+        if record.disease is not None:
+            cohorts[record.disease, str(record.label)].add(record.cohort)
+    for (disease, label), found in sorted(cohorts.items()):
+        if len(found) == 1:
+            yield f"{DISEASES[disease].title}: {class_title(label)} ({', '.join(found)})"
+
+
+def _thin_classes(pool: list[Record]) -> Iterator[str]:
+    """Yields classes with too few groups to test or calibrate on, or none to learn from."""
+    for row in class_counts(pool).to_dict("records"):
+        least = 1 if row["split"] == "train" else MIN_GROUPS
+        if row["groups"] < least:
+            name = f"{DISEASES[row['disease']].title}: {class_title(row['label'])}"
+            yield f"{name} ({row['groups'] or 'no'} {row['split']} group{'' if row['groups'] == 1 else 's'})"

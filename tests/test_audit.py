@@ -1,0 +1,268 @@
+"""The audit finds planted leaks and conflicts, names them, and is silent on a clean cohort."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from sslmri.cohorts.audit import Audit, audit, split_as_it_stands
+from sslmri.cohorts.duplicates import Likeness, find_copies, hash_slices
+from sslmri.cohorts.manifest import Record, read_manifest
+from sslmri.cohorts.store import Store, open_store
+from sslmri.errors import ManifestError
+from sslmri.scans.slices import Preparation
+from tests.test_cli import call
+
+CLASSES = "classes with under 5 groups on a side"
+
+
+@pytest.fixture
+def copy(cohort: Path, tmp_path: Path) -> Path:
+    """Returns the manifest of a copy of the simulated cohort, to be changed."""
+    return Path(shutil.copytree(cohort.parent, tmp_path / "copy")) / "manifest.csv"
+
+
+@pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def opened(manifest: Path, cache: Path) -> tuple[list[Record], Store]:
+    records = split_as_it_stands(read_manifest(manifest))
+    return records, open_store([record for record in records if record.split], Preparation(), cache, workers=1)
+
+
+def found_in(manifest: Path, cache: Path, **options: object) -> Audit:
+    return audit(*opened(manifest, cache), **options)
+
+
+def figures(found: Audit) -> dict[str, int]:
+    return {check.name: check.figure for check in found.checks}
+
+
+def items(found: Audit, name: str) -> list[str]:
+    return next(list(check.found["item"]) for check in found.checks if check.name == name)
+
+
+def change(manifest: Path, alter: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    alter(pd.read_csv(manifest, dtype=str, keep_default_na=False)).to_csv(manifest, index=False)
+
+
+def plant(manifest: Path, alter: Callable[[Image.Image], Image.Image], name: str, **changed: str) -> str:
+    """Puts an altered copy of a test person's slice into a training group; returns the path of the original."""
+    table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    source = table[(table["fold"] == "0") & (table["label"] == "glioma")].iloc[0]
+    target = table[(table["fold"] == "3") & (table["label"] == changed.get("label", "glioma"))].iloc[0]
+    picture = alter(Image.open(manifest.parent / source["path"]).convert("L"))
+    picture.save(manifest.parent / name, **({"quality": 75} if name.endswith(".jpg") else {}))
+    change(manifest, lambda rows: pd.concat([rows, pd.DataFrame([{**target, "path": name}])]))
+    return str(source["path"])
+
+
+def shifted(picture: Image.Image) -> Image.Image:
+    return Image.fromarray(np.roll(np.asarray(picture), (1, 1), axis=(0, 1)))
+
+
+def brightened(picture: Image.Image) -> Image.Image:
+    return picture.point(lambda grey: min(255, round(grey * 1.15 + 8)))
+
+
+def test_a_clean_cohort_has_no_leak_and_no_conflict(cohort, cache):
+    found = found_in(cohort, cache)
+    assert found.grave == []
+    assert figures(found)["identical files in two groups"] == 0
+    assert figures(found)["near copies in two groups"] == 0
+    assert figures(found)["groups without ids"] == 0
+    assert figures(found)["cohorts whose groups are not known to be people"] == 0
+    assert figures(found)["cohorts with one class of a disease"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "alter"),
+    [("copy.jpg", lambda picture: picture), ("shifted.png", shifted), ("brightened.png", brightened)],
+)
+def test_an_altered_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cache, name, alter):
+    original = plant(copy, alter, name)
+    found = found_in(copy, cache)
+    assert found.grave == ["near copies on two sides of the split"]
+    assert items(found, found.grave[0]) == [f"{original} = {name} (test/train)"]
+
+
+def test_an_identical_file_in_a_training_group_is_a_leak(copy, cache):
+    plant(copy, lambda picture: picture, "same.png")
+    source = next(copy.parent.glob("tumours/glioma/*-000_*.png"))
+    shutil.copy(source, copy.parent / "same.png")
+    found = found_in(copy, cache)
+    assert found.grave == ["identical files on two sides of the split"]
+    assert figures(found)["near copies in two groups"] == 0
+    assert items(found, found.grave[0]) == [f"{source.relative_to(copy.parent)} = same.png (test/train)"]
+
+
+def test_copies_within_one_group_are_no_finding(copy, cache):
+    change(copy, lambda rows: pd.concat([rows, rows.head(1).assign(path="again.png")]))
+    first = pd.read_csv(copy)["path"][0]
+    shutil.copy(copy.parent / first, copy.parent / "again.png")
+    assert found_in(copy, cache).grave == []
+
+
+def test_the_same_picture_with_two_labels_is_a_conflict(copy, cache):
+    original = plant(copy, shifted, "other.png", label="meningioma")
+    found = found_in(copy, cache)
+    assert found.grave == ["near copies on two sides of the split", "same picture with two labels"]
+    assert items(found, "same picture with two labels") == [f"{original} = other.png (test/train)"]
+    row = found.details[found.details["check"] == "same picture with two labels"].iloc[0]
+    assert (row["first_label"], row["second_label"]) == ("glioma", "meningioma")
+
+
+def test_a_group_with_two_labels_is_a_conflict(cohort, cache):
+    records, store = opened(cohort, cache)
+    other = next(r for r in records if r.label == "glioma")
+    found = audit([*records, replace(other, name="mask", label="pituitary", use="localisation", split=None)], store)
+    assert found.grave == ["groups with two labels of one disease"]
+    assert items(found, found.grave[0]) == [f"{other.group_key} (tumours: glioma and pituitary)"]
+
+
+def test_a_group_on_two_sides_is_named(copy, cache):
+    def tear(rows: pd.DataFrame) -> pd.DataFrame:
+        rows.loc[rows.index[rows["group"] == "sim-glioma-003"][0], "fold"] = "0"
+        return rows
+
+    change(copy, tear)
+    found = found_in(copy, cache)
+    assert items(found, "groups on two sides of the split") == ["simulated/sim-glioma-003 (test and train)"]
+    assert found.grave == ["groups on two sides of the split"]
+
+
+def test_splits_are_those_of_training_where_no_group_is_torn(copy):
+    from sslmri.cohorts.splits import assign_splits
+
+    assert split_as_it_stands(read_manifest(copy)) == assign_splits(read_manifest(copy))
+    change(copy, lambda rows: rows.drop(columns="fold"))
+    assert split_as_it_stands(read_manifest(copy), 7) == assign_splits(read_manifest(copy), 7)
+
+
+def test_folds_on_a_part_of_the_rows_are_refused(copy):
+    change(copy, lambda rows: rows.assign(fold=["", *rows["fold"][1:]]))
+    with pytest.raises(ManifestError, match="fold on every labelled record or on none"):
+        split_as_it_stands(read_manifest(copy))
+
+
+def test_groups_without_ids_are_listed_and_are_not_grave(copy, cache):
+    change(copy, lambda rows: rows.assign(cohort="mine", group=[f"unknown-{i:03d}" for i in range(len(rows))]))
+    found = found_in(copy, cache)
+    n_slices = len(pd.read_csv(copy))
+    assert figures(found)["groups without ids"] == n_slices
+    assert items(found, "cohorts whose groups are not known to be people") == [
+        f"mine ({n_slices} groups, each one picture)"
+    ]
+    assert found.grave == []
+
+
+def test_cohorts_of_one_class_and_classes_of_one_cohort_are_listed(copy, cache):
+    change(copy, lambda rows: rows.assign(cohort=rows["label"].where(rows["label"] == "no_tumour", "simulated")))
+    found = found_in(copy, cache)
+    assert items(found, "cohorts with one class of a disease") == ["no_tumour (Tumour: no tumour)"]
+    assert "Tumour: no tumour (no_tumour)" in items(found, "classes of one cohort only")
+    assert "Tumour: glioma (simulated)" in items(found, "classes of one cohort only")
+
+
+def test_classes_with_few_groups_are_listed_by_side(copy, cache):
+    found = found_in(copy, cache)  # five people a class: one tests, one validates, three train
+    assert "Tumour: glioma (1 test group)" in items(found, CLASSES)
+    assert not any("train" in item for item in items(found, CLASSES))
+    change(copy, lambda rows: rows[~((rows["label"] == "glioma") & (rows["fold"].astype(int) > 0))])
+    assert {"Tumour: glioma (no train groups)", "Tumour: glioma (no validation groups)"} <= set(
+        items(found_in(copy, cache), CLASSES)
+    )
+
+
+def test_an_encoder_to_which_two_slices_differ_speaks_against_a_copy(copy, cache):
+    plant(copy, shifted, "shifted.png")
+    asked: list[np.ndarray] = []
+
+    def unlike(slices: np.ndarray) -> np.ndarray:
+        asked.append(slices)
+        return np.eye(len(slices), dtype=np.float32)
+
+    assert found_in(copy, cache, describe=unlike).grave == []
+    assert [len(slices) for slices in asked] == [2]  # only the pair whose pixels agree
+    alike = found_in(copy, cache, describe=lambda slices: np.ones((len(slices), 3), np.float32))
+    assert alike.details["cosine"].dropna().tolist() == [1.0, 1.0]  # in two groups, and on two sides
+
+
+def test_the_hash_is_the_sign_of_low_frequencies_about_their_median():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (1, 16, 16), dtype=np.uint8)
+    rows = np.arange(16)
+    waves = np.cos(np.pi * (2 * rows + 1) * np.arange(8)[:, None] / 32)  # DCT-II, written out
+    low = waves @ picture[0].astype(float) @ waves.T
+    expected = (low > np.median(low)).ravel()
+    assert np.array_equal(np.unpackbits(hash_slices(picture).view(np.uint8)).astype(bool), expected)
+
+
+def test_pairs_agree_with_a_double_loop(monkeypatch):
+    monkeypatch.setattr("sslmri.cohorts.duplicates._CELLS", 90)  # three rows of hashes at a time
+    monkeypatch.setattr("sslmri.cohorts.duplicates._PAIRS", 7)
+    rng = np.random.default_rng(1)
+    base = rng.normal(128, 40, (4, 48, 48)) * (np.hypot(*np.mgrid[-24:24, -24:24]) < 20)
+    slices = np.clip(base[rng.integers(0, 4, 30)] + rng.normal(0, 12, (30, 48, 48)), 0, 255).astype(np.uint8)
+    records = [Record(Path(__file__), str(i), "c", None, None, f"g{i % 6}", None) for i in range(30)]
+    monkeypatch.setattr("sslmri.cohorts.duplicates._centred", lambda one: one)
+    rule = Likeness(bits=12, correlation=0.9)
+    expected = set()
+    hashes = [int(value) for value in hash_slices(slices)]
+    for i in range(30):
+        for j in range(i + 1, 30):
+            near = bin(hashes[i] ^ hashes[j]).count("1") <= rule.bits
+            inside = (slices[i] > 25.5) | (slices[j] > 25.5)
+            alike = np.corrcoef(slices[i][inside], slices[j][inside])[0, 1] >= rule.correlation
+            if near and alike and i % 6 != j % 6:
+                expected.add((i, j))
+    found = find_copies(Store(slices, records, []), likeness=rule)
+    assert len(expected) > 20
+    assert set(zip(found["first"], found["second"], strict=True)) == expected
+
+
+def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(cohort, model_folder, tmp_path):
+    done = call("-m", "sslmri", "audit", cohort, "--model", model_folder, "--cache", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["check", "figure", "examples"]
+    assert len(lines) == 1 + 13 + 2
+    assert lines[-1] == "no leak and no label conflict"
+
+
+def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(copy, tmp_path):
+    original = plant(copy, shifted, "=1+1.png")
+    table = tmp_path / "out" / "findings.csv"
+    done = call("-m", "sslmri", "audit", copy, "--model", "none", "--cache", tmp_path, "--csv", table)
+    assert done.returncode == 3, done.stderr
+    assert f"{original} = =1+1.png (test/train)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies on two sides of the split"
+    rows = pd.read_csv(table)
+    pair = rows[rows["check"] == "near copies on two sides of the split"].iloc[0]
+    assert (pair["first_name"], pair["second_name"]) == (original, "'=1+1.png")
+    assert pair["correlation"] >= Likeness().correlation
+
+
+def test_the_command_exits_3_on_a_group_with_two_labels(copy, tmp_path):
+    def relabel(rows: pd.DataFrame) -> pd.DataFrame:
+        first = rows.index[rows["label"] == "glioma"][0]
+        rows.loc[first, "label"] = "meningioma"
+        return rows
+
+    change(copy, relabel)
+    done = call("-m", "sslmri", "audit", copy, "--model", "none", "--cache", tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "leak or label conflict: groups with two labels of one disease" in done.stdout
+
+
+def test_the_command_exits_1_with_a_sentence_without_a_manifest(tmp_path):
+    done = call("-m", "sslmri", "audit", tmp_path / "none.csv", "--model", "none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Expected a manifest at")
