@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
 from sslmri.cohorts.public import ADAPTERS, build_manifest
@@ -12,11 +14,11 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 
 OASIS = ("Non Demented", "Very mild Dementia", "Mild Dementia", "Moderate Dementia")
-SIZES_6400 = {
-    "Non_Demented/non": 3200,
-    "Very_Mild_Demented/verymild": 2240,
-    "Mild_Demented/mild": 896,
-    "Moderate_Demented/moderate": 64,
+PEOPLE_6400 = {
+    "Non_Demented/non": 100,
+    "Very_Mild_Demented/verymild": 70,
+    "Mild_Demented/mild": 28,
+    "Moderate_Demented/moderate": 2,
 }
 
 
@@ -40,11 +42,26 @@ def refusal(folder: Path, cohort: str) -> str:
     return str(caught.value)
 
 
+def order_6400(n: int) -> list[tuple[int, int]]:
+    """Returns (person, slice) of each file of a class of n people: the test part, then the training part."""
+    slice_by_slice = [(at % n, at // n) for at in range(32 * n)]
+    n_training, order = 32 * n - 32 * n // 5, np.random.default_rng(n).permutation(n).tolist()
+    upper = [(person, number) for number in range(26, 32) for person in order]
+    return slice_by_slice[n_training : 26 * n][::-1] + upper + slice_by_slice[:n_training]
+
+
 @pytest.fixture(scope="module")
 def folder_6400(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the 6,400-image set with empty files: ``non.jpg``, ``non_2.jpg``, ..."""
-    names = [f"{stem}{'' if i == 1 else f'_{i}'}.jpg" for stem, n in SIZES_6400.items() for i in range(1, n + 1)]
-    return touch(tmp_path_factory.mktemp("public"), *names)
+    """Returns a set in the order of the 6,400-image set, each person a texture that turns from slice to slice."""
+    folder, rng = tmp_path_factory.mktemp("public"), np.random.default_rng(0)
+    for stem, n in PEOPLE_6400.items():
+        (folder / stem).parent.mkdir()
+        people = rng.normal(0, 30, (n, 2, 16, 16))
+        for i, (person, number) in enumerate(order_6400(n), start=1):
+            turned = people[person, 0] * np.cos(number / 6) + people[person, 1] * np.sin(number / 6)
+            picture = Image.fromarray(np.uint8((turned + 128).clip(0, 255)))
+            picture.save(folder / f"{stem}{'' if i == 1 else f'_{i}'}.png", compress_level=1)
+    return folder
 
 
 def test_every_label_of_an_adapter_is_a_class_of_its_disease() -> None:
@@ -80,26 +97,23 @@ def test_built_manifest_is_written_read_and_split(tmp_path: Path) -> None:
     assert {record.split for record in records} == {"train", "validation", "test"}
 
 
-def test_6400_set_gives_25_slices_of_each_of_200_people(folder_6400: Path) -> None:
+def test_6400_set_gives_32_slices_of_each_of_200_people(folder_6400: Path) -> None:
     rows = build_manifest(folder_6400, "alzheimers_6400")
+    assert len(rows) == 6400
     subjects = rows.groupby("label")["group"].nunique().to_dict()
     assert subjects == {"non_demented": 100, "very_mild_demented": 70, "mild_demented": 28, "moderate_demented": 2}
-    assert set(rows.groupby("group")["slice"].nunique()) == {25}
-    assert set(rows["slice"]) == {str(i) for i in range(25)}
-
-
-def test_6400_set_counts_people_from_the_start_of_the_training_part(folder_6400: Path) -> None:
-    group = groups(build_manifest(folder_6400, "alzheimers_6400"))
-    assert "Non_Demented/non_640.jpg" not in group
-    assert group["Non_Demented/non_641.jpg"] == "non_demented-000"
-    assert group["Non_Demented/non_741.jpg"] == "non_demented-000"
-    assert group["Non_Demented/non_740.jpg"] == "non_demented-099"
-    assert group["Mild_Demented/mild_180.jpg"] == "mild_demented-000"
-    assert "Non_Demented/non_3141.jpg" not in group
+    assert set(rows.groupby("group")["slice"].apply(lambda own: tuple(sorted(map(int, own))))) == {tuple(range(32))}
+    found = {path: (group, number) for path, group, number in rows[["path", "group", "slice"]].to_numpy()}
+    assert found["Non_Demented/non_641.png"] == ("non_demented-000", "0")
+    for stem, n in PEOPLE_6400.items():
+        label = stem.split("/")[0].lower()
+        for i, (person, number) in enumerate(order_6400(n), start=1):
+            path = f"{stem}{'' if i == 1 else f'_{i}'}.png"
+            assert found[path] == (f"{label}-{person:03d}", str(number))
 
 
 def test_6400_set_of_another_size_is_refused(tmp_path: Path) -> None:
-    names = [f"{stem}.jpg" for stem in SIZES_6400]
+    names = [f"{stem}.jpg" for stem in PEOPLE_6400]
     assert "Expected 3200 pictures of non_demented" in refusal(touch(tmp_path, *names), "alzheimers_6400")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from sslmri.cohorts.alzheimers_6400 import group_6400
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
@@ -18,8 +19,8 @@ _OASIS_NAME = re.compile(r"(OAS1_\d{4})_MR\d+_mpr-\d+_(\d+)", re.IGNORECASE)
 _PERSON_FOLDER = re.compile(r"(subject|sub|patient|person|case)?[0-9]+")
 _HEALTHY = r"control|(?<!ab)normal|healthy"
 
-# A class's files in natural order -> (file, group, slice) of those that are used.
-Grouping = Callable[[str, list[PurePosixPath]], Iterator[tuple[PurePosixPath, str, str]]]
+# The folder, a class and its files in natural order -> (file, group, slice) of those that are used.
+Grouping = Callable[[Path, str, list[PurePosixPath]], Iterator[tuple[PurePosixPath, str, str]]]
 
 
 def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
     rows = [
         (str(file), cohort, adapter.disease, label, group, number, adapter.contrast, "", TRAIN_USE, "")
         for label, files in _files_by_label(folder, adapter).items()
-        for file, group, number in adapter.grouping(label, files)
+        for file, group, number in adapter.grouping(folder, label, files)
     ]
     return pd.DataFrame(sorted(rows), columns=list(MANIFEST_COLUMNS))
 
@@ -100,7 +101,7 @@ def _natural_key(file: PurePosixPath) -> tuple[str, list[str | int], str]:
     return str(file.parent), [int(part) if i % 2 else part for i, part in enumerate(parts)], file.name
 
 
-def _group_oasis(label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
+def _group_oasis(_: Path, label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
     """Yields the subject in the file name: both sessions and all repeats of a person are one group."""
     for file in files:
         match = _OASIS_NAME.fullmatch(file.stem)
@@ -112,43 +113,7 @@ def _group_oasis(label: str, files: list[PurePosixPath]) -> Iterator[tuple[PureP
         yield file, match[1].upper(), match[2]
 
 
-_SUBJECTS_6400 = {"non_demented": 100, "very_mild_demented": 70, "mild_demented": 28, "moderate_demented": 2}
-_SIZES_6400 = {"non_demented": 3200, "very_mild_demented": 2240, "mild_demented": 896, "moderate_demented": 64}
-_SLICES_6400 = 25
-
-
-def _group_6400(label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
-    """Yields the subjects of the public training part; the file names hold none.
-
-    The files of a class of n subjects stand slice by slice across them, first the public test part (a fifth of the
-    class, rounded down), then the training part, where the subject is the position modulo n. Only the 25 full blocks
-    of the training part are used: which subject of the test part, or of the partial block left over, is which takes
-    image matching, and unmatched they would put one person into two groups. The people are those of OASIS-1: never
-    put this cohort and ``oasis`` into one manifest.
-    """
-    _check_6400(label, files)
-    n_subjects, n_test = _SUBJECTS_6400[label], len(files) // 5
-    for position, file in enumerate(files[n_test : n_test + _SLICES_6400 * n_subjects]):
-        yield file, f"{label}-{position % n_subjects:03d}", str(position // n_subjects)
-
-
-def _check_6400(label: str, files: list[PurePosixPath]) -> None:
-    """Refuses a class whose size or file names are not those that the subjects follow from."""
-    if len(files) != _SIZES_6400[label]:
-        raise ManifestError(
-            f"Expected {_SIZES_6400[label]} pictures of {label} in the 6,400-image set, got {len(files)}: the subjects "
-            f"follow from the positions in the whole set, so download it again, without augmented copies."
-        )
-    stem = files[0].stem
-    names = {str(files[0].with_name(f"{stem}_{i}{files[0].suffix}")) for i in range(2, len(files) + 1)}
-    if {str(file) for file in files[1:]} != names:
-        raise ManifestError(
-            f"Expected files of {label} named like non.jpg, non_2.jpg, ..., non_{len(files)}.jpg in one folder, got "
-            f"{files[0]}, {files[1]}, ...: the subjects follow from these numbers, so download the version with them."
-        )
-
-
-def _group_neighbours(label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
+def _group_neighbours(_: Path, label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
     """Yields the person's folder where there is one (``Subject1``), and else blocks of neighbouring files.
 
     Where nothing says who is who, 20 neighbouring files of a folder are one group, named like
@@ -174,7 +139,7 @@ class Adapter:
         disease: key of the disease its folders are classes of.
         layout: the folders expected, as an error says it.
         folders: (pattern searched in a folder name without case, spaces and punctuation, class); the first hit counts.
-        grouping: files of a class -> file, group and slice.
+        grouping: the folder, a class and its files -> file, group and slice.
         contrast: the contrast of all pictures, where it is known.
         may_lack: classes that a version of the dataset may do without.
         skip: pattern of whole folder names that hold other pictures.
@@ -211,7 +176,7 @@ ADAPTERS: dict[str, Adapter] = {
         disease="alzheimers",
         layout="folders Non_Demented, Very_Mild_Demented, Mild_Demented and Moderate_Demented",
         folders=_DEMENTIA_FOLDERS,
-        grouping=_group_6400,
+        grouping=group_6400,
         contrast="T1",
     ),
     "tumours": Adapter(
