@@ -1,16 +1,26 @@
-"""The command line of training: ``python train.py pretrain | finetune | evaluate | all``."""
+"""The command line of training: ``python train.py pretrain | finetune | evaluate | all``.
+
+Beside these, ``controls`` and ``label-efficiency`` ask what a run's figures rest on.
+"""
 
 import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import tyro
 
 from sslmri.errors import SslmriError, TrainingError
+from sslmri.evidence.efficiency import efficiency_report
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
+from sslmri.training.controls import run_controls
+from sslmri.training.controlsreport import report_controls
+from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions
-from sslmri.training.steps import report, run_evaluate, run_finetune, run_pretrain
+from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.report import crossvalidation_report, report
+from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,42 @@ class Finetune(RunOptions):
 
 @dataclass(frozen=True)
 class Evaluate(RunOptions):
-    """Measure the run's model on the test groups, beside its floors."""
+    """Measure the run's model on the test side, beside its floors.
+
+    Attributes:
+        beside: a group-disjoint model that also gets a copy of as-published evidence, so that its pages show both.
+        cross_validate: instead, measure linear probes on the run's encoder in five folds by group.
+    """
+
+    beside: Path | None = None
+    cross_validate: bool = False
 
     def start(self) -> None:
         """Runs the step."""
-        print(report(run_evaluate(self)))
+        if self.cross_validate:
+            print(crossvalidation_report(run_crossvalidation(self)))
+        else:
+            print(report(run_evaluate(self, self.beside)))
+
+
+@dataclass(frozen=True)
+class Controls(RunOptions):
+    """Ask what the run's figures rest on: shortcuts, false alarms on healthy scans, and where its maps point."""
+
+    def start(self) -> None:
+        """Runs the step."""
+        print(report_controls(run_controls(self)))
+
+
+@dataclass(frozen=True)
+class LabelEfficiency(RunOptions):
+    """Compare the run's pre-trained encoder with an untrained one and plain pixels, by labels a class."""
+
+    label_efficiency: LabelEfficiencySettings = field(default_factory=LabelEfficiencySettings)
+
+    def start(self) -> None:
+        """Runs the step."""
+        print(efficiency_report(run_label_efficiency(self, self.label_efficiency)))
 
 
 @dataclass(frozen=True)
@@ -60,7 +101,7 @@ class All(RunOptions):
 
 def main() -> int:
     """Runs the command and returns its exit code."""
-    command = tyro.cli(Pretrain | Finetune | Evaluate | All, description=__doc__)
+    command = tyro.cli(Pretrain | Finetune | Evaluate | Controls | LabelEfficiency | All, description=__doc__)
     try:
         if not isinstance(command, Pretrain) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise TrainingError("Expected one process, got several: torchrun is for `train.py pretrain` alone.")

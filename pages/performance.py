@@ -1,95 +1,53 @@
 """Performance: what the model's figures are worth, one disease at a time."""
 
+from functools import partial
+
 import streamlit as st
 
-from sslmri.cohorts.terms import meaning_of
-from sslmri.dashboard import charts, tables
+from sslmri.dashboard import charts, evidencepanel, tables
+from sslmri.dashboard.controls import draw_controls
+from sslmri.dashboard.efficiency import draw_label_efficiency
 from sslmri.dashboard.evidence import find_history, find_metrics, find_roc
 from sslmri.dashboard.frame import require_model, start_page
-from sslmri.dashboard.panel import draw_chart, draw_notes, draw_table
-from sslmri.dashboard.words import count, in_order, literal
+from sslmri.dashboard.panel import draw_chart
+from sslmri.dashboard.words import in_order
 from sslmri.diseases import DISEASES
 
 start_page("Performance")
 card = require_model("This page shows how often the model is right on data it never saw.")
-metrics = find_metrics(card)
-if metrics is None or not metrics["diseases"]:
+protocols = list(evidencepanel.IS_SHARED)
+metrics = {protocol: find_metrics(card, protocol) for protocol in protocols}
+diseases = in_order({key for found in metrics.values() if found for key in found["diseases"]})
+if not diseases:
     st.info("This model has not been evaluated yet: run `python train.py evaluate`, then load this page again.")
     st.stop()
 
+protocol = st.segmented_control("Protocol", protocols, required=True, default=protocols[0])
 key = st.segmented_control(
     "Disease",
-    in_order(metrics["diseases"]),
-    format_func=lambda key: DISEASES[key].title,
+    diseases,
+    format_func=partial(evidencepanel.grade_of, metrics[protocols[0]]),
     required=True,
     wrap=True,
-    default=in_order(metrics["diseases"])[0],
+    default=diseases[0],
 )
-disease, result = DISEASES[key], metrics["diseases"][key]
-unit = result["unit"]
+disease = DISEASES[key]
+results = {name: found["diseases"].get(key) if found else None for name, found in metrics.items()}
+result = results[protocol]
+if result is None:
+    st.info(evidencepanel.not_measured(protocol))
+else:
+    evidencepanel.draw_headline(disease, result, protocol)
+evidencepanel.draw_protocols(results, disease)
+if result is not None:
+    evidencepanel.draw_classes(disease, result)
+    evidencepanel.draw_curves(disease, result, find_roc(card, disease, protocol))
+    st.subheader("Calibration")
+    evidencepanel.draw_calibration(disease, result)
 
-st.markdown(
-    f"Protocol **{literal(metrics['protocol'])}**: no group is on two sides of the split, pre-training included. "
-    f"{meaning_of(unit)} Tested on **{count(result['n_groups'], 'group')}** with "
-    f"**{count(result['n_slices'], 'slice')}**. Intervals are 95 %, from a bootstrap over groups."
-)
-st.caption(
-    "The figures as published elsewhere (images split at random, people shared between training and test) have not "
-    "been measured for this model yet; do not compare these with those."
-)
-
-headline = tables.headline(result)
-draw_chart(
-    f"{disease.title}: figures and their floors",
-    charts.headline(headline),
-    headline,
-    f"headline-{key}",
-    "A figure counts by its distance from its floors: what the majority class and two methods on raw pixels reach "
-    "under the same protocol.",
-)
-draw_notes([*tables.unknown_figures(headline), *result["notes"]])
-
-left, right = st.columns(2, gap="large")
-with left:
-    confusion = tables.confusion(result["confusion"], result["classes"])
-    draw_chart(
-        "Confusion matrix, slices",
-        charts.confusion(result["confusion"], result["classes"]),
-        confusion,
-        f"confusion-{key}",
-        "Rows are the truth, columns what was predicted; shares are of the row.",
-    )
-with right:
-    per_class = tables.per_class(result)
-    draw_chart(
-        "Precision, recall, F1 by class",
-        charts.class_bars(per_class, disease),
-        per_class,
-        f"classes-{key}",
-        "Of slices. Grey and hatched: not estimable from so few groups, the raw figure is drawn.",
-    )
-    draw_notes(tables.unknown_figures(per_class))
-
-left, right = st.columns(2, gap="large")
-with left:
-    roc = find_roc(card, disease)
-    draw_chart(
-        "ROC of each class, slices",
-        charts.roc(roc, disease, tables.areas(result)),
-        roc,
-        f"roc-{key}",
-        "Each class against the rest. Dotted: the area is not estimable from so few groups, the raw curve is drawn.",
-    )
-with right:
-    grouped = result["subject"]["confusion"]
-    draw_chart(
-        f"Confusion matrix, {unit}s",
-        charts.confusion(grouped, result["classes"]),
-        tables.confusion(grouped, result["classes"]),
-        f"groups-{key}",
-        f"The probabilities of a {unit} are the mean over its slices.",
-    )
-    draw_table("Test groups and slices", tables.counts(result, disease), f"counts-{key}")
+st.subheader("What the figures rest on")
+draw_controls(card, disease)
+draw_label_efficiency(card, disease)
 
 st.subheader("Training")
 for step, scores, loss, score in (

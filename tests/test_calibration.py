@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from sslmri.evidence.calibration import fit_temperature, fit_thresholds
+from sslmri.errors import ModelError
+from sslmri.evidence.calibration import (
+    abstaining,
+    fit_set_thresholds,
+    fit_temperature,
+    fit_thresholds,
+    prediction_sets,
+    threshold_figures,
+)
 
 
 def overconfident(temperature: float, n: int = 6000, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -16,13 +24,9 @@ def overconfident(temperature: float, n: int = 6000, n_classes: int = 3) -> tupl
     return logits * temperature, truth
 
 
-def balanced_loss(logits: np.ndarray, truth: np.ndarray, temperature: float) -> float:
-    """Returns the mean over classes of the mean negative log-likelihood, by a double loop."""
-    losses = []
-    for label in set(truth.tolist()):
-        own = [log_softmax(row / temperature)[label] for row in logits[truth == label]]
-        losses.append(-sum(own) / len(own))
-    return float(np.mean(losses))
+def mean_loss(logits: np.ndarray, truth: np.ndarray, temperature: float) -> float:
+    """Returns the mean negative log-likelihood, by a loop."""
+    return -float(np.mean([log_softmax(row / temperature)[label] for row, label in zip(logits, truth, strict=True)]))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
@@ -32,14 +36,8 @@ def test_temperature_of_overconfident_logits_is_found(temperature: float) -> Non
 
 def test_temperature_is_better_than_any_other_on_a_grid() -> None:
     logits, truth = overconfident(3.0, n=100)
-    fitted = balanced_loss(logits, truth, fit_temperature(logits, truth))
-    assert all(fitted <= balanced_loss(logits, truth, t) + 1e-6 for t in np.geomspace(0.25, 20, 30))
-
-
-def test_temperature_does_not_depend_on_how_often_a_class_was_drawn() -> None:
-    logits, truth = overconfident(2.0, n=300)
-    often = np.concatenate([np.arange(len(truth)), *[np.flatnonzero(truth == 0)] * 5])
-    assert fit_temperature(logits[often], truth[often]) == pytest.approx(fit_temperature(logits, truth), rel=1e-3)
+    fitted = mean_loss(logits, truth, fit_temperature(logits, truth))
+    assert all(fitted <= mean_loss(logits, truth, t) + 1e-6 for t in np.geomspace(0.25, 20, 30))
 
 
 def test_temperature_stays_in_bounds_for_perfect_and_for_hopeless_logits() -> None:
@@ -100,3 +98,88 @@ def test_exactly_ninety_percent_is_enough() -> None:
 @pytest.mark.parametrize("is_disease", [[True, True], [False, False], []])
 def test_thresholds_without_one_side_are_a_half(is_disease: list[bool]) -> None:
     assert fit_thresholds(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool)) == (0.5, 0.5)
+
+
+def test_threshold_figures_are_those_of_a_plain_count() -> None:
+    probability = np.array([0.1, 0.4, 0.5, 0.6, 0.8])
+    is_disease = np.array([False, True, False, True, True])
+    figures = threshold_figures(probability, is_disease, 0.5, 0.6)
+    assert figures["low"] == {"sensitivity": pytest.approx(2 / 3), "specificity": 0.5}
+    assert figures["high"] == {"sensitivity": pytest.approx(2 / 3), "specificity": 1.0}
+
+
+@pytest.mark.parametrize("is_disease", [[True, True], [False, False], []])
+def test_threshold_figures_need_both_sides(is_disease: list[bool]) -> None:
+    assert threshold_figures(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool), 0.5, 0.5) == {}
+
+
+def people(n_groups: int, generator: np.random.Generator, largest: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the probabilities that slices of people give their class, alike within a person, and the people."""
+    sizes = generator.integers(1, largest + 1, size=n_groups)
+    own = generator.normal(1, 1.5, size=n_groups).repeat(sizes) + generator.normal(0, 0.5, size=sizes.sum())
+    return 1 / (1 + np.exp(-own)), np.arange(n_groups).repeat(sizes).astype(str)
+
+
+def threshold_of(probability: np.ndarray, groups: np.ndarray) -> float | None:
+    """Returns the set threshold of the only class present."""
+    probabilities = np.stack([1 - probability, probability], axis=1)
+    found = fit_set_thresholds(probabilities, np.ones(len(groups), dtype=int), groups, ("a", "b"))
+    assert found["a"] is None
+    return found["b"]
+
+
+def test_set_threshold_is_the_highest_that_leaves_enough_weight() -> None:
+    """The reference tries every probability: the mean over people of their share at or above it, one more person."""
+    probability, groups = people(25, np.random.default_rng(1))
+    names = sorted(set(groups.tolist()))
+    kept = [
+        bar
+        for bar in probability
+        if sum(np.mean(probability[groups == name] >= bar) for name in names) / (len(names) + 1) >= 0.9
+    ]
+    assert threshold_of(probability, groups) == max(kept)
+
+
+@pytest.mark.parametrize(("n_groups", "promise"), [(9, 0.9), (30, 0.9), (5, 5 / 6), (8, 8 / 9)])
+def test_sets_hold_the_class_of_new_people_as_often_as_promised(n_groups: int, promise: float) -> None:
+    generator = np.random.default_rng(0)
+    new, owner = people(2000, generator)
+    weights = 1 / np.bincount(owner.astype(int))[owner.astype(int)]
+    covered = []
+    for _ in range(400):
+        bar = threshold_of(*people(n_groups, generator))
+        assert bar is not None
+        covered.append(np.average(new >= bar, weights=weights))
+    assert promise - 0.01 <= np.mean(covered) <= promise + 0.1
+
+
+def test_slices_of_one_person_are_not_taken_for_many() -> None:
+    probability, groups = people(12, np.random.default_rng(2), largest=1)
+    once = threshold_of(probability, groups)
+    assert threshold_of(probability.repeat(50), groups.repeat(50)) == once
+
+
+def test_class_with_under_five_groups_abstains_and_is_always_in_the_set() -> None:
+    generator = np.random.default_rng(3)
+    probability, groups = people(4, generator)
+    assert threshold_of(probability, groups) is None
+    probability, groups = people(5, generator)
+    assert threshold_of(probability, groups) == probability.min()
+    bars = {"a": 0.4, "b": None, "c": 0.5}
+    assert abstaining(bars) == ("b",)
+    sets = prediction_sets(np.array([[0.9, 0.0, 0.1], [0.3, 0.2, 0.5], [0.3, 0.3, 0.4]]), bars)
+    assert sets.tolist() == [[True, True, False], [False, True, True], [False, True, False]]
+
+
+def test_set_may_be_empty() -> None:
+    assert not prediction_sets(np.array([[0.5, 0.5]]), {"a": 0.9, "b": 0.8}).any()
+
+
+def test_sets_of_another_number_of_classes_are_refused() -> None:
+    with pytest.raises(ModelError, match="Expected probabilities of 2 classes"):
+        prediction_sets(np.full((1, 3), 1 / 3), {"a": 0.9, "b": 0.8})
+
+
+def test_no_validation_slices_make_every_class_abstain() -> None:
+    found = fit_set_thresholds(np.zeros((0, 2)), np.array([], dtype=int), np.array([], dtype=str), ("a", "b"))
+    assert found == {"a": None, "b": None}

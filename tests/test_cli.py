@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_run_folder_of_another_format_is_refused(cohort, tmp_path):
     (tmp_path / "model.json").write_text('{"format": "theirs"}')
     done = call("train.py", "evaluate", "--data", cohort, "--run", tmp_path)
     assert done.returncode == 1
-    assert "Expected a model of format sslmri-1" in done.stderr
+    assert "Expected a model of format sslmri-2" in done.stderr
 
 
 def test_manifest_turns_a_download_into_a_manifest(tmp_path):
@@ -117,3 +118,24 @@ def test_manifest_turns_a_download_into_a_manifest(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "4 slices, 4 groups" in done.stdout
     assert (tmp_path / "manifest.csv").exists()
+
+
+def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(cohort, model_folder, tmp_path):
+    done = call("train.py", "evaluate", "--data", cohort, "--run", model_folder, "--protocol", "as-published",
+                "--cache", model_folder.parent / "cache")  # fmt: skip
+    assert done.returncode == 1
+    assert "under the protocol as-published, got one of group-disjoint: pass --protocol group-disjoint" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (model_folder / "evidence" / "as-published").exists()
+
+
+def test_evaluate_cross_validates_and_prints_both_tables(cohort, model_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(model_folder, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    done = call("train.py", "evaluate", "--cross-validate", "--data", cohort, "--run", run,
+                "--cache", model_folder.parent / "cache")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "| task | measure | probe | 95 % interval |" in done.stdout
+    assert "| Alzheimer's stage | lowest to highest |" in done.stdout
+    assert "Fold 0: the encoder has learned from none" in done.stdout
+    assert (run / "evidence" / "crossvalidation.json").exists()

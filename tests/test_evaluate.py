@@ -1,8 +1,7 @@
-"""Evidence says what was measured, beside its floors, and is read back as it was written."""
+"""Evidence says what was measured, beside its floors, and how far it can be trusted."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,8 @@ from sslmri.cohorts import terms
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.evaluate import (
-    evaluate_disease,
-    predictions_frame,
-    read_metrics,
-    read_predictions,
-    write_evidence,
-)
+from sslmri.evidence.calibration import prediction_sets
+from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
 
 TUMOURS, STAGES, MS = DISEASES["tumours"], DISEASES["alzheimers"], DISEASES["ms"]
 
@@ -52,14 +46,6 @@ def floors_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:
     n_classes = len(disease.classes)
     shares = np.arange(1, n_classes + 1) / np.arange(1, n_classes + 1).sum()
     return {"majority": np.tile(shares, (len(frame), 1)), "nearest_neighbour": np.eye(n_classes)[[0] * len(frame)]}
-
-
-def write(folder: Path, *diseases: Disease) -> dict[str, pd.DataFrame]:
-    """Writes evidence for the diseases and returns the predictions."""
-    frames = {disease.key: frame_of(disease) for disease in diseases}
-    results = {disease.key: evaluate_disease(disease, frames[disease.key], None) for disease in diseases}
-    write_evidence(folder, results, frames, "group-disjoint", "e" * 64, "2025-01-01T00:00:00Z")
-    return frames
 
 
 def test_frame_has_one_row_a_slice_and_one_column_a_class() -> None:
@@ -121,8 +107,10 @@ def test_every_cohort_of_people_has_its_terms() -> None:
 def test_floors_stand_beside_the_figures() -> None:
     frame = frame_of(TUMOURS)
     result = evaluate_disease(TUMOURS, frame, floors_of(frame, TUMOURS))
-    majority = {"accuracy": 0.25, "balanced_accuracy": 0.25, "auroc": 0.5, "subject_auroc": 0.5}
-    assert result["floors"]["majority"] == pytest.approx({**majority, "types_accuracy": 1 / 3})
+    majority = {"accuracy": 0.25, "balanced_accuracy": 0.25, "auroc": 0.5}
+    majority |= {"subject_accuracy": 0.25, "subject_auroc": 0.5, "types_accuracy": 1 / 3}
+    later = {"later_stages_auroc": None, "subject_later_stages_auroc": None}
+    assert result["floors"]["majority"] == pytest.approx({**majority, **later})
     assert result["types"]["floors"]["majority"] == pytest.approx({"accuracy": 1 / 3, "balanced_accuracy": 1 / 3})
     assert result["floors"]["nearest_neighbour"]["types_accuracy"] == pytest.approx(1 / 3)
 
@@ -174,84 +162,68 @@ def test_frame_of_another_disease_or_label_is_refused() -> None:
         evaluate_disease(MS, frame_of(MS).assign(normal=np.nan), None)
 
 
-def test_evidence_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    frames = write(tmp_path / "evidence", MS, TUMOURS)
-    content = read_metrics(tmp_path / "evidence")
-    assert content["format"] == "sslmri-1"
-    assert (content["protocol"], content["encoder_sha256"]) == ("group-disjoint", "e" * 64)
-    assert list(content["diseases"]) == ["ms", "tumours"]
-    for key, frame in frames.items():
-        found = read_predictions(tmp_path / "evidence", key)
-        pd.testing.assert_frame_equal(found, frame, check_exact=True)
-        assert evaluate_disease(DISEASES[key], found, None) == content["diseases"][key]
+def test_later_stages_are_told_from_none_without_the_first_stage() -> None:
+    frame = frame_of(STAGES, strength=0.7)
+    result = evaluate_disease(STAGES, frame, floors_of(frame, STAGES))
+    later = result["later_stages"]
+    none, first, *rest = STAGES.classes
+    kept = frame[frame["label"] != first]
+    given = kept[rest].sum(axis=1)
+    expected = metrics.roc_auc_score(kept["label"] != none, given / (given + kept[none]))
+    assert later["auroc"]["value"] == pytest.approx(expected)
+    assert (later["n_groups"], later["n_slices"], later["left_out"]) == (18, 54, first)
+    means = kept.groupby("group")[list(STAGES.classes)].mean()
+    given, labels = means[rest].sum(axis=1), kept.groupby("group")["label"].first()
+    expected = metrics.roc_auc_score(labels != none, given / (given + means[none]))
+    assert later["subject_auroc"]["value"] == pytest.approx(expected)
+    assert later["subject_auroc"]["low"] <= expected <= later["subject_auroc"]["high"]
+    assert result["floors"]["majority"]["later_stages_auroc"] == pytest.approx(0.5)
+    assert result["floors"]["nearest_neighbour"]["subject_later_stages_auroc"] == pytest.approx(0.5)
 
 
-def test_group_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
-    frame = frame_of(MS).assign(group="007", cohort="NA")
-    write_evidence(tmp_path, {"ms": {}}, {"ms": frame}, "group-disjoint", "e", "now")
-    found = read_predictions(tmp_path, "ms")
-    assert (set(found["group"]), set(found["cohort"])) == ({"007"}, {"NA"})
+def test_later_stages_with_too_few_groups_are_not_estimable() -> None:
+    frame = frame_of(STAGES)
+    few = (frame["label"] == STAGES.reference) | frame["group"].str.endswith("0")
+    later = evaluate_disease(STAGES, frame[few], None)["later_stages"]
+    assert later["auroc"]["reason"] == "not estimable: 2 test groups with disease, 5 needed"
+    assert evaluate_disease(TUMOURS, frame_of(TUMOURS), None)["later_stages"] is None
 
 
-def test_figures_without_predictions_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="got those of none"):
-        write_evidence(tmp_path, {"ms": {}}, {}, "group-disjoint", "e", "now")
-    assert list(tmp_path.iterdir()) == []
+def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> None:
+    frame = frame_of(TUMOURS, strength=1.0)
+    result = evaluate_disease(TUMOURS, frame, None, thresholds=(0.6, 0.8))["thresholds"]
+    means = frame.groupby("group")[["no_tumour"]].mean().assign(label=frame.groupby("group")["label"].first())
+    for name, threshold in (("low", 0.6), ("high", 0.8)):
+        assert result[name]["threshold"] == threshold
+        for case, table in (("slices", frame), ("subject", means)):
+            positive, disease = 1 - table["no_tumour"] >= threshold, table["label"] != "no_tumour"
+            assert result[name][case]["sensitivity"]["value"] == pytest.approx(positive[disease].mean())
+            assert result[name][case]["specificity"]["value"] == pytest.approx((~positive[~disease]).mean())
+    few = frame[(frame["label"] != "no_tumour") | frame["group"].str.endswith("0")]
+    low = evaluate_disease(TUMOURS, few, None, thresholds=(0.6, 0.8))["thresholds"]["low"]["slices"]
+    assert low["specificity"]["reason"] == "not estimable: 1 test group of the reference class, 5 needed"
+    assert low["sensitivity"]["value"] is not None
 
 
-def test_missing_evidence_is_refused_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no such file: run `python train.py evaluate` again"):
-        read_metrics(tmp_path)
-    with pytest.raises(ModelError, match=r"predictions-ms\.csv, got no such file"):
-        read_predictions(tmp_path, "ms")
+def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
+    frame = frame_of(TUMOURS, strength=1.0)
+    bars = dict(zip(TUMOURS.classes, (0.5, 0.2, None, 0.4), strict=True))
+    sets = evaluate_disease(TUMOURS, frame, None, set_thresholds=bars)["sets"]
+    assert (sets["thresholds"], sets["abstaining"]) == (bars, ["meningioma"])
+    means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
+    for case, table in (("slices", frame), ("subject", means)):
+        held = prediction_sets(table[list(TUMOURS.classes)].to_numpy(), bars)
+        assert sets[case]["mean_size"]["value"] == pytest.approx(held.sum(axis=1).mean())
+        assert sets[case]["empty"]["value"] == 0.0
+        for index, label in enumerate(TUMOURS.classes):
+            own = sets[case]["coverage"][label]
+            assert own["raw"] == pytest.approx(held[(table["label"] == label).to_numpy(), index].mean())
+            assert own["groups"] == 6
+    silent = sets["slices"]["coverage"]["meningioma"]
+    assert (silent["value"], silent["raw"]) == (None, 1.0)
+    assert silent["reason"].startswith("abstains: always in the set")
 
 
-def without(content: dict[str, Any], key: str) -> dict[str, Any]:
-    """Returns metrics in which multiple sclerosis lacks a figure."""
-    ms = {name: value for name, value in content["diseases"]["ms"].items() if name != key}
-    return content | {"diseases": {"ms": ms}}
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda content: [], "JSON object"),
-        (lambda content: content | {"format": "sslmri-0"}, "format sslmri-1"),
-        (lambda content: content | {"diseases": None}, "got no diseases"),
-        (lambda content: {"format": "sslmri-1"}, "got no .*protocol"),
-        (lambda content: content | {"diseases": {"gout": {}}}, "got 'gout'"),
-        (lambda content: content | {"diseases": {"ms": 3}}, "all figures of ms"),
-        (lambda content: without(content, "floors"), "got no floors"),
-        (lambda content: content | {"created": float("nan")}, "got something else"),
-        (lambda content: without(content, "classes"), "got no classes"),
-    ],
-)
-def test_damaged_metrics_are_refused(tmp_path: Path, damage: Any, message: str) -> None:
-    write(tmp_path, MS)
-    path = tmp_path / "metrics.json"
-    path.write_text(json.dumps(damage(json.loads(path.read_text()))))
-    with pytest.raises(ModelError, match=message):
-        read_metrics(tmp_path)
-
-
-def test_metrics_of_other_classes_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, MS)
-    path = tmp_path / "metrics.json"
-    path.write_text(path.read_text().replace('"normal"', '"healthy"'))
-    with pytest.raises(ModelError, match="Expected the classes"):
-        read_metrics(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2,3,4\n", b"name,cohort\n", b"\0\0"])
-def test_damaged_predictions_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "predictions-ms.csv").write_bytes(content)
-    with pytest.raises(ModelError, match=r"predictions-ms\.csv"):
-        read_predictions(tmp_path, "ms")
-
-
-def test_predictions_that_break_off_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, MS)
-    path = tmp_path / "predictions-ms.csv"
-    path.write_text(path.read_text()[:-60])
-    with pytest.raises(ModelError, match="of ms"):
-        read_predictions(tmp_path, "ms")
+def test_thresholds_of_another_disease_are_refused() -> None:
+    with pytest.raises(ModelError, match="Expected thresholds of normal, multiple_sclerosis, got those of normal"):
+        evaluate_disease(MS, frame_of(MS), None, set_thresholds={"normal": 0.5})

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from sslmri.cohorts.manifest import Record, read_manifest
-from sslmri.cohorts.splits import SPLITS, assign_splits, check_disjoint, class_counts, trainable
+from sslmri.cohorts.splits import (
+    SPLITS,
+    assign_splits,
+    check_disjoint,
+    check_pictures,
+    class_counts,
+    group_folds,
+    shared_groups,
+    trainable,
+)
 from sslmri.errors import ManifestError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -143,3 +152,77 @@ def test_shared_manifest_is_split_without_a_shared_group() -> None:
     assert sum(map(len, sides)) == len(set.union(*sides))
     assert len(trainable(assigned, split="train")) == 5425
     assert Counter(r.split for r in assigned) == {"train": 5425, "validation": 1931, "test": 2215, None: 1314}
+
+
+def pictures(label: str = "normal", count: int = 100) -> list[Record]:
+    """Returns pictures of groups of ten, each group with a fold of its own."""
+    return [record(f"{label}{i // 10}", label, fold=(i // 10) % 5, number=i) for i in range(count)]
+
+
+def test_published_split_deals_pictures_of_each_class_whatever_their_groups_and_folds() -> None:
+    records = pictures() + pictures("multiple_sclerosis", 50)
+    assigned = assign_splits(records, protocol="as-published")
+    slices = class_counts(assigned).set_index(["label", "split"])["slices"]
+    assert [slices["normal", split] for split in SPLITS] == [72, 8, 20]
+    assert [slices["multiple_sclerosis", split] for split in SPLITS] == [36, 4, 10]
+    assert [r.name for r in assigned] == [r.name for r in records]
+    with pytest.raises(ManifestError, match="on several"):
+        check_disjoint(assigned)
+
+
+def test_published_split_depends_on_seed_and_names_alone() -> None:
+    records = pictures()
+    expected = {r.name: r.split for r in assign_splits(records, 3, "as-published")}
+    shuffled = random.Random(1).sample(records, len(records))
+    assert {r.name: r.split for r in assign_splits(shuffled, 3, "as-published")} == expected
+    assert {r.name: r.split for r in assign_splits(records, 4, "as-published")} != expected
+
+
+@pytest.mark.parametrize(("count", "sides"), [(1, {"train"}), (2, {"train", "test"}), (3, set(SPLITS))])
+def test_published_split_trains_on_small_classes_first(count: int, sides: set[str]) -> None:
+    assert {r.split for r in assign_splits(pictures(count=count), protocol="as-published")} == sides
+
+
+def test_published_split_leaves_out_other_uses_and_trains_on_pictures_without_a_label() -> None:
+    others = [record("normal0", None, 0, 900), record("normal0", number=901, use="gap")]
+    assert [r.split for r in assign_splits(pictures() + others, protocol="as-published")[-2:]] == ["train", None]
+
+
+def test_picture_on_two_sides_is_refused_by_name() -> None:
+    one = replace(record("g"), split="train")
+    check_pictures([one, replace(one, path=Path("other.png"), split="test")])
+    with pytest.raises(ManifestError, match="got 1 on several, .*g-ms-0.png: list each picture once"):
+        check_pictures([one, replace(one, split="test")])
+
+
+def test_shared_groups_are_those_that_train_and_test() -> None:
+    sides = [("a", "train"), ("a", "test"), ("b", "test"), ("c", "train"), ("d", "validation"), ("d", "test")]
+    records = [replace(record(group), split=split) for group, split in sides]
+    assert shared_groups(records) == shared_groups(records, "ms") == ["c/a"]
+    assert shared_groups(records, "parkinsons") == []
+    unlabelled = replace(record("b", None), split="train")
+    assert shared_groups([*records, unlabelled], "ms") == ["c/a", "c/b"]
+
+
+def test_folds_of_the_manifest_are_those_of_its_groups() -> None:
+    assert group_folds([record("a", fold=4), record("b", fold=0), record("b", None, 0)]) == {"c/a": 4, "c/b": 0}
+
+
+def test_group_in_two_training_folds_is_refused_by_name() -> None:
+    records = [record("g", fold=2), record("g", fold=3, number=1)]
+    check_disjoint(assign_splits(records))
+    with pytest.raises(ManifestError, match="Expected every group in one fold, got 1 in several, first c/g"):
+        group_folds(records)
+
+
+def test_dealt_folds_get_their_share_of_each_class_from_the_seed() -> None:
+    records = cohort(20) + cohort(7, "multiple_sclerosis")
+    folds = group_folds(records, 1)
+    assert Counter(folds[f"c/normal{i}"] for i in range(20)) == dict.fromkeys(range(5), 4)
+    assert sorted(Counter(folds[f"c/multiple_sclerosis{i}"] for i in range(7)).values()) == [1, 1, 1, 2, 2]
+    assert group_folds(random.Random(1).sample(records, len(records)), 1) == folds != group_folds(records, 2)
+
+
+def test_folds_on_some_groups_only_are_refused() -> None:
+    with pytest.raises(ManifestError, match="got 1 without one"):
+        group_folds([record("a", fold=0), record("b")])

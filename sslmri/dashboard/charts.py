@@ -11,13 +11,13 @@ from plotly.subplots import make_subplots
 from sslmri.dashboard import theme
 from sslmri.dashboard.words import in_order, percent, proportion
 from sslmri.diseases import DISEASES, Disease, class_title
+from sslmri.evidence.grade import FLOOR_TITLES
 
 if TYPE_CHECKING:
     from sslmri.screening.screener import Finding
 
 QUIET: dict[str, Any] = {"displayModeBar": False}
 MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
-FLOOR_TITLES = {"majority": "majority class", "nearest_neighbour": "1-NN on pixels", "pca_logistic": "PCA + logistic"}
 _FLOOR_SYMBOLS = {"majority": "line-ns-open", "nearest_neighbour": "x-thin-open", "pca_logistic": "diamond-open"}
 _HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 _ROW = 24

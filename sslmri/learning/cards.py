@@ -11,7 +11,7 @@ from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_json
 from sslmri.scans.slices import Preparation
 
-FORMAT = "sslmri-1"
+FORMAT = "sslmri-2"
 INTENDED_USE = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
 MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetensors", "encoder.json", "heads"
 
@@ -62,6 +62,11 @@ class HeadCard:
         threshold_low: below this probability of any disease class the scan is not flagged.
         threshold_high: from this probability on the scan is flagged; in between it is indeterminate.
         threshold_rule: how both were chosen.
+        threshold_figures: sensitivity and specificity of any disease that each reached on validation slices, by
+            ``low`` and ``high``; empty where these were of one side only.
+        set_thresholds: from this probability on a class is in the 90 % prediction set; None where it abstains and is
+            always in it.
+        set_rule: how these were chosen.
         saliency_scale: value of the saliency map, in logits, that is painted as the top of the scale.
         counts: slices and groups by class and split, ``{class: {split: [groups, slices]}}``.
         created: when, UTC, ISO 8601.
@@ -76,6 +81,9 @@ class HeadCard:
     threshold_low: float
     threshold_high: float
     threshold_rule: str
+    threshold_figures: dict[str, dict[str, float]]
+    set_thresholds: dict[str, float | None]
+    set_rule: str
     saliency_scale: float
     counts: dict[str, dict[str, list[int]]]
     created: str

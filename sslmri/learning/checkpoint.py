@@ -7,7 +7,8 @@ import torch
 
 from sslmri.errors import TrainingError
 from sslmri.files import write_atomically
-from sslmri.learning.cards import FORMAT
+
+FORMAT = "sslmri-1"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

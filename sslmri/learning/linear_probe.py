@@ -26,21 +26,33 @@ def fit_linear_probe(
     preparation: Preparation,
     settings: FinetuneSettings,
 ) -> dict[str, Head]:
-    """Returns one head for each disease, fitted on the features of one balanced, augmented pass.
-
-    Each head stops at its best validation AUROC. Features are standardised for the fit; the scaling is folded into
-    the heads, which take plain features.
-    """
+    """Returns one head for each disease, fitted on the features of one balanced, augmented pass."""
     encoder.to(pick_device(settings.device))
     balanced = _augmented(train, settings)
     known = extract_features(encoder, balanced.slices, preparation)
     asked = extract_features(encoder, validation.slices, preparation) if validation.records else known[:0]
     encoder.cpu()
+    return fit_heads(diseases, known, balanced, asked, validation)
+
+
+def fit_heads(diseases: list[str], known: Tensor, train: Store, asked: Tensor, validation: Store) -> dict[str, Head]:
+    """Returns one head for each disease, fitted on features; each stops at its best validation AUROC.
+
+    Where the validation side has fewer than two classes of a disease its head is that of the last step. Features are
+    standardised for the fit; the scaling is folded into the heads, which take plain features.
+
+    Args:
+        diseases: keys; each has training slices.
+        known: (N, 2048) features of the N training slices.
+        train: these slices.
+        asked: (M, 2048) features of the M validation slices.
+        validation: these slices.
+    """
     mean, scale = known.mean(dim=0), known.std(dim=0) + 1e-4
     heads = {}
     for key in diseases:
-        rows = [row for row, record in enumerate(balanced.records) if record.disease == key]
-        target = torch.from_numpy(class_indices(balanced, rows))
+        rows = [row for row, record in enumerate(train.records) if record.disease == key]
+        target = torch.from_numpy(class_indices(train, rows))
         fitted = _fit((known[rows] - mean) / scale, target, len(DISEASES[key].classes))
         candidates = [_folded(weight, bias, mean, scale) for weight, bias in fitted]
         scores = [

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,15 @@ import torch
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
-from sslmri.diseases import DISEASES
-from sslmri.evidence.calibration import THRESHOLD_RULE, fit_temperature, fit_thresholds
+from sslmri.diseases import DISEASES, Disease
+from sslmri.evidence.calibration import (
+    SET_RULE,
+    THRESHOLD_RULE,
+    fit_set_thresholds,
+    fit_temperature,
+    fit_thresholds,
+    threshold_figures,
+)
 from sslmri.files import sha256_of
 from sslmri.learning.cards import ENCODER_FILE, HeadCard, write_card
 from sslmri.learning.encoder import Encoder, pool
@@ -34,37 +42,51 @@ def write_head_cards(
     preparation: Preparation,
     settings: FinetuneSettings,
 ) -> None:
-    """Fits temperature, thresholds and saliency scale of each head on its validation slices and writes its card.
+    """Fits each head's temperature, thresholds, set thresholds and saliency scale on its validation slices.
 
-    A head without validation slices keeps temperature 1, thresholds 0.5 and a scale of 1.
+    Writes its card. A head without validation slices keeps temperature 1, thresholds 0.5 and a scale of 1, and all
+    its classes abstain.
     """
-    counts = class_counts(records)
+    counts, encoder_sha256 = class_counts(records), sha256_of(folder / ENCODER_FILE)
     for key, head in heads.items():
         own = validation.select([row for row, record in enumerate(validation.records) if record.disease == key])
         tally = {label: _counts(counts, key, label) for label in DISEASES[key].classes}
         logits, peaks = _look(encoder, head, own, preparation)
-        truth = class_indices(own, range(len(own.records)))
-        taught = np.isin(truth, [i for i, label in enumerate(DISEASES[key].classes) if tally[label]["train"][1]])
-        temperature = fit_temperature(
-            logits[taught], truth[taught]
-        )  # a silenced class would ask for no sureness at all
-        disease_probability = 1 - calibrated(logits, temperature)[:, 0]
-        low, high = fit_thresholds(disease_probability, truth > 0)
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
-            encoder_sha256=sha256_of(folder / ENCODER_FILE),
+            encoder_sha256=encoder_sha256,
             regime=settings.regime,
             finetuning=asdict(settings),
-            calibration_temperature=temperature,
-            threshold_low=low,
-            threshold_high=high,
-            threshold_rule=THRESHOLD_RULE,
+            **_decisions(DISEASES[key], logits, own, tally),
             saliency_scale=float(np.percentile(peaks, SALIENCY_PERCENTILE)) if len(peaks) else 1.0,
             counts=tally,
             created=created_now(),
         )
         write_card(head_path(folder, key, ".json"), card)
+
+
+def _decisions(
+    disease: Disease, logits: np.ndarray, validation: Store, tally: Mapping[str, Mapping[str, list[int]]]
+) -> dict[str, Any]:
+    """Returns the fields of a head's card that turn its logits into probabilities, a status and a set."""
+    truth = class_indices(validation, range(len(validation.records)))
+    taught = np.isin(truth, [i for i, label in enumerate(disease.classes) if tally[label]["train"][1]])
+    # a silenced class would ask for no sureness at all
+    temperature = fit_temperature(logits[taught], truth[taught])
+    probabilities = calibrated(logits, temperature)
+    probability, is_disease = 1 - probabilities[:, 0], truth > 0
+    low, high = fit_thresholds(probability, is_disease)
+    groups = np.array([record.group_key for record in validation.records], dtype=str)
+    return {
+        "calibration_temperature": temperature,
+        "threshold_low": low,
+        "threshold_high": high,
+        "threshold_rule": THRESHOLD_RULE,
+        "threshold_figures": threshold_figures(probability, is_disease, low, high),
+        "set_thresholds": fit_set_thresholds(probabilities, truth, groups, disease.classes),
+        "set_rule": SET_RULE,
+    }
 
 
 def _counts(counts: pd.DataFrame, disease: str, label: str) -> dict[str, list[int]]:

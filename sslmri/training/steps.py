@@ -4,21 +4,24 @@ The folder is a model once ``model.json`` stands in it. Its ``pretrain/`` and ``
 resume and are not part of the model.
 """
 
-import hashlib
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from sslmri.cohorts.audit import UNKNOWN
+from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.cohorts.terms import terms_of
-from sslmri.diseases import DISEASES
-from sslmri.errors import ModelError
-from sslmri.evidence.evaluate import evaluate_disease, predictions_frame, write_evidence
+from sslmri.diseases import DISEASES, class_title
+from sslmri.errors import ModelError, TrainingError
+from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
 from sslmri.evidence.floors import floor_probabilities
+from sslmri.evidence.stored import write_evidence
 from sslmri.files import sha256_of, write_json
 from sslmri.learning.cards import (
     ENCODER_CARD,
@@ -27,6 +30,7 @@ from sslmri.learning.cards import (
     MODEL_FILE,
     EncoderCard,
     read_encoder_card,
+    read_model_card,
     write_card,
     write_model_file,
 )
@@ -37,10 +41,20 @@ from sslmri.learning.labels import FinetuneSettings, class_indices
 from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
 from sslmri.learning.pretrain import PretrainSettings, pretrain
 from sslmri.learning.run import created_now, read_history, versions
-from sslmri.training.data import RunOptions, check_fresh, check_unseen, open_cohort, side
+from sslmri.training.data import (
+    RunOptions,
+    check_fresh,
+    check_start,
+    check_unseen,
+    check_untaught,
+    hash_name,
+    hash_of,
+    open_cohort,
+    remember,
+    side,
+)
 from sslmri.training.heads import write_head_cards
 
-PROTOCOL = "group-disjoint"
 _STEPS = ("pretrain", "finetune")
 
 
@@ -56,6 +70,10 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings) -> None:
         with first_on_each_machine():
             _, store = open_cohort(options)
         pool, validation = side(store, "train"), side(store, "validation")
+        if settings.start:
+            check_start(Path(settings.start), pool, options.protocol)
+        if process_index() == 0:
+            remember(folder, pool, options.protocol)
         encoder = pretrain(pool, (pool, validation), options.preparation, folder, settings)
         if process_index() == 0:
             _write_encoder(folder, encoder, pool, options, settings)
@@ -67,7 +85,6 @@ def _write_encoder(
     save_encoder(folder / ENCODER_FILE, encoder)
     knn = read_history(folder / "history.jsonl")[-1]["knn"]
     write_card(folder / ENCODER_CARD, _encoder_card(pool, options, settings, knn))
-    write_json(folder / "groups.json", sorted({record.group_key for record in pool.records}))
 
 
 def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
@@ -79,9 +96,12 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     folder, pretrained = options.run / "finetune", options.run / "pretrain"
     check_fresh(folder, options.resume)
     records, store = open_cohort(options)
-    check_unseen(pretrained, store)
+    check_unseen(pretrained, store, options.protocol)
     labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
     train, validation = side(labelled, "train"), side(labelled, "validation")
+    remember(folder, train, options.protocol)
+    for sentence in _thin_validation(train, validation):
+        print(sentence)
     start = load_encoder(pretrained / ENCODER_FILE)
     encoder, heads = rounded(*finetune(start, train, validation, options.preparation, folder, settings))
     (options.run / MODEL_FILE).unlink(missing_ok=True)  # from here to the end the folder is no model
@@ -91,7 +111,8 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     write_card(options.run / ENCODER_CARD, card)
     write_head_cards(options.run, encoder, heads, validation, records, options.preparation, settings)
     training = {
-        "protocol": PROTOCOL,
+        "protocol": options.protocol,
+        hash_name(options.protocol): hash_of(train.records, options.protocol),
         "n_groups": len({record.group_key for record in train.records}),
         "n_slices": len(train.records),
         "cohorts": {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in train.records})},
@@ -99,21 +120,30 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     write_model_file(options.run, options.run.name, training, created_now())
 
 
-def run_evaluate(options: RunOptions) -> dict[str, Any]:
-    """Evaluates the run's model on the test groups, beside its floors, and writes ``evidence/``.
+def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, Any]:
+    """Evaluates the run's model on the test side, beside its floors, and writes the evidence of its protocol.
+
+    That of ``group-disjoint`` is in ``evidence/``, that of ``as-published`` in ``evidence/as-published/``.
+
+    Args:
+        options: of the run.
+        beside: a model of the other protocol that also gets a copy of as-published evidence, to show both.
 
     Returns:
-        The results by disease, as in ``evidence/metrics.json``.
+        The results by disease, as in ``metrics.json``.
 
     Raises:
-        SslmriError: the data or the model is at fault.
+        SslmriError: the data or the model is at fault, or it learned from what it would be tested on.
     """
     model = Model.load(options.run)
     if model.card.encoder.preparation != options.preparation:
         raise ModelError(
             f"Expected the preparation of the model, {model.card.encoder.preparation}: leave its flags out."
         )
+    if beside is not None:
+        _check_beside(options, beside)
     records, store = open_cohort(options)
+    check_untaught(model.card, store, options.protocol)
     results, frames = {}, {}
     for key in model.card.heads:
         train, test = side(store, "train", key), side(store, "test", key)
@@ -124,49 +154,92 @@ def run_evaluate(options: RunOptions) -> dict[str, Any]:
         frames[key] = predictions_frame(test.records, probabilities, DISEASES[key])
         truth = class_indices(train, range(len(train.records)))
         floors = floor_probabilities(train.slices, truth, test.slices, probabilities.shape[1])
-        results[key] = evaluate_disease(DISEASES[key], frames[key], floors)
-    evidence = options.run / "evidence"
-    write_evidence(evidence, results, frames, PROTOCOL, sha256_of(options.run / ENCODER_FILE), created_now())
+        head = model.card.heads[key]
+        results[key] = evaluate_disease(
+            DISEASES[key],
+            frames[key],
+            floors,
+            thresholds=(head.threshold_low, head.threshold_high),
+            set_thresholds=head.set_thresholds,
+            is_shared=options.protocol == AS_PUBLISHED,
+        ) | {"n_shared_groups": len(shared_groups(store.records, key))}
+        results[key]["notes"] += unknown_notes(test)
+    if not results:
+        raise TrainingError(
+            f"Expected test groups of {', '.join(model.card.heads)}, got none of any: a class needs two groups or more "
+            "to be tested, or a fold 0."
+        )
+    _write_evidence(options, results, frames, n_shared=len(shared_groups(store.records)))
+    evidence = options.run / EVIDENCE_FOLDERS[options.protocol]
     write_json(evidence / "data.json", summarise(records, options.preparation))
     for step in _STEPS:
         history = options.run / step / "history.jsonl"
         if history.exists():
             shutil.copyfile(history, evidence / f"{step}.jsonl")
+    if beside is not None:
+        _copy_evidence(evidence, beside / EVIDENCE_FOLDERS[options.protocol])
     return results
 
 
-def report(results: dict[str, Any]) -> str:
-    """Returns the table that ``evaluate`` prints: each figure with its interval, its floors, groups and slices."""
-    lines = ["| task | measure | model | 95 % interval | 1-NN on pixels | PCA + LR | majority | groups | slices |"]
-    lines.append("|" + "---|" * 9)
-    for key, result in results.items():
-        title = DISEASES[key].title
-        rows = [(title, "accuracy, slices", result["accuracy"], "accuracy", result)]
-        rows.append((title, "AUROC any disease, slices", result["auroc"], "auroc", result))
-        unit = f"AUROC any disease, {result['unit']}s"
-        rows.append((title, unit, result["subject"]["auroc"], "subject_auroc", result))
-        if result["types"]:
-            types = result["types"]
-            rows.append(
-                (f"{title}, reference class left out", "accuracy, slices", types["accuracy"], "types_accuracy", types)
+def unknown_notes(test: Store) -> list[str]:
+    """Returns a sentence if groups that are tested are not known to be one person each."""
+    groups = {(record.group_key, record.group.startswith(UNKNOWN)) for record in test.records}
+    n_unknown = sum(is_unknown for _, is_unknown in groups)
+    if not n_unknown:
+        return []
+    return [
+        f"No subject ids: optimistic. The source does not say who is who in {n_unknown} of {len(groups)} test groups, "
+        "so a person may be on two sides."
+    ]
+
+
+def _write_evidence(
+    options: RunOptions, results: dict[str, Any], frames: dict[str, pd.DataFrame], n_shared: int
+) -> None:
+    folder = options.run / EVIDENCE_FOLDERS[options.protocol]
+    encoder = sha256_of(options.run / ENCODER_FILE)
+    write_evidence(folder, results, frames, options.protocol, encoder, created_now(), n_shared)
+    n_groups = len({group for frame in frames.values() for group in frame["group"]})
+    print(f"Protocol {options.protocol}: {n_shared} of {n_groups} test groups are on the training side too")
+
+
+def _check_beside(options: RunOptions, beside: Path) -> None:
+    """Refuses to put evidence beside a model whose own it would replace."""
+    if options.protocol != AS_PUBLISHED:
+        raise TrainingError(
+            f"Expected --beside with --protocol {AS_PUBLISHED}, got {options.protocol}: evaluate that model itself."
+        )
+    own = read_model_card(beside).training.get("protocol")
+    if own == AS_PUBLISHED:
+        raise TrainingError(
+            f"Expected a model of another protocol in {beside}, got one of {own}, which has such evidence of its own: "
+            "name a group-disjoint model."
+        )
+
+
+def _copy_evidence(source: Path, target: Path) -> None:
+    """Puts a copy of the evidence in the place of the target, whole or not at all."""
+    fresh = target.with_name(f".{target.name}-new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+
+
+def _thin_validation(train: Store, validation: Store) -> list[str]:
+    """Returns a sentence for each disease whose validation side has nothing to tell apart."""
+    sentences = []
+    for key, disease in DISEASES.items():
+        if not any(record.disease == key for record in train.records):
+            continue
+        seen = {record.label for record in validation.records if record.disease == key}
+        if len(seen) < 2:
+            named = " and ".join(class_title(str(label)) for label in seen) or "no class"
+            sentences.append(
+                f"{disease.title}: the validation side shows {named} only, two are needed: this head counts for no "
+                "choice of epoch, and its probabilities are not calibrated."
             )
-        for name, measure, figure, floor, counted in rows:
-            floors = (
-                _number(result["floors"][kind][floor]) for kind in ("nearest_neighbour", "pca_logistic", "majority")
-            )
-            counts = f"{counted['n_groups']} | {counted['n_slices']}"
-            lines.append(f"| {name} | {measure} | {_figure(figure)} | {' | '.join(floors)} | {counts} |")
-    return "\n".join(lines)
-
-
-def _figure(figure: dict[str, Any]) -> str:
-    if figure["value"] is None:
-        return f"{_number(figure['raw'])} | {figure['reason']}"
-    return f"{_number(figure['value'])} | {_number(figure['low'])} to {_number(figure['high'])}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return sentences
 
 
 def _probabilities(model: Model, disease: str, test: Store) -> np.ndarray:
@@ -178,16 +251,18 @@ def _probabilities(model: Model, disease: str, test: Store) -> np.ndarray:
 def _encoder_card(
     pool: Store, options: RunOptions, settings: PretrainSettings, knn: dict[str, float] | None
 ) -> EncoderCard:
-    groups = sorted({record.group_key for record in pool.records})
+    learned_from: dict[str, Any] = {"protocol": options.protocol}
+    if options.protocol == AS_PUBLISHED:
+        learned_from[hash_name(AS_PUBLISHED)] = hash_of(pool.records, AS_PUBLISHED)
     return EncoderCard(
         architecture="resnet50-1ch",
         feature_dim=FEATURE_DIM,
         preparation=options.preparation,
-        pretraining=asdict(settings) | {"preparation": asdict(options.preparation)},
+        pretraining=asdict(settings) | {"preparation": asdict(options.preparation), **learned_from},
         knn=knn,
         cohorts=tuple(sorted({record.cohort for record in pool.records})),
-        groups_sha256=hashlib.sha256("\n".join(groups).encode()).hexdigest(),
-        n_groups=len(groups),
+        groups_sha256=hash_of(pool.records),
+        n_groups=len({record.group_key for record in pool.records}),
         n_slices=len(pool.records),
         versions=versions(),
         created=created_now(),

@@ -1,0 +1,142 @@
+"""The sections of the performance page, each drawn from the evidence of one disease."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT
+from sslmri.cohorts.terms import meaning_of
+from sslmri.dashboard import charts, evidencecharts, tables
+from sslmri.dashboard.panel import draw_chart, draw_notes, draw_table
+from sslmri.dashboard.words import count, literal
+from sslmri.diseases import DISEASES, Disease
+from sslmri.evidence.calibration import SET_RULE
+from sslmri.evidence.grade import RULE
+from sslmri.evidence.reliability import BINS_RULE
+
+# by protocol, whether people are on both sides of the split
+IS_SHARED: dict[str, bool] = {GROUP_DISJOINT: False, AS_PUBLISHED: True}
+_SPLITS = {
+    False: "no group is on two sides of the split, pre-training included",
+    True: "images are split at random, so people are shared between training and test",
+}
+
+
+def not_measured(protocol: str) -> str:
+    """Returns that a protocol was not measured, and how to measure it."""
+    return (
+        f"The protocol {protocol} ({_SPLITS[IS_SHARED[protocol]]}) was not measured for this model: "
+        f"run `python train.py evaluate --protocol {protocol}`."
+    )
+
+
+def draw_protocols(found: Mapping[str, Mapping[str, Any] | None], disease: Disease) -> None:
+    """Draws the headline figures of a disease under both protocols, and one line for each that was not measured."""
+    measured = {protocol: result for protocol, result in found.items() if result}
+    draw_table(
+        f"{disease.title}: figures under each protocol",
+        tables.protocols(measured, IS_SHARED),
+        f"protocols-{disease.key}",
+        "Where people are shared between training and test, near-copies of the test slices were learned from, and "
+        "pixels without learning do as well: only figures without shared people say what a new person can expect.",
+    )
+    for protocol in found.keys() - measured.keys():
+        st.caption(not_measured(protocol))
+
+
+def draw_headline(disease: Disease, result: Mapping[str, Any], protocol: str) -> None:
+    """Draws what was measured, how strong the evidence is, and the main figures with their floors."""
+    grade = result["grade"]
+    st.markdown(
+        f"**{grade['grade'].capitalize()} evidence.** {literal(grade['reason'])}", help=f"The rule of grades. {RULE}"
+    )
+    st.markdown(
+        f"Protocol **{literal(protocol)}**: {_SPLITS[IS_SHARED[protocol]]}. {meaning_of(result['unit'])} Tested on "
+        f"**{count(result['n_groups'], 'group')}** with **{count(result['n_slices'], 'slice')}**. Intervals are 95 %, "
+        "from a bootstrap over groups."
+    )
+    headline = tables.headline(result)
+    draw_chart(
+        f"{disease.title}: figures and their floors",
+        charts.headline(headline),
+        headline,
+        f"headline-{disease.key}",
+        "A figure counts by its distance from its floors: what the majority class and two methods on raw pixels reach "
+        "under the same protocol.",
+    )
+    draw_notes([*tables.unknown_figures(headline), *result["notes"]])
+
+
+def draw_classes(disease: Disease, result: Mapping[str, Any]) -> None:
+    """Draws confusion matrices and the figures of each class, of slices and of groups."""
+    key, unit, subject = disease.key, result["unit"], result["subject"]
+    left, right = st.columns(2, gap="large")
+    with left:
+        _draw_confusion("Confusion matrix, slices", result, disease, f"confusion-{key}", "Of slices.")
+    with right:
+        note = f"The probabilities of a {unit} are the mean over its slices."
+        _draw_confusion(f"Confusion matrix, {unit}s", subject, disease, f"groups-{key}", note)
+    left, right = st.columns(2, gap="large")
+    with left:
+        per_class = tables.per_class(result)
+        draw_chart(
+            "Precision, recall, F1 by class",
+            charts.class_bars(per_class, disease),
+            per_class,
+            f"classes-{key}",
+            "Of slices. Grey and hatched: not estimable from so few groups, the raw figure is drawn.",
+        )
+        draw_notes(tables.unknown_figures(per_class))
+    with right:
+        draw_table("Test groups and slices", tables.counts(result, disease), f"counts-{key}")
+    draw_table("All figures", tables.overall(result), f"overall-{key}", "Figure with its 95 % interval.")
+    draw_table("All figures by class, slices", tables.by_class(result), f"by-class-slices-{key}")
+    draw_table(f"All figures by class, {unit}s", tables.by_class(subject), f"by-class-groups-{key}")
+
+
+def draw_curves(disease: Disease, result: Mapping[str, Any], curves: pd.DataFrame) -> None:
+    """Draws the ROC and the precision-recall curve of each class."""
+    note = "Each class against the rest. Dotted: the area is not estimable from so few groups, the raw curve is drawn."
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = charts.roc(curves, disease, tables.areas(result))
+        draw_chart("ROC of each class, slices", figure, curves, f"roc-{disease.key}", note)
+    with right:
+        areas = tables.areas(result, "average_precision")
+        figure = evidencecharts.precision_recall(curves, disease, areas)
+        draw_chart("Precision and recall of each class, slices", figure, curves, f"recall-{disease.key}", note)
+
+
+def draw_calibration(disease: Disease, result: Mapping[str, Any]) -> None:
+    """Draws whether probabilities mean what they say, and whether the prediction sets hold the true class."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        table = tables.reliability(result)
+        note = f"{BINS_RULE}. Below the line the model is surer than it is right."
+        figure = evidencecharts.reliability(table)
+        draw_chart("Reliability of the probabilities, slices", figure, table, f"reliability-{disease.key}", note)
+    with right:
+        if result["sets"] is None:
+            st.caption("Prediction sets: not measured.")
+            return
+        draw_table("Prediction sets of 90 %", tables.coverage(result), f"sets-{disease.key}", SET_RULE)
+        draw_notes(tables.set_notes(result))
+
+
+def grade_of(found: Mapping[str, Any] | None, key: str) -> str:
+    """Returns a disease's title with the grade of its evidence, for a choice among diseases."""
+    result = found["diseases"].get(key) if found else None
+    return f"{DISEASES[key].title} · {result['grade']['grade']}" if result else DISEASES[key].title
+
+
+def _draw_confusion(title: str, figures: Mapping[str, Any], disease: Disease, key: str, note: str) -> None:
+    counts = figures["confusion"]
+    draw_chart(
+        title,
+        charts.confusion(counts, disease.classes),
+        tables.confusion(counts, disease.classes),
+        key,
+        f"{note} Rows are the truth, columns what was predicted; shares are of the row.",
+    )

@@ -1,0 +1,144 @@
+"""Test slices by group, and a bootstrap that draws whole groups."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sslmri.errors import ManifestError, ModelError
+
+N_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Slices sorted by group, with how often each resample draws each group.
+
+    Attributes:
+        probabilities: (N, C).
+        sizes: (G,) slices of each group; the rows of group g follow those of group g - 1.
+        labels: (G,) class of each group.
+        weights: (1 + B, G); the first row is 1 throughout, the others say how often a resample draws each group.
+    """
+
+    probabilities: np.ndarray
+    sizes: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return int(self.probabilities.shape[1])
+
+    @property
+    def starts(self) -> np.ndarray:
+        """First row of each group: (G,)."""
+        starts: np.ndarray = np.cumsum(self.sizes) - self.sizes
+        return starts
+
+    @property
+    def owner(self) -> np.ndarray:
+        """Group of each slice: (N,)."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Class of each slice: (N,)."""
+        return np.repeat(self.labels, self.sizes)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Returns the sum of a value of each slice over each group: (N, ...) -> (G, ...) float64."""
+        summed = np.zeros((len(self.sizes), *values.shape[1:]))
+        np.add.at(summed, self.owner, values)
+        return summed
+
+    def mean(self, values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+        """Returns the mean of a value over the slices, as it is and in each resample: (N,) -> (1 + B,).
+
+        Args:
+            values: (N,).
+            counted: (G,) bool, the groups that count; all where there is none. NaN comes back where no group counts.
+        """
+        kept = np.ones(len(self.sizes), dtype=bool) if counted is None else counted
+        weights = self.weights[:, kept]
+        return ratio(weights @ self.sums(values)[kept], weights @ self.sizes[kept], np.nan)
+
+    def only(self, kept: np.ndarray) -> "Sample":
+        """Returns the sample without the other groups: kept (G,) bool."""
+        rows = np.repeat(kept, self.sizes)
+        return Sample(self.probabilities[rows], self.sizes[kept], self.labels[kept], self.weights[:, kept])
+
+    def by_group(self) -> "Sample":
+        """Returns the sample with each group as one case: the mean probabilities of its slices."""
+        means = self.sums(self.probabilities) / self.sizes[:, np.newaxis]
+        # rounded: means of equal values must tie, whatever the group's size
+        return replace(self, probabilities=means.round(12), sizes=np.ones_like(self.sizes))
+
+
+def draw_sample(
+    truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Sample:
+    """Returns the slices by group with B resamples, which draw whole groups with replacement, class by class.
+
+    So every resample has as many groups of each class as there are.
+
+    Args:
+        truth: (N,) class indices; the slices of a group share theirs.
+        probabilities: (N, C).
+        groups: (N,) names.
+        n_resamples: B.
+        seed: of the bootstrap.
+
+    Raises:
+        ManifestError: a group with two classes.
+        ModelError: probabilities that are not finite, or not one row for each slice.
+    """
+    _check(truth, probabilities, groups)
+    names, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    labels = truth[first].astype(np.int64)
+    mixed = np.unique(member[truth != labels[member]])
+    if len(mixed):
+        raise ManifestError(
+            f"Expected slices of one class in each group, got several in {len(mixed)} groups, first {names[mixed[0]]}: "
+            "split the group or correct a label."
+        )
+    order = np.argsort(member, kind="stable")
+    sizes = np.bincount(member, minlength=len(names))
+    return Sample(probabilities[order].astype(np.float64), sizes, labels, draw_weights(labels, n_resamples, seed))
+
+
+def draw_weights(strata: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """Returns how often each group is drawn: (1 + B, G), first once each, then with replacement within its stratum.
+
+    Args:
+        strata: (G,) what the groups of one stratum share.
+        n_resamples: B.
+        seed: of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    weights = np.ones((1 + n_resamples, len(strata)), dtype=np.int64)
+    for stratum in np.unique(strata):
+        own = np.flatnonzero(strata == stratum)
+        weights[1:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n_resamples)
+    return weights
+
+
+def ratio(part: np.ndarray, whole: np.ndarray, otherwise: float) -> np.ndarray:
+    """Returns part / whole, and ``otherwise`` where whole is 0."""
+    empty = np.asarray(whole) == 0
+    return np.where(empty, otherwise, part / np.where(empty, 1, whole))
+
+
+def _check(truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> None:
+    if probabilities.ndim != 2 or not len(truth) == len(probabilities) == len(groups):
+        raise ModelError(
+            f"Expected probabilities of shape ({len(truth)}, C) and {len(truth)} groups, got {probabilities.shape} and "
+            f"{len(groups)}: predict the test slices again."
+        )
+    if not np.isfinite(probabilities).all():
+        raise ModelError("Expected finite probabilities, got some that are no numbers: the training has failed.")
+    if len(truth) and not (truth.min() >= 0 and truth.max() < probabilities.shape[1]):
+        raise ModelError(
+            f"Expected classes 0 to {probabilities.shape[1] - 1}, got {truth.min()} to {truth.max()}: "
+            "the labels belong to another head."
+        )

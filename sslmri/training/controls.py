@@ -1,0 +1,216 @@
+"""The step that asks what a run's figures rest on: shortcuts, false alarms on healthy scans, and where maps point."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import GROUP_DISJOINT
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.errors import TrainingError
+from sslmri.evidence.falsealarms import family_wise_false_alarms
+from sslmri.evidence.localisation import (
+    Target,
+    game_figures,
+    judge_maps,
+    localisable,
+    open_target,
+    points_inside,
+    random_head_figures,
+    random_point,
+    rank_correlation,
+)
+from sslmri.evidence.shortcuts import (
+    CONTROLS_FILE,
+    FORMAT,
+    RULE,
+    blank_head,
+    control_probabilities,
+    false_alarms,
+    file_traits,
+    judge_shortcuts,
+    thumbnails,
+)
+from sslmri.files import sha256_of, write_json
+from sslmri.learning.cards import ENCODER_FILE
+from sslmri.learning.encoder import pool
+from sslmri.learning.labels import class_indices
+from sslmri.learning.model import Head, Model, calibrated
+from sslmri.learning.run import created_now
+from sslmri.screening.saliency import class_maps, enlarge
+from sslmri.training.data import RunOptions, check_untaught, open_cohort, side
+
+_BATCH = 64
+_RANDOM_HEADS = 10
+_SEED = 0
+
+
+def run_controls(options: RunOptions) -> dict[str, Any]:
+    """Measures shortcuts, false alarms and localisation of the run's model and writes ``evidence/controls.json``.
+
+    Everything is measured on test groups, which share nobody with the groups that the controls learn from; slices are
+    prepared as the model's were.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        SslmriError: the data or the model is at fault.
+    """
+    if options.protocol != GROUP_DISJOINT:
+        raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
+    model = Model.load(options.run)
+    records, store = open_cohort(replace(options, preparation=model.card.encoder.preparation))
+    check_untaught(model.card, store, options.protocol)
+    labelled = store.select([row for row, record in enumerate(store.records) if record.disease in model.heads])
+    train, test = side(labelled, "train"), side(labelled, "test")
+    probabilities = _probabilities(model, test)
+    flagged = {key: 1 - found[:, 0] >= model.card.heads[key].threshold_high for key, found in probabilities.items()}
+    diseases, marked = {}, localisable(records)
+    for key in model.heads:
+        if not any(record.disease == key for record in test.records):
+            print(f"{key}: no test groups, no controls")
+            continue
+        diseases[key] = {
+            **_shortcuts(model, key, train, test, probabilities[key]),
+            "other_healthy": _healthy_alarms(test.records, flagged[key], but=key),
+            "localisation": _localisation(model, key, [record for record in marked if record.disease == key]),
+        }
+    content = {
+        "format": FORMAT,
+        "created": created_now(),
+        "encoder_sha256": sha256_of(options.run / ENCODER_FILE),
+        "rules": {"shortcut": RULE},
+        "diseases": diseases,
+        "family_wise": _family_wise(test.records, flagged),
+    }
+    write_json(options.run / "evidence" / CONTROLS_FILE, content)
+    return content
+
+
+def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
+    """Returns the calibrated probabilities (N, C) of every head for all test slices, of whatever disease."""
+    heads = model.card.heads
+    if not test.records:
+        return {key: np.zeros((0, len(head.classes))) for key, head in heads.items()}
+    logits = model.logits(test.slices)
+    return {key: calibrated(own.astype(np.float64), heads[key].calibration_temperature) for key, own in logits.items()}
+
+
+def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities: np.ndarray) -> dict[str, Any]:
+    """Returns what ``judge_shortcuts`` says of one head; probabilities (N, C) are of all N test slices."""
+    disease = DISEASES[key]
+    rows = [row for row, record in enumerate(test.records) if record.disease == key]
+    own_train, own_test = side(train, "train", key), test.select(rows)
+    truth = class_indices(own_train, range(len(own_train.records)))
+    traits = {
+        "background": [_features(model, blank_head(own.slices), key) for own in (own_train, own_test)],
+        "thumbnail": [thumbnails(own.slices) for own in (own_train, own_test)],
+        "file": _file_traits(own_train, own_test),
+    }
+    controls = {
+        name: control_probabilities(known, truth, asked, len(disease.classes), is_wide=name == "background")
+        for name, (known, asked) in traits.items()
+    }
+    groups = np.array([record.group_key for record in own_test.records])
+    return judge_shortcuts(disease, class_indices(own_test, range(len(rows))), probabilities[rows], controls, groups)
+
+
+def _features(model: Model, slices: np.ndarray, name: str) -> np.ndarray:
+    """Returns the features of prepared slices (N, H, W) uint8: (N, 2048); equal ones, many once blank, cost one."""
+    flat, member = np.unique(slices.reshape(len(slices), -1), axis=0, return_inverse=True)
+    distinct = flat.reshape(-1, *slices.shape[1:])
+    starts = tqdm(range(0, len(distinct), _BATCH), desc=f"{name}, head blanked", unit="batch", mininterval=1.0)
+    found = [pool(model.feature_maps(distinct[start : start + _BATCH])).numpy() for start in starts]
+    return np.concatenate(found)[member] if found else np.zeros((0, model.card.encoder.feature_dim))
+
+
+def _file_traits(train: Store, test: Store) -> list[np.ndarray]:
+    """Returns the traits of the training and of the test files, in the same columns."""
+    traits = file_traits([record.path for record in [*train.records, *test.records]])
+    return [traits[: len(train.records)], traits[len(train.records) :]]
+
+
+def _is_healthy(record: Record) -> bool:
+    return record.disease is not None and record.label == DISEASES[record.disease].reference
+
+
+def _healthy_alarms(records: Sequence[Record], flagged: np.ndarray, but: str) -> dict[str, dict[str, Any]]:
+    """Returns the share flagged among the healthy slices of other diseases, by cohort: flagged is bool (N,)."""
+    rows = [row for row, record in enumerate(records) if _is_healthy(record) and record.disease != but]
+    cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
+    return false_alarms(flagged[rows], cohorts, groups)
+
+
+def _family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the share of the healthy slices of all cohorts that at least one head flags."""
+    rows = [row for row, record in enumerate(records) if _is_healthy(record)]
+    cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
+    found = family_wise_false_alarms({key: own[rows] for key, own in flagged.items()}, cohorts, groups)
+    return {"n_slices": found["n_scans"], "n_groups": found["n_groups"], "flagged": found["rate"]}
+
+
+def _localisation(model: Model, key: str, marked: Sequence[Record]) -> dict[str, Any] | None:
+    """Returns where the maps of one head point on records with a marked finding, None where there are none."""
+    opened = [open_target(record, model.card.encoder.preparation) for record in marked]
+    targets = [target for target in opened if target is not None]
+    if not targets:
+        return None
+    batches = [targets[start : start + _BATCH] for start in range(0, len(targets), _BATCH)]
+    looks = [_look(model, model.heads[key], batch) for batch in batches]
+    predicted, true, hits, correlations = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+    found = {
+        "n_slices": len(targets),
+        "n_groups": len({target.record.group_key for target in targets}),
+        "n_left_out": len(opened) - len(targets),
+        "random_point": random_point(targets),
+        "predicted": game_figures(targets, predicted),
+        "true": game_figures(targets, true),
+        "random_head": random_head_figures(targets, hits, correlations),
+    }
+    return {**found, "sentences": judge_maps(found)}
+
+
+@torch.inference_mode()
+def _look(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.ndarray, ...]:
+    """Returns what N targets show, with R random heads.
+
+    In turn: the maps of the predicted and of the true class, (N, H, W); whether the map of the true class by each
+    random head points at the finding, (N, R); its rank correlation with that of the true head, (N, R). Random heads
+    are compared before rectification, so that a map below 0 everywhere has a highest value too.
+    """
+    maps = model.feature_maps(np.stack([target.slice_ for target in targets]))
+    truth = torch.tensor([DISEASES[str(t.record.disease)].classes.index(str(t.record.label)) for t in targets])
+    shown = class_maps(maps, head)
+    known = torch.einsum("nkhw,nk->nhw", maps, head.weight[truth]).numpy()
+    guessed = torch.einsum("nkhw,rnk->nrhw", maps, _random_weights(head)[:, truth]).numpy()
+    return (
+        _enlarged(shown, head.logits(pool(maps)).argmax(dim=1), targets),
+        _enlarged(shown, truth, targets),
+        np.array(
+            [
+                [points_inside(enlarge(one, t.region.shape), t.region) for one in own]
+                for own, t in zip(guessed, targets, strict=True)
+            ]
+        ),
+        np.array([[rank_correlation(one, true) for one in own] for own, true in zip(guessed, known, strict=True)]),
+    )
+
+
+def _enlarged(maps: Tensor, classes: Tensor, targets: Sequence[Target]) -> np.ndarray:
+    """Returns the map of one class for each target at the shape of its slice: (N, C, h, w) -> (N, H, W)."""
+    chosen = maps[torch.arange(len(targets)), classes].numpy()
+    return np.stack([enlarge(map_, target.region.shape) for map_, target in zip(chosen, targets, strict=True)])
+
+
+def _random_weights(head: Head) -> Tensor:
+    """Returns the weights of random heads, each class of the scale that it has in the head: (R, C, 2048)."""
+    generator = torch.Generator().manual_seed(_SEED)
+    normal = torch.randn(_RANDOM_HEADS, *head.weight.shape, generator=generator)
+    return normal * head.weight.std(dim=1, keepdim=True)

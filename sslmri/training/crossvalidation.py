@@ -1,0 +1,265 @@
+"""Five-fold cross-validation by group: linear probes on the run's encoder as it is, beside floors in the same folds.
+
+For each fold in turn a probe of each disease is taught on the other folds but one, which chooses when to stop and the
+calibration temperature; figures are pooled over the test folds. The encoder is not trained again: which folds it has
+seen before, and whether with labels, is told with every result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES, class_title
+from sslmri.errors import ModelError, TrainingError
+from sslmri.evidence.calibration import fit_temperature
+from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
+from sslmri.evidence.floors import FLOORS, floor_probabilities
+from sslmri.evidence.metrics import compute_figures
+from sslmri.files import sha256_of, write_json
+from sslmri.learning.encoder import Encoder, pick_device
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, silence_untaught
+from sslmri.learning.linear_probe import fit_heads
+from sslmri.learning.model import Head, Model, calibrated, load_encoder
+from sslmri.learning.probe import extract_features
+from sslmri.learning.run import created_now
+from sslmri.training.data import RunOptions, check_protocol, open_cohort
+from sslmri.training.exposure import Exposure, find_exposure, tell_fold
+from sslmri.training.steps import unknown_notes
+
+CROSSVALIDATION_FILE = "crossvalidation.json"
+FORMAT = "sslmri-crossvalidation-1"
+_MIN_FOLDS = 3  # one to test, one to validate, one to teach
+_CHUNK = 1024  # slices in memory at a time
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every fold shares: labelled slices, their features (N, 2048), their folds and diseases (N,)."""
+
+    store: Store
+    features: Tensor
+    folds: np.ndarray
+    diseases: np.ndarray
+
+    def rows(self, folds: Sequence[int], disease: str | None = None) -> list[int]:
+        """Returns the rows of the slices in these folds, of one disease where it is given."""
+        kept = np.isin(self.folds, folds) & ((disease is None) | (self.diseases == disease))
+        rows: list[int] = np.flatnonzero(kept).tolist()
+        return rows
+
+    def slices(self, folds: Sequence[int], disease: str | None = None) -> Store:
+        """Returns these slices."""
+        return self.store.select(self.rows(folds, disease))
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """One disease in one test fold.
+
+    Attributes:
+        fold: the test fold.
+        probabilities: (M, C) of its slices.
+        floors: (M, C) of each floor.
+    """
+
+    fold: int
+    probabilities: np.ndarray
+    floors: dict[str, np.ndarray]
+
+
+def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
+    """Cross-validates probes on the run's encoder and writes ``evidence/crossvalidation.json``.
+
+    The encoder is the pre-trained one where the run still holds it, otherwise that of the model. Features are
+    extracted once. Where the manifest has no folds five are dealt from the split seed.
+
+    Returns:
+        The content of the file: ``encoder``, ``folds`` with what the encoder knew of each, ``notes``, and by disease
+        the figures of ``evaluate_disease`` over all test folds, those of each fold, and their lowest and highest.
+
+    Raises:
+        SslmriError: the data or the run is at fault, or there are too few groups.
+    """
+    if options.protocol != GROUP_DISJOINT:
+        raise TrainingError(
+            f"Expected folds by group, got the protocol {AS_PUBLISHED}: leave --protocol or --cross-validate out."
+        )
+    _, store = open_cohort(options)
+    exposure = find_exposure(options.run, store.records)
+    check_protocol(f"an encoder in {options.run} that was trained", exposure.training, options.protocol)
+    encoder = _encoder(exposure, options)
+    labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
+    by_group = group_folds(labelled.records, options.split_seed)
+    names = sorted(set(by_group.values()))
+    if len(names) < _MIN_FOLDS:
+        raise TrainingError(
+            f"Expected labelled groups in {_MIN_FOLDS} folds or more, got groups in {len(names)} ({len(by_group)} in "
+            "all): collect more groups, or give them folds."
+        )
+    bench = _Bench(
+        labelled,
+        _features(encoder, labelled, options),
+        folds=np.array([by_group[record.group_key] for record in labelled.records]),
+        diseases=np.array([record.disease for record in labelled.records]),
+    )
+    told = [tell_fold(fold, bench.slices([fold]).records, exposure) for fold in names]
+    diseases, notes = _diseases(bench, names, is_seen=any(fold["n_seen"] != 0 for fold in told))
+    content = {
+        "format": FORMAT,
+        "protocol": options.protocol,
+        "created": created_now(),
+        "encoder_sha256": sha256_of(exposure.path),
+        "encoder": exposure.says,
+        "preparation": asdict(options.preparation),
+        "folds": told,
+        "notes": notes,
+        "diseases": diseases,
+    }
+    write_json(options.run / "evidence" / CROSSVALIDATION_FILE, content)
+    return content
+
+
+def _encoder(exposure: Exposure, options: RunOptions) -> Encoder:
+    """Returns the pre-trained encoder, or the model's."""
+    if exposure.path.parent != options.run:
+        return load_encoder(exposure.path)
+    if exposure.card.preparation != options.preparation:
+        raise ModelError(f"Expected the preparation of the model, {exposure.card.preparation}: leave its flags out.")
+    return Model.load(options.run).encoder
+
+
+def _features(encoder: Encoder, store: Store, options: RunOptions) -> Tensor:
+    """Returns the features of all slices: (N, 2048)."""
+    encoder.to(pick_device("auto"))
+    rows = range(len(store.records))
+    chunks = tqdm(rows[::_CHUNK], desc="features", unit="chunk", mininterval=1.0)
+    return torch.cat(
+        [extract_features(encoder, store.batch(rows[start : start + _CHUNK]), options.preparation) for start in chunks]
+    )
+
+
+def _diseases(bench: _Bench, names: list[int], is_seen: bool) -> tuple[dict[str, Any], list[str]]:
+    """Returns the results by disease, and a sentence on all that cannot be measured."""
+    present = [key for key in DISEASES if bench.rows(names, key)]
+    n_folds = {key: len(np.unique(bench.folds[bench.rows(names, key)])) for key in present}
+    notes = [
+        f"{DISEASES[key].title}: not measured, its groups are in {n_folds[key]} of the folds, {_MIN_FOLDS} are needed."
+        for key in present
+        if n_folds[key] < _MIN_FOLDS
+    ]
+    tested: dict[str, list[_Tested]] = {key: [] for key in present if n_folds[key] >= _MIN_FOLDS}
+    for place, fold in enumerate(names):
+        after = names[(place + 1) % len(names)]
+        taught = [name for name in names if name not in (fold, after)]
+        able = []
+        for key in tested:
+            faults = _faults(bench, key, fold, after, taught)
+            notes += [f"{DISEASES[key].title}, fold {fold}: {fault}." for fault in faults]
+            if _can_be_tested(bench, key, fold, taught):
+                able.append(key)
+        for key, found in _test_fold(bench, able, fold, after, taught).items():
+            tested[key].append(found)
+    results = {key: _pooled(bench, key, found, is_seen) for key, found in tested.items() if found}
+    if not results:
+        raise TrainingError(f"Expected a disease that can be taught and tested in folds, got none. {' '.join(notes)}")
+    return results, notes
+
+
+def _can_be_tested(bench: _Bench, key: str, fold: int, taught: list[int]) -> bool:
+    return bool(bench.rows([fold], key)) and len(_labels(bench.slices(taught, key))) > 1
+
+
+def _faults(bench: _Bench, key: str, fold: int, after: int, taught: list[int]) -> list[str]:
+    """Returns what one disease lacks in a fold, each as a part of a sentence."""
+    test, validation, train = (_labels(bench.slices(own, key)) for own in ([fold], [after], taught))
+    if not test:
+        return ["not measured, it holds no slices of this disease"]
+    if len(train) < 2:
+        return [f"not measured, the folds that would teach it show {_listed(train)} only"]
+    faults = [
+        f"{what} without {_listed(lacking)}"
+        for what, have in (("tested", test), ("taught", train))
+        if (lacking := [label for label in DISEASES[key].classes if label not in have])
+    ]
+    if len(validation) < 2:
+        shown = _listed(validation) or "no class"
+        faults.append(f"fold {after}, which validates it, shows {shown} only: no early stop, not calibrated")
+    return faults
+
+
+def _labels(store: Store) -> list[str]:
+    return sorted({str(record.label) for record in store.records})
+
+
+def _listed(labels: list[str]) -> str:
+    return ", ".join(map(class_title, labels))
+
+
+def _test_fold(bench: _Bench, diseases: list[str], fold: int, after: int, taught: list[int]) -> dict[str, _Tested]:
+    """Returns what probes and floors, taught on other folds, say of the slices in the test fold, by disease."""
+    if not diseases:
+        return {}
+    train, validation = bench.slices(taught), bench.slices([after])
+    drawn = balanced_epoch(train, FinetuneSettings().labels_per_class, Generator().manual_seed(_SEED))
+    known, asked = bench.features[bench.rows(taught)][drawn], bench.features[bench.rows([after])]
+    heads = silence_untaught(fit_heads(diseases, known, train.select(drawn), asked, validation), train)
+    found = {}
+    for key in diseases:
+        own, tested = bench.slices(taught, key), bench.rows([fold], key)
+        truth = class_indices(own, range(len(own.records)))
+        temperature = _temperature(bench, key, heads[key], after, np.unique(truth))
+        logits = heads[key].logits(bench.features[tested]).numpy().astype(np.float64)
+        slices = bench.store.select(tested).slices
+        floors = floor_probabilities(own.slices, truth, slices, len(DISEASES[key].classes))
+        found[key] = _Tested(fold, calibrated(logits, temperature), floors)
+    return found
+
+
+def _temperature(bench: _Bench, key: str, head: Head, after: int, taught: np.ndarray) -> float:
+    """Returns the calibration temperature from the validation slices of the classes (K,) that were taught."""
+    rows = bench.rows([after], key)
+    truth = class_indices(bench.store, rows)
+    kept = np.isin(truth, taught)
+    logits = head.logits(bench.features[rows]).numpy().astype(np.float64)
+    return fit_temperature(logits[kept], truth[kept])
+
+
+def _pooled(bench: _Bench, key: str, found: list[_Tested], is_seen: bool) -> dict[str, Any]:
+    """Returns the figures over all test folds, those of each fold, and their lowest and highest."""
+    tested = bench.store.select([row for own in found for row in bench.rows([own.fold], key)])
+    frame = predictions_frame(tested.records, np.concatenate([own.probabilities for own in found]), DISEASES[key])
+    floors = {name: np.concatenate([own.floors[name] for own in found]) for name in FLOORS}
+    result = evaluate_disease(DISEASES[key], frame, floors, is_shared=is_seen)
+    result["notes"] += unknown_notes(tested)
+    folds = [_figures(bench.slices([own.fold], key), own) for own in found]
+    measures = ("accuracy", "balanced_accuracy", "auroc", "subject_auroc")
+    return {**result, "folds": folds, "spread": {name: _spread([fold[name] for fold in folds]) for name in measures}}
+
+
+def _figures(tested: Store, found: _Tested) -> dict[str, Any]:
+    """Returns the figures of one fold without intervals: None where a fold has not the classes for one."""
+    groups = np.array([record.group_key for record in tested.records])
+    figures = compute_figures(class_indices(tested, range(len(groups))), found.probabilities, groups, n_resamples=1)
+    return {
+        "fold": found.fold,
+        "n_groups": figures["n_groups"],
+        "n_slices": figures["n_slices"],
+        "accuracy": figures["accuracy"]["raw"],
+        "balanced_accuracy": figures["balanced_accuracy"]["raw"],
+        "auroc": figures["auroc"]["raw"],
+        "subject_auroc": figures["subject"]["auroc"]["raw"],
+    }
+
+
+def _spread(values: list[float | None]) -> dict[str, float] | None:
+    """Returns the lowest and the highest figure of the folds that have one, None where fewer than two have."""
+    known = [value for value in values if value is not None]
+    return {"low": min(known), "high": max(known)} if len(known) > 1 else None

@@ -1,0 +1,222 @@
+"""The single fits of a label-efficiency comparison: which slices are labelled, and what is predicted from them."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.evidence.floors import floor_probabilities
+from sslmri.learning.encoder import Encoder, normalise, pick_device
+from sslmri.learning.finetune import finetune
+from sslmri.learning.labels import FinetuneSettings, class_indices, labelled_budget, macro_auroc
+from sslmri.learning.model import calibrated
+from sslmri.learning.probe import BATCH, extract_features
+from sslmri.scans.slices import Preparation
+
+N_SETTLING = 512  # unlabelled training slices that an untrained encoder's batch norms are estimated on
+_WATCHED = 50  # validation slices a class that a fine-tuning is stopped by
+_CHUNK = 1024  # slices in memory at a time
+_MAX_STEPS = 1000  # of the probe's solver
+_STILL = 1e-4  # added to a feature's standard deviation: one that never moves says nothing
+
+Predictions = dict[str, np.ndarray]  # probabilities (N, C) of the test slices, by disease
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every fit shares.
+
+    Attributes:
+        pool: every slice of the training side, labelled or not.
+        train, validation, test: labelled slices of the diseases that are both taught and tested.
+        preparation: of all slices.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    pool: Store
+    train: Store
+    validation: Store
+    test: Store
+    preparation: Preparation
+    device: str
+
+    @property
+    def diseases(self) -> list[str]:
+        """Keys of the diseases that are compared."""
+        return [key for key in DISEASES if len(_rows(self.test, key))]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Standardised features of the labelled slices on each side: (N, 2048) float32."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def sample_labels(train: Store, per_class: int, seed: int) -> list[int]:
+    """Returns the rows of at most ``per_class`` slices of each class, drawn at random from its groups in turn.
+
+    The slices of a smaller budget are among those of a larger one of the same seed.
+    """
+    classes: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row, record in enumerate(train.records):
+        classes[str(record.disease), str(record.label)][record.group_key].append(row)
+    generator = np.random.default_rng(seed)
+    chosen: list[int] = []
+    for _, groups in sorted(classes.items()):
+        shuffled = [generator.permutation(rows).tolist() for _, rows in sorted(groups.items())]
+        places = generator.permutation(len(shuffled)).tolist()
+        turns = [
+            (turn, place, row) for place, own in zip(places, shuffled, strict=True) for turn, row in enumerate(own)
+        ]
+        chosen += [row for _, _, row in sorted(turns)[:per_class]]
+    return sorted(chosen)
+
+
+def untrained_encoder(bench: Bench, seed: int) -> Encoder:
+    """Returns the encoder as it is before pre-training, its batch norms settled on unlabelled training slices.
+
+    Their mean and variance are part of what an encoder knows of the data without labels; left at 0 and 1, an untrained
+    encoder would be judged by the scale of its weights.
+    """
+    torch.manual_seed(seed)
+    encoder = Encoder().to(pick_device(bench.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    rows = np.linspace(0, len(bench.pool.records) - 1, min(N_SETTLING, len(bench.pool.records))).round().astype(int)
+    encoder.train()
+    with torch.no_grad():
+        for own in np.array_split(np.random.default_rng(seed).permutation(rows), -(-len(rows) // BATCH)):
+            slices = torch.from_numpy(bench.pool.batch(own)).to(pick_device(bench.device))
+            encoder(normalise(slices, bench.preparation))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return encoder.eval()
+
+
+def features_of(bench: Bench, encoder: Encoder) -> Features:
+    """Returns the features of all sides, standardised by the mean and deviation of the training side's."""
+    encoder.to(pick_device(bench.device))
+    train, validation, test = (_extract(encoder, own, bench) for own in (bench.train, bench.validation, bench.test))
+    mean, scale = train.mean(axis=0), train.std(axis=0) + _STILL
+    return Features((train - mean) / scale, (validation - mean) / scale, (test - mean) / scale)
+
+
+def _extract(encoder: Encoder, store: Store, bench: Bench) -> np.ndarray:
+    rows = range(len(store.records))
+    chunks = [store.batch(rows[start : start + _CHUNK]) for start in rows[::_CHUNK]]
+    found = [extract_features(encoder, chunk, bench.preparation).numpy() for chunk in chunks]
+    return np.concatenate(found) if found else np.zeros((0, 2048), np.float32)
+
+
+def probe(
+    bench: Bench, features: Features, labelled: Sequence[int], inverse_penalties: Sequence[float]
+) -> tuple[Predictions, dict[str, float]]:
+    """Returns what linear probes predict for the test slices, and the inverse penalty that each disease chose.
+
+    Args:
+        bench: the slices.
+        features: of one encoder.
+        labelled: rows of the training side whose labels are used.
+        inverse_penalties: out of which the macro AUROC on the validation side chooses, the strongest where it is level.
+    """
+    predictions, chosen = {}, {}
+    for key in bench.diseases:
+        n_classes = len(DISEASES[key].classes)
+        rows = [row for row in labelled if bench.train.records[row].disease == key]
+        truth = class_indices(bench.train, rows)
+        watched, asked = _rows(bench.validation, key), _rows(bench.test, key)
+        validation = class_indices(bench.validation, watched)
+        best = -1.0
+        for inverse_penalty in sorted(inverse_penalties):
+            sought = np.concatenate([features.validation[watched], features.test[asked]])
+            found = logistic(features.train[rows], truth, sought, n_classes, inverse_penalty)
+            score = _score(found[: len(watched)], validation, truth)
+            if score > best:
+                best, chosen[key], predictions[key] = score, inverse_penalty, found[len(watched) :]
+    return predictions, chosen
+
+
+def logistic(
+    known: np.ndarray, truth: np.ndarray, asked: np.ndarray, n_classes: int, inverse_penalty: float
+) -> np.ndarray:
+    """Returns the probabilities (M, C) of a class-balanced, L2-penalised logistic regression; untaught classes get 0.
+
+    Args:
+        known: (N, D) features.
+        truth: (N,) class indices.
+        asked: (M, D) features.
+        n_classes: C.
+        inverse_penalty: C of scikit-learn's ``LogisticRegression``.
+    """
+    probabilities = np.zeros((len(asked), n_classes))
+    taught = np.unique(truth)
+    if len(taught) == 1:
+        probabilities[:, taught] = 1.0
+        return probabilities
+    model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=_MAX_STEPS)
+    if known.shape[0] < known.shape[1]:  # the penalty is blind to turns, so the fit needs no more axes than slices
+        axes = np.linalg.qr(known.T)[0]
+        known, asked = known @ axes, asked @ axes
+    probabilities[:, taught] = model.fit(known, truth).predict_proba(asked)
+    return probabilities
+
+
+def _score(probabilities: np.ndarray, validation: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the macro AUROC of the taught classes on the validation side, 0 where it has too few classes."""
+    counted = sorted(set(truth.tolist()) & set(validation.tolist()))
+    if len(np.unique(validation)) < 2 or not counted:
+        return 0.0
+    return macro_auroc(probabilities, validation, counted)
+
+
+def pixels_floor(bench: Bench, labelled: Sequence[int]) -> Predictions:
+    """Returns what PCA + logistic regression on the labelled slices' pixels predicts for the test slices."""
+    predictions = {}
+    for key in bench.diseases:
+        rows = [row for row in labelled if bench.train.records[row].disease == key]
+        truth, n_classes = class_indices(bench.train, rows), len(DISEASES[key].classes)
+        asked = bench.test.batch(_rows(bench.test, key))
+        predictions[key] = floor_probabilities(bench.train.batch(rows), truth, asked, n_classes)["pca_logistic"]
+    return predictions
+
+
+def fine_tune(
+    bench: Bench, encoder: Encoder, labelled: Sequence[int], folder: Path, settings: FinetuneSettings
+) -> Predictions:
+    """Returns what encoder and heads, trained together on all diseases, predict for the test slices.
+
+    Args:
+        bench: the slices.
+        encoder: where to start from; it is changed.
+        labelled: rows of the training side whose labels are used.
+        folder: of the checkpoint while it trains; removed afterwards.
+        settings: of fine-tuning.
+    """
+    watched = labelled_budget(bench.validation, _WATCHED)
+    encoder, heads = finetune(encoder, bench.train.select(labelled), watched, bench.preparation, folder, settings)
+    encoder.to(pick_device(bench.device))
+    predictions = {}
+    for key in bench.diseases:
+        asked = bench.test.select(_rows(bench.test, key))
+        logits = heads[key].logits(torch.from_numpy(_extract(encoder, asked, bench)))
+        predictions[key] = calibrated(logits.numpy().astype(np.float64), 1.0)
+    shutil.rmtree(folder)  # half a gigabyte a fit
+    return predictions
+
+
+def _rows(store: Store, disease: str) -> list[int]:
+    return [row for row, record in enumerate(store.records) if record.disease == disease]

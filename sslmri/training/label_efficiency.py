@@ -1,0 +1,279 @@
+"""Does pre-training help? The run's encoder against an untrained one and plain pixels, by labels a class.
+
+Everything is learned on the training side and measured on the test side of the run's own split; the validation side
+chooses a probe's penalty and the epoch a fine-tuning ends with, nothing else. Each finished fit is kept under
+``label-efficiency/``, so that a second start goes on where the first one stopped.
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sslmri.cohorts.splits import GROUP_DISJOINT, check_disjoint
+from sslmri.cohorts.store import Store
+from sslmri.cohorts.terms import unit_of
+from sslmri.diseases import DISEASES, class_title
+from sslmri.errors import TrainingError
+from sslmri.evidence.efficiency import (
+    EFFICIENCY_FILE,
+    FINETUNE,
+    FLOOR,
+    FORMAT,
+    PIXELS,
+    PROBE,
+    RANDOM,
+    SIMCLR,
+    Cell,
+    compare_cells,
+    small_classes_note,
+)
+from sslmri.files import sha256_of, write_atomically, write_json
+from sslmri.learning.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.labels import FinetuneSettings, class_indices
+from sslmri.learning.model import load_encoder
+from sslmri.learning.run import append_history, created_now, read_history
+from sslmri.training.data import RunOptions, check_unseen, open_cohort, side
+from sslmri.training.fits import (
+    N_SETTLING,
+    Bench,
+    Features,
+    Predictions,
+    features_of,
+    fine_tune,
+    pixels_floor,
+    probe,
+    sample_labels,
+    untrained_encoder,
+)
+
+FOLDER, RESULTS_FILE = "label-efficiency", "results.jsonl"
+_CHUNK = 1024  # slices in memory at a time
+_DIGITS = 9  # of a probability kept: those of a float32
+
+
+@dataclass(frozen=True)
+class LabelEfficiencySettings:
+    """Settings of the comparison.
+
+    Attributes:
+        labels: labelled training slices a class, one point of the curves each; a class with fewer gives all it has.
+        seeds: each draws its own labelled slices and its own untrained encoder.
+        regimes: ``linear-probe`` takes minutes on two CPU cores, ``fine-tune`` hours.
+        inverse_penalties: of the probe's logistic regression, out of which the validation side chooses.
+        finetune_epochs: of each fine-tuning, at most; its other settings are the defaults of ``finetune``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    labels: tuple[int, ...] = (25, 50, 100, 200, 450)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    regimes: tuple[Literal["linear-probe", "fine-tune"], ...] = ("linear-probe",)
+    inverse_penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+    finetune_epochs: int = 20
+    device: str = "auto"
+
+
+def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings) -> dict[str, Any]:
+    """Returns the curves and writes them to ``evidence/label_efficiency.json``; finished fits are not repeated.
+
+    Raises:
+        SslmriError: the data, the split, the pre-trained encoder or the settings are at fault.
+    """
+    _check(options, settings)
+    pretrained = options.run / "pretrain"
+    _, store = open_cohort(options)
+    check_disjoint(store.records)
+    check_unseen(pretrained, store)
+    bench, basis = _bench(options, settings, store), _basis(store, options, pretrained)
+    finished = _finished(options.run, settings, basis)
+    for cell, predictions, extra in _fits(options, settings, bench, finished, basis):
+        _keep(options.run, _basis_of(cell.regime, settings, basis), cell, predictions, extra)
+        finished[cell] = predictions
+    wanted = {cell: finished[cell] for cell in _cells(settings)}
+    card = read_encoder_card(pretrained / ENCODER_CARD)
+    content = {
+        "format": FORMAT,
+        "protocol": GROUP_DISJOINT,
+        "created": created_now(),
+        "encoder_sha256": sha256_of(pretrained / ENCODER_FILE),
+        "encoder_created": card.created,
+        "groups_sha256": card.groups_sha256,
+        "settings": asdict(settings) | {"preparation": asdict(options.preparation)},
+        "not_run": [regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes],
+        "notes": _notes(settings, bench),
+        "diseases": {key: _compare(bench, key, settings, wanted) for key in bench.diseases},
+    }
+    write_json(options.run / "evidence" / EFFICIENCY_FILE, content)
+    return content
+
+
+def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
+    if options.protocol != GROUP_DISJOINT:
+        raise TrainingError(
+            f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: labels of the people who are tested on "
+            "would decide the comparison."
+        )
+    for name in ("labels", "seeds", "regimes", "inverse_penalties"):
+        values = getattr(settings, name)
+        if not values or len(set(values)) < len(values):
+            raise TrainingError(f"Expected one or more {name}, each once, got {list(values)}: name others.")
+    if min(settings.labels) < 1 or min(settings.inverse_penalties) <= 0:
+        raise TrainingError(
+            f"Expected labels and inverse penalties above 0, got {list(settings.labels)} and "
+            f"{list(settings.inverse_penalties)}: name others."
+        )
+
+
+def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store) -> Bench:
+    """Returns the slices of the diseases that are both taught and tested.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    taught, tested = ({r.disease for r in side(store, own).records if r.disease} for own in ("train", "test"))
+    if not taught & tested:
+        raise TrainingError(
+            "Expected labelled slices of a disease to learn from and to test on, got none: see the split."
+        )
+    for key in sorted(taught ^ tested):
+        print(f"{key}: not on both the training and the test side, left out")
+    train, validation, test = (
+        store.select([row for row, r in enumerate(store.records) if r.split == own and r.disease in taught & tested])
+        for own in ("train", "validation", "test")
+    )
+    return Bench(side(store, "train"), train, validation, test, options.preparation, settings.device)
+
+
+def _basis(store: Store, options: RunOptions, pretrained: Path) -> str:
+    """Returns a hash of the encoder, the slices and what is known of them: results of another are no results here."""
+    digest = hashlib.sha256(f"{sha256_of(pretrained / ENCODER_FILE)} {options.preparation}".encode())
+    for record in store.records:
+        digest.update(f"{record.name}\t{record.disease}\t{record.label}\t{record.group_key}\t{record.split}\n".encode())
+    for start in range(0, len(store.records), _CHUNK):
+        digest.update(store.batch(range(len(store.records))[start : start + _CHUNK]).data)
+    return digest.hexdigest()
+
+
+def _basis_of(regime: str, settings: LabelEfficiencySettings, basis: str) -> str:
+    """Returns the basis together with the settings that a regime's fits depend on."""
+    own = {
+        PROBE: sorted(settings.inverse_penalties),
+        FINETUNE: asdict(_finetune_settings(settings, 0, 0)) if regime == FINETUNE else None,
+        FLOOR: None,
+    }[regime]
+    return hashlib.sha256(f"{basis} {json.dumps(own, sort_keys=True)}".encode()).hexdigest()
+
+
+def _finetune_settings(settings: LabelEfficiencySettings, labels: int, seed: int) -> FinetuneSettings:
+    return FinetuneSettings(labels_per_class=labels, epochs=settings.finetune_epochs, seed=seed, device=settings.device)
+
+
+def _cells(settings: LabelEfficiencySettings) -> list[Cell]:
+    """Returns every fit of the comparison, the quickest first."""
+    arms = [(PIXELS, FLOOR), *((encoder, own) for own in settings.regimes for encoder in (SIMCLR, RANDOM))]
+    return [Cell(*arm, labels, seed) for arm in arms for seed in settings.seeds for labels in settings.labels]
+
+
+def _fits(
+    options: RunOptions, settings: LabelEfficiencySettings, bench: Bench, finished: dict[Cell, Predictions], basis: str
+) -> Iterator[tuple[Cell, Predictions, dict[str, Any]]]:
+    """Yields each fit that is not finished, with its predictions and what else is worth keeping."""
+    features: Features | None = None
+    known: tuple[str, int] | None = None  # whose features these are
+    for cell in (cell for cell in _cells(settings) if cell not in finished):
+        started = time.perf_counter()
+        rows = sample_labels(bench.train, cell.labels, cell.seed)
+        extra: dict[str, Any] = {}
+        if cell.regime == FLOOR:
+            predictions = pixels_floor(bench, rows)
+        elif cell.regime == FINETUNE:
+            folder = options.run / FOLDER / f"{basis[:12]}-{cell.encoder}-{cell.labels}-{cell.seed}"
+            own = _finetune_settings(settings, cell.labels, cell.seed)
+            predictions = fine_tune(bench, _encoder(options, bench, cell), rows, folder, own)
+        else:
+            source = (cell.encoder, cell.seed if cell.encoder == RANDOM else -1)
+            if features is None or source != known:
+                features, known = features_of(bench, _encoder(options, bench, cell)), source
+            predictions, extra["inverse_penalties"] = probe(bench, features, rows, settings.inverse_penalties)
+        extra["seconds"] = round(time.perf_counter() - started, 1)
+        print(
+            f"{', '.join(map(str, cell[:2]))}, {cell.labels} labels, seed {cell.seed}: {extra['seconds']} s", flush=True
+        )
+        yield cell, predictions, extra
+
+
+def _encoder(options: RunOptions, bench: Bench, cell: Cell) -> Encoder:
+    if cell.encoder == RANDOM:
+        return untrained_encoder(bench, cell.seed)
+    return load_encoder(options.run / "pretrain" / ENCODER_FILE)
+
+
+def _keep(run: Path, basis: str, cell: Cell, predictions: Predictions, extra: dict[str, Any]) -> None:
+    rounded = {
+        key: [[float(f"{value:.{_DIGITS}g}") for value in row] for row in own.tolist()]
+        for key, own in predictions.items()
+    }
+    entry = {"basis": basis, **cell._asdict(), **extra, "probabilities": rounded}
+    append_history(run / FOLDER / RESULTS_FILE, entry)
+
+
+def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[Cell, Predictions]:
+    """Returns the fits that were kept on the same basis; a line torn by a kill is cut off, for others to follow."""
+    path = run / FOLDER / RESULTS_FILE
+    entries = read_history(path)
+    if path.exists():
+        text = "".join(json.dumps(entry) + "\n" for entry in entries)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    own = {regime: _basis_of(regime, settings, basis) for regime in (PROBE, FINETUNE, FLOOR)}
+    return {
+        Cell(entry["encoder"], entry["regime"], entry["labels"], entry["seed"]): {
+            key: np.array(rows) for key, rows in entry["probabilities"].items()
+        }
+        for entry in entries
+        if entry["basis"] == own[entry["regime"]]
+    }
+
+
+def _compare(
+    bench: Bench, key: str, settings: LabelEfficiencySettings, cells: dict[Cell, Predictions]
+) -> dict[str, Any]:
+    """Returns curves and differences of one disease, with its counts and what to know of them."""
+    disease = DISEASES[key]
+    rows = [row for row, record in enumerate(bench.test.records) if record.disease == key]
+    records = [bench.test.records[row] for row in rows]
+    sides = class_indices(bench.test, rows), np.array([record.group_key for record in records])
+    there = Counter(str(record.label) for record in bench.train.records if record.disease == key)
+    used = {str(n): {label: min(n, there[label]) for label in disease.classes} for n in settings.labels}
+    short = [f"{class_title(label)} {n}" for label, n in there.items() if n < max(settings.labels)]
+    untaught = [class_title(label) for label in disease.classes if not there[label]]
+    notes = [f"Fewer labelled slices than the largest budget, all used there: {', '.join(short)}."] if short else []
+    notes += [f"Never taught: {', '.join(untaught)}."] if untaught else []
+    return {
+        "unit": unit_of(record.cohort for record in records),
+        "n_groups": len(np.unique(sides[1])),
+        "n_slices": len(rows),
+        "labels_used": used,
+        **compare_cells(disease, *sides, {cell: own[key] for cell, own in cells.items()}),
+        "notes": notes + small_classes_note(disease, *sides),
+    }
+
+
+def _notes(settings: LabelEfficiencySettings, bench: Bench) -> list[str]:
+    """Returns how the comparison was made, in sentences."""
+    settled = min(N_SETTLING, len(bench.pool.records))
+    notes = [
+        f"Each point is the mean over {len(settings.seeds)} draws of labelled slices; its 95 % interval is from a "
+        "bootstrap over test groups.",
+        "The random encoder is the same ResNet-50 as it is before pre-training, another for each draw, its batch-norm "
+        f"statistics estimated on {settled} unlabelled training slices.",
+        "Validation groups choose a probe's penalty or a fine-tuning's last epoch; their labels are not counted.",
+    ]
+    titles = {PROBE: "Linear probes were", FINETUNE: "Fine-tuning was"}
+    return notes + [f"{title} not run." for regime, title in titles.items() if regime not in settings.regimes]

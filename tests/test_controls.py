@@ -1,0 +1,240 @@
+"""The controls step measures what it says, on the model as it screens; the page shows what was stored."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from sslmri.cohorts.manifest import write_manifest
+from sslmri.dashboard.controls import alarms_table, find_controls, localisation_table, shortcut_table
+from sslmri.diseases import DISEASES
+from sslmri.errors import ModelError, TrainingError
+from sslmri.evidence.shortcuts import CARRIES, CONTROLS
+from sslmri.files import sha256_of, write_json
+from sslmri.learning.cards import read_model_card
+from sslmri.learning.model import Head, Model
+from sslmri.scans.reading import read_scan
+from sslmri.screening.saliency import enlarge
+from sslmri.screening.screener import Screener, Screening
+from sslmri.training.controls import _random_weights, run_controls
+from sslmri.training.controlsreport import report_controls
+from sslmri.training.data import RunOptions
+
+SIDE = 64
+MS = DISEASES["ms"].classes
+
+
+def copy_of(model_folder: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(model_folder, folder, ignore=shutil.ignore_patterns("pretrain", "finetune")))
+
+
+@pytest.fixture(scope="module")
+def controlled(model_folder: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """Returns a model whose controls were run on the small simulated cohort, and what the step returned."""
+    run = copy_of(model_folder, tmp_path_factory.mktemp("controlled") / "run")
+    content = run_controls(RunOptions(data=cohort, run=run, cache=model_folder.parent / "cache"))
+    return run, content
+
+
+@pytest.fixture(scope="module")
+def screened(model_folder: Path, cohort: Path) -> list[tuple[dict[str, str], Screening]]:
+    """Returns each test row of the small cohort with its screening."""
+    screener = Screener.load(model_folder)
+    rows = [row for row in csv.DictReader(cohort.open()) if row["fold"] == "0"]
+    return [(row, screener.screen(read_scan((cohort.parent / row["path"]).read_bytes(), row["path"]))) for row in rows]
+
+
+def is_flagged(screening: Screening, disease: str) -> bool:
+    return next(f.status == "flagged" for f in screening.findings if f.disease == disease)
+
+
+def is_healthy(row: dict[str, str]) -> bool:
+    return row["label"] == DISEASES[row["disease"]].reference
+
+
+def test_stored_controls_name_the_encoder_and_hold_finite_numbers(controlled):
+    run, content = controlled
+    stored = json.loads((run / "evidence" / "controls.json").read_text(), parse_constant=pytest.fail)
+    assert stored == content
+    assert stored["encoder_sha256"] == sha256_of(run / "encoder.safetensors")
+    assert list(stored["diseases"]) == list(read_model_card(run).heads)
+    assert all(set(own["controls"]) == set(CONTROLS) for own in stored["diseases"].values())
+
+
+def test_figures_of_the_model_are_those_of_its_evaluation(controlled):
+    run, content = controlled
+    metrics = json.loads((run / "evidence" / "metrics.json").read_text())["diseases"]
+    for key, own in content["diseases"].items():
+        assert own["model"]["balanced_accuracy"]["raw"] == pytest.approx(metrics[key]["balanced_accuracy"]["raw"])
+        assert own["n_groups"] == metrics[key]["n_groups"]
+
+
+def test_false_alarms_are_those_of_the_screener(controlled, screened):
+    _, content = controlled
+    healthy = [(row, screening) for row, screening in screened if is_healthy(row)]
+    any_head = [any(is_flagged(screening, key) for key in content["diseases"]) for _, screening in healthy]
+    assert content["family_wise"]["flagged"]["raw"] == pytest.approx(np.mean(any_head))
+    assert (content["family_wise"]["n_slices"], content["family_wise"]["n_groups"]) == (len(healthy), 4)
+    for key, own in content["diseases"].items():
+        others = [is_flagged(screening, key) for row, screening in healthy if row["disease"] != key]
+        assert own["other_healthy"]["simulated"]["flagged"]["raw"] == pytest.approx(np.mean(others))
+
+
+def test_pointing_game_is_played_with_the_maps_that_are_shown(controlled, screened):
+    _, content = controlled
+    hits = {"true": [], "predicted": []}
+    for row, screening in screened:
+        if row["disease"] != "tumours" or not row["box_xywh"]:
+            continue
+        finding = next(f for f in screening.findings if f.disease == "tumours")
+        x, y, width, height = map(float, row["box_xywh"].split())
+        for which, label in (("true", row["label"]), ("predicted", finding.predicted)):
+            map_ = enlarge(finding.saliency[0, DISEASES["tumours"].classes.index(label)], screening.slices[0].shape)
+            peak = (np.array(np.unravel_index(map_.argmax(), map_.shape)) + 0.5) / map_.shape  # square pictures
+            is_inside = abs(peak[0] - y) <= height / 2 and abs(peak[1] - x) <= width / 2
+            hits[which].append(bool(is_inside and np.ptp(map_) > 0))
+    found = content["diseases"]["tumours"]["localisation"]
+    assert found["n_slices"] + found["n_left_out"] == len(hits["true"]) > 0
+    for which, own in hits.items():
+        assert found[which]["pointing"]["raw"] == pytest.approx(np.mean(own))
+
+
+def test_masks_of_the_simulated_cohort_are_used_where_there_is_no_box(controlled):
+    _, content = controlled
+    found = content["diseases"]["ms"]["localisation"]
+    assert found["n_slices"] + found["n_left_out"] == 2
+    assert 0 < found["random_point"]["slice"] < found["random_point"]["head"] < 1
+
+
+def test_report_has_every_figure_and_sentence(controlled):
+    _, content = controlled
+    text = report_controls(content)
+    for key, own in content["diseases"].items():
+        assert all(f"| {DISEASES[key].title} | {title} |" in text for title in CONTROLS.values())
+        assert all(f"{DISEASES[key].title}: {sentence}" in text for sentence in own["sentences"])
+    assert f"| any head | all cohorts | {content['family_wise']['flagged']['raw']:.3f} |" in text
+
+
+def plant(folder: Path, has_mark: bool, n_groups: int = 30) -> Path:
+    """Writes heads of noise, alike in both classes, of which the patients have a mark in the corner and are JPEGs."""
+    generator = np.random.default_rng(0)
+    rows, (y, x) = [], np.mgrid[0:SIDE, 0:SIDE]
+    inside = (y - 36) ** 2 + (x - 32) ** 2 < 22**2
+    folder.mkdir()
+    for index in range(2 * n_groups):
+        label = MS[index % 2]
+        picture = np.where(inside, generator.integers(80, 200, (SIDE, SIDE)), 0)
+        if has_mark and index % 2:
+            picture[:10, :10] = 220
+        name = f"{index:02}.{'jpg' if has_mark and index % 2 else 'png'}"
+        Image.fromarray(picture.astype(np.uint8)).save(folder / name)
+        rows.append({"path": name, "cohort": "planted", "disease": "ms", "label": label, "group": f"g{index}"})
+    table = pd.DataFrame(rows).assign(fold=[index // 2 % 5 for index in range(2 * n_groups)])
+    write_manifest(folder / "manifest.csv", table)
+    return folder / "manifest.csv"
+
+
+@pytest.mark.parametrize("has_mark", [True, False])
+def test_planted_shortcut_is_named_and_none_where_there_is_none(model_folder, tmp_path, has_mark):
+    run = copy_of(model_folder, tmp_path / "run")
+    content = run_controls(RunOptions(data=plant(tmp_path / "data", has_mark), run=run, cache=tmp_path))
+    assert list(content["diseases"]) == ["ms"]  # the other heads have no test groups here
+    result = content["diseases"]["ms"]
+    assert result["n_groups"] == 12
+    for name in ("background", "file"):
+        own = result["controls"][name]
+        assert (own["verdict"] == CARRIES) == has_mark
+        assert (own["balanced_accuracy"]["value"] == 1.0) == has_mark
+    assert result["localisation"] is None
+    assert result["other_healthy"] == {}
+    assert content["family_wise"]["n_slices"] == 6
+
+
+def test_data_without_test_groups_give_no_figures(model_folder, tmp_path, capsys):
+    path = plant(tmp_path / "data", has_mark=False, n_groups=2)
+    write_manifest(path, pd.read_csv(path).assign(fold=3))
+    content = run_controls(RunOptions(data=path, run=copy_of(model_folder, tmp_path / "run"), cache=tmp_path))
+    assert content["diseases"] == {}
+    assert content["family_wise"]["flagged"]["raw"] is None
+    assert "ms: no test groups, no controls" in capsys.readouterr().out
+    assert "| any head | all cohorts | - | not estimable: 0 test groups" in report_controls(content)
+
+
+def test_controls_with_people_shared_are_refused(model_folder, cohort, tmp_path):
+    with pytest.raises(TrainingError, match="Expected the protocol group-disjoint, got as-published"):
+        run_controls(RunOptions(data=cohort, run=model_folder, cache=tmp_path, protocol="as-published"))
+
+
+def test_random_heads_have_the_scale_of_the_head_and_nothing_else(model_folder):
+    head = Model.load(model_folder).heads["tumours"]
+    weights = _random_weights(head)
+    assert weights.shape == (10, *head.weight.shape)
+    assert torch.allclose(weights.std(dim=(0, 2)), head.weight.std(dim=1), rtol=0.05)
+    assert abs(float(torch.corrcoef(torch.stack([weights[0].ravel(), head.weight.ravel()]))[0, 1])) < 0.05
+    silent = Head(torch.zeros(2, 2048), torch.zeros(2))
+    assert not _random_weights(silent).any()
+
+
+def draw(run: Path, disease: str) -> AppTest:
+    script = (
+        "from pathlib import Path\n"
+        "from sslmri.dashboard.controls import draw_controls\n"
+        "from sslmri.diseases import DISEASES\n"
+        "from sslmri.learning.cards import read_model_card\n"
+        f"draw_controls(read_model_card(Path({str(run)!r})), DISEASES[{disease!r}])\n"
+    )
+    app = AppTest.from_string(script, default_timeout=60).run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    return " ".join(str(element.value) for part in (app.markdown, app.caption) for element in part).replace("\\", "")
+
+
+def test_page_shows_what_was_stored(controlled):
+    run, content = controlled
+    app = draw(run, "tumours")
+    assert len(app.get("plotly_chart")) == 1
+    assert [len(table.value) for table in app.dataframe] == [2, 8]
+    assert "A shortcut carries this result" not in said(app)
+    result = content["diseases"]["tumours"]
+    assert "cannot be told from so few test groups" in said(app)
+    assert list(shortcut_table(result)["seen"])[1:] == list(CONTROLS.values())
+    assert list(alarms_table(result, content["family_wise"])["cohort"]) == ["simulated", "all cohorts, any head"]
+    assert localisation_table(result["localisation"])["share"].notna().all()
+
+
+def test_page_says_plainly_that_a_shortcut_carries_the_result(controlled, tmp_path):
+    run = copy_of(controlled[0], tmp_path / "run")
+    content: dict[str, Any] = json.loads(json.dumps(controlled[1]))
+    own = content["diseases"]["ms"]["controls"]["background"]
+    figure = {"value": 0.9, "low": 0.8, "high": 0.95, "raw": 0.9, "reason": None}
+    own |= {"verdict": CARRIES, "balanced_accuracy": figure}
+    content["diseases"]["ms"]["localisation"] = None
+    write_json(run / "evidence" / "controls.json", content)
+    app = draw(run, "ms")
+    assert "A shortcut carries this result:** background only" in said(app)
+    assert "No finding of this disease is marked" in said(app)
+
+
+def test_page_without_controls_or_with_those_of_another_model_says_so(controlled, tmp_path):
+    run = copy_of(controlled[0], tmp_path / "run")
+    path = run / "evidence" / "controls.json"
+    write_json(path, controlled[1] | {"encoder_sha256": "0" * 64})
+    with pytest.raises(ModelError, match="got those of 000000000000"):
+        find_controls(read_model_card(run))
+    assert "Expected controls of this model's encoder" in said(draw(run, "ms"))
+    write_json(path, controlled[1] | {"diseases": {}})
+    assert "not measured for this head yet" in said(draw(run, "ms"))
+    path.unlink()
+    assert find_controls(read_model_card(run)) is None
+    assert "python train.py controls" in said(draw(run, "ms"))

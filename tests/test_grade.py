@@ -1,0 +1,93 @@
+"""Grades follow their written rule."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sslmri.diseases import DISEASES, Disease
+from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.grade import INSUFFICIENT, LIMITED, STRONG, confounded
+from tests.test_evaluate import MS, TUMOURS, floors_of, frame_of
+
+STAGES = DISEASES["alzheimers"]
+
+
+def graded(frame: pd.DataFrame, disease: Disease = MS, **settings: Any) -> tuple[str, str]:
+    """Returns grade and reason of a frame whose floors know nothing."""
+    grade = evaluate_disease(disease, frame, floors_of(frame, disease), **settings)["grade"]
+    return grade["grade"], grade["reason"]
+
+
+def test_many_groups_above_every_floor_from_shared_sources_are_strong() -> None:
+    grade, reason = graded(frame_of(MS, n_groups=10))
+    assert grade == STRONG
+    assert reason.startswith("10 test groups or more of each class")
+
+
+def test_people_on_both_sides_are_insufficient_whatever_the_figures() -> None:
+    grade, reason = graded(frame_of(MS, n_groups=10), is_shared=True)
+    assert (grade, reason) == (INSUFFICIENT, "People are shared between training and test.")
+
+
+def test_under_five_groups_of_one_side_are_insufficient() -> None:
+    frame = frame_of(MS, n_groups=10)
+    few = (frame["label"] != "normal") | frame["group"].str.endswith(("0", "1"))
+    grade, reason = graded(frame[few])
+    assert grade == INSUFFICIENT
+    assert "2 test groups of the reference class, 5 needed" in reason
+
+
+def test_interval_that_includes_chance_is_insufficient() -> None:
+    grade, reason = graded(frame_of(MS, n_groups=10, strength=0.0))
+    assert grade == INSUFFICIENT
+    assert "does not lie above 0.5" in reason
+
+
+def test_classes_from_different_sources_only_are_insufficient() -> None:
+    grade, reason = graded(frame_of(MS, n_groups=10, own_cohorts=True))
+    assert grade == INSUFFICIENT
+    assert "no cohort holds two classes" in reason.lower()
+
+
+def test_one_class_of_its_own_source_is_limited() -> None:
+    frame = frame_of(TUMOURS, n_groups=10)
+    frame.loc[frame["label"] == "no_tumour", "cohort"] = "elsewhere"
+    grade, reason = graded(frame, TUMOURS)
+    assert grade == LIMITED
+    assert reason == "No other class comes from the cohorts of no tumour: the source may give it away."
+
+
+def test_rare_class_is_limited_and_named() -> None:
+    grade, reason = graded(frame_of(TUMOURS, n_groups=6), TUMOURS)
+    assert grade == LIMITED
+    assert "glioma (6)" in reason
+
+
+def test_floor_within_the_interval_is_limited_and_named() -> None:
+    frame = frame_of(MS, n_groups=10)
+    perfect = np.eye(2)[[MS.classes.index(label) for label in frame["label"]]]
+    grade = evaluate_disease(MS, frame, {"pca_logistic": perfect})["grade"]
+    assert grade["grade"] == LIMITED
+    assert "is not above PCA + logistic (1.00)" in grade["reason"]
+
+
+def test_evidence_without_floors_is_limited() -> None:
+    grade = evaluate_disease(MS, frame_of(MS, n_groups=10), None)["grade"]
+    assert grade == {"grade": LIMITED, "reason": "No floors were measured."}
+
+
+@pytest.mark.parametrize("disease", [MS, STAGES])
+def test_no_test_slices_are_insufficient(disease: Disease) -> None:
+    grade, reason = graded(frame_of(disease).iloc[:0], disease)
+    assert grade == INSUFFICIENT
+    assert "not estimable" in reason
+
+
+def test_class_is_confounded_only_if_no_other_comes_from_its_cohorts() -> None:
+    labels = ["no_tumour", "no_tumour", "glioma", "pituitary", "pituitary"]
+    frame = pd.DataFrame({"label": labels, "cohort": ["a", "b", "c", "c", "d"]})
+    assert confounded(TUMOURS, frame) == ["no_tumour"]
+    assert confounded(TUMOURS, frame.assign(cohort=["a", "c", "c", "c", "d"])) == []
+    assert confounded(TUMOURS, frame[frame["label"] == "glioma"]) == []

@@ -1,0 +1,257 @@
+"""Label efficiency: which slices are labelled, planted features, an untrained encoder, and a run that goes on."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from sslmri.cohorts.manifest import Record, read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.errors import ManifestError, ModelError, TrainingError
+from sslmri.evidence.efficiency import (
+    EFFICIENCY_FILE,
+    FINETUNE,
+    PIXELS,
+    PROBE,
+    RANDOM,
+    SIMCLR,
+    Cell,
+    compare_cells,
+    efficiency_report,
+    read_label_efficiency,
+)
+from sslmri.evidence.floors import floor_probabilities
+from sslmri.files import sha256_of
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.labels import class_indices
+from sslmri.learning.model import save_encoder
+from sslmri.learning.probe import extract_features
+from sslmri.scans.slices import Preparation
+from sslmri.training import label_efficiency
+from sslmri.training.data import RunOptions
+from sslmri.training.fits import Bench, Features, logistic, pixels_floor, probe, sample_labels, untrained_encoder
+from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+
+SMALL = Preparation(image_size=(32, 32))
+QUICK = LabelEfficiencySettings(labels=(2, 3), seeds=(0, 1), inverse_penalties=(1e-3, 1e-2))
+
+
+def store_of(n_groups: int, n_slices: int, first: int = 0) -> Store:
+    """Returns slices of noise of ``n_groups`` people of each class of multiple sclerosis."""
+    records = [
+        Record(Path("x"), f"{label}-{group}-{number}", "c", "ms", label, f"{label}-{group}", None)
+        for label in DISEASES["ms"].classes
+        for group in range(first, first + n_groups)
+        for number in range(n_slices)
+    ]
+    return Store(np.random.default_rng(first).integers(0, 256, (len(records), 32, 32), np.uint8), records, [])
+
+
+@pytest.fixture
+def bench() -> Bench:
+    train = store_of(10, 6)
+    return Bench(train, train, store_of(6, 3, 100), store_of(8, 3, 200), SMALL, "cpu")
+
+
+def test_labels_are_taken_from_the_groups_in_turn() -> None:
+    train = store_of(4, 5)
+    kept = Counter(train.records[row].group for row in sample_labels(train, 6, 0))
+    assert sorted(kept.values()) == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert len(sample_labels(train, 450, 0)) == len(train.records)
+
+
+def test_a_smaller_budget_is_part_of_a_larger_one_and_seeds_differ() -> None:
+    train = store_of(4, 5)
+    few, many = (set(sample_labels(train, n, 3)) for n in (3, 9))
+    assert few < many
+    assert few == set(sample_labels(train, 3, 3)) != set(sample_labels(train, 3, 4))
+
+
+def test_the_probe_tells_planted_features_from_useless_ones(bench: Bench) -> None:
+    generator = np.random.default_rng(0)
+    truths = [class_indices(own, range(len(own.records))) for own in (bench.train, bench.validation, bench.test)]
+    useless = Features(*(generator.normal(size=(len(own), 200)).astype(np.float32) for own in truths))
+    pattern = generator.normal(size=200).astype(np.float32) / 8
+    planted = Features(
+        *(
+            rows + np.outer(2 * own - 1, pattern).astype(np.float32)
+            for rows, own in zip((useless.train, useless.validation, useless.test), truths, strict=True)
+        )
+    )
+    cells = {
+        Cell(name, PROBE, 10, seed): probe(bench, features, sample_labels(bench.train, 10, seed), (1e-3, 1e-2))[0]["ms"]
+        for name, features in ((SIMCLR, planted), (RANDOM, useless))
+        for seed in range(3)
+    }
+    groups = np.array([record.group_key for record in bench.test.records])
+    found = compare_cells(DISEASES["ms"], truths[2], groups, cells)
+    for row in found["differences"]:
+        assert row["low"] > 0, row
+    areas = {row["encoder"]: row["value"] for row in found["curves"] if row["measure"] == "auroc"}
+    assert areas[SIMCLR] > 0.9
+    assert areas[RANDOM] == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_penalty_is_the_one_with_the_best_validation_area(bench: Bench, monkeypatch) -> None:
+    def fitted(known, truth, asked, n_classes, inverse_penalty):
+        right = class_indices(bench.validation, range(len(bench.validation.records)))
+        sure = np.eye(2)[right] if inverse_penalty == 0.1 else np.full((len(right), 2), 0.5)
+        return np.concatenate([sure, np.full((len(bench.test.records), 2), inverse_penalty)])
+
+    monkeypatch.setattr("sslmri.training.fits.logistic", fitted)
+    nought = [np.zeros((len(own.records), 4), np.float32) for own in (bench.train, bench.validation, bench.test)]
+    rows = sample_labels(bench.train, 5, 0)
+    predictions, chosen = probe(bench, Features(*nought), rows, (1.0, 0.1, 0.01))
+    assert chosen == {"ms": 0.1}
+    assert (predictions["ms"] == 0.1).all()
+    level = replace(bench, validation=bench.validation.select([0, 1]))  # one class: nothing to choose by
+    monkeypatch.setattr("sslmri.training.fits.logistic", lambda *_: np.full((2 + len(bench.test.records), 2), 0.5))
+    assert probe(level, Features(nought[0], nought[1][:2], nought[2]), rows, (1.0, 0.1))[1] == {"ms": 0.1}
+
+
+def test_fewer_axes_than_features_give_the_same_regression() -> None:
+    generator = np.random.default_rng(0)
+    known, asked = generator.normal(size=(40, 300)), generator.normal(size=(15, 300))
+    truth = generator.integers(0, 3, 40)
+    plain = LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000, tol=1e-8).fit(known, truth)
+    found = logistic(known, truth, asked, 4, 0.01)
+    assert found[:, :3] == pytest.approx(plain.predict_proba(asked), abs=1e-3)
+    assert (found[:, 3] == 0).all()
+
+
+def test_one_taught_class_gets_all_probability() -> None:
+    assert logistic(np.ones((3, 5)), np.full(3, 1), np.ones((2, 5)), 3, 1.0).tolist() == [[0, 1, 0]] * 2
+
+
+def test_the_pixels_floor_is_that_of_evaluate(bench: Bench) -> None:
+    rows = sample_labels(bench.train, 7, 0)
+    taught = bench.train.select(rows)
+    truth = class_indices(taught, range(len(rows)))
+    expected = floor_probabilities(taught.slices, truth, bench.test.slices, 2)["pca_logistic"]
+    assert (pixels_floor(bench, rows)["ms"] == expected).all()
+
+
+def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_each_seed(bench: Bench) -> None:
+    encoder = untrained_encoder(bench, 0)
+    seen = []
+    encoder.bn1.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.float().clone())
+    )  # ReLU comes in place
+    one = extract_features(encoder, bench.pool.slices, SMALL)
+    values = torch.cat(seen)
+    assert values.mean(dim=(0, 2, 3)).abs().max() < 0.1
+    assert values.std(dim=(0, 2, 3)) == pytest.approx(torch.ones(64), abs=0.1)
+    assert not encoder.training
+    assert {m.momentum for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+    assert torch.equal(one, extract_features(untrained_encoder(bench, 0), bench.pool.slices, SMALL))
+    assert not torch.equal(one, extract_features(untrained_encoder(bench, 1), bench.pool.slices, SMALL))
+
+
+@pytest.fixture
+def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
+    shutil.copytree(model_folder / "pretrain", tmp_path / "run" / "pretrain")
+    return RunOptions(data=cohort, run=tmp_path / "run", cache=model_folder.parent / "cache")
+
+
+def test_a_run_is_written_reported_and_not_repeated(options: RunOptions, monkeypatch, capsys) -> None:
+    content = run_label_efficiency(options, QUICK)
+    assert read_label_efficiency(options.run / "evidence") == json.loads(json.dumps(content))
+    assert content["encoder_sha256"] == sha256_of(options.run / "pretrain" / "encoder.safetensors")
+    assert content["protocol"] == "group-disjoint"
+    assert content["not_run"] == [FINETUNE]
+    assert content["diseases"].keys() == set(DISEASES)
+    for result in content["diseases"].values():
+        points = {(row["encoder"], row["regime"], row["labels"]) for row in result["curves"]}
+        assert points == {(*arm, n) for arm in ((SIMCLR, PROBE), (RANDOM, PROBE), (PIXELS, "floor")) for n in (2, 3)}
+        assert {row["against"] for row in result["differences"]} == {RANDOM, PIXELS}
+        assert all(len(row["seeds"]) == 2 for row in result["curves"])
+    assert len(efficiency_report(content).splitlines()) > 2 + 2 * len(DISEASES)
+    monkeypatch.setattr(label_efficiency, "probe", None)  # a second start fits nothing
+    monkeypatch.setattr(label_efficiency, "pixels_floor", None)
+    again = run_label_efficiency(options, QUICK)
+    assert again["diseases"] == content["diseases"]
+    fewer = run_label_efficiency(options, replace(QUICK, labels=(3,)))
+    assert {row["labels"] for row in fewer["diseases"]["ms"]["curves"]} == {3}
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_line(options: RunOptions) -> None:
+    settings = replace(QUICK, seeds=(0,))
+    content = run_label_efficiency(options, settings)
+    path = options.run / "label-efficiency" / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3]) + lines[3][:100])
+    assert run_label_efficiency(options, settings)["diseases"] == content["diseases"]
+    cells = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(cells) == len(lines) == 6
+    assert len({(cell["encoder"], cell["regime"], cell["labels"], cell["seed"]) for cell in cells}) == 6
+
+
+def test_fits_of_another_encoder_are_not_used(options: RunOptions) -> None:
+    run_label_efficiency(options, replace(QUICK, labels=(2,), seeds=(0,)))
+    save_encoder(options.run / "pretrain" / "encoder.safetensors", Encoder())
+    run_label_efficiency(options, replace(QUICK, labels=(2,), seeds=(0,)))
+    path = options.run / "label-efficiency" / "results.jsonl"
+    assert len(path.read_text().splitlines()) == 6
+
+
+def test_fine_tuning_is_run_by_choice(options: RunOptions) -> None:
+    settings = replace(QUICK, labels=(2,), seeds=(0,), regimes=(FINETUNE,), finetune_epochs=1)
+    content = run_label_efficiency(options, settings)
+    assert content["not_run"] == [PROBE]
+    regimes = {(row["encoder"], row["regime"]) for row in content["diseases"]["ms"]["curves"]}
+    assert regimes == {(SIMCLR, FINETUNE), (RANDOM, FINETUNE), (PIXELS, "floor")}
+    assert [path.name for path in (options.run / "label-efficiency").iterdir()] == ["results.jsonl"]
+
+
+def test_the_published_protocol_is_refused(options: RunOptions) -> None:
+    with pytest.raises(TrainingError, match="Expected the protocol group-disjoint, got as-published"):
+        run_label_efficiency(replace(options, protocol="as-published"), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": ()}, "one or more labels"),
+        ({"seeds": (0, 0)}, "one or more seeds, each once"),
+        ({"labels": (0, 5)}, "above 0"),
+        ({"inverse_penalties": (0.0,)}, "above 0"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(change: dict, says: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=says):
+        run_label_efficiency(RunOptions(run=tmp_path), replace(QUICK, **change))
+
+
+def test_a_run_without_pre_training_is_refused(cohort: Path, model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Expected a pre-trained encoder"):
+        run_label_efficiency(RunOptions(data=cohort, run=tmp_path, cache=model_folder.parent / "cache"), QUICK)
+
+
+def test_an_encoder_that_saw_test_groups_is_refused(options: RunOptions) -> None:
+    tested = next(r.group_key for r in assign_splits(read_manifest(options.data)) if r.split == "test")
+    (options.run / "pretrain" / "groups.json").write_text(json.dumps([tested]))
+    with pytest.raises(TrainingError, match="pre-training never saw"):
+        run_label_efficiency(options, QUICK)
+    assert not (options.run / "evidence" / EFFICIENCY_FILE).exists()
+
+
+def test_a_split_that_shares_groups_is_refused(options: RunOptions, monkeypatch) -> None:
+    real = label_efficiency.open_cohort
+
+    def shared(options: RunOptions) -> tuple[list[Record], Store]:
+        records, store = real(options)
+        sides = [replace(r, split="test") if row % 2 else r for row, r in enumerate(store.records)]
+        return records, replace(store, records=sides)
+
+    monkeypatch.setattr(label_efficiency, "open_cohort", shared)
+    with pytest.raises(ManifestError, match="Expected every group on one side"):
+        run_label_efficiency(options, QUICK)

@@ -1,0 +1,199 @@
+"""What is marked in a picture is found where the encoder sees it, and a map is scored by where it points."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+from sslmri.cohorts.manifest import Record
+from sslmri.errors import ManifestError
+from sslmri.evidence.localisation import (
+    Target,
+    box_region,
+    energy_inside,
+    find_mask,
+    game_figures,
+    judge_maps,
+    localisable,
+    open_target,
+    points_inside,
+    random_head_figures,
+    random_point,
+    rank_correlation,
+    region_in_slice,
+)
+from sslmri.scans.slices import Preparation, to_slices
+from tests.conftest import as_scan
+
+BOX = (0.4, 0.55, 0.2, 0.1)
+PREPARATIONS = [Preparation(), Preparation(crop_to_head=True), Preparation(image_size=(64, 96)),
+                Preparation(image_size=(96, 96), crop_to_head=True, margin_fraction=0.2)]  # fmt: skip
+
+
+def head_with_square(shape: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    """Returns a dim ellipse off the middle of a picture (H, W), with a bright box in it."""
+    height, width = shape
+    rows, columns = np.mgrid[0:height, 0:width]
+    inside = ((rows - 0.52 * height) / (0.36 * height)) ** 2 + ((columns - 0.45 * width) / (0.35 * width)) ** 2 < 1
+    x, y, w, h = box
+    picture = np.where(inside, np.rint(60.0 + 10 * np.sin(rows / 7)), 0.0)
+    top, bottom, left, right = (y - h / 2) * height, (y + h / 2) * height, (x - w / 2) * width, (x + w / 2) * width
+    picture[round(top) : round(bottom), round(left) : round(right)] = 250
+    return picture.astype(np.float32)
+
+
+def record(path: Path, name: str = "images/a.png", **changes) -> Record:
+    values = {"disease": "ms", "label": "multiple_sclerosis", "group": "g", "fold": None, "split": "test"} | changes
+    return Record(path, name, "c", **values)
+
+
+def target(region: np.ndarray, group: str = "g", head: np.ndarray | None = None) -> Target:
+    whole = np.ones_like(region) if head is None else head
+    return Target(record(Path("a.png"), group=group), np.zeros(region.shape, np.uint8), region, whole)
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.astype(np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("shape", [(200, 200), (240, 160), (150, 260)])
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_planted_square_is_found_in_the_prepared_slice(shape, preparation):
+    picture = head_with_square(shape, BOX)
+    prepared = to_slices(as_scan(picture), preparation)[0]
+    region = region_in_slice(picture, box_region(BOX, shape), preparation)
+    assert region.shape == preparation.image_size == prepared.shape
+    assert (prepared > 200).sum() > 20  # the square is at 250 in a head of 60; grey values in between are its rim
+    assert region[prepared > 200].all()
+    assert (prepared[region] > 70).all()
+
+
+def test_box_holds_the_pixels_whose_centres_lie_in_it():
+    region = box_region((0.5, 0.25, 0.5, 0.5), (8, 4))
+    assert np.flatnonzero(region.any(axis=1)).tolist() == [0, 1, 2, 3]
+    assert np.flatnonzero(region.any(axis=0)).tolist() == [1, 2]
+    assert box_region((0.5, 0.5, 1, 1), (3, 5)).all()
+
+
+def test_mask_gives_the_same_region_as_its_box(tmp_path):
+    picture = head_with_square((200, 160), BOX)
+    save(tmp_path / "images" / "a.png", picture)
+    save(tmp_path / "masks" / "a.png", np.where(picture == 250, 255, 0))
+    by_mask = open_target(record(tmp_path / "images" / "a.png"), Preparation())
+    by_box = open_target(record(tmp_path / "images" / "a.png", box=BOX), Preparation())
+    assert np.array_equal(by_mask.region, by_box.region)
+    assert np.array_equal(by_mask.slice_, to_slices(as_scan(picture), Preparation())[0])
+    assert by_mask.head[by_mask.region].all()
+
+
+def test_mask_is_found_beside_the_folder_or_beside_the_manifest(tmp_path):
+    own = record(tmp_path / "images" / "a.jpg", "images/a.jpg")
+    assert find_mask(own) is None
+    save(tmp_path / "masks" / "images" / "a.png", np.zeros((8, 8)))
+    assert find_mask(own) == tmp_path / "masks" / "images" / "a.png"
+    save(tmp_path / "masks" / "a.png", np.zeros((8, 8)))
+    assert find_mask(own) == tmp_path / "masks" / "a.png"
+    assert find_mask(record(tmp_path / "images" / "a.jpg", str(tmp_path / "images" / "a.jpg"))) is not None
+
+
+def test_mask_of_another_size_and_a_finding_below_a_pixel(tmp_path):
+    picture = head_with_square((400, 400), BOX)
+    save(tmp_path / "images" / "a.png", picture)
+    save(tmp_path / "masks" / "a.png", np.zeros((200, 400)))
+    with pytest.raises(ManifestError, match="Expected a mask of 400 x 400 pixels for images/a.png, got 400 x 200"):
+        open_target(record(tmp_path / "images" / "a.png"), Preparation())
+    mask = np.zeros((400, 400))
+    mask[200, 200] = 255
+    save(tmp_path / "masks" / "a.png", mask)
+    assert open_target(record(tmp_path / "images" / "a.png"), Preparation()) is None
+
+
+def test_picture_of_several_slices_is_refused(tmp_path):
+    pages = [Image.fromarray(np.full((20, 20), grey, np.uint8)) for grey in (1, 2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ManifestError, match="Expected one slice in a.tif, which has a box or a mask, got 2"):
+        open_target(record(tmp_path / "a.tif", box=BOX), Preparation())
+
+
+def test_only_marked_findings_of_people_never_learned_from_count():
+    path = Path("nowhere/images/a.png")
+    test = record(path, box=BOX)
+    apart = record(path, box=BOX, split=None, use="localisation", group="apart")
+    others = [
+        record(path, box=None),
+        record(path, box=BOX, label="normal"),
+        record(path, box=BOX, split="train", group="seen"),
+        record(path, box=BOX, split=None, use="gap"),
+        record(path, box=BOX, split=None, use="localisation", group="seen"),
+        record(path, box=BOX, disease=None, label=None),
+    ]
+    assert localisable([test, apart, *others]) == [test, apart]
+
+
+def test_pointing_and_energy_by_hand():
+    region = np.zeros((4, 4), bool)
+    region[1, 2] = True
+    map_ = np.ones((4, 4))
+    map_[1, 2] = 5
+    assert points_inside(map_, region)
+    assert energy_inside(map_, region) == 5 / 20
+    map_[3, 3] = 6
+    assert not points_inside(map_, region)
+    region[0, 0] = True
+    assert not points_inside(np.ones((4, 4)), region)  # a flat map has no highest value, though argmax names a corner
+    assert energy_inside(np.zeros((4, 4)), region) == 0
+
+
+def test_rank_correlation_is_spearmans_with_ties():
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 5, (4, 4)), generator.integers(0, 5, (4, 4))
+    assert rank_correlation(first, second) == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic)
+    assert rank_correlation(first, np.exp(first)) == pytest.approx(1)
+    assert rank_correlation(first, np.ones((4, 4))) == 0
+
+
+def targets_with_maps(n_hits: int, n_slices: int = 20) -> tuple[list[Target], np.ndarray]:
+    """Returns slices with a quarter of their area marked, and maps that point inside in the first ``n_hits``."""
+    region = np.zeros((8, 8), bool)
+    region[:4, :4] = True
+    maps = np.zeros((n_slices, 8, 8))
+    maps[:n_hits, 1, 1] = maps[n_hits:, 6, 6] = 1
+    return [target(region, f"g{row}", head=np.arange(64).reshape(8, 8) < 32) for row in range(n_slices)], maps
+
+
+def test_figures_over_slices_and_the_random_point():
+    targets, maps = targets_with_maps(15)
+    maps[-1] = 0
+    found = game_figures(targets, maps)
+    assert found["pointing"]["value"] == found["energy"]["value"] == 0.75
+    assert found["n_flat"] == 1
+    assert random_point(targets) == {"slice": 0.25, "head": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("n_hits", "random_hits", "said"),
+    [
+        (18, 0.3, ["90% of slices", "it finds the finding"]),
+        (18, 1.0, ["it finds the finding", "the encoder's doing"]),
+        (10, 0.3, ["it points no better than chance"]),
+    ],
+)
+def test_sentences_say_what_the_game_is_worth(n_hits, random_hits, said):
+    targets, maps = targets_with_maps(n_hits)
+    hits = np.full((20, 10), random_hits)
+    found = {"true": game_figures(targets, maps), "random_point": random_point(targets)}
+    found["random_head"] = random_head_figures(targets, hits, np.zeros((20, 10)))
+    assert found["random_head"]["n_heads"] == 10
+    sentences = " ".join(judge_maps(found))
+    assert all(part in sentences for part in said)
+    assert ("encoder's doing" in sentences) == ("the encoder's doing" in said)
+
+
+def test_few_groups_leave_the_sentence_open():
+    targets, maps = targets_with_maps(3, n_slices=4)
+    found = {"true": game_figures(targets, maps), "random_point": random_point(targets)}
+    found["random_head"] = random_head_figures(targets, np.zeros((4, 2)), np.zeros((4, 2)))
+    assert "cannot be told" in judge_maps(found)[0]

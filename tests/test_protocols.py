@@ -1,0 +1,294 @@
+"""What a run learned from is never tested on, and a run keeps to its protocol."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.dashboard.evidence import find_metrics, find_roc
+from sslmri.diseases import DISEASES
+from sslmri.errors import ManifestError, ModelError, TrainingError
+from sslmri.files import sha256_of
+from sslmri.learning.cards import read_encoder_card, read_model_card, write_model_file
+from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember, side
+from sslmri.training.report import report
+from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from tests.conftest import TINY_FINETUNE, TINY_PRETRAIN
+
+STEPS: dict[str, Callable[[RunOptions], object]] = {
+    "pretrain": lambda options: run_pretrain(options, TINY_PRETRAIN),
+    "finetune": lambda options: run_finetune(options, TINY_FINETUNE),
+    "evaluate": run_evaluate,
+}
+PROBE = replace(TINY_FINETUNE, regime="linear-probe")
+
+
+@pytest.fixture
+def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
+    """Returns the options of a copy of the tiny run, to be damaged."""
+    run = tmp_path / "run"
+    shutil.copytree(model_folder, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    return RunOptions(data=cohort, run=run, cache=model_folder.parent / "cache")
+
+
+@pytest.fixture(scope="module")
+def published(cohort: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunOptions, Path]:
+    """Returns the options of a run of the published protocol, and a model that its evidence was put beside."""
+    folder = tmp_path_factory.mktemp("published")
+    beside = folder / "default"
+    shutil.copytree(model_folder, beside, ignore=shutil.ignore_patterns("pretrain", "finetune"))
+    options = RunOptions(cohort, folder / "run", cache=model_folder.parent / "cache", protocol="as-published")
+    run_pretrain(options, TINY_PRETRAIN)
+    run_finetune(options, PROBE)
+    run_evaluate(options, beside)
+    return options, beside
+
+
+def changed(cohort: Path, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """Returns a changed copy of the cohort's manifest."""
+    table = pd.read_csv(cohort, dtype=str, keep_default_na=False)
+    table["path"] = [str(cohort.parent / path) for path in table["path"]]
+    path = tmp_path / "manifest.csv"
+    change(table).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_group_in_two_folds_of_the_manifest_stops_every_step_by_name(step, options, cohort, tmp_path):
+    def leak(table: pd.DataFrame) -> pd.DataFrame:
+        row = table.index[table["fold"] == "0"][0]
+        table.loc[row, "fold"] = "3"
+        return table
+
+    path = changed(cohort, tmp_path, leak)
+    name = read_manifest(path)[0].group_key
+    run = tmp_path / "new" if step == "pretrain" else options.run
+    with pytest.raises(ManifestError, match=rf"got 1 on several, {name} \(test and train\)"):
+        STEPS[step](replace(options, data=path, run=run))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_unlabelled_picture_of_a_test_group_with_a_training_fold_stops_every_step(step, options, cohort, tmp_path):
+    def leak(table: pd.DataFrame) -> pd.DataFrame:
+        row = table.index[table["fold"] == "0"][0]
+        table.loc[row, ["disease", "label", "fold"]] = ["", "", "2"]
+        return table
+
+    run = tmp_path / "new" if step == "pretrain" else options.run
+    with pytest.raises(ManifestError, match="got 1 on several"):
+        STEPS[step](replace(options, data=changed(cohort, tmp_path, leak), run=run))
+
+
+def test_an_unlabelled_picture_of_a_test_group_without_a_fold_is_kept_out_of_the_pool(options, cohort, tmp_path):
+    def unlabelled(table: pd.DataFrame) -> pd.DataFrame:
+        row = table.index[table["fold"] == "0"][0]
+        table.loc[row, ["disease", "label", "fold"]] = ""
+        return table
+
+    path = changed(cohort, tmp_path, unlabelled)
+    _, store = open_cohort(replace(options, data=path))
+    first = store.records[0]
+    assert (first.disease, first.split) == (None, "test")
+    assert first.group_key not in {record.group_key for record in side(store, "train").records}
+
+
+@pytest.mark.parametrize("step", ["finetune", "evaluate"])
+@pytest.mark.parametrize("fold", ["0", "1"])
+def test_a_held_out_group_among_those_of_pre_training_is_named(step, fold, options, cohort):
+    leaked = next(r.group_key for r in read_manifest(cohort) if r.fold == int(fold))
+    path = options.run / "pretrain" / "groups.json"
+    path.write_text(json.dumps([*json.loads(path.read_text()), leaked]))
+    with pytest.raises(TrainingError, match=f"pre-training never saw, got 1 that it did, {leaked} "):
+        STEPS[step](options)
+
+
+def test_a_test_group_among_those_of_fine_tuning_is_named(options, cohort):
+    leaked = next(r.group_key for r in read_manifest(cohort) if r.fold == 0)
+    path = options.run / "finetune" / "groups.json"
+    path.write_text(json.dumps([*json.loads(path.read_text()), leaked]))
+    with pytest.raises(TrainingError, match=f"fine-tuning never saw, got 1 that it did, {leaked} "):
+        run_evaluate(options)
+
+
+def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_path):
+    for step in ("pretrain", "finetune"):
+        shutil.rmtree(options.run / step)
+    before = json.loads((options.run / "evidence" / "metrics.json").read_text())
+    assert run_evaluate(options).keys() == before["diseases"].keys()
+
+    def turned(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
+
+    path = changed(cohort, tmp_path, turned)
+    with pytest.raises(TrainingError, match="which groups it has seen cannot be told"):
+        run_evaluate(replace(options, data=path))
+
+    elsewhere = changed(cohort, tmp_path, lambda table: turned(table).assign(cohort="elsewhere"))
+    assert run_evaluate(replace(options, data=elsewhere)).keys() == before["diseases"].keys()
+
+
+def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
+    _, store = open_cohort(options)
+    train, validation = side(store, "train"), side(store, "validation")
+    remember(tmp_path, train, "group-disjoint")
+    remember(tmp_path, validation, "group-disjoint")  # nothing has been learned yet
+    (tmp_path / "checkpoint.pt").touch()
+    remember(tmp_path, validation, "group-disjoint")
+    with pytest.raises(TrainingError, match="Expected to go on with the training data"):
+        remember(tmp_path, train, "group-disjoint")
+    with pytest.raises(TrainingError, match="Expected to go on with the training data"):
+        remember(tmp_path, validation, "as-published")
+
+
+def test_an_encoder_that_saw_more_than_the_pool_is_no_start(options):
+    pool = side(open_cohort(options)[1], "train")
+    pretrained = options.run / "pretrain"
+    check_start(pretrained, pool, options.protocol)
+    held_out = side(open_cohort(options)[1], "validation").records[0].group_key
+    (pretrained / "groups.json").write_text(json.dumps([pool.records[0].group_key, held_out]))
+    with pytest.raises(TrainingError, match=f"got 1 others, {held_out}"):
+        check_start(pretrained, pool, options.protocol)
+    with pytest.raises(ModelError, match="name its pretrain folder"):
+        check_start(options.run / "none", pool, options.protocol)
+
+
+def test_a_damaged_list_of_groups_is_refused(options):
+    (options.run / "pretrain" / "groups.json").write_text("{")
+    with pytest.raises(ModelError, match="Expected a list of names"):
+        run_evaluate(options)
+
+
+@pytest.mark.parametrize("step", ["finetune", "evaluate"])
+def test_a_run_of_one_protocol_is_refused_by_steps_of_the_other(step, options, published):
+    for own, other in ((options, "as-published"), (published[0], "group-disjoint")):
+        with pytest.raises(ModelError, match=f"under the protocol {other}, got one of {own.protocol}"):
+            STEPS[step](replace(own, protocol=other))
+
+
+def test_a_run_states_its_protocol_in_every_card(options, published):
+    for own in (options, published[0]):
+        card = read_model_card(own.run)
+        assert card.training["protocol"] == own.protocol
+        assert read_encoder_card(own.run / "pretrain" / "encoder.json").pretraining["protocol"] == own.protocol
+        assert card.encoder.pretraining["protocol"] == own.protocol
+
+
+def test_as_published_evidence_lies_apart_counts_shared_groups_and_is_insufficient(published):
+    options, _ = published
+    metrics = json.loads((options.run / "evidence" / "as-published" / "metrics.json").read_text())
+    assert not (options.run / "evidence" / "metrics.json").exists()
+    assert metrics["protocol"] == "as-published"
+    records, _ = open_cohort(options)
+    groups = {split: {r.group_key for r in records if r.split == split} for split in ("train", "test")}
+    assert metrics["n_shared_groups"] == len(groups["train"] & groups["test"]) > 0
+    own = {key: {r.group_key for r in records if r.split == "test" and r.disease == key} for key in DISEASES}
+    for key, result in metrics["diseases"].items():
+        assert result["n_shared_groups"] == len(groups["train"] & own[key])
+        assert result["grade"]["grade"] == "insufficient"
+
+
+def test_group_disjoint_evidence_shares_no_group(options):
+    assert json.loads((options.run / "evidence" / "metrics.json").read_text())["n_shared_groups"] == 0
+
+
+def test_a_test_picture_among_those_of_the_published_pre_training_is_named(published, tmp_path):
+    options, _ = published
+    run = tmp_path / "run"
+    shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    records, _ = open_cohort(options)
+    leaked = next(r.name for r in records if r.split == "test")
+    path = run / "pretrain" / "pictures.json"
+    path.write_text(json.dumps([*read_names(path), leaked]))
+    with pytest.raises(TrainingError, match=f"test and validation pictures .* got 1 that it did, {leaked} "):
+        run_finetune(replace(options, run=run), PROBE)
+
+
+def test_evidence_beside_a_model_shows_both_protocols_and_names_its_encoder(published, model_folder):
+    options, beside = published
+    card = read_model_card(beside)
+    own, other = find_metrics(card), find_metrics(card, "as-published")
+    assert own["protocol"] == "group-disjoint"
+    assert own["encoder_sha256"] == sha256_of(model_folder / "encoder.safetensors")
+    assert other["protocol"] == "as-published"
+    assert other["encoder_sha256"] == sha256_of(options.run / "encoder.safetensors")
+    assert set(find_roc(card, DISEASES["ms"], "as-published")["label"]) <= set(DISEASES["ms"].classes)
+    assert find_metrics(read_model_card(options.run)) is None
+    copied = sorted(path.name for path in (beside / "evidence" / "as-published").iterdir())
+    assert copied == sorted(path.name for path in (options.run / "evidence" / "as-published").iterdir())
+    assert not list((beside / "evidence").glob(".*"))
+
+
+def test_metrics_of_another_protocol_or_encoder_in_the_place_of_the_own_are_refused(published, tmp_path):
+    _, beside = published
+    folder = tmp_path / "model"
+    shutil.copytree(beside, folder)
+    shutil.copy(folder / "evidence" / "metrics.json", folder / "evidence" / "as-published" / "metrics.json")
+    with pytest.raises(ModelError, match="Expected metrics of the protocol as-published"):
+        find_metrics(read_model_card(folder), "as-published")
+    metrics = json.loads((folder / "evidence" / "metrics.json").read_text())
+    (folder / "evidence" / "metrics.json").write_text(json.dumps(metrics | {"encoder_sha256": "f" * 64}))
+    with pytest.raises(ModelError, match="Expected metrics of this model's encoder"):
+        find_metrics(read_model_card(folder))
+
+
+def test_only_as_published_evidence_is_put_beside_a_group_disjoint_model(options, published):
+    _, beside = published
+    with pytest.raises(TrainingError, match="Expected --beside with --protocol as-published"):
+        run_evaluate(options, beside)
+    with pytest.raises(TrainingError, match="which has such evidence of its own"):
+        run_evaluate(published[0], published[0].run)
+    with pytest.raises(ModelError, match="no such file"):
+        run_evaluate(published[0], options.run / "nowhere")
+
+
+def test_groups_without_subject_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
+    def nameless(table: pd.DataFrame) -> pd.DataFrame:
+        is_ms = table["disease"] == "ms"
+        return table.assign(group=table["group"].where(~is_ms, "unknown-" + table["group"]))
+
+    for step in ("pretrain", "finetune"):
+        shutil.rmtree(options.run / step)
+    data = changed(cohort, tmp_path, lambda table: nameless(table).assign(cohort="elsewhere"))
+    results = run_evaluate(replace(options, data=data))
+    told = "No subject ids: optimistic. The source does not say who is who in 2 of 2 test groups"
+    assert told in results["ms"]["notes"][-1]
+    assert not any("subject ids" in note for note in results["parkinsons"]["notes"])
+    assert f"- Multiple sclerosis: {told}" in report(results)
+    assert "Protocol group-disjoint: 0 of 12 test groups" in capsys.readouterr().out
+
+
+def test_one_group_in_total_is_no_evidence(options, cohort, tmp_path):
+    data = changed(
+        cohort, tmp_path, lambda table: table[table["group"] == table["group"].iloc[0]].assign(fold="", cohort="else")
+    )
+    for step in ("pretrain", "finetune"):
+        shutil.rmtree(options.run / step)
+    shutil.rmtree(options.run / "evidence")
+    with pytest.raises(TrainingError, match="Expected test groups of .* got none of any"):
+        run_evaluate(replace(options, data=data))
+    assert not (options.run / "evidence").exists()
+
+
+def test_a_validation_side_of_one_class_is_told_and_calibrates_nothing(options, cohort, tmp_path, capsys):
+    def one_class(table: pd.DataFrame) -> pd.DataFrame:
+        dropped = (table["fold"] == "1") & (table["label"] == "multiple_sclerosis")
+        return table[~dropped]
+
+    run_finetune(replace(options, data=changed(cohort, tmp_path, one_class)), PROBE)
+    assert "Multiple sclerosis: the validation side shows normal only" in capsys.readouterr().out
+    head = read_model_card(options.run).heads["ms"]
+    assert (head.calibration_temperature, head.threshold_low, head.threshold_high) == (1.0, 0.5, 0.5)
+
+
+def test_a_model_from_before_the_protocols_is_group_disjoint(options):
+    card = read_model_card(options.run)
+    training = {key: value for key, value in card.training.items() if key not in ("protocol", "groups_sha256")}
+    write_model_file(options.run, card.name, training, card.created)
+    assert run_evaluate(options)
+    with pytest.raises(ModelError, match="got one of group-disjoint"):
+        run_evaluate(replace(options, protocol="as-published"))
