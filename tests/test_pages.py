@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
 from sslmri.dashboard import cardtables
-from sslmri.dashboard.evidence import find_roc
+from sslmri.dashboard.evidence import find_metrics, find_roc
 from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.words import literal
 from sslmri.diseases import DISEASES
@@ -109,6 +110,14 @@ def test_upload_gets_one_card_a_disease_and_two_pictures(configured: ModelCard) 
     assert app.text[0].value == "slice.png"
     assert len(app.image) == 2
     assert len(app.get("plotly_chart")) == len(configured.heads)
+
+
+def test_every_finding_says_the_grade_of_its_evidence(configured: ModelCard) -> None:
+    metrics = find_metrics(configured)
+    assert metrics is not None
+    grades = [result["grade"]["grade"].capitalize() for result in metrics["diseases"].values()]
+    words = words_of(upload(("slice.png", png())))
+    assert {grade: words.count(f"**{grade} evidence.**") for grade in grades} == dict(Counter(grades))
 
 
 def test_refused_file_leaves_one_sentence_and_the_others_go_on(configured: ModelCard) -> None:

@@ -99,7 +99,7 @@ def _threshold_help(finding: "Finding", head: HeadCard) -> str:
 
 
 def _draw_worth(screening: "Screening", finding: "Finding", head: HeadCard, result: dict[str, Any] | None) -> None:
-    """Draws what the answer is worth: what the map covers, how often the head was right, its limits."""
+    """Draws what the answer is worth: the grade of its evidence, how often the head was right, its limits."""
     sentences = [
         f"{class_title(label).capitalize()} was never learned and cannot be predicted." for label in head.unlearned
     ]
@@ -108,11 +108,14 @@ def _draw_worth(screening: "Screening", finding: "Finding", head: HeadCard, resu
     else:
         unseen = count(result["n_groups"], result["unit"])
         sentences.insert(0, f"Share of slices right on {unseen} never seen: {interval(result['accuracy'])}.")
+        sentences.insert(0, f"**{result['grade']['grade'].capitalize()} evidence.**")
     if finding.applicable:
         where = f" on slice {finding.key_slice + 1}" if len(screening.slices) > 1 else ""
         covered = f"covers {percent(finding.coverage)} of the head{where}"
-        sentences.insert(0, f"The map of {class_title(finding.predicted)} {covered}.")
-    st.caption(" ".join([*sentences, DISEASES[finding.disease].caveat]))
+        sentences.append(f"The map of {class_title(finding.predicted)} {covered}.")
+    st.caption(
+        " ".join([*sentences, DISEASES[finding.disease].caveat]), help=result["grade"]["reason"] if result else None
+    )
 
 
 def draw_downloads(card: ModelCard, outcome: Outcome) -> None:
