@@ -9,7 +9,8 @@ from scipy import ndimage
 from sslmri.errors import ScanError
 from sslmri.scans.scan import Scan
 
-_OUTLINE_SIDE = 256  # pixels: more say nothing more about where the head is
+_FINE_SIDE = 512  # pixels along the shorter side from which on a picture is finer than its head's outline needs
+_OUTLINE_SIDE = 128  # pixels that then remain at least
 HEAD_LEVEL = 0.10  # share of the grey range above which a pixel belongs to the head: above JPEG rings and air noise
 
 
@@ -66,11 +67,12 @@ def slice_indices(n_slices: int, fraction: float) -> range:
 def head_mask(image: np.ndarray) -> np.ndarray:
     """Returns where the head is: the largest bright region of a slice (H, W) with its holes filled, as bool (H, W).
 
-    Its outline is looked for at less than 512 pixels along the shorter side: finer pictures are averaged first.
+    From 512 pixels along the shorter side on its outline is looked for in the means of blocks.
     """
-    factor = max(1, min(image.shape) // _OUTLINE_SIDE)
-    coarse = image if factor == 1 else np.asarray(Image.fromarray(_as_bytes(image)).reduce(factor))
-    mask = _head_mask(_as_bytes(coarse))
+    if min(image.shape) < _FINE_SIDE:
+        return _head_mask(_as_bytes(image))
+    factor = min(image.shape) // _OUTLINE_SIDE
+    mask = _head_mask(_as_bytes(np.asarray(Image.fromarray(_as_bytes(image)).reduce(factor))))
     height, width = image.shape
     return mask.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
 
