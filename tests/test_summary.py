@@ -12,7 +12,7 @@ from sslmri.cohorts import summary
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import N_BINS, QUANTILES, sample_classes, summarise
-from sslmri.evidence import metrics
+from sslmri.evidence import intervals
 from sslmri.scans.reading import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
@@ -178,4 +178,4 @@ def test_no_records_give_an_empty_summary() -> None:
 
 
 def test_data_and_figures_agree_on_how_few_groups_are_too_few() -> None:
-    assert summary.MIN_GROUPS == metrics.MIN_GROUPS
+    assert summary.MIN_GROUPS == intervals.MIN_GROUPS
