@@ -79,6 +79,13 @@ def test_absolute_path_stands_as_it_is(tmp_path: Path) -> None:
     assert read_manifest(write(tmp_path / "in", f"{elsewhere},c,ms,normal,g,,"))[0].path == elsewhere
 
 
+def test_without_a_group_each_record_is_one_of_its_own_and_known_as_unknown(tmp_path: Path) -> None:
+    blank = read_manifest(write(tmp_path, "a.png,c,ms,normal, ,,", "b.png,c,ms,multiple_sclerosis,g,,"))
+    assert [record.group for record in blank] == ["unknown-a.png", "g"]
+    path = write(tmp_path, "a.png,c,ms,normal", "b.png,c,ms,multiple_sclerosis", header="path,cohort,disease,label")
+    assert [record.group_key for record in read_manifest(path)] == ["c/unknown-a.png", "c/unknown-b.png"]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -86,7 +93,6 @@ def test_absolute_path_stands_as_it_is(tmp_path: Path) -> None:
         ("a.png,c,ms,ill,g,,", "normal, multiple_sclerosis, got label 'ill'"),
         ("a.png,c,ms,,g,,", "got a blank label"),
         ("a.png,c,,normal,g,,", "got a blank disease"),
-        ("a.png,c,ms,normal, ,,", "got a blank group"),
         ("a.png,,ms,normal,g,,", "got a blank cohort"),
         ("a.png,c/d,ms,normal,g,,", "cohort 'c/d'"),
         ("a.png,c,ms,normal,g,-1,", "fold '-1'"),
@@ -149,8 +155,8 @@ def test_missing_manifest_is_refused(tmp_path: Path) -> None:
         (b"", "empty file"),
         (b"\n \n", "empty file"),
         (HEADER.encode(), "header only"),
-        (b"path;cohort\na;b\n", "add path, cohort, disease, label, group"),
-        (b"path,cohort,disease,label\n", "add group"),
+        (b"path;cohort\na;b\n", "add path, cohort, disease, label."),
+        (b"path,cohort,disease\n", "add label"),
         (HEADER.encode() + b",use\n", "got use twice"),
         (HEADER.encode() + b'\n"a.png,c\n', "cannot be read"),
         (HEADER.encode() + b"\na.png,c,ms,normal,g\xff,,\n", "byte 0xff in line 2"),
@@ -198,9 +204,9 @@ def test_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pytes
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "manifest.csv"]
 
 
-def test_rows_without_a_group_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="add group"):
-        write_manifest(tmp_path / "m.csv", pd.DataFrame(columns=["path", "cohort", "disease", "label"]))
+def test_rows_without_a_label_column_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="add label"):
+        write_manifest(tmp_path / "m.csv", pd.DataFrame(columns=["path", "cohort", "disease"]))
 
 
 def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:

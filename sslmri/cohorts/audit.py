@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from sslmri.cohorts.duplicates import Describe, find_copies
-from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.manifest import UNKNOWN, Record
 from sslmri.cohorts.splits import assign_splits, class_counts, trainable
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import MIN_GROUPS
 from sslmri.cohorts.terms import GROUP, unit_of
 from sslmri.diseases import DISEASES, class_title
 
-UNKNOWN = "unknown-"  # how the adapters begin the name of a group that is not known to be one person
 _SHOWN = 3
 
 

@@ -14,9 +14,10 @@ from sslmri.errors import ManifestError
 from sslmri.files import write_atomically
 
 MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
-REQUIRED_COLUMNS = ("path", "cohort", "disease", "label", "group")
-OPTIONAL_COLUMNS = ("fold", "use", "slice", "box_xywh")
+REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")
+OPTIONAL_COLUMNS = ("group", "fold", "use", "slice", "box_xywh")
 TRAIN_USE = "train"
+UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 _SHOWN = 5
 _ROUNDING = 0.01  # of a side: a box may be written with two decimals
 
@@ -33,7 +34,8 @@ class Record:
         cohort: the source it comes from.
         disease: key of a disease, or None for a picture that serves pre-training only.
         label: class of that disease, or None together with ``disease``.
-        group: the unit never on two sides of a split; unique within its cohort.
+        group: the unit never on two sides of a split; unique within its cohort. ``unknown-`` and the name for a
+            record whose row leaves it blank, since nobody knows which others show the same person.
         fold: the fold given by the manifest, if any.
         use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.
         split: ``train``, ``validation`` or ``test``, set by ``assign_splits``.
@@ -63,7 +65,8 @@ class Record:
 def read_manifest(path: Path, check_files: bool = True, check_groups: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
-    Columns ``fold``, ``use``, ``slice`` and ``box_xywh`` may be missing; columns other than a record's own are ignored.
+    Columns ``group``, ``fold``, ``use``, ``slice`` and ``box_xywh`` may be missing or blank; columns other than a
+    record's own are ignored.
     Relative paths start at the manifest's folder, absolute paths stand as they are.
 
     Args:
@@ -135,7 +138,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not lines:
         raise ManifestError(f"Expected rows in {path.name}, got a header only: list one file a row.")
     table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
-    return table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
+    table = table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
+    table["group"] = table["group"].where(table["group"].str.strip() != "", UNKNOWN + table["path"])
+    return table
 
 
 def _read_text(path: Path) -> str:
@@ -176,7 +181,7 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
 
 
 def _check_blanks(table: pd.DataFrame) -> None:
-    for column in ("path", "cohort", "group"):
+    for column in ("path", "cohort"):
         blank = table[column].str.strip() == ""
         _refuse(table, blank, column, f"a {column} in every row", f"name the {column}")
     slash = table["cohort"].str.contains("/", regex=False)

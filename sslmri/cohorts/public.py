@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from sslmri.cohorts.alzheimers_6400 import group_6400
-from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE
+from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE, UNKNOWN
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 
@@ -126,7 +126,7 @@ def _group_neighbours(_: Path, label: str, files: list[PurePosixPath]) -> Iterat
         seen[file.parent] += 1
         folders = file.parts[:-1]
         person = next((part for part in folders if _PERSON_FOLDER.fullmatch(_plain(part))), None)
-        block = f"unknown-{label}-{'_'.join(folders)}-{number // _BLOCK:03d}"
+        block = f"{UNKNOWN}{label}-{'_'.join(folders)}-{number // _BLOCK:03d}"
         yield file, f"{label}-{person}" if person else block, str(number)
 
 
