@@ -7,6 +7,7 @@ from scipy.special import log_softmax
 from sslmri.errors import ModelError
 from sslmri.evidence.calibration import (
     abstaining,
+    fit_bias,
     fit_set_thresholds,
     fit_temperature,
     fit_thresholds,
@@ -50,6 +51,49 @@ def test_temperature_stays_in_bounds_for_perfect_and_for_hopeless_logits() -> No
 @pytest.mark.parametrize("truth", [[], [1, 1, 1]])
 def test_temperature_is_one_without_two_classes(truth: list[int]) -> None:
     assert fit_temperature(np.ones((len(truth), 3), np.float32), np.array(truth, dtype=int)) == 1.0
+
+
+def leaning(n_groups: int, bias: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns logits that lack a bias for each class, with the labels they lead to and groups of 20 slices of a class.
+
+    Slices of a group share a part of their logits, as those of one person do.
+    """
+    generator = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(n_groups) % len(bias), 20)
+    groups = np.repeat([f"g{index:03d}" for index in range(n_groups)], 20)
+    person = np.repeat(generator.normal(size=(n_groups, len(bias))), 20, axis=0)
+    logits = np.eye(len(bias))[truth] * 2 + 0.3 * person + 0.5 * generator.normal(size=(len(truth), len(bias)))
+    return logits - bias, truth, groups
+
+
+def test_biases_give_back_the_class_mix_that_logits_lack() -> None:
+    bias = np.array([1.5, -0.5, -1.0])
+    logits, truth, groups = leaning(60, bias)
+    found = fit_bias(logits, truth, groups)
+    assert found - found.mean() == pytest.approx(bias, abs=0.4)
+    fitted, plain = logits + found, logits
+    assert (fitted.argmax(axis=1) == truth).mean() > (plain.argmax(axis=1) == truth).mean() + 0.05
+
+
+def test_biases_that_do_not_hold_on_groups_left_out_are_not_used() -> None:
+    generator = np.random.default_rng(1)
+    truth = np.repeat(np.arange(12) % 3, 30)
+    groups = np.repeat([f"g{index:02d}" for index in range(12)], 30)
+    person = np.repeat(generator.normal(size=(12, 3)) * 3, 30, axis=0)  # all there is to learn is who is who
+    assert not fit_bias(person, truth, groups).any()
+
+
+@pytest.mark.parametrize("n_groups", [0, 1, 4])
+def test_too_few_groups_of_a_class_give_no_bias(n_groups: int) -> None:
+    logits, truth, groups = leaning(n_groups, np.array([3.0, -3.0]))
+    assert not fit_bias(logits, truth, groups).any()
+
+
+def test_a_class_without_validation_slices_keeps_its_logit() -> None:
+    logits, truth, groups = leaning(60, np.array([1.5, -1.5]))
+    found = fit_bias(np.column_stack([logits, np.full(len(logits), -6e4)]), truth, groups)
+    assert found[2] == 0
+    assert found[0] > 0 > found[1]
 
 
 def searched_thresholds(probability: np.ndarray, is_disease: np.ndarray) -> tuple[float, float]:

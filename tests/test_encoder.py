@@ -1,16 +1,19 @@
 """The encoder against torchvision's ResNet-50."""
 
+import pytest
 import torch
 from torch import nn
 from torchvision.models import resnet50
 
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, normalise, pool
+from sslmri.errors import ModelError
+from sslmri.learning.encoder import ARCHITECTURES, FEATURE_DIM, Encoder, normalise, pool
 from sslmri.scans.slices import Preparation
 
 
 def reference_of(encoder: Encoder) -> nn.Module:
     """Returns torchvision's ResNet-50 with a one-channel stem, no classifier, and the encoder's weights."""
-    reference = resnet50(weights=None)
+    is_spread = encoder.output_stride == 16
+    reference = resnet50(weights=None, replace_stride_with_dilation=[False, False, is_spread])
     reference.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
     reference.fc = nn.Identity()
     reference.load_state_dict(encoder.state_dict())
@@ -25,9 +28,10 @@ def test_parameters_are_those_of_torchvision():
     assert ours == sum(p.numel() for p in reference.parameters()) - classifier - two_channels_less
 
 
-def test_output_equals_torchvision_in_training_and_evaluation():
+@pytest.mark.parametrize("output_stride", ARCHITECTURES)
+def test_output_equals_torchvision_in_training_and_evaluation(output_stride):
     torch.manual_seed(0)
-    encoder = Encoder()
+    encoder = Encoder(output_stride)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -37,12 +41,22 @@ def test_output_equals_torchvision_in_training_and_evaluation():
         assert torch.allclose(encoder.train(mode)(slices), reference(slices), atol=1e-5)
 
 
-def test_features_are_the_average_of_the_feature_maps():
-    encoder = Encoder().eval()
+@pytest.mark.parametrize("output_stride", ARCHITECTURES)
+def test_features_are_the_average_of_the_feature_maps(output_stride):
+    encoder = Encoder(output_stride).eval()
     slices = torch.randn(2, 1, 128, 128)
     maps = encoder.feature_maps(slices)
-    assert maps.shape == (2, FEATURE_DIM, 4, 4)
+    assert maps.shape == (2, FEATURE_DIM, 128 // output_stride, 128 // output_stride)
     assert torch.allclose(encoder(slices), pool(maps))
+
+
+def test_another_output_stride_keeps_the_weights_and_has_its_own_name():
+    encoder = Encoder()
+    other = encoder.with_output_stride(16)
+    assert all(torch.equal(value, encoder.state_dict()[name]) for name, value in other.state_dict().items())
+    assert Encoder.of(other.architecture).output_stride == 16
+    with pytest.raises(ModelError, match="Expected the architecture .* got 'resnet18'"):
+        Encoder.of("resnet18")
 
 
 def test_normalised_slices_have_the_preparations_mean_and_spread():

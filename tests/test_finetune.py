@@ -16,7 +16,7 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, macro_auroc
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, macro_auroc, stopping_score
 from sslmri.learning.run import read_history
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import side
@@ -63,6 +63,22 @@ def test_macro_auroc_is_one_for_sure_answers_and_a_half_for_none():
     truth = np.array([0, 0, 1, 1, 2])
     assert macro_auroc(np.eye(3)[truth], truth, [0, 1, 2]) == 1.0
     assert macro_auroc(np.full((5, 3), 1 / 3), truth, [0, 1, 2]) == 0.5
+
+
+def test_a_disease_with_too_few_validation_groups_does_not_choose_the_epoch():
+    def groups(disease: str, label: str, count: int) -> list[Record]:
+        return [dataclasses.replace(record(label, f"{label}{i}"), disease=disease) for i in range(count)]
+
+    records = [
+        *groups("ms", "normal", 3),
+        *groups("ms", "multiple_sclerosis", 6),
+        *groups("parkinsons", "normal", 2),
+        *groups("parkinsons", "parkinsons_disease", 9),
+    ]
+    store = Store(np.zeros((len(records), 8, 8), np.uint8), records, [])
+    assert stopping_score({"ms": 0.8, "parkinsons": 0.4}, store) == 0.8
+    few = store.select(range(9, 20))
+    assert stopping_score({"parkinsons": 0.4}, few) == 0.4
 
 
 def test_fine_tuning_changes_the_encoder_and_returns_a_head_for_each_disease(stores, tmp_path):
@@ -115,6 +131,41 @@ def test_training_stops_when_validation_does_not_improve(stores, tmp_path, monke
     monkeypatch.setattr(module, "_validate", lambda *_: {"ms": next(scores)})
     finetune(Encoder(), *stores, SMALL, tmp_path, dataclasses.replace(SETTINGS, epochs=7, patience=2))
     assert len(read_history(tmp_path / "history.jsonl")) == 4
+
+
+def test_marked_findings_move_with_their_slices(monkeypatch):
+    import sslmri.learning.finetune as module
+
+    slices = np.zeros((4, 64, 64), np.uint8)
+    slices[:, 20:36, 30:40] = 200
+    paths = [Path(str(index)) for index in range(4)]
+    marked = [dataclasses.replace(record("multiple_sclerosis", "a"), path=path) for path in paths]
+    regions = {path: slice_ > 0 for path, slice_ in zip(paths[1:], slices[1:], strict=True)}
+    seen: dict[str, torch.Tensor] = {}
+
+    class Watched(module.MultiHead):
+        def forward(self, slices: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+            seen["slices"] = slices
+            return super().forward(slices)
+
+    def keep(maps: torch.Tensor, weights: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+        seen["weights"], seen["regions"] = weights, regions
+        return torch.tensor(5.0)
+
+    monkeypatch.setattr(module, "location_loss", keep)
+    model = Watched(Encoder(), ["ms"])
+    torch.nn.init.normal_(model.heads["ms"].weight)
+    settings = dataclasses.replace(SETTINGS, location_weight=0.5)
+    plain, full = (
+        module._loss(model, Store(slices, marked, []), found, Preparation(), settings, Generator().manual_seed(0))
+        for found in ({}, regions)
+    )
+    assert full.item() == pytest.approx(plain.item() + 2.5, rel=1e-2)
+    assert torch.equal(seen["weights"], model.heads["ms"].weight[[1, 1, 1]])
+    low, high = torch.aminmax(seen["slices"][1:].flatten(1), dim=1)
+    shown, marked_there = seen["slices"][1:] > ((low + high) / 2).view(3, 1, 1, 1), seen["regions"] > 0.5
+    assert (shown & marked_there).sum() / (shown | marked_there).sum() > 0.95
+    assert not torch.equal(seen["regions"][0], seen["regions"][1])
 
 
 @pytest.mark.parametrize("regime", ["fine-tune", "linear-probe"])

@@ -8,12 +8,11 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.regions import box_region, find_mask
 from sslmri.errors import ManifestError
 from sslmri.evidence.localisation import (
     Target,
-    box_region,
     energy_inside,
-    find_mask,
     game_figures,
     judge_maps,
     localisable,
@@ -22,9 +21,8 @@ from sslmri.evidence.localisation import (
     random_head_figures,
     random_point,
     rank_correlation,
-    region_in_slice,
 )
-from sslmri.scans.slices import Preparation, to_slices
+from sslmri.scans.slices import Preparation, region_in_slice, to_slices
 from tests.conftest import as_scan
 
 BOX = (0.4, 0.55, 0.2, 0.1)

@@ -112,3 +112,13 @@ def test_coverage_counts_the_head_above_half_the_scale():
 
 def test_enlarging_keeps_a_constant_map():
     assert np.allclose(enlarge(np.full((4, 4), 2.5, np.float32), (128, 96)), 2.5)
+
+
+def test_the_peak_of_an_enlarged_map_moves_towards_a_high_neighbour():
+    map_ = np.zeros((8, 8), np.float32)
+    map_[3, 2], map_[3, 3] = 0.9, 1.0
+    large = enlarge(map_, (128, 128))
+    row, column = np.unravel_index(large.argmax(), large.shape)
+    assert 3 * 16 <= row < 4 * 16
+    assert 3 * 16 <= column < 3 * 16 + 8
+    assert large.min() == 0

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import Generator
 
-from sslmri.learning.views import AugmentSettings, ViewSettings, augment, two_views
+from sslmri.learning.views import AugmentSettings, ViewSettings, augment, draw_augmentation, two_views
 
 STILL = ViewSettings(
     size=64, min_area=1, max_area=1, max_aspect=1, flip_probability=0, jitter_probability=0, blur_probability=0
@@ -59,14 +59,14 @@ def test_a_smaller_crop_magnifies():
 
 
 def test_augmentation_keeps_the_shape_and_differs_for_each_slice():
-    changed = augment(slices(), AugmentSettings(), Generator().manual_seed(0))
+    changed = augment(slices(), draw_augmentation(6, AugmentSettings(), Generator().manual_seed(0)))
     assert changed.shape == (6, 1, 64, 64)
     assert len(torch.unique(changed.flatten(1), dim=0)) == 6
 
 
 def test_no_augmentation_is_the_identity():
     none = AugmentSettings(max_rotation_deg=0, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0)
-    assert torch.allclose(augment(slices(), none, Generator()), slices(), atol=1e-5)
+    assert torch.allclose(augment(slices(), draw_augmentation(6, none, Generator())), slices(), atol=1e-5)
 
 
 def test_a_rotation_does_not_change_the_size():
@@ -76,7 +76,7 @@ def test_a_rotation_does_not_change_the_size():
     turned = AugmentSettings(
         max_rotation_deg=45, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0
     )
-    assert abs(augment(disc, turned, Generator().manual_seed(3)).sum() / disc.sum() - 1) < 0.02
+    assert abs(augment(disc, draw_augmentation(1, turned, Generator().manual_seed(3))).sum() / disc.sum() - 1) < 0.02
 
 
 def test_a_sure_gamma_bends_grey_values_and_keeps_black_and_white():

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from sslmri.errors import ModelError
@@ -23,6 +23,8 @@ SET_RULE = (
     "is always in the set."
 )
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
+_MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
+_FOLDS, _MIN_DEALT = 4, 3  # with two groups of a class, one left out, the other is the class
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -47,6 +49,69 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
 
     bounds = (math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
+
+
+def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Returns what to add to each class's logit for the class mix that is met, where that holds on groups left out.
+
+    Heads learn from as many slices of each class; where one class is three times as common as another their answers
+    lean to the rarer. Bias-corrected temperature scaling (Alexandari, Kundaje & Shrikumar 2020, section 3.1,
+    arXiv:1901.06852) corrects it with one number for each class, and with few groups it can follow them instead: zeros
+    come back unless, with the groups of each class dealt over folds and each left out in turn, temperature and biases
+    give a smaller negative log-likelihood than the temperature alone; and where a class has fewer than three groups.
+
+    Args:
+        logits: (N, C), of validation slices.
+        truth: (N,) class indices.
+        groups: (N,) names.
+    """
+    seen, values = np.unique(truth), logits.astype(np.float64)
+    folds = _deal(truth, groups)
+    if len(seen) < 2 or folds is None:
+        return np.zeros(logits.shape[1])
+    plain, shifted = 0.0, 0.0
+    for fold in np.unique(folds):
+        out = folds == fold
+        plain += _likelihood_lost(values[out] / fit_temperature(values[~out], truth[~out]), truth[out])
+        temperature, bias = _fit_both(values[~out], truth[~out], seen)
+        shifted += _likelihood_lost(values[out] / temperature + bias, truth[out])
+    if shifted >= plain:
+        return np.zeros(logits.shape[1])
+    temperature, bias = _fit_both(values, truth, seen)
+    return temperature * bias
+
+
+def _deal(truth: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
+    """Returns a fold for each slice, whole groups dealt class by class; None where a class has too few groups."""
+    fold_of: dict[str, int] = {}
+    for index in np.unique(truth):
+        own = np.unique(groups[truth == index])
+        if len(own) < _MIN_DEALT:
+            return None
+        fold_of |= {str(group): place % _FOLDS for place, group in enumerate(own)}
+    return np.array([fold_of[str(group)] for group in groups])
+
+
+def _likelihood_lost(values: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the sum of negative log-likelihoods of scaled logits (N, C)."""
+    return -float(log_softmax(values, axis=1)[np.arange(len(truth)), truth].sum())
+
+
+def _fit_both(values: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> tuple[float, np.ndarray]:
+    """Returns temperature and biases (C,) of the least penalised negative log-likelihood; 0 for classes not seen."""
+
+    def unpack(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        bias = np.zeros(values.shape[1])
+        bias[seen] = parameters[1:]
+        return math.exp(parameters[0]), bias
+
+    def loss(parameters: np.ndarray) -> float:
+        temperature, bias = unpack(parameters)
+        penalty = _BIAS_PENALTY * float(np.square(parameters[1:]).sum())
+        return _likelihood_lost(values / temperature + bias, truth) / len(truth) + penalty
+
+    bounds = [(math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))] + [(-_MAX_BIAS, _MAX_BIAS)] * len(seen)
+    return unpack(minimize(loss, np.zeros(1 + len(seen)), method="L-BFGS-B", bounds=bounds).x)
 
 
 def fit_thresholds(

@@ -2,24 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.stats import rankdata
 
-from sslmri.cohorts.manifest import Box, Record
-from sslmri.diseases import DISEASES
-from sslmri.errors import ManifestError
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.regions import has_region, read_region
 from sslmri.evidence.shortcuts import mean_figure
-from sslmri.scans.reading import read_scan
-from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation, _box, _crop, head_mask, to_slices
+from sslmri.scans.slices import Preparation, head_mask, to_slices
 
 LOCALISATION_USE = "localisation"
-MASKS = "masks"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -48,25 +41,9 @@ def localisable(records: Sequence[Record]) -> list[Record]:
     return [
         record
         for record in records
-        if record.disease is not None
-        and record.label != DISEASES[record.disease].reference
-        and (record.split == "test" or (record.use == LOCALISATION_USE and record.group_key not in seen))
-        and (record.box is not None or find_mask(record) is not None)
+        if (record.split == "test" or (record.use == LOCALISATION_USE and record.group_key not in seen))
+        and has_region(record)
     ]
-
-
-def find_mask(record: Record) -> Path | None:
-    """Returns the mask of a record: a picture of the same name, whatever its format, in a folder ``masks``.
-
-    The folder lies beside the picture's own, or beside the manifest with the picture's folders in it.
-    """
-    name = Path(record.name)
-    folders = [record.path.parent.parent / MASKS]
-    if not name.is_absolute():
-        folders.append(record.path.parents[len(name.parts) - 1] / MASKS / name.parent)
-    suffixes = dict.fromkeys((name.suffix, *_SUFFIXES))
-    candidates = (folder / f"{name.stem}{suffix}" for folder in folders for suffix in suffixes)
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def open_target(record: Record, preparation: Preparation) -> Target | None:
@@ -76,53 +53,9 @@ def open_target(record: Record, preparation: Preparation) -> Target | None:
         ManifestError: the picture has several slices, or its mask another size.
         ScanError: the picture or its mask cannot be read.
     """
-    scan = _read(record.path)
-    image = scan.voxels[0]
-    region = region_in_slice(image, _region(record, image.shape), preparation)
+    scan, region = read_region(record, preparation)
     slice_ = to_slices(scan, preparation)[0]
     return Target(record, slice_, region, head_mask(slice_)) if region.any() else None
-
-
-def _read(path: Path) -> Scan:
-    """Returns a picture of one slice."""
-    scan = read_scan(path.read_bytes(), path.name)
-    if len(scan.voxels) != 1:
-        raise ManifestError(
-            f"Expected one slice in {path.name}, which has a box or a mask, got {len(scan.voxels)}: export the slice "
-            "that they belong to."
-        )
-    return scan
-
-
-def _region(record: Record, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns where the finding lies in the picture, from its box or else from its mask: bool (H, W)."""
-    if record.box is not None:
-        return box_region(record.box, (shape[0], shape[1]))
-    path = find_mask(record)
-    mask = np.zeros(shape) if path is None else _read(path).voxels[0]
-    if mask.shape != shape:
-        raise ManifestError(
-            f"Expected a mask of {shape[1]} x {shape[0]} pixels for {record.name}, got {mask.shape[1]} x "
-            f"{mask.shape[0]}: export it at the size of its picture."
-        )
-    return (mask > 0) & (mask > mask.max() / 2)
-
-
-def box_region(box: Box, shape: tuple[int, int]) -> np.ndarray:
-    """Returns the pixels of a picture (H, W) whose centres lie in a box of fractions: bool (H, W)."""
-    x, y, width, height = box
-    rows, columns = ((np.arange(side) + 0.5) / side for side in shape)
-    return (np.abs(rows - y) <= height / 2)[:, None] & (np.abs(columns - x) <= width / 2)
-
-
-def region_in_slice(image: np.ndarray, region: np.ndarray, preparation: Preparation) -> np.ndarray:
-    """Returns a region of a picture, bool (H, W), where ``to_slices`` puts it: bool of the prepared slice's shape.
-
-    Padded or cut and resized as the picture is; a pixel belongs to the region when half of what it shows does.
-    """
-    moved = _crop(region.astype(np.float32), _box(head_mask(image), preparation))
-    height, width = preparation.image_size
-    return np.asarray(Image.fromarray(moved).resize((width, height), Image.Resampling.BILINEAR)) >= 0.5
 
 
 def points_inside(map_: np.ndarray, region: np.ndarray) -> bool:

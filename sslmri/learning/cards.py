@@ -23,7 +23,7 @@ class EncoderCard:
     """What an encoder is and where it comes from.
 
     Attributes:
-        architecture: always ``resnet50-1ch`` so far.
+        architecture: ``resnet50-1ch``, or ``resnet50-1ch-os16`` with output stride 16.
         feature_dim: length of the features h.
         preparation: how slices are prepared for it.
         pretraining: settings of the SimCLR run with the preparation it saw, or None where there was none.

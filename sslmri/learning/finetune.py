@@ -1,6 +1,7 @@
 """Fine-tuning: linear heads for every disease on one shared encoder."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,39 +14,44 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from sslmri.cohorts.regions import read_regions
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
+from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device, pool
 from sslmri.learning.labels import (
     FinetuneSettings,
     balanced_epoch,
+    class_indices,
     labelled_budget,
     silence_untaught,
+    stopping_score,
     validation_scores,
 )
 from sslmri.learning.linear_probe import fit_linear_probe
+from sslmri.learning.location import location_loss
 from sslmri.learning.model import Head
 from sslmri.learning.pretrain import autocast, cosine_with_warmup
 from sslmri.learning.probe import extract_features
 from sslmri.learning.run import append_history, keep_history
-from sslmri.learning.views import augment
+from sslmri.learning.views import ViewParameters, augment, draw_augmentation, resample
 from sslmri.scans.slices import Preparation
 
 
 class MultiHead(nn.Module):
-    """One encoder with a linear head for each disease: slices (N, 1, H, W) -> logits of all heads side by side."""
+    """One encoder with a linear head for each disease: slices (N, 1, H, W) -> logits of all heads, and the maps."""
 
     def __init__(self, encoder: Encoder, diseases: list[str]) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict({key: _zero_head(len(DISEASES[key].classes)) for key in diseases})
 
-    def forward(self, slices: Tensor) -> dict[str, Tensor]:
-        """Returns the logits (N, C) of each disease."""
-        features = self.encoder(slices)
-        return {key: head(features) for key, head in self.heads.items()}
+    def forward(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Returns the logits (N, C) of each disease, and the last feature maps (N, 2048, h, w)."""
+        maps = self.encoder.feature_maps(slices)
+        features = pool(maps)
+        return {key: head(features) for key, head in self.heads.items()}, maps
 
     def plain_heads(self) -> dict[str, Head]:
         """Returns the heads as plain float32 tensors."""
@@ -77,7 +83,7 @@ def finetune(
 ) -> tuple[Encoder, dict[str, Head]]:
     """Returns the encoder and the heads with the best validation score, resuming from the folder's checkpoint.
 
-    The score is the mean over diseases of the AUROC of each class against the rest, on slices of validation groups.
+    The score is the mean, over diseases with enough validation groups, of the AUROC of each class against the rest.
 
     Args:
         encoder: where to start from; left as it is by ``linear-probe``.
@@ -94,6 +100,7 @@ def finetune(
     diseases = [key for key in DISEASES if any(record.disease == key for record in train.records)]
     if not diseases:
         raise TrainingError("Expected labelled training slices, got none: name a manifest with labels.")
+    encoder = encoder.with_output_stride(settings.output_stride)
     if settings.regime == "linear-probe":
         heads = fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
         return encoder, silence_untaught(heads, train)
@@ -121,14 +128,15 @@ def _fit_jointly(
     )
     average = AveragedModel(model, avg_fn=partial(_moving_average, decay=settings.average_decay), use_buffers=True)
     state = _resume(folder, model, average, optimizer, settings)
+    regions = read_regions(train.records, preparation) if settings.location_weight else {}
     for epoch in range(state["epoch"], settings.epochs):
         if epoch - state["best_epoch"] >= settings.patience:
             break
         started = time.perf_counter()
-        loss = _run_epoch(model, average, optimizer, train, preparation, epoch, settings)
+        loss = _run_epoch(model, average, optimizer, train, regions, preparation, epoch, settings)
         scores = _validate(average.module, train, validation, preparation)
         entry = {"epoch": epoch + 1, "loss": loss, "seconds": round(time.perf_counter() - started, 2), "auroc": scores}
-        score = float(np.mean(list(scores.values()))) if scores else float(epoch)
+        score = stopping_score(scores, validation) if scores else float(epoch)  # nothing to stop by: the last one
         state["epoch"] = epoch + 1
         if score > state["best_score"]:
             best = {name: value.clone() for name, value in average.module.state_dict().items()}
@@ -161,6 +169,7 @@ def _run_epoch(
     average: AveragedModel,
     optimizer: torch.optim.Optimizer,
     train: Store,
+    regions: Mapping[Path, np.ndarray],
     preparation: Preparation,
     epoch: int,
     settings: FinetuneSettings,
@@ -177,7 +186,7 @@ def _run_epoch(
         for parameters in optimizer.param_groups:
             parameters["lr"] = share * parameters["peak"]
         batch = train.select(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-        loss = _loss(model, batch, preparation, settings, generator)
+        loss = _loss(model, batch, regions, preparation, settings, generator)
         if not torch.isfinite(loss):
             raise TrainingError(f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the rate.")
         optimizer.zero_grad(set_to_none=True)
@@ -189,24 +198,50 @@ def _run_epoch(
 
 
 def _loss(
-    model: MultiHead, batch: Store, preparation: Preparation, settings: FinetuneSettings, generator: Generator
+    model: MultiHead,
+    batch: Store,
+    regions: Mapping[Path, np.ndarray],
+    preparation: Preparation,
+    settings: FinetuneSettings,
+    generator: Generator,
 ) -> Tensor:
-    """Returns the mean cross-entropy of a batch; each slice counts for its own disease only."""
+    """Returns the mean cross-entropy of a batch, each slice for its own disease only, and what its maps miss."""
     device = next(model.parameters()).device
-    slices = torch.from_numpy(np.array(batch.slices)).to(device).unsqueeze(1).float() / 255.0
-    slices = (augment(slices, settings.augmentation, generator) - preparation.mean) / preparation.std
+    parameters = draw_augmentation(len(batch.records), settings.augmentation, generator)
+    slices = torch.from_numpy(batch.slices).to(device).unsqueeze(1).float() / 255.0
+    slices = (augment(slices, parameters) - preparation.mean) / preparation.std
     with autocast(device):
-        logits = model(slices.contiguous(memory_format=torch.channels_last))
+        logits, maps = model(slices.contiguous(memory_format=torch.channels_last))
     total = torch.zeros((), device=device)
     for key, values in logits.items():
         rows = [row for row, record in enumerate(batch.records) if record.disease == key]
         if rows:
-            classes = DISEASES[key].classes
-            target = torch.tensor([classes.index(str(batch.records[row].label)) for row in rows], device=device)
+            target = torch.from_numpy(class_indices(batch, rows)).to(device)
             total = total + functional.cross_entropy(
                 values[rows].float(), target, label_smoothing=settings.label_smoothing, reduction="sum"
             )
-    return total / len(batch.records)
+    total = total / len(batch.records)
+    marked = [row for row, record in enumerate(batch.records) if record.path in regions]
+    if not marked:
+        return total
+    return total + settings.location_weight * _missed(model, batch, marked, maps, regions, parameters)
+
+
+def _missed(
+    model: MultiHead,
+    batch: Store,
+    marked: list[int],
+    maps: Tensor,
+    regions: Mapping[Path, np.ndarray],
+    parameters: ViewParameters,
+) -> Tensor:
+    """Returns the location loss of the marked slices of a batch, their regions changed as they were."""
+    shown = torch.from_numpy(np.stack([regions[batch.records[row].path] for row in marked])).unsqueeze(1)
+    shown = resample(shown.to(maps.device).float(), parameters.theta[marked], shown.shape[-1])
+    keys = [str(batch.records[row].disease) for row in marked]
+    truth = class_indices(batch, marked).tolist()
+    parts = [model.get_parameter(f"heads.{key}.weight")[index] for key, index in zip(keys, truth, strict=True)]
+    return location_loss(maps[marked], torch.stack(parts), shown)
 
 
 def _validate(model: nn.Module, train: Store, validation: Store, preparation: Preparation) -> dict[str, float]:

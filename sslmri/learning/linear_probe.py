@@ -11,7 +11,7 @@ from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
 from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, validation_scores
 from sslmri.learning.model import Head
 from sslmri.learning.probe import extract_features
-from sslmri.learning.views import augment
+from sslmri.learning.views import augment, draw_augmentation
 from sslmri.scans.slices import Preparation
 
 STEPS = 300  # full-batch steps, at most
@@ -68,7 +68,7 @@ def _augmented(train: Store, settings: FinetuneSettings) -> Store:
     generator = Generator().manual_seed(settings.seed)
     epoch = train.select(balanced_epoch(train, settings.labels_per_class, generator))
     slices = torch.from_numpy(np.array(epoch.slices)).unsqueeze(1).float() / 255.0
-    changed = augment(slices, settings.augmentation, generator).squeeze(1)
+    changed = augment(slices, draw_augmentation(len(slices), settings.augmentation, generator)).squeeze(1)
     return Store((changed * 255).round().byte().numpy(), epoch.records, epoch.bad)
 
 

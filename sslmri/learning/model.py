@@ -53,7 +53,7 @@ class Model:
             ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
         """
         card = read_model_card(folder)
-        encoder = Encoder()
+        encoder = Encoder.of(card.encoder.architecture)
         expected = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
         state = _load_tensors(folder / ENCODER_FILE, {name: tuple(value.shape) for name, value in expected.items()})
         counters = {name: value for name, value in encoder.state_dict().items() if "num_batches" in name}

@@ -53,6 +53,7 @@ class AugmentSettings:
         max_shift: greatest shift along each axis, as a share of the slice's side.
         flip_probability: of a horizontal flip.
         brightness, contrast: greatest relative change of grey values and of their distance from their mean.
+        max_gamma, max_bias: as of views.
     """
 
     max_rotation_deg: float = 15.0
@@ -61,6 +62,8 @@ class AugmentSettings:
     flip_probability: float = 0.5
     brightness: float = 0.2
     contrast: float = 0.2
+    max_gamma: float = 1.0
+    max_bias: float = 0.0
 
 
 class ViewParameters(NamedTuple):
@@ -94,16 +97,13 @@ def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewPara
     sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), 0.01)
     if settings.max_rotation_deg:
         theta = torch.bmm(_rotation(n, settings.max_rotation_deg, generator), theta)
-    gamma = (_uniform(n, -1, 1, generator) * math.log(settings.max_gamma)).exp()
-    bias = (_uniform(2 * n, -1, 1, generator) * math.log1p(settings.max_bias)).view(n, 2)
-    return ViewParameters(theta, gain, spread, sigma, gamma, bias)
+    return ViewParameters(theta, gain, spread, sigma, *_scanner(n, settings.max_gamma, settings.max_bias, generator))
 
 
 def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
     views = resample(slices, parameters.theta, settings.size)
-    if settings.max_gamma != 1 or settings.max_bias:
-        views = _as_scanned(views, parameters.gamma, parameters.bias)
+    views = _as_scanned(views, parameters.gamma, parameters.bias)
     return _blur(_jittered(views, parameters.gain, parameters.spread), parameters.sigma, settings)
 
 
@@ -113,17 +113,24 @@ def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> T
     return make_views(torch.cat([slices, slices]), parameters, settings).unflatten(0, (2, len(slices)))
 
 
-def augment(slices: Tensor, settings: AugmentSettings, generator: Generator) -> Tensor:
-    """Returns each slice rotated, scaled, shifted, flipped and jittered: (N, 1, H, H) in [0, 1] -> the same shape."""
-    n = len(slices)
+def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator) -> ViewParameters:
+    """Returns how n labelled slices are changed, each in its own way; they are not blurred."""
     angle = _uniform(n, -1, 1, generator) * math.radians(settings.max_rotation_deg)
     scale = 1 + _uniform(n, -1, 1, generator) * settings.max_scale
     shift_x, shift_y = (_uniform(n, -2, 2, generator) * settings.max_shift for _ in range(2))
     flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
     theta = torch.stack([cos * flip, -sin, shift_x, sin * flip, cos, shift_y], dim=1).view(n, 2, 3)
-    changed = resample(slices, theta, slices.shape[-1])
-    return _jittered(changed, *_jitter(n, settings.brightness, settings.contrast, 1.0, generator))
+    gain, spread = _jitter(n, settings.brightness, settings.contrast, 1.0, generator)
+    gamma, bias = _scanner(n, settings.max_gamma, settings.max_bias, generator)
+    return ViewParameters(theta, gain, spread, torch.zeros(n), gamma, bias)
+
+
+def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
+    """Returns each slice turned, scaled, shifted, flipped and shown otherwise: (N, 1, H, H) in [0, 1], as it was."""
+    changed = resample(slices, parameters.theta, slices.shape[-1])
+    changed = _as_scanned(changed, parameters.gamma, parameters.bias)
+    return _jittered(changed, parameters.gain, parameters.spread)
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -148,8 +155,16 @@ def _rotation(n: int, max_deg: float, generator: Generator) -> Tensor:
     return torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(n, 2, 2)
 
 
+def _scanner(n: int, max_gamma: float, max_bias: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Returns gamma (N,) and bias (N, 2)."""
+    gamma = (_uniform(n, -1, 1, generator) * math.log(max_gamma)).exp()
+    return gamma, (_uniform(2 * n, -1, 1, generator) * math.log1p(max_bias)).view(n, 2)
+
+
 def _as_scanned(views: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
-    """Returns views (N, 1, S, S) with another gamma curve and a smooth bias field."""
+    """Returns views (N, 1, S, S) with another gamma curve and a smooth bias field, as they are where it is neither."""
+    if not bias.any() and bool((gamma == 1).all()):
+        return views
     gamma, bias = gamma.to(views.device), bias.to(views.device)
     axis = torch.linspace(-1, 1, views.shape[-1], device=views.device)
     slope_x, slope_y = (bias[:, i, None, None, None] for i in range(2))

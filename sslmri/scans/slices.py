@@ -148,6 +148,16 @@ def _scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.take(scaled, image) if image.dtype == np.uint8 else scaled
 
 
+def region_in_slice(image: np.ndarray, region: np.ndarray, preparation: Preparation) -> np.ndarray:
+    """Returns a region of a picture, bool (H, W), where ``to_slices`` puts it: bool of the prepared slice's shape.
+
+    Padded or cut and resized as the picture is; a pixel belongs to the region when half of what it shows does.
+    """
+    moved = _crop(region.astype(np.float32), _box(head_mask(image), preparation))
+    height, width = preparation.image_size
+    return np.asarray(Image.fromarray(moved).resize((width, height), Image.Resampling.BILINEAR)) >= 0.5
+
+
 def _box(mask: np.ndarray, preparation: Preparation) -> tuple[int, int, int, int]:
     """Returns (top, left, height, width) around the slice or its head, in the aspect ratio of ``image_size``."""
     margin = 2 * preparation.margin_fraction if preparation.crop_to_head else 0.0

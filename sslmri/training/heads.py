@@ -16,6 +16,7 @@ from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.calibration import (
     SET_RULE,
     THRESHOLD_RULE,
+    fit_bias,
     fit_set_thresholds,
     fit_temperature,
     fit_thresholds,
@@ -31,6 +32,26 @@ from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps
 
 SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its predicted class: the top of the scale
+
+
+def with_biases(
+    encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
+) -> dict[str, Head]:
+    """Returns the heads with the class mix of their validation slices in their biases, where that holds."""
+    shifted = {}
+    for key, head in heads.items():
+        own = _own(validation, key)
+        truth = class_indices(own, range(len(own.records)))
+        logits, _ = _look(encoder, head, own, preparation)
+        taught = head.weight.abs().sum(dim=1).numpy()[truth] > 0  # a silenced class has no logit to shift
+        groups = np.array([record.group_key for record in own.records], dtype=str)
+        bias = torch.from_numpy(fit_bias(logits[taught], truth[taught], groups[taught])).float()
+        shifted[key] = Head(head.weight, (head.bias + bias).half().float())
+    return shifted
+
+
+def _own(validation: Store, disease: str) -> Store:
+    return validation.select([row for row, record in enumerate(validation.records) if record.disease == disease])
 
 
 def write_head_cards(
@@ -49,7 +70,7 @@ def write_head_cards(
     """
     counts, encoder_sha256 = class_counts(records), sha256_of(folder / ENCODER_FILE)
     for key, head in heads.items():
-        own = validation.select([row for row, record in enumerate(validation.records) if record.disease == key])
+        own = _own(validation, key)
         tally = {label: _counts(counts, key, label) for label in DISEASES[key].classes}
         logits, peaks = _look(encoder, head, own, preparation)
         card = HeadCard(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sslmri.cohorts.audit import UNKNOWN
+from sslmri.cohorts.manifest import UNKNOWN
 from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
@@ -53,7 +53,7 @@ from sslmri.training.data import (
     remember,
     side,
 )
-from sslmri.training.heads import write_head_cards
+from sslmri.training.heads import with_biases, write_head_cards
 
 _STEPS = ("pretrain", "finetune")
 
@@ -104,10 +104,12 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
         print(sentence)
     start = load_encoder(pretrained / ENCODER_FILE)
     encoder, heads = rounded(*finetune(start, train, validation, options.preparation, folder, settings))
+    heads = with_biases(encoder, heads, validation, options.preparation)
     (options.run / MODEL_FILE).unlink(missing_ok=True)  # from here to the end the folder is no model
     shutil.rmtree(options.run / HEADS, ignore_errors=True)
     save_weights(options.run, encoder, heads)
-    card = replace(read_encoder_card(pretrained / ENCODER_CARD), preparation=options.preparation)
+    pretraining_card = read_encoder_card(pretrained / ENCODER_CARD)
+    card = replace(pretraining_card, architecture=encoder.architecture, preparation=options.preparation)
     write_card(options.run / ENCODER_CARD, card)
     write_head_cards(options.run, encoder, heads, validation, records, options.preparation, settings)
     training = {
@@ -255,7 +257,7 @@ def _encoder_card(
     if options.protocol == AS_PUBLISHED:
         learned_from[hash_name(AS_PUBLISHED)] = hash_of(pool.records, AS_PUBLISHED)
     return EncoderCard(
-        architecture="resnet50-1ch",
+        architecture=Encoder().architecture,
         feature_dim=FEATURE_DIM,
         preparation=options.preparation,
         pretraining=asdict(settings) | {"preparation": asdict(options.preparation), **learned_from},
