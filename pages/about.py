@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from sslmri.dashboard import cardtables, tables
-from sslmri.dashboard.evidence import find_metrics
+from sslmri.dashboard import cardtables, evidencepanel, tables
+from sslmri.dashboard.evidence import find_metrics, find_summary, found_or_said, protocol_of
 from sslmri.dashboard.frame import require_model, start_page
 from sslmri.dashboard.panel import draw_notes, draw_table
-from sslmri.diseases import DISEASES
 from sslmri.learning.cards import INTENDED_USE
 
 start_page("About this model")
@@ -22,8 +21,8 @@ st.markdown(cardtables.questions(card))
 st.subheader("What it must not be used for")
 st.markdown(
     "- Diagnosis, triage, treatment, or telling a person about their health.\n"
-    "- Scans of children, other body parts, CT, or contrasts other than those in the table of heads.\n"
-    "- Comparing scanners, hospitals or groups of people: source and disease are mixed in the training data."
+    "- Scans of children, other body parts, CT, or contrasts other than those under *Limits of each head*.\n"
+    "- Comparing scanners, hospitals or groups of people: source and disease may be mixed in the training data."
 )
 
 st.subheader("When it stays silent")
@@ -35,29 +34,24 @@ st.markdown(
 )
 
 st.subheader("On what data")
-st.markdown(cardtables.training_sentence(card))
+st.markdown(cardtables.training_sentence(card, found_or_said(find_summary, card)))
 draw_table("Cohorts and their terms", cardtables.cohorts(card), "cohorts")
 draw_table("Training, validation and test data of each head", cardtables.head_counts(card), "head-counts")
 
 st.subheader("How good")
-metrics = find_metrics(card)
+metrics, protocol = found_or_said(find_metrics, card), protocol_of(card)
 if metrics is None:
-    st.info("This model has not been evaluated yet: run `python train.py evaluate`.")
+    st.info(evidencepanel.not_measured(card, protocol))
 else:
     draw_table(
-        "Figures on groups never seen",
+        f"Figures under the {evidencepanel.split_of(protocol)}",
         tables.overview(metrics),
         "figures",
-        "Protocol: no group on two sides of the split. Best floor: the best of majority class, 1-NN and PCA + logistic "
-        "regression on pixels.",
+        "Best floor: the best of majority class, 1-NN and PCA + logistic regression on pixels.",
     )
 
 st.subheader("Limits of each head")
-for key, head in cardtables.ordered_heads(card):
-    st.markdown(
-        f"- **{DISEASES[key].title}**: learned from {DISEASES[key].applies_to}. {DISEASES[key].caveat}"
-        f"{cardtables.unlearned_sentence(head)}"
-    )
+st.markdown(cardtables.limits(card))
 
 st.subheader("Hashes, versions, settings")
 draw_table("Identity", cardtables.identity(card), "identity")

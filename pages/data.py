@@ -8,13 +8,13 @@ from sslmri.dashboard.frame import start_page
 from sslmri.dashboard.panel import draw_chart, draw_table
 from sslmri.dashboard.words import count, literal
 from sslmri.diseases import DISEASES
-from sslmri.errors import ManifestError
+from sslmri.errors import ManifestError, ModelError
 
 start_page("Data")
 path = ask_for_data()
 try:
     summary = summarise_named(path) if path else summary_of_model()
-except ManifestError as error:
+except (ManifestError, ModelError) as error:
     st.error(literal(str(error)))
     st.stop()
 if summary is None:

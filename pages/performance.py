@@ -7,7 +7,7 @@ import streamlit as st
 from sslmri.dashboard import charts, evidencepanel, tables
 from sslmri.dashboard.controls import draw_controls
 from sslmri.dashboard.efficiency import draw_label_efficiency
-from sslmri.dashboard.evidence import find_history, find_metrics, find_roc
+from sslmri.dashboard.evidence import find_history, find_metrics, find_roc, found_or_said, protocol_of
 from sslmri.dashboard.frame import require_model, start_page
 from sslmri.dashboard.panel import draw_chart
 from sslmri.dashboard.words import in_order
@@ -16,32 +16,35 @@ from sslmri.diseases import DISEASES
 start_page("Performance")
 card = require_model("This page shows how often the model is right on data it never saw.")
 protocols = list(evidencepanel.IS_SHARED)
-metrics = {protocol: find_metrics(card, protocol) for protocol in protocols}
+metrics = {protocol: found_or_said(find_metrics, card, protocol) for protocol in protocols}
 diseases = in_order({key for found in metrics.values() if found for key in found["diseases"]})
 if not diseases:
-    st.info("This model has not been evaluated yet: run `python train.py evaluate`, then load this page again.")
+    st.info(f"{evidencepanel.not_measured(card, protocol_of(card))} Then load this page again.")
     st.stop()
 
-protocol = st.segmented_control("Protocol", protocols, required=True, default=protocols[0])
+protocol = st.segmented_control("Protocol", protocols, required=True, default=protocol_of(card))
 key = st.segmented_control(
     "Disease",
     diseases,
-    format_func=partial(evidencepanel.grade_of, metrics[protocols[0]]),
+    format_func=partial(evidencepanel.grade_of, metrics[protocol_of(card)]),
     required=True,
     wrap=True,
     default=diseases[0],
 )
 disease = DISEASES[key]
 results = {name: found["diseases"].get(key) if found else None for name, found in metrics.items()}
-result = results[protocol]
-if result is None:
-    st.info(evidencepanel.not_measured(protocol))
+encoders = {name: evidencepanel.encoder_of(card, found) for name, found in metrics.items() if found}
+chosen, result = metrics[protocol], results[protocol]
+if chosen is None or result is None:
+    st.info(evidencepanel.not_measured(card, protocol))
 else:
-    evidencepanel.draw_headline(disease, result, protocol)
-evidencepanel.draw_protocols(results, disease)
+    evidencepanel.draw_headline(disease, result, chosen, card)
+evidencepanel.draw_protocols(results, encoders, card, disease)
 if result is not None:
     evidencepanel.draw_classes(disease, result)
-    evidencepanel.draw_curves(disease, result, find_roc(card, disease, protocol))
+    curves = found_or_said(find_roc, card, disease, protocol)
+    if curves is not None:
+        evidencepanel.draw_curves(disease, result, curves)
     st.subheader("Calibration")
     evidencepanel.draw_calibration(disease, result)
 
@@ -54,9 +57,9 @@ for step, scores, loss, score in (
     ("pretrain", "knn", "NT-Xent loss", "kNN probe, balanced accuracy"),
     ("finetune", "auroc", "Fine-tuning loss", "Validation AUROC"),
 ):
-    history = tables.history(find_history(card, step), scores)
+    history = tables.history(find_history(card, step, protocol), scores)
     if history.empty:
-        st.caption(f"{loss}: no history was kept with this model.")
+        st.caption(f"{loss}: no history was kept for this protocol.")
         continue
     left, right = st.columns(2, gap="large")
     with left:

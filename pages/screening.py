@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sslmri.dashboard.evidence import find_metrics
+from sslmri.dashboard.evidence import find_unseen_metrics, found_or_said
 from sslmri.dashboard.findings import choose_outcome, draw_downloads, draw_findings, draw_warnings
 from sslmri.dashboard.frame import require_model, start_page
 from sslmri.dashboard.intake import ask_for_scans
@@ -36,4 +36,4 @@ with left:
     draw_warnings(screening)
     draw_downloads(card, chosen)
 with right:
-    draw_findings(card, screening, finding.disease, find_metrics(card))
+    draw_findings(card, screening, finding.disease, found_or_said(find_unseen_metrics, card))

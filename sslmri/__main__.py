@@ -52,7 +52,8 @@ class Screen:
             if self.overlays and outcome.screening:
                 write_overlays(self.overlays, number, outcome.screening)
         if self.csv:
-            write_atomically(self.csv, lambda path: path.write_text(csv_rows(printed), encoding="utf-8"))
+            table = csv_rows(printed).encode("utf-8", errors="backslashreplace")  # names of files may be any bytes
+            write_atomically(self.csv, lambda path: path.write_bytes(table))
         return 2 if any(entry["status"] == "refused" for entry in printed) else 0
 
 

@@ -1,5 +1,6 @@
 """The diseases that are screened: the only place where class names, their order and their caveats stand."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sslmri.errors import ManifestError
@@ -14,8 +15,10 @@ class Disease:
         title: name shown to people.
         classes: class keys in clinical order; ``classes[0]`` is the reference (healthy) class.
         question: what the head answers.
-        applies_to: the kind of slice the head learned from.
-        caveat: what a reader must know before believing a number.
+        applies_to: the kind of slice the head is meant for.
+        caveat: what a reader must know before believing a number, whatever the model learned from.
+        public_caveat: what is known of the public cohorts.
+        public_cohorts: the cohorts of which that is told.
         is_ordinal: whether the classes are stages of growing severity.
     """
 
@@ -25,12 +28,18 @@ class Disease:
     question: str
     applies_to: str
     caveat: str
+    public_caveat: str
+    public_cohorts: frozenset[str]
     is_ordinal: bool = False
 
     @property
     def reference(self) -> str:
         """The healthy class."""
         return self.classes[0]
+
+    def caveat_of(self, cohorts: Iterable[str]) -> str:
+        """Returns the caveat for a model that learned from these cohorts: what is known of them is told as well."""
+        return self.caveat if self.public_cohorts.isdisjoint(cohorts) else f"{self.caveat} {self.public_caveat}"
 
 
 DISEASES: dict[str, Disease] = {
@@ -42,8 +51,9 @@ DISEASES: dict[str, Disease] = {
             classes=("non_demented", "very_mild_demented", "mild_demented", "moderate_demented"),
             question="How demented is the person, by the clinical dementia rating?",
             applies_to="axial T1 slices of people over 60",
-            caveat="Moderate dementia is two people in the public data: it can be neither learned nor evaluated "
-            "between subjects.",
+            caveat="A stage that few people show can be neither learned nor evaluated between subjects.",
+            public_caveat="Moderate dementia is two people in the public data.",
+            public_cohorts=frozenset({"oasis", "oasis_2d", "alzheimers_6400"}),
             is_ordinal=True,
         ),
         Disease(
@@ -52,8 +62,10 @@ DISEASES: dict[str, Disease] = {
             classes=("no_tumour", "glioma", "meningioma", "pituitary"),
             question="Is there a tumour, and of which type?",
             applies_to="T1 slices with contrast",
-            caveat="Pictures without and with a tumour come from different sources, so telling them apart is partly "
+            caveat="Where pictures without and with a tumour come from different sources, telling them apart is partly "
             "telling the sources apart.",
+            public_caveat="In the public data they come from different sources.",
+            public_cohorts=frozenset({"br35h", "cheng"}),
         ),
         Disease(
             key="ms",
@@ -61,8 +73,10 @@ DISEASES: dict[str, Disease] = {
             classes=("normal", "multiple_sclerosis"),
             question="Are there signs of multiple sclerosis?",
             applies_to="axial T2 slices",
-            caveat="Patients and controls were scanned on different scanners and only two controls are of known "
-            "origin, so the scanner is learned along with the disease.",
+            caveat="Where patients and controls were scanned on different scanners, the scanner is learned along with "
+            "the disease.",
+            public_caveat="In the public data they were, and only two controls are of known origin.",
+            public_cohorts=frozenset({"ehealth_cyprus", "ixi_t2", "web_controls"}),
         ),
         Disease(
             key="parkinsons",
@@ -70,7 +84,9 @@ DISEASES: dict[str, Disease] = {
             classes=("normal", "parkinsons"),
             question="Are there signs of Parkinson's disease?",
             applies_to="slices of volumes of mixed sequences",
-            caveat="There are nine controls, the sequences are mixed, and a result between subjects may be chance.",
+            caveat="Where controls are few and sequences are mixed, a result between subjects may be chance.",
+            public_caveat="In the public data there are nine controls, and the sequences are mixed.",
+            public_cohorts=frozenset({"ntua_volumes"}),
         ),
     )
 }

@@ -18,7 +18,7 @@ from sslmri.errors import ManifestError
 from sslmri.scans.slices import Preparation
 from tests.test_cli import call
 
-CLASSES = "classes with under 5 groups on a side"
+CLASSES = "classes with under 5 groups to validate or test on, or none to train on"
 
 
 @pytest.fixture
@@ -161,6 +161,12 @@ def test_groups_without_ids_are_listed_and_are_not_grave(copy, cache):
         f"mine ({n_slices} groups, each one picture)"
     ]
     assert found.grave == []
+
+
+def test_a_cohort_of_people_with_a_blank_group_is_not_known_to_be_people(copy, cache):
+    change(copy, lambda rows: rows.assign(group=["", *rows["group"][1:]]))
+    listed = items(found_in(copy, cache), "cohorts whose groups are not known to be people")
+    assert [item.partition(" ")[0] for item in listed] == ["simulated"]
 
 
 def test_cohorts_of_one_class_and_classes_of_one_cohort_are_listed(copy, cache):

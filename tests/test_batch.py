@@ -1,5 +1,6 @@
 """Screening of folders: prepared ahead by worker processes, in the order of the files, never silent about a fault."""
 
+import csv
 import dataclasses
 import io
 import os
@@ -15,11 +16,12 @@ from PIL import Image
 
 from sslmri.cohorts.workers import AHEAD
 from sslmri.errors import WorkerError
+from sslmri.learning.cards import INTENDED_USE
 from sslmri.scans.prepare import prepare_file
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation
 from sslmri.screening import batch
-from sslmri.screening.batch import screen_files
+from sslmri.screening.batch import csv_rows, overlay_png, screen_files
 from sslmri.screening.screener import Screener, Screening
 from tests.test_workers import die_while_preparing
 
@@ -32,8 +34,11 @@ class Encoderless:
     def __init__(self) -> None:
         self.card: Any = SimpleNamespace(encoder=SimpleNamespace(preparation=SMALL))
 
-    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray]]) -> list[Screening]:
-        return [Screening(scan.name, scan.sha256, "", "", own, (), ()) for scan, own in prepared]
+    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray, tuple[int, ...]]]) -> list[Screening]:
+        return [
+            Screening(scan.name, scan.sha256, "", "", own, numbers, len(scan.voxels), (), ())
+            for scan, own, numbers in prepared
+        ]
 
 
 @pytest.fixture
@@ -139,11 +144,48 @@ def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
 def test_a_prepared_scan_keeps_what_is_known_of_it_but_not_its_voxels(files):
     found = prepare_file(files[0], SMALL)
     assert not isinstance(found, str)
-    scan, slices = found
+    scan, slices, numbers = found
     assert scan.voxels.nbytes == 0
+    assert len(scan.voxels) == 1
+    assert numbers == (1,)
     assert (scan.name, scan.source, len(scan.sha256)) == ("000.jpg", "JPEG", 64)
     assert slices.shape == (1, 32, 32)
     assert {field.name for field in dataclasses.fields(scan)} >= {"spacing_mm", "orientation", "modality"}
+
+
+def test_every_line_and_row_says_model_thresholds_and_notice(files, model_folder):
+    screener = Screener.load(model_folder)
+    printed = [outcome.to_json() for outcome in screen_files(screener, files[5:7])]
+    assert [entry["notice"] for entry in printed] == [INTENDED_USE] * 2
+    assert [entry["model_sha256"] for entry in printed] == [screener.card.sha256, None]
+    rows = list(csv.DictReader(io.StringIO(csv_rows(printed))))
+    for row, finding in zip(rows, printed[0]["findings"], strict=False):
+        card = screener.card.heads[finding["disease"]]
+        assert (finding["threshold_low"], finding["threshold_high"]) == (card.threshold_low, card.threshold_high)
+        assert (row["threshold_low"], row["threshold_high"]) == (str(card.threshold_low), str(card.threshold_high))
+        assert (row["model_sha256"], row["warnings"]) == (screener.card.sha256, " ".join(printed[0]["warnings"]))
+    assert all(row["notice"] == INTENDED_USE for row in rows)
+    assert rows[-1]["reason"] == printed[1]["reason"]
+
+
+def test_a_head_that_does_not_apply_says_why_in_its_row(files, model_folder):
+    outcome = next(screen_files(Screener.load(model_folder), files[:1])).to_json()
+    outcome["findings"][0] |= {"applicable": False, "reason": "Every training slice was normal."}
+    rows = list(csv.DictReader(io.StringIO(csv_rows([outcome]))))
+    assert [row["reason"] for row in rows] == ["Every training slice was normal.", "", "", ""]
+
+
+@pytest.mark.parametrize(("shape", "size"), [((496, 248), (256, 512)), ((32, 64), (512, 256)), ((40, 40), (512, 512))])
+def test_an_overlay_keeps_the_proportions_of_the_slice(shape, size):
+    finding: Any = SimpleNamespace(
+        probabilities={"normal": 1.0},
+        predicted="normal",
+        key_slice=0,
+        saliency=np.ones((1, 1, 4, 4)),
+        saliency_scale=1.0,
+    )
+    screening: Any = SimpleNamespace(findings=(finding,), slices=np.zeros((1, *shape), np.uint8))
+    assert Image.open(io.BytesIO(overlay_png(screening, 0))).size == size
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):

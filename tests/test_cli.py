@@ -41,7 +41,10 @@ def test_screen_prints_one_object_a_file_in_order_and_exits_2(files, model_folde
     assert [entry["file"] for entry in printed] == [str(path) for path in files]
     assert [entry["status"] for entry in printed] == ["screened", "refused", "screened"]
     finding = printed[0]["findings"][0]
-    assert finding.keys() == {"disease", "applicable", "predicted", "probabilities", "status", "coverage"}
+    assert list(finding) == [
+        "disease", "applicable", "predicted", "probabilities", "status", "coverage", "reason", "threshold_low",
+        "threshold_high",
+    ]  # fmt: skip
     assert finding["disease"] == "alzheimers"
     assert printed[1]["findings"] == []
     assert printed[1]["reason"].startswith("=HYPERLINK(1).png: Expected a PNG, JPEG or TIFF picture, got a text file")
@@ -61,6 +64,15 @@ def test_screen_writes_a_table_without_formulas_and_overlays(files, model_folder
     overlays = sorted(path.name for path in (tmp_path / "maps").iterdir())
     assert overlays == [f"0001-{name}.png" for name in ("alzheimers", "ms", "parkinsons", "tumours")]
     assert Image.open(tmp_path / "maps" / overlays[0]).size == (512, 512)
+
+
+def test_a_name_that_is_not_utf_8_is_screened_and_written(files, model_folder, tmp_path):
+    named = tmp_path / os.fsdecode(b"patient\xff.png")
+    named.write_bytes(files[0].read_bytes())
+    done = screen(named, "--model", model_folder, "--csv", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["file"] == str(named)
+    assert "patient\\udcff.png" in (tmp_path / "out.csv").read_text(encoding="utf-8")
 
 
 def test_screen_exits_0_when_every_file_was_screened(files, model_folder):

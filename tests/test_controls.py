@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from sslmri.cohorts.manifest import write_manifest
+from sslmri.cohorts.manifest import read_manifest, write_manifest
 from sslmri.dashboard.controls import alarms_table, find_controls, localisation_table, shortcut_table
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
@@ -24,7 +25,7 @@ from sslmri.learning.model import Head, Model
 from sslmri.scans.reading import read_scan
 from sslmri.screening.saliency import enlarge
 from sslmri.screening.screener import Screener, Screening
-from sslmri.training.controls import _random_weights, run_controls
+from sslmri.training.controls import _localisation, _random_weights, run_controls
 from sslmri.training.controlsreport import report_controls
 from sslmri.training.data import RunOptions
 
@@ -166,6 +167,23 @@ def test_data_without_test_groups_give_no_figures(model_folder, tmp_path, capsys
     assert content["family_wise"]["flagged"]["raw"] is None
     assert "ms: no test groups, no controls" in capsys.readouterr().out
     assert "| any head | all cohorts | - | not estimable: 0 test groups" in report_controls(content)
+
+
+def test_data_without_training_groups_give_no_figures(model_folder, tmp_path, capsys):
+    path = plant(tmp_path / "data", has_mark=False, n_groups=6)
+    write_manifest(path, pd.read_csv(path).assign(fold=0))
+    content = run_controls(RunOptions(data=path, run=copy_of(model_folder, tmp_path / "run"), cache=tmp_path))
+    assert content["diseases"] == {}
+    assert "ms: no training groups, no controls" in capsys.readouterr().out
+
+
+def test_a_marked_picture_that_cannot_be_read_is_left_out_and_told(controlled, cohort, capsys):
+    marked = [record for record in read_manifest(cohort) if record.disease == "tumours" and record.box]
+    damaged = replace(marked[0], path=cohort)  # a table where a picture should be
+    model = Model.load(controlled[0])
+    found = _localisation(model, "tumours", [damaged, *marked[1:4]])
+    assert (found["n_slices"], found["n_left_out"]) == (3, 1)
+    assert f"left out: {damaged.name}" in capsys.readouterr().out
 
 
 def test_controls_with_people_shared_are_refused(model_folder, cohort, tmp_path):

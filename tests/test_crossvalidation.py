@@ -216,6 +216,9 @@ def test_what_the_encoder_knows_is_read_from_lists_then_hashes_then_cohorts(opti
     assert "is unknown" in tell_fold(2, folds[2], find_exposure(options.run, records))["says"]
     folds = {fold: [replace(r, cohort="elsewhere") for r in own] for fold, own in folds.items()}
     assert told() == [0, 0]
+    exposure = find_exposure(options.run, records)
+    taught = replace(exposure, training={**exposure.training, "cohorts": {"elsewhere": "taught with labels only"}})
+    assert tell_fold(0, folds[0], taught)["n_seen"] is None
 
 
 def test_folds_are_dealt_where_the_manifest_has_none(options, cohort, tmp_path):

@@ -86,17 +86,19 @@ def test_types_leave_the_reference_class_out_and_share_its_probability_out() -> 
 
 
 @pytest.mark.parametrize(
-    ("cohorts", "unit"),
+    ("beginnings", "unit"),
     [
-        (["oasis_2d"], "subject"),
-        (["br35h", "cheng"], "group"),
-        (["ixi_t2", "web_controls"], "group"),
-        (["mine"], "group"),
+        (["oasis_2d/"], "subject"),
+        (["alzheimers_6400/"], "subject"),
+        (["br35h/", "cheng/"], "group"),
+        (["ixi_t2/", "web_controls/"], "group"),
+        (["mine/"], "group"),
+        (["oasis_2d/", "oasis_2d/unknown-"], "group"),
     ],
 )
-def test_groups_are_called_subjects_only_where_each_is_known_to_be_one(cohorts: list[str], unit: str) -> None:
+def test_groups_are_called_subjects_only_where_each_is_known_to_be_one(beginnings: list[str], unit: str) -> None:
     frame = frame_of(MS)
-    frame["cohort"] = (cohorts * len(frame))[: len(frame)]
+    frame["group"] = (beginnings * len(frame))[: len(frame)] + frame["group"]
     assert evaluate_disease(MS, frame, None)["unit"] == unit
 
 

@@ -180,6 +180,23 @@ def test_a_class_nobody_taught_gets_no_probability(stores, tmp_path, regime):
     assert (heads["tumours"].weight[glioma] == 0).all()
 
 
+def test_without_a_validation_side_the_last_epoch_is_kept(stores, tmp_path):
+    train, validation = stores
+    tuned, heads = finetune(Encoder(), train, validation.select([]), SMALL, tmp_path, SETTINGS)
+    assert len(read_history(tmp_path / "history.jsonl")) == SETTINGS.epochs
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["best_epoch"] == SETTINGS.epochs
+    assert list(heads) == list(DISEASES)
+    assert tuned.output_stride == SETTINGS.output_stride
+
+
+def test_one_slice_of_a_group_is_one_from_its_middle():
+    store = store_of({("normal", "a"): 9, ("normal", "b"): 9})
+    pixels = np.arange(18, dtype=np.uint8)[:, None, None].repeat(8, axis=1).repeat(8, axis=2)
+    kept = labelled_budget(dataclasses.replace(store, pixels=pixels), 2)
+    assert kept.slices[:, 0, 0].tolist() == [4, 13]
+
+
 def test_no_labels_are_refused(stores, tmp_path):
     train, validation = stores
     bare = dataclasses.replace(train, records=[dataclasses.replace(r, disease=None, label=None) for r in train.records])

@@ -26,6 +26,14 @@ def test_many_groups_above_every_floor_from_shared_sources_are_strong() -> None:
     assert reason.startswith("10 test groups or more of each class")
 
 
+def test_groups_of_unknown_people_are_never_strong() -> None:
+    frame = frame_of(MS, n_groups=10)
+    names = frame["group"].str.partition("/")[2]
+    grade, reason = graded(frame.assign(group=frame["cohort"] + "/unknown-" + names))
+    assert grade == LIMITED
+    assert "does not say who is who in 20 of 20 test groups" in reason
+
+
 def test_people_on_both_sides_are_insufficient_whatever_the_figures() -> None:
     grade, reason = graded(frame_of(MS, n_groups=10), is_shared=True)
     assert (grade, reason) == (INSUFFICIENT, "People are shared between training and test.")

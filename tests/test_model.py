@@ -76,6 +76,15 @@ def test_a_folder_of_another_format_is_refused(tmp_path, text):
         Model.load(tmp_path)
 
 
+@pytest.mark.parametrize(("key", "value"), [("name", None), ("training", None), ("created", None), ("training", [])])
+def test_a_model_without_its_name_its_training_or_its_date_is_refused(copied, key, value):
+    content = json.loads((copied / "model.json").read_text())
+    changed = content | {key: value} if value is not None else {k: v for k, v in content.items() if k != key}
+    write_json(copied / "model.json", changed)
+    with pytest.raises(ModelError, match=f"Expected the {key} of a model in"):
+        read_model_card(copied)
+
+
 def test_a_head_of_another_encoder_is_refused_showing_both(copied):
     card = json.loads((copied / "heads/ms.json").read_text())
     own = card["encoder_sha256"]

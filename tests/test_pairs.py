@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from torch import Generator
 
 from sslmri.cohorts.manifest import Record
@@ -63,6 +64,14 @@ def test_the_seed_alone_decides_on_the_batches():
         first, same, other = (epoch(store, neighbours, 8, seed) for seed in (3, 3, 4))
         assert all(np.array_equal(*both) for both in zip(first, same, strict=True))
         assert not all(np.array_equal(*both) for both in zip(first, other, strict=True))
+
+
+def test_what_fills_no_batch_is_left_out_of_large_groups_as_of_small_ones():
+    store = pool({"a": 12} | {f"single-{i}": 1 for i in range(11)})  # 23 slices, 2 batches of 8
+    seen = [np.concatenate([batch[0] for batch in epoch(store, 2, 8, seed)]) for seed in range(60)]
+    assert all(len(set(rows)) == 16 for rows in seen)
+    share = np.mean([store.records[row].group == "a" for rows in seen for row in rows])
+    assert share == pytest.approx(12 / 23, abs=0.05)
 
 
 def test_what_fills_no_batch_is_left_out():

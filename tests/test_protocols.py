@@ -217,7 +217,7 @@ def test_evidence_beside_a_model_shows_both_protocols_and_names_its_encoder(publ
     assert other["protocol"] == "as-published"
     assert other["encoder_sha256"] == sha256_of(options.run / "encoder.safetensors")
     assert set(find_roc(card, DISEASES["ms"], "as-published")["label"]) <= set(DISEASES["ms"].classes)
-    assert find_metrics(read_model_card(options.run)) is None
+    assert find_metrics(read_model_card(options.run)) == other
     copied = sorted(path.name for path in (beside / "evidence" / "as-published").iterdir())
     assert copied == sorted(path.name for path in (options.run / "evidence" / "as-published").iterdir())
     assert not list((beside / "evidence").glob(".*"))

@@ -180,6 +180,11 @@ def test_missing_class_is_refused_by_name(tmp_path: Path) -> None:
     assert "got no picture of normal" in refusal(touch(tmp_path, "MS/1.png"), "ms")
 
 
+def test_files_that_no_reader_takes_are_no_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "glioma/1.jpg", "meningioma/1.jpg", "pituitary/1.jpg", "pituitary/2.bmp")
+    assert "pituitary/2.bmp" not in set(build_manifest(tmp_path, "tumours")["path"])
+
+
 def test_missing_folder_and_unknown_cohort_are_refused(tmp_path: Path) -> None:
     assert "got none" in refusal(tmp_path / "none", "ms")
     assert "got no files" in refusal(tmp_path, "ms")

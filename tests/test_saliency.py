@@ -1,5 +1,7 @@
 """The closed-form Grad-CAM against its definition, against the grad-cam package, and against a randomised head."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,14 @@ def test_other_methods_leave_the_screening_model_untouched(model, slice_, method
     assert found.max() <= 1
     assert np.array_equal(before, model.logits(slice_[None])["tumours"])
     assert not any(module._forward_hooks for module in model.encoder.modules())
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("grad-cam", "score-cam")])
+def test_every_method_draws_another_map_for_another_class(model, slice_, method):
+    heads = {**model.heads, "tumours": random_head(4)}
+    explainer = Explainer(dataclasses.replace(model, heads=heads))
+    first, second = (explainer.explain(slice_, "tumours", index, method) for index in (1, 2))
+    assert not np.allclose(first, second)
 
 
 def test_an_unknown_method_is_refused(model, slice_):

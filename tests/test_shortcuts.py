@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -106,7 +107,7 @@ def test_verdict_and_sentence_follow_the_rule():
     assert carries.startswith("Background only alone: balanced accuracy 0.90 (")
     assert carries.endswith("a shortcut carries the result.")
     assert "below the model's 0.95 (" in part
-    assert "not above chance (0.50)" in nothing
+    assert "an interval that includes chance (0.50): not shown to carry the result." in nothing
     own = compute_figures(TRUTH, wrong_on(0.05), GROUPS)
     assert result["model"] == {"balanced_accuracy": own["balanced_accuracy"], "auroc": own["auroc"]}
     json.dumps(result, allow_nan=False)
@@ -119,6 +120,20 @@ def test_few_test_groups_leave_the_verdict_open():
     kept = np.r_[0:60, 60:66]  # two groups with disease
     found = judge_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0)[kept]}, GROUPS[kept])
     assert "multiple sclerosis (2)" in found["sentences"][-1]
+
+
+def test_a_class_of_too_few_groups_leaves_the_verdict_open():
+    kept = np.r_[0:60, 60:66]  # two groups with disease
+    found = judge_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0.5)[kept]}, GROUPS[kept])
+    assert found["controls"]["file"]["verdict"] == "unknown"
+    assert "cannot be told" in found["sentences"][0]
+
+
+def test_share_that_all_groups_agree_on_reaches_as_far_as_their_number_allows():
+    all_hit, none_hit = (mean_figure(np.full(120, value), GROUPS) for value in (1.0, 0.0))
+    low = float(beta.ppf(0.025, 40, 1))  # Clopper & Pearson
+    assert (all_hit["low"], all_hit["high"]) == (pytest.approx(low), 1.0)
+    assert (none_hit["low"], none_hit["high"]) == (0.0, pytest.approx(1 - low))
 
 
 def test_mean_of_a_share_has_the_interval_of_the_metrics():

@@ -10,7 +10,16 @@ from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
-from sslmri.scans.slices import Preparation, _as_bytes, _filled, _percentiles, head_mask, slice_indices, to_slices
+from sslmri.scans.slices import (
+    Preparation,
+    _as_bytes,
+    _filled,
+    _percentiles,
+    head_mask,
+    numbered_slices,
+    slice_indices,
+    to_slices,
+)
 from tests.conftest import as_scan
 
 PREPARATION = Preparation()
@@ -112,7 +121,10 @@ def test_middle_slices_of_a_volume_are_taken():
 def test_empty_slices_of_a_volume_are_left_out(phantom):
     volume = np.stack([phantom, np.zeros_like(phantom), phantom])
     everything = dataclasses.replace(PREPARATION, slice_fraction=1.0)
-    assert len(to_slices(as_scan(volume), everything)) == 2
+    slices, numbers = numbered_slices(as_scan(volume), everything)
+    assert numbers == (1, 3)
+    assert np.array_equal(slices, to_slices(as_scan(volume), everything))
+    assert len(slices) == 2
 
 
 def test_training_and_app_prepare_bit_equal_slices(cohort, tmp_path):

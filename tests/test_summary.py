@@ -98,9 +98,9 @@ def test_use_counts_also_what_is_never_trained_on(tmp_path: Path) -> None:
     unlabelled = Record(tmp_path / "u.png", "u.png", "other", None, None, "u", None)
     found = summarise([*cohort(tmp_path, 5), *leak, unlabelled], SMALL, per_class=1)
     assert found["use"] == [
-        {"cohort": "c", "disease": "ms", "use": "train", "slices": 20, "groups": 10},
-        {"cohort": "other", "disease": None, "use": "train", "slices": 1, "groups": 1},
-        {"cohort": "pair", "disease": "ms", "use": "leak_demo", "slices": 3, "groups": 1},
+        {"cohort": "c", "disease": "ms", "use": "train", "slices": 20, "groups": 10, "unit": "group"},
+        {"cohort": "other", "disease": None, "use": "train", "slices": 1, "groups": 1, "unit": "group"},
+        {"cohort": "pair", "disease": "ms", "use": "leak_demo", "slices": 3, "groups": 1, "unit": "group"},
     ]
     assert [row["cohort"] for row in found["sizes"]] == ["c"]
 
@@ -139,6 +139,15 @@ def test_faults_name_classes_with_few_groups_or_none_to_train(tmp_path: Path) ->
     only_normal = [r for r in records if r.label == "normal"]
     faults = summarise(assign_splits(only_normal), SMALL, per_class=1)["faults"]
     assert faults[0] == f"{name}: no training group, so a head cannot learn this class."
+
+
+def test_groups_of_people_are_subjects_until_one_is_blank() -> None:
+    people = [record(Path(), "normal", f"n{i}", i, "ixi_t2") for i in range(6)]
+    blank = record(Path(), "normal", "unknown-x", 7, "ixi_t2")
+    for records, unit in ((people, "subject"), ([*people, blank], "group")):
+        found = summarise(records, SMALL, per_class=1)
+        assert [row["unit"] for row in found["use"]] == [unit]
+        assert f"no training {unit}" in found["faults"][0]
 
 
 def test_faults_name_classes_that_come_from_sources_of_their_own(tmp_path: Path) -> None:

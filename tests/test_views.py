@@ -69,6 +69,18 @@ def test_no_augmentation_is_the_identity():
     assert torch.allclose(augment(slices(), draw_augmentation(6, none, Generator())), slices(), atol=1e-5)
 
 
+def test_slices_that_are_not_square_keep_their_shape_and_are_turned_without_shear():
+    disc = torch.zeros(1, 1, 96, 48)
+    rows, columns = torch.meshgrid(torch.arange(96), torch.arange(48), indexing="ij")
+    disc[0, 0] = (((rows - 47.5) ** 2 + (columns - 23.5) ** 2) < 200).float()
+    turned = AugmentSettings(
+        max_rotation_deg=45, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0
+    )
+    changed = augment(disc, draw_augmentation(1, turned, Generator().manual_seed(3), aspect=2.0))
+    assert changed.shape == disc.shape
+    assert (changed - disc).abs().sum() / disc.sum() < 0.1
+
+
 def test_a_rotation_does_not_change_the_size():
     disc = torch.zeros(1, 1, 64, 64)
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")

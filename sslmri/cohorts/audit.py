@@ -15,6 +15,7 @@ from sslmri.cohorts.terms import GROUP, unit_of
 from sslmri.diseases import DISEASES, class_title
 
 _SHOWN = 3
+_THIN = f"classes with under {MIN_GROUPS} groups to validate or test on, or none to train on"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def audit(records: list[Record], store: Store, describe: Describe | None = None)
             Check("cohorts whose groups are not known to be people", False, _items(_not_people(pool))),
             Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
             Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
-            Check(f"classes with under {MIN_GROUPS} groups on a side", False, _items(_thin_classes(pool))),
+            Check(_THIN, False, _items(_thin_classes(pool))),
             Check("files that cannot be read", False, _items(f"{name}: {reason}" for name, reason in store.bad)),
         )
     )
@@ -164,9 +165,9 @@ def _without_ids(pool: list[Record]) -> set[str]:
 def _not_people(pool: list[Record]) -> Iterator[str]:
     slices = defaultdict(list)
     for record in pool:
-        slices[record.cohort].append(record.group)
+        slices[record.cohort].append(record.group_key)
     for cohort, groups in sorted(slices.items()):
-        if unit_of([cohort]) == GROUP:
+        if unit_of(groups) == GROUP:
             is_single = len(set(groups)) == len(groups)
             what = "each one picture" if is_single else f"of {len(groups)} pictures"
             yield f"{cohort} ({len(set(groups))} groups, {what})"

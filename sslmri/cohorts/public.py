@@ -13,7 +13,7 @@ from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE, UNKNOWN
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 
-_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _BLOCK = 20  # neighbouring pictures taken for one person where no file name says who it is
 _OASIS_NAME = re.compile(r"(OAS1_\d{4})_MR\d+_mpr-\d+_(\d+)", re.IGNORECASE)
 _PERSON_FOLDER = re.compile(r"(subject|sub|patient|person|case)?[0-9]+")

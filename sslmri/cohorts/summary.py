@@ -53,9 +53,10 @@ def summarise(
     """Returns a summary of a manifest, ready for JSON.
 
     Keys: ``classes`` (groups and slices by class and split), ``use`` (slices and groups of all records by cohort and
-    use), ``faults`` (plain sentences), and from the sampled files ``sizes``, ``formats`` and ``intensity``: density
-    over 64 bins of grey values in (0, 1] inside the head, their percentiles 5, 25, 50, 75 and 95, and ``contrast``,
-    the standard deviation inside the head as a mean over slices. The sample is the same every time.
+    use, with what to call a group), ``faults`` (plain sentences), and from the sampled files ``sizes``, ``formats`` and
+    ``intensity``: density over 64 bins of grey values in (0, 1] inside the head, their percentiles 5, 25, 50, 75 and
+    95, and ``contrast``, the standard deviation inside the head as a mean over slices. The sample is the same every
+    time.
 
     Args:
         records: all records of a manifest; only those for training are sampled.
@@ -173,10 +174,11 @@ def _use_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     for record in records:
         cell = (record.cohort, record.disease or "", record.use)
         slices[cell] += 1
-        groups[cell].add(record.group)
+        groups[cell].add(record.group_key)
     return [
-        {"cohort": cell[0], "disease": cell[1] or None, "use": cell[2], "slices": n, "groups": len(groups[cell])}
-        for cell, n in sorted(slices.items())
+        {"cohort": cohort, "disease": disease or None, "use": use, "slices": n}
+        | {"groups": len(groups[cohort, disease, use]), "unit": unit_of(groups[cohort, disease, use])}
+        for (cohort, disease, use), n in sorted(slices.items())
     ]
 
 
@@ -188,7 +190,7 @@ def _group_faults(pool: list[Record]) -> list[str]:
     faults = []
     for (disease, label), counts in groups.items():
         name = f"{DISEASES[disease].title}, {class_title(label)}"
-        unit = unit_of(record.cohort for record in pool if record.disease == disease)
+        unit = unit_of(record.group_key for record in pool if record.disease == disease)
         if counts.get("train", counts.get(None)) == 0:
             faults.append(f"{name}: no training {unit}, so a head cannot learn this class.")
         if min(counts.values()) < MIN_GROUPS:

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable
 
-_UNKNOWN = "origin and terms not recorded"
+from sslmri.cohorts.manifest import UNKNOWN
+
+_NOT_RECORDED = "origin and terms not recorded"
+_SET_6400 = "public 6,400-image Alzheimer's set, subjects recovered (OASIS-1 by subject counts); no licence stated"
 TERMS = {
     "simulated": "simulated people made by this project from the MNI152 average brain shipped with nilearn (BSD)",
-    "oasis_2d": "public 6,400-image Alzheimer's set, subjects recovered (OASIS-1 by subject counts); no licence stated",
+    "oasis_2d": _SET_6400,
+    "alzheimers_6400": _SET_6400,
     "cheng": "figshare 1512427, Cheng et al. 2015; patient numbers not included, blocks of neighbouring numbers",
     "br35h": "Br35H, one picture of each near-identical cluster; no licence stated",
     "ehealth_cyprus": "eHealth laboratory, University of Cyprus, free use with its notice; Loizou et al. 2011, 2013",
@@ -17,7 +21,10 @@ TERMS = {
 }
 SUBJECT, GROUP = "subject", "group"
 # The cohorts whose source says who is who; the groups of all others are pictures, or blocks of neighbouring pictures.
-_OF_PEOPLE = {"simulated", "oasis_2d", "ehealth_cyprus", "ixi_t2", "mendeley_ms", "ntua_volumes", "oasis"}
+_OF_PEOPLE = {
+    *("simulated", "oasis", "oasis_2d", "alzheimers_6400"),
+    *("ehealth_cyprus", "ixi_t2", "mendeley_ms", "ntua_volumes"),
+}
 _MEANINGS = {
     SUBJECT: "Each group is one subject.",
     GROUP: "A group is a person where the source says who is who, otherwise one picture or a block of neighbouring "
@@ -27,13 +34,18 @@ _MEANINGS = {
 
 def terms_of(cohort: str) -> str:
     """Returns source and terms of a cohort, in one line."""
-    return TERMS.get(cohort, _UNKNOWN)
+    return TERMS.get(cohort, _NOT_RECORDED)
 
 
-def unit_of(cohorts: Iterable[str]) -> str:
-    """Returns ``subject`` where each group of the cohorts is known to be one person, else ``group``."""
-    named = set(cohorts)
-    return SUBJECT if named and named <= _OF_PEOPLE else GROUP
+def unit_of(groups: Iterable[str]) -> str:
+    """Returns ``subject`` where each of the groups is known to be one person, else ``group``.
+
+    Args:
+        groups: as ``Record.group_key`` names them; the name of a cohort alone stands for groups that are all known.
+    """
+    named = {group.partition("/")[::2] for group in groups}
+    is_known = all(cohort in _OF_PEOPLE and not group.startswith(UNKNOWN) for cohort, group in named)
+    return SUBJECT if named and is_known else GROUP
 
 
 def meaning_of(unit: str) -> str:

@@ -1,6 +1,7 @@
 """The model card as sentences and tables."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from sslmri.cohorts.splits import SPLITS
 from sslmri.cohorts.terms import meaning_of, unit_of
+from sslmri.dashboard.datatables import meaning_of_group
 from sslmri.dashboard.words import count, in_order, literal
 from sslmri.diseases import DISEASES, class_title
 from sslmri.learning.cards import HeadCard, ModelCard
@@ -24,14 +26,20 @@ def questions(card: ModelCard) -> str:
     return "\n".join(f"- **{title}**: {question}" for title, question in titles)
 
 
-def training_sentence(card: ModelCard) -> str:
-    """Returns how much the model learned from, and by which split."""
+def training_sentence(card: ModelCard, summary: Mapping[str, Any] | None) -> str:
+    """Returns how much the model learned from, and by which split.
+
+    Args:
+        card: the model's.
+        summary: of the data it learned from, or None where none was kept.
+    """
     encoder, training = card.encoder, card.training
+    meaning = meaning_of_group(summary) if summary else meaning_of(unit_of(encoder.cohorts))
     protocol = literal(str(training.get("protocol", "not recorded")))
     return (
         f"The encoder learned without labels from **{count(encoder.n_slices, 'slice')}** of "
         f"**{count(encoder.n_groups, 'group')}**; the heads were taught on labelled slices of the same training side. "
-        f"Split: {protocol}. {meaning_of(unit_of(encoder.cohorts))}"
+        f"Split: {protocol}. {meaning}"
     )
 
 
@@ -77,7 +85,17 @@ def balancing_rule(head: HeadCard) -> str:
     )
 
 
-def unlearned_sentence(head: HeadCard) -> str:
+def limits(card: ModelCard) -> str:
+    """Returns what each head is meant for, what to know before believing it, and what it never learned, as a list."""
+    learned_from = {*card.encoder.cohorts, *card.training.get("cohorts", {})}
+    parts = ((DISEASES[key], _unlearned(head)) for key, head in ordered_heads(card))
+    return "\n".join(
+        f"- **{disease.title}**: meant for {disease.applies_to}. {disease.caveat_of(learned_from)}{unlearned}"
+        for disease, unlearned in parts
+    )
+
+
+def _unlearned(head: HeadCard) -> str:
     """Returns which classes a head never learned, or nothing."""
     names = ", ".join(class_title(label) for label in head.unlearned)
     return f" Never learned: {names}." if names else ""

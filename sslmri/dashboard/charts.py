@@ -33,31 +33,40 @@ def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
 
 
 def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
-    """Returns the probability of each class, and the two thresholds on the row they belong to."""
+    """Returns the probability of each class, and the two thresholds on the row they belong to.
+
+    A class that was never learned has neither bar nor number: its row is hatched and says so.
+    """
     disease = DISEASES[finding.disease]
     colours = theme.class_colours(disease)
     names = [class_title(label) for label in disease.classes]
-    values = [finding.probabilities[label] for label in disease.classes]
-    fills = [theme.MISSING if label in unlearned else colours[label] for label in disease.classes]
+    values = [None if label in unlearned else finding.probabilities[label] for label in disease.classes]
+    fills = [colours[label] for label in disease.classes]
     if len(disease.classes) > 2:
         names.append(f"any but {class_title(disease.reference)}")
         values.append(1 - finding.probabilities[disease.reference])
         fills.append(theme.ANY)
-    hatches = ["/" if label in unlearned else "" for label in disease.classes]
+    hatches = ["/" if value is None else "" for value in values]
     figure = go.Figure()
-    figure.add_bar(x=[1] * len(names), y=names, orientation="h", marker={"color": theme.faint()}, hoverinfo="skip")
+    figure.add_bar(
+        x=[1] * len(names),
+        y=names,
+        orientation="h",
+        marker={"color": theme.faint(), "pattern": {"shape": hatches, "size": 6, "fgcolor": theme.MISSING}},
+        hoverinfo="skip",
+    )
     figure.add_bar(
         x=values,
         y=names,
         orientation="h",
-        marker={"color": fills, "pattern": {**_HATCH, "shape": hatches}},
+        marker={"color": fills},
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
     figure.add_scatter(
         x=[1] * len(names),
         y=names,
         mode="text",
-        text=[f"\u2002{proportion(value)}" for value in values],
+        text=["\u2002never learned" if value is None else f"\u2002{proportion(value)}" for value in values],
         textposition="middle right",
         cliponaxis=False,
         hoverinfo="skip",
@@ -72,16 +81,15 @@ def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
         )
     figure.update_xaxes(range=[0, 1], showgrid=False, zeroline=False, showticklabels=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    margin = {"t": 0, "b": 0, "r": 48}
+    margin = {"t": 0, "b": 0, "r": 92 if None in values else 48}
     return layout(figure, _ROW * len(names), showlegend=False, barmode="overlay", bargap=0.35, margin=margin)
 
 
-def slice_strip(values: np.ndarray, number: int, name: str) -> go.Figure:
-    """Returns a class's probability slice by slice, the slice in view in the accent colour."""
-    slices = np.arange(1, len(values) + 1)
-    colours = [theme.accent() if own == number else theme.REFERENCE for own in slices]
+def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: str) -> go.Figure:
+    """Returns a class's probability by slice number, the slice in view in the accent colour."""
+    colours = [theme.accent() if own == number else theme.REFERENCE for own in numbers]
     hover = f"slice %{{x}}: {name} %{{y:.2f}}<extra></extra>"
-    figure = go.Figure(go.Bar(x=slices, y=values, marker={"color": colours}, hovertemplate=hover))
+    figure = go.Figure(go.Bar(x=list(numbers), y=values, marker={"color": colours}, hovertemplate=hover))
     figure.update_yaxes(range=[0, 1], tickvals=[0, 1], title="probability")
     figure.update_xaxes(title="slice", tickformat="d", dtick=1 if len(values) <= 15 else None)
     return layout(figure, 120, showlegend=False)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from sslmri.dashboard import charts, theme
-from sslmri.dashboard.evidence import EVIDENCE
+from sslmri.dashboard.evidence import EVIDENCE, check_own
 from sslmri.dashboard.panel import draw_chart, draw_notes, draw_table
 from sslmri.dashboard.words import count, literal, proportion
 from sslmri.diseases import Disease
@@ -24,15 +24,11 @@ def find_controls(card: ModelCard) -> dict[str, Any] | None:
     """Returns the controls of a model, or None where they were not run yet.
 
     Raises:
-        ModelError: they are damaged, or belong to another encoder.
+        ModelError: they are damaged, belong to another encoder, or are older than the heads.
     """
     content = read_controls(card.folder / EVIDENCE)
-    own = {head.encoder_sha256 for head in card.heads.values()}
-    if content is not None and content["encoder_sha256"] not in own:
-        raise ModelError(
-            f"Expected controls of this model's encoder, got those of {content['encoder_sha256'][:12]}: "
-            "run `python train.py controls` again."
-        )
+    if content is not None:
+        check_own(card, content, "controls", "controls")
     return content
 
 

@@ -1,5 +1,7 @@
 """The figures of the data page. Each takes a table of ``datatables`` and returns a Plotly figure."""
 
+from html import escape
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -123,7 +125,7 @@ def size_bubbles(table: pd.DataFrame) -> go.Figure:
             x=own["width"],
             y=own["height"],
             mode="markers",
-            name=str(cohort),
+            name=escape(str(cohort)),
             marker={
                 "size": own["slices"],
                 "sizemode": "area",

@@ -36,9 +36,7 @@ def summarise_named(path: str) -> dict[str, Any]:
     Raises:
         ManifestError: the manifest cannot be used.
     """
-    manifest = Path(path).expanduser()
-    if _is_folder(manifest):
-        manifest = manifest / _MANIFEST
+    manifest = _manifest_at(path)
     records = assign_splits(read_manifest(manifest))
     stamp = manifest.stat().st_mtime_ns
     progress = st.progress(0.0, "Reading files")
@@ -52,11 +50,16 @@ def summarise_named(path: str) -> dict[str, Any]:
 
 
 def summary_of_model() -> dict[str, Any] | None:
-    """Returns the summary that lies beside the model, or None without a model or a summary."""
+    """Returns the summary that lies beside the model, or None without a model or a summary.
+
+    Raises:
+        ModelError: the summary is damaged.
+    """
     try:
-        return find_summary(open_model())
+        card = open_model()
     except ModelError:
         return None
+    return find_summary(card)
 
 
 def head_of_model(disease: str) -> HeadCard | None:
@@ -67,11 +70,14 @@ def head_of_model(disease: str) -> HeadCard | None:
         return None
 
 
-def _is_folder(path: Path) -> bool:
+def _manifest_at(text: str) -> Path:
     try:
-        return path.is_dir()
-    except (OSError, ValueError) as error:  # a name too long, or with a NUL
-        raise ManifestError("Expected the path of a manifest.csv, got a text that cannot be a path.") from error
+        path = Path(text).expanduser()
+        return path / _MANIFEST if path.is_dir() else path
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, or with a NUL, or of no user's home
+        raise ManifestError(
+            "Expected the path of a manifest.csv, got a text that cannot be a path: correct it."
+        ) from error
 
 
 def _preparation() -> Preparation:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sslmri.cohorts.manifest import TRAIN_USE
 from sslmri.cohorts.summary import QUANTILES
-from sslmri.cohorts.terms import meaning_of, unit_of
+from sslmri.cohorts.terms import GROUP, SUBJECT, meaning_of, unit_of
 from sslmri.dashboard.words import in_order
 from sslmri.diseases import DISEASES, Disease, class_title
 
@@ -75,10 +75,13 @@ def uses(summary: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cohort", "disease", "use", "groups", "slices"])
 
 
-def meaning_of_group(summary: Mapping[str, Any], disease: Disease) -> str:
-    """Returns the sentence that says what a group of the disease's training data is."""
-    own = (row["cohort"] for row in summary["use"] if row["disease"] == disease.key and row["use"] == TRAIN_USE)
-    return meaning_of(unit_of(own))
+def meaning_of_group(summary: Mapping[str, Any], disease: Disease | None = None) -> str:
+    """Returns the sentence that says what a group of the training data is: of a disease, or of all of them."""
+    own = [row for row in summary["use"] if row["use"] == TRAIN_USE]
+    if disease is not None:
+        own = [row for row in own if row["disease"] == disease.key]
+    units = {row.get("unit") or unit_of([row["cohort"]]) for row in own}  # older summaries name no unit
+    return meaning_of(SUBJECT if units == {SUBJECT} else GROUP)
 
 
 def totals(table: pd.DataFrame) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from sslmri.dashboard import theme
 from sslmri.dashboard.charts import layout
 from sslmri.dashboard.evidence import EVIDENCE
 from sslmri.dashboard.panel import draw_chart, draw_notes
-from sslmri.dashboard.words import count
+from sslmri.dashboard.words import count, literal
 from sslmri.diseases import Disease
+from sslmri.errors import ModelError
 from sslmri.evidence.efficiency import (
     ENCODER_TITLES,
     FINETUNE,
@@ -42,13 +43,13 @@ _OF_ANOTHER = (
 
 
 def draw_label_efficiency(card: ModelCard, disease: Disease) -> None:
-    """Draws what each encoder reaches by labels a class, and how far SimCLR is above the others; or why not.
-
-    Raises:
-        ModelError: the stored result is damaged.
-    """
+    """Draws what each encoder reaches by labels a class, and how far SimCLR is above the others; or why not."""
     st.subheader("Does pre-training help?")
-    content = read_label_efficiency(card.folder / EVIDENCE)
+    try:
+        content = read_label_efficiency(card.folder / EVIDENCE)
+    except ModelError as error:
+        st.caption(literal(str(error)))
+        return
     if content is None:
         st.caption(_NOT_MEASURED)
         return

@@ -1,11 +1,14 @@
 """The evidence that lies beside a model, as far as it is there."""
 
 import json
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
+import streamlit as st
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
+from sslmri.dashboard.words import literal
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
 from sslmri.evidence.stored import METRICS_FILE, read_metrics, read_predictions
@@ -14,17 +17,46 @@ from sslmri.learning.run import read_history
 
 EVIDENCE = EVIDENCE_FOLDERS[GROUP_DISJOINT]
 DATA_FILE = "data.json"
+_SUMMARY_ROWS = {  # what each row of a summary's tables holds
+    "classes": {"disease", "label", "split", "groups", "slices"},
+    "sizes": {"cohort", "width", "height", "slices"},
+    "intensity": {"disease", "label", "n_slices", "density", "quantiles", "contrast"},
+    "formats": {"cohort", "format", "slices"},
+    "use": {"cohort", "disease", "use", "slices", "groups"},
+}
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
-def find_metrics(card: ModelCard, protocol: str = GROUP_DISJOINT) -> dict[str, Any] | None:
+def found_or_said(find: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+    """Returns what ``find`` finds; where that cannot be used, draws one line that says why and returns None."""
+    try:
+        return find(*args, **kwargs)
+    except ModelError as error:
+        st.caption(literal(str(error)))
+        return None
+
+
+def protocol_of(card: ModelCard) -> Protocol:
+    """Returns the protocol that the model was trained by; models from before there were two say nothing."""
+    return AS_PUBLISHED if card.training.get("protocol") == AS_PUBLISHED else GROUP_DISJOINT
+
+
+def find_metrics(card: ModelCard, protocol: str | None = None) -> dict[str, Any] | None:
     """Returns the metrics of a protocol that lie beside the model, or None where there are none.
 
     Those of another protocol than the model's own are of another encoder, which they name: what was trained with
     people on both sides cannot be measured without, nor the other way round.
 
+    Args:
+        card: the model's.
+        protocol: the model's own where none is given.
+
     Raises:
-        ModelError: the metrics are damaged, of another protocol, or should be of the model's encoder and are not.
+        ModelError: the metrics are damaged, of another protocol, or should be of the model's heads and are not.
     """
+    protocol = protocol or protocol_of(card)
     folder = card.folder / EVIDENCE_FOLDERS[protocol]
     if not (folder / METRICS_FILE).exists():
         return None
@@ -34,31 +66,80 @@ def find_metrics(card: ModelCard, protocol: str = GROUP_DISJOINT) -> dict[str, A
             f"Expected metrics of the protocol {protocol} in {folder}, got those of {metrics['protocol']}: "
             "run `python train.py evaluate` again."
         )
-    own = {head.encoder_sha256 for head in card.heads.values()}
-    is_own = card.training.get("protocol", GROUP_DISJOINT) == protocol
-    if is_own and metrics["encoder_sha256"] not in own:
-        raise ModelError(
-            f"Expected metrics of this model's encoder in {folder}, got those of {metrics['encoder_sha256'][:12]}: "
-            "run `python train.py evaluate` again."
-        )
+    if protocol == protocol_of(card):
+        check_own(card, metrics, "metrics", "evaluate")
     return metrics
 
 
+def find_unseen_metrics(card: ModelCard) -> dict[str, Any] | None:
+    """Returns the metrics of the model on people it never saw, or None where it was not measured on any.
+
+    Raises:
+        ModelError: see ``find_metrics``.
+    """
+    return find_metrics(card) if protocol_of(card) == GROUP_DISJOINT else None
+
+
+def check_own(card: ModelCard, found: Mapping[str, Any], what: str, command: str) -> None:
+    """Refuses evidence of another encoder than the model's, or from before its heads were taught.
+
+    Args:
+        card: the model's.
+        found: the evidence, which names its encoder and when it was made.
+        what: what the evidence is.
+        command: of ``train.py``, that makes it.
+
+    Raises:
+        ModelError: naming both.
+    """
+    if not is_own(card, found):
+        raise ModelError(
+            f"Expected {what} of this model's encoder, got those of {found['encoder_sha256'][:12]}: "
+            f"run `python train.py {command}` again."
+        )
+    taught = max(head.created for head in card.heads.values())
+    if str(found["created"]) < taught:
+        raise ModelError(
+            f"Expected {what} of this model's heads, taught {taught}, got older ones of {found['created']}: "
+            f"run `python train.py {command}` again."
+        )
+
+
+def is_own(card: ModelCard, found: Mapping[str, Any]) -> bool:
+    """Returns whether evidence is of the model's own encoder."""
+    return found["encoder_sha256"] in {head.encoder_sha256 for head in card.heads.values()}
+
+
 def find_summary(card: ModelCard) -> dict[str, Any] | None:
-    """Returns the summary of the data that the model learned from, or None where there is none."""
-    path = card.folder / EVIDENCE / DATA_FILE
+    """Returns the summary of the data that the model learned from, or None where there is none.
+
+    Raises:
+        ModelError: it is damaged, or of another version.
+    """
+    path = card.folder / EVIDENCE_FOLDERS[protocol_of(card)] / DATA_FILE
     try:
         summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _check_summary(summary)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"Expected the summary of the data in {path}, got something else: evaluate again.") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"Expected the summary of the data in {path}, got something else: run `python train.py evaluate` again."
+        ) from error
     return summary
 
 
-def find_history(card: ModelCard, step: str) -> list[dict[str, Any]]:
-    """Returns the epochs of a training step, none where they were not kept."""
-    return read_history(card.folder / EVIDENCE / f"{step}.jsonl")
+def _check_summary(summary: dict[str, Any]) -> None:
+    if not isinstance(summary["faults"], list):
+        raise TypeError("faults")
+    for table, keys in _SUMMARY_ROWS.items():
+        if not all(row.keys() >= keys for row in summary[table]):
+            raise KeyError(table)
+
+
+def find_history(card: ModelCard, step: str, protocol: str) -> list[dict[str, Any]]:
+    """Returns the epochs of a training step of the model measured by that protocol, none where they were not kept."""
+    return read_history(card.folder / EVIDENCE_FOLDERS[protocol] / f"{step}.jsonl")
 
 
 def find_roc(card: ModelCard, disease: Disease, protocol: str = GROUP_DISJOINT) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def reliability(table: pd.DataFrame) -> go.Figure:
         x=table["probability"],
         y=table["share_right"],
         mode="lines+markers",
-        name="this model, area of a point by its slices",
+        name="measured, area of a point by its slices",
         line={"color": theme.accent(), "width": 1.5},
         marker={
             "color": theme.accent(),

@@ -9,12 +9,15 @@ import streamlit as st
 from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT
 from sslmri.cohorts.terms import meaning_of
 from sslmri.dashboard import charts, evidencecharts, tables
+from sslmri.dashboard.evidence import is_own, protocol_of
+from sslmri.dashboard.frame import short_hash
 from sslmri.dashboard.panel import draw_chart, draw_notes, draw_table
 from sslmri.dashboard.words import count, literal
 from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.calibration import SET_RULE
 from sslmri.evidence.grade import RULE
 from sslmri.evidence.reliability import BINS_RULE
+from sslmri.learning.cards import ModelCard
 
 # by protocol, whether people are on both sides of the split
 IS_SHARED: dict[str, bool] = {GROUP_DISJOINT: False, AS_PUBLISHED: True}
@@ -24,38 +27,67 @@ _SPLITS = {
 }
 
 
-def not_measured(protocol: str) -> str:
-    """Returns that a protocol was not measured, and how to measure it."""
-    return (
-        f"The protocol {protocol} ({_SPLITS[IS_SHARED[protocol]]}) was not measured for this model: "
-        f"run `python train.py evaluate --protocol {protocol}`."
-    )
+def split_of(protocol: str) -> str:
+    """Returns how a protocol splits, as part of a sentence."""
+    return f"protocol {protocol}: {_SPLITS[IS_SHARED[protocol]]}"
 
 
-def draw_protocols(found: Mapping[str, Mapping[str, Any] | None], disease: Disease) -> None:
-    """Draws the headline figures of a disease under both protocols, and one line for each that was not measured."""
+def not_measured(card: ModelCard, protocol: str) -> str:
+    """Returns that a protocol was not measured, and how to measure it: of another model than its own, if at all."""
+    run = f"--protocol {protocol} --run"
+    if protocol == protocol_of(card):
+        how = f"run `python train.py evaluate {run} MODEL`, where MODEL is this model's folder."
+    elif IS_SHARED[protocol]:
+        how = (
+            f"it needs a model trained so. Run `python train.py all {run} OTHER` with the same data, then "
+            f"`python train.py evaluate {run} OTHER --beside MODEL`, where MODEL is this model's folder."
+        )
+    else:
+        how = f"it needs a model trained so. Run `python train.py all {run} OTHER` and show that one."
+    return f"The protocol {protocol} ({_SPLITS[IS_SHARED[protocol]]}) was not measured for this model: {how}"
+
+
+def encoder_of(card: ModelCard, metrics: Mapping[str, Any]) -> str:
+    """Returns whose encoder metrics are of, in a few words."""
+    return "this model's" if is_own(card, metrics) else f"another encoder ({short_hash(metrics['encoder_sha256'])})"
+
+
+def draw_protocols(
+    found: Mapping[str, Mapping[str, Any] | None], encoders: Mapping[str, str], card: ModelCard, disease: Disease
+) -> None:
+    """Draws the headline figures of a disease under both protocols, and one line for each that was not measured.
+
+    Args:
+        found: the disease's evidence by protocol, None where there is none.
+        encoders: by protocol, whose encoder was measured, from ``encoder_of``.
+        card: the model's.
+        disease: the disease.
+    """
     measured = {protocol: result for protocol, result in found.items() if result}
+    pixels = "".join(tables.pixels_sentence(result) for name, result in measured.items() if IS_SHARED[name])
     draw_table(
         f"{disease.title}: figures under each protocol",
-        tables.protocols(measured, IS_SHARED),
+        tables.protocols(measured, IS_SHARED, encoders),
         f"protocols-{disease.key}",
-        "Where people are shared between training and test, near-copies of the test slices were learned from, and "
-        "pixels without learning do as well: only figures without shared people say what a new person can expect.",
+        "Where people are shared between training and test, near-copies of the test slices were learned from: only "
+        f"figures without shared people say what a new person can expect.{pixels}",
     )
     for protocol in found.keys() - measured.keys():
-        st.caption(not_measured(protocol))
+        st.caption(not_measured(card, protocol))
 
 
-def draw_headline(disease: Disease, result: Mapping[str, Any], protocol: str) -> None:
+def draw_headline(disease: Disease, result: Mapping[str, Any], metrics: Mapping[str, Any], card: ModelCard) -> None:
     """Draws what was measured, how strong the evidence is, and the main figures with their floors."""
+    protocol = metrics["protocol"]
+    encoder = "" if is_own(card, metrics) else f" Measured on {encoder_of(card, metrics)}, trained for this protocol."
     grade = result["grade"]
     st.markdown(
         f"**{grade['grade'].capitalize()} evidence.** {literal(grade['reason'])}", help=f"The rule of grades. {RULE}"
     )
     st.markdown(
-        f"Protocol **{literal(protocol)}**: {_SPLITS[IS_SHARED[protocol]]}. {meaning_of(result['unit'])} Tested on "
-        f"**{count(result['n_groups'], 'group')}** with **{count(result['n_slices'], 'slice')}**. Intervals are 95 %, "
-        "from a bootstrap over groups."
+        f"Protocol **{literal(protocol)}**: {_SPLITS[IS_SHARED[protocol]]}.{encoder} {meaning_of(result['unit'])} "
+        f"Tested on **{count(result['n_groups'], 'group')}** with **{count(result['n_slices'], 'slice')}**. "
+        "Intervals are 95 %, from a bootstrap over groups."
     )
     headline = tables.headline(result)
     draw_chart(

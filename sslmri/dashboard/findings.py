@@ -110,7 +110,8 @@ def _draw_worth(screening: "Screening", finding: "Finding", head: HeadCard, resu
         sentences.insert(0, f"Share of slices right on {unseen} never seen: {interval(result['accuracy'])}.")
         sentences.insert(0, f"**{result['grade']['grade'].capitalize()} evidence.**")
     if finding.applicable:
-        where = f" on slice {finding.key_slice + 1}" if len(screening.slices) > 1 else ""
+        number = screening.slice_numbers[finding.key_slice]
+        where = f" on slice {number}" if screening.n_file_slices > 1 else ""
         covered = f"covers {percent(finding.coverage)} of the head{where}"
         sentences.append(f"The map of {class_title(finding.predicted)} {covered}.")
     st.caption(

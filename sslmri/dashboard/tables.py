@@ -59,17 +59,21 @@ def later_title(result: Mapping[str, Any]) -> str:
     return f"AUROC of {first} or worse against {class_title(result['classes'][0])}"
 
 
-def protocols(found: Mapping[str, Mapping[str, Any]], is_shared: Mapping[str, bool]) -> pd.DataFrame:
+def protocols(
+    found: Mapping[str, Mapping[str, Any]], is_shared: Mapping[str, bool], encoders: Mapping[str, str]
+) -> pd.DataFrame:
     """Returns the headline figures of a disease under each protocol, as people read them.
 
     Args:
         found: the disease's evidence by protocol, those measured.
         is_shared: by protocol, whether people are on both sides of its split.
+        encoders: by protocol, whose encoder was measured.
     """
     rows = [
         {
             "measure": row["measure"],
             "protocol": protocol,
+            "encoder": encoders[protocol],
             "people shared": _shared(result, is_shared[protocol]),
             "figure (95 % interval)": _overview_figure(row),
             **{title: _floor(row[name]) for name, title in FLOOR_TITLES.items()},
@@ -80,6 +84,14 @@ def protocols(found: Mapping[str, Mapping[str, Any]], is_shared: Mapping[str, bo
         for row in headline(result).to_dict("records")
     ]
     return pd.DataFrame(rows)
+
+
+def pixels_sentence(result: Mapping[str, Any]) -> str:
+    """Returns that pixels without learning do as well, with the figures, or nothing where they do not."""
+    model, pixels = result["accuracy"]["raw"], result["floors"].get("nearest_neighbour", {}).get("accuracy")
+    if model is None or pixels is None or pixels < model:
+        return ""
+    return f" Pixels without learning do as well: accuracy {proportion(pixels)} (1-NN) beside {proportion(model)}."
 
 
 def overall(result: Mapping[str, Any]) -> pd.DataFrame:

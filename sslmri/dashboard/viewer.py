@@ -1,6 +1,6 @@
 """The left side of the screening page: the scan, and the scan with what an answer rests on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +44,8 @@ def show_finding(screening: "Screening", disease: str) -> None:
 def _first_shown(screening: "Screening") -> "Finding":
     def urgency(finding: "Finding") -> tuple[int, float]:
         reference = DISEASES[finding.disease].reference
-        return _RANK.get(finding.status, 0), -finding.probabilities[reference]
+        rank = _RANK.get(finding.status, 0) if finding.applicable else -1
+        return rank, -finding.probabilities[reference]
 
     return max(screening.findings, key=urgency)
 
@@ -55,12 +56,13 @@ def draw_viewer(screener: "Screener", screening: "Screening", finding: "Finding"
     from sslmri.screening.saliency import CLOSED_FORM, METHODS
 
     pictures = st.container()
-    label, method, opacity = _choices(screening, finding, METHODS)
+    label, method, opacity = _choices(screening, finding, _shown_classes(screener, finding), METHODS)
     index = _choose_slice(screening, finding, label)
     level, top = _level(screener, screening, finding, index, label, method)
     slice_ = screening.slices[index]
     height, width = slice_.shape
-    where = f"slice {index + 1} of {len(screening.slices)}, " if len(screening.slices) > 1 else ""
+    n_slices = screening.n_file_slices
+    where = f"slice {screening.slice_numbers[index]} of {n_slices}, " if n_slices > 1 else ""
     row = pictures.container(horizontal=True, gap="small")  # side by side, one below the other where it is narrow
     row.image(
         plain_picture(slice_, f"{where}{width} x {height} as the encoder sees it"),
@@ -75,9 +77,16 @@ def draw_viewer(screener: "Screener", screening: "Screening", finding: "Finding"
     st.caption(_legend(finding, label, METHODS[method], method == CLOSED_FORM, bool(level.max() > 0)))
 
 
-def _choices(screening: "Screening", finding: "Finding", methods: Mapping[str, str]) -> tuple[str, str, float]:
+def _shown_classes(screener: "Screener", finding: "Finding") -> list[str]:
+    """Returns the classes whose map can be chosen: those that the head learned, and the predicted one."""
+    unlearned = screener.card.heads[finding.disease].unlearned
+    return [label for label in finding.probabilities if label == finding.predicted or label not in unlearned]
+
+
+def _choices(
+    screening: "Screening", finding: "Finding", classes: Sequence[str], methods: Mapping[str, str]
+) -> tuple[str, str, float]:
     left, right = st.columns(2, gap="small")
-    classes = list(finding.probabilities)
     label: str = left.selectbox(
         "Class",
         classes,
@@ -94,19 +103,19 @@ def _choices(screening: "Screening", finding: "Finding", methods: Mapping[str, s
 
 
 def _choose_slice(screening: "Screening", finding: "Finding", label: str) -> int:
-    n_slices = len(screening.slices)
-    if n_slices == 1:
+    numbers = screening.slice_numbers
+    if len(numbers) == 1:
         return 0
-    name = f"slice-{finding.disease}"
-    number: int = st.slider("Slice", 1, n_slices, finding.key_slice + 1, key=widget_key(screening, name))
+    key = widget_key(screening, f"slice-{finding.disease}")
+    number: int = st.select_slider("Slice", numbers, numbers[finding.key_slice], key=key)
     column = list(finding.probabilities).index(label)
     st.plotly_chart(
-        charts.slice_strip(finding.slice_probabilities[:, column], number, class_title(label)),
+        charts.slice_strip(numbers, finding.slice_probabilities[:, column], number, class_title(label)),
         config=charts.QUIET,
         key=widget_key(screening, f"strip-{finding.disease}"),
         alt=f"Probability of {class_title(label)} by slice",
     )
-    return number - 1
+    return numbers.index(number)
 
 
 def _level(

@@ -43,10 +43,11 @@ def set_result(sample: Sample, set_thresholds: Mapping[str, float | None]) -> di
 def _at_threshold(sample: Sample, threshold: float) -> dict[str, Interval]:
     is_positive = 1 - sample.probabilities[:, 0] >= threshold
     is_disease = sample.labels != 0
+    n_disease, n_reference = int(is_disease.sum()), int((~is_disease).sum())
     return {
-        "sensitivity": interval(sample.mean(is_positive, is_disease), shortage(int(is_disease.sum()), " with disease")),
+        "sensitivity": interval(sample.mean(is_positive, is_disease), shortage(n_disease, " with disease"), n_disease),
         "specificity": interval(
-            sample.mean(~is_positive, ~is_disease), shortage(int((~is_disease).sum()), " of the reference class")
+            sample.mean(~is_positive, ~is_disease), shortage(n_reference, " of the reference class"), n_reference
         ),
     }
 
@@ -59,11 +60,11 @@ def _sets_of(sample: Sample, set_thresholds: Mapping[str, float | None]) -> dict
     for index, (label, bar) in enumerate(set_thresholds.items()):
         own = sample.labels == index
         silent = f"abstains: always in the set, under {MIN_GROUPS} validation groups" if bar is None else None
-        found = interval(sample.mean(is_covered, own), silent or shortage(int(own.sum())))
+        found = interval(sample.mean(is_covered, own), silent or shortage(int(own.sum())), int(own.sum()))
         coverage[label] = {"groups": int(own.sum()), **found}
     reason = shortage(len(sample.labels))
     return {
         "coverage": coverage,
         "mean_size": interval(sample.mean(sizes), reason),
-        "empty": interval(sample.mean(sizes == 0), reason),
+        "empty": interval(sample.mean(sizes == 0), reason, len(sample.labels)),
     }

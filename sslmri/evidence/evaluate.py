@@ -86,7 +86,7 @@ def evaluate_disease(
     found = {name: _all_floors(name, floor, types, later) for name, floor in floor_cases.items()}
     return {
         "classes": list(disease.classes),
-        "unit": unit_of(frame["cohort"]),
+        "unit": unit_of(frame["group"]),
         **figures,
         "per_class": by_label(disease.classes, figures["per_class"]),
         "subject": _labelled(disease, figures["subject"]),

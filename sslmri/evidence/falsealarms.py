@@ -17,9 +17,9 @@ def family_wise_false_alarms(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns how many healthy scans at least one head flags, and each head alone, for JSON.
+    """Returns how many healthy scans at least one head flags, for JSON.
 
-    Keys ``rate`` and ``by_head`` with 95 % intervals, ``n_scans`` and ``n_groups``. The bootstrap draws whole groups
+    Keys ``rate`` with its 95 % interval, ``n_scans`` and ``n_groups``. The bootstrap draws whole groups
     with replacement within their cohort, so that each resample has its mix of cohorts. Four independent heads of 95 %
     specificity would flag 1 - 0.95 ** 4 = 18.5 %.
 
@@ -42,13 +42,8 @@ def family_wise_false_alarms(
     names = np.array([f"{cohort}\0{group}" for cohort, group in zip(cohorts, groups, strict=True)], dtype=str)
     _, first, member = np.unique(names, return_index=True, return_inverse=True)
     weights = draw_weights(np.asarray(cohorts)[first], n_resamples, seed)
-    reason = shortage(len(first))
-
-    def rate(alarms: np.ndarray) -> dict[str, Any]:
-        sizes, raised = np.bincount(member), np.bincount(member, weights=alarms)
-        rates = weights @ raised / (weights @ sizes) if len(names) else np.full(len(weights), np.nan)
-        return {**interval(rates, reason)}
-
-    by_head = {key: rate(np.asarray(own, dtype=bool)) for key, own in flagged.items()}
-    together = np.any([np.asarray(own, dtype=bool) for own in flagged.values()], axis=0)
-    return {"rate": rate(together), "by_head": by_head, "n_scans": len(names), "n_groups": len(first)}
+    alarms = np.any([np.asarray(own, dtype=bool) for own in flagged.values()], axis=0)
+    sizes, raised = np.bincount(member), np.bincount(member, weights=alarms)
+    rates = weights @ raised / (weights @ sizes) if len(names) else np.full(len(weights), np.nan)
+    rate = interval(rates, shortage(len(first)), len(first))
+    return {"rate": rate, "n_scans": len(names), "n_groups": len(first)}

@@ -5,6 +5,7 @@ from typing import TypedDict
 
 import pandas as pd
 
+from sslmri.cohorts.manifest import UNKNOWN
 from sslmri.diseases import Disease, class_title
 from sslmri.evidence.intervals import MIN_GROUPS
 from sslmri.evidence.metrics import Figures
@@ -17,7 +18,7 @@ RULE = (
     "class or of all classes with disease together, or the interval of the AUROC of any disease per group includes "
     "0.5 or lies below, or no cohort holds two classes. "
     f"Strong: {STRONG_GROUPS} test groups or more of each class, the lower end of that interval above every floor, and "
-    "no class from cohorts of its own. Limited: all else."
+    "no class from cohorts of its own, and the source says of each test group who it is. Limited: all else."
 )
 
 
@@ -39,7 +40,7 @@ def grade_evidence(
 
     Args:
         disease: the head's disease.
-        frame: the test slices, with their cohort and label.
+        frame: the test slices, with their cohort, group and label.
         figures: of these slices.
         floors: figures of each floor.
         is_shared: whether people are on both sides of the split.
@@ -100,6 +101,10 @@ def _limits(
     alone = [class_title(label) for label in confounded(disease, frame)]
     if alone:
         limits.append(f"no other class comes from the cohorts of {', '.join(alone)}: the source may give it away")
+    groups = frame["group"].drop_duplicates()
+    n_unknown = int(groups.str.partition("/")[2].str.startswith(UNKNOWN).sum())
+    if n_unknown:
+        limits.append(f"the source does not say who is who in {n_unknown} of {len(groups)} test groups")
     return limits
 
 

@@ -22,17 +22,24 @@ class Interval(TypedDict):
     reason: str | None
 
 
-def interval(values: np.ndarray, reason: str | None = None) -> Interval:
+def interval(values: np.ndarray, reason: str | None = None, n_groups: int = 0) -> Interval:
     """Returns a figure with the 2.5th and 97.5th percentiles of its resamples.
+
+    Where every group is right, or every one wrong, all resamples are alike, although the next group may be another.
+    The interval of a share then reaches as far as that of Clopper & Pearson (1934) for as many groups.
 
     Args:
         values: (1 + B,), the figure itself and then its value in each resample; NaN where it does not exist.
         reason: why the figure is not estimable, or None if it is.
+        n_groups: behind a share; 0 for a figure that is none.
     """
     kept = None if np.isnan(values[0]) else float(values[0])
     if reason is not None or kept is None:
         return {"value": None, "low": None, "high": None, "raw": kept, "reason": reason}
     low, high = np.percentile(values[1:], _PERCENTILES)
+    if n_groups and low == high and kept in (0.0, 1.0):
+        reach = 1 - (_PERCENTILES[0] / 100) ** (1 / n_groups)
+        low, high = (0.0, reach) if kept == 0.0 else (1 - reach, 1.0)
     return {"value": kept, "low": float(low), "high": float(high), "raw": kept, "reason": None}
 
 

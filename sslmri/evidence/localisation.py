@@ -131,7 +131,7 @@ def judge_maps(found: Mapping[str, Any]) -> list[str]:
     ]
     if random["value"] >= own["low"] > chance:
         sentences.append(
-            f"Heads with random weights point inside in {random['value']:.0%}, within the interval of the true head: "
+            f"Heads with random weights point inside in {random['value']:.0%}, no less often than the true head may: "
             "where the map points is the encoder's doing, not the head's."
         )
     return sentences

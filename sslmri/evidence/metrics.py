@@ -84,7 +84,7 @@ def _case_figures(sample: Sample) -> CaseFigures:
     against = disease_shortage(sample.labels)
     score = 1.0 - sample.probabilities[:, 0]
     return {
-        "accuracy": interval(confusion.accuracy(counts), reason),
+        "accuracy": interval(confusion.accuracy(counts), reason, len(sample.labels)),
         "balanced_accuracy": interval(confusion.balanced_accuracy(counts), reason),
         "auroc": interval(aurocs(sample, is_disease, score), against),
         "average_precision": interval(average_precisions(sample, is_disease, score), against),
@@ -99,18 +99,18 @@ def _case_figures(sample: Sample) -> CaseFigures:
 def _class_figures(sample: Sample, index: int, counts: np.ndarray) -> ClassFigures:
     is_class = sample.labels == index
     score = sample.probabilities[:, index]
-    reason = shortage(int(is_class.sum()))
-    against = shortage(int((~is_class).sum()), " of the other classes")
+    n_own, n_others = int(is_class.sum()), int((~is_class).sum())
+    reason, against = shortage(n_own), shortage(n_others, " of the other classes")
 
     def of_class(values: np.ndarray) -> Interval:
-        return interval(values[:, index] if is_class.any() else np.full(len(values), np.nan), reason)
+        return interval(values[:, index] if is_class.any() else np.full(len(values), np.nan), reason, n_own)
 
     return {
         "slices": int(sample.sizes[is_class].sum()),
-        "groups": int(is_class.sum()),
+        "groups": n_own,
         "precision": of_class(confusion.precision(counts)),
         "recall": of_class(confusion.recall(counts)),
-        "specificity": interval(confusion.specificity(counts)[:, index], against),
+        "specificity": interval(confusion.specificity(counts)[:, index], against, n_others),
         "f1": of_class(confusion.f1(counts)),
         "auroc": interval(aurocs(sample, is_class, score), reason or against),
         "average_precision": interval(average_precisions(sample, is_class, score), reason or against),

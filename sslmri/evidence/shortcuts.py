@@ -122,10 +122,11 @@ def judge_shortcuts(
     own = compute_figures(truth, model, groups, N_RESAMPLES, seed)
     n_present = sum(found["groups"] > 0 for found in own["per_class"])
     chance = 1 / n_present
+    is_estimable = n_present > 1 and own["auroc"]["reason"] is None
     results, sentences = {}, []
     for name, probabilities in controls.items():
         figures = compute_figures(truth, probabilities, groups, N_RESAMPLES, seed)
-        verdict = _verdict(figures["balanced_accuracy"], own["balanced_accuracy"], chance if n_present > 1 else None)
+        verdict = _verdict(figures["balanced_accuracy"], own["balanced_accuracy"], chance if is_estimable else None)
         results[name] = {**_kept(figures), "verdict": verdict}
         sentences.append(_sentence(name, figures["balanced_accuracy"], own["balanced_accuracy"], chance, verdict))
     shared = {"n_slices": own["n_slices"], "n_groups": own["n_groups"], "chance": chance}
@@ -150,11 +151,11 @@ def _sentence(name: str, control: Interval, model: Interval, chance: float, verd
         return f"{title}: whether this shortcut carries the result cannot be told from so few test groups."
     figure = f"{title} alone: balanced accuracy {_figure(control)}"
     if verdict == NOTHING:
-        return f"{figure}, which is not above chance ({chance:.2f}): this is no shortcut to the result."
+        return f"{figure}, an interval that includes chance ({chance:.2f}): not shown to carry the result."
     own = f"the model's {_figure(model)}"
     if verdict == PART:
         return f"{figure}, above chance ({chance:.2f}) but below {own}: this shortcut can explain a part of the result."
-    return f"{figure}, above chance ({chance:.2f}) and no worse than {own}: a shortcut carries the result."
+    return f"{figure}, above chance ({chance:.2f}) and not below the interval of {own}: a shortcut carries the result."
 
 
 def _figure(figure: Interval) -> str:
@@ -181,7 +182,8 @@ def mean_figure(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> Interv
     names, member = np.unique(groups, return_inverse=True)
     weights = draw_weights(np.zeros(len(names)), N_RESAMPLES, seed)
     sums, sizes = np.bincount(member, weights=values), np.bincount(member)
-    return interval(ratio(weights @ sums, weights @ sizes, np.nan), shortage(len(names)))
+    n_groups = len(names) if np.isin(values, (0, 1)).all() else 0
+    return interval(ratio(weights @ sums, weights @ sizes, np.nan), shortage(len(names)), n_groups)
 
 
 def false_alarms(flagged: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> dict[str, dict[str, Any]]:

@@ -96,7 +96,8 @@ def _later_aurocs(sample: Sample) -> np.ndarray:
 def _types_only(truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> Cases:
     """Returns the slices with disease, their probabilities shared out among the classes but the reference.
 
-    A floor that gives all probability to the reference class says nothing of the type: each type gets the same.
+    A floor that gives all probability to the reference class says nothing of the type: each type gets the same,
+    and its accuracy counts the first type.
     """
     is_disease = truth != 0
     kept = probabilities[is_disease, 1:]

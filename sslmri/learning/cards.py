@@ -141,6 +141,9 @@ def read_model_card(folder: Path) -> ModelCard:
         raise ModelError(
             f"Expected a model of format {FORMAT} in {folder}, got {content.get('format')!r}: train it anew."
         )
+    for key, kind in {"name": str, "created": str, "training": dict}.items():
+        if not isinstance(content.get(key), kind):
+            raise ModelError(f"Expected the {key} of a model in {folder / MODEL_FILE}, got none: copy it again.")
     hashes = content.get("files")
     if not isinstance(hashes, dict) or not {ENCODER_FILE, ENCODER_CARD} <= hashes.keys():
         raise ModelError(f"Expected the list of a model's files in {folder / MODEL_FILE}, got none: copy it again.")

@@ -207,8 +207,9 @@ def _loss(
 ) -> Tensor:
     """Returns the mean cross-entropy of a batch, each slice for its own disease only, and what its maps miss."""
     device = next(model.parameters()).device
-    parameters = draw_augmentation(len(batch.records), settings.augmentation, generator)
     slices = torch.from_numpy(batch.slices).to(device).unsqueeze(1).float() / 255.0
+    aspect = slices.shape[2] / slices.shape[3]
+    parameters = draw_augmentation(len(slices), settings.augmentation, generator, aspect)
     slices = (augment(slices, parameters) - preparation.mean) / preparation.std
     with autocast(device):
         logits, maps = model(slices.contiguous(memory_format=torch.channels_last))
@@ -237,7 +238,7 @@ def _missed(
 ) -> Tensor:
     """Returns the location loss of the marked slices of a batch, their regions changed as they were."""
     shown = torch.from_numpy(np.stack([regions[batch.records[row].path] for row in marked])).unsqueeze(1)
-    shown = resample(shown.to(maps.device).float(), parameters.theta[marked], shown.shape[-1])
+    shown = resample(shown.to(maps.device).float(), parameters.theta[marked], (shown.shape[2], shown.shape[3]))
     keys = [str(batch.records[row].disease) for row in marked]
     truth = class_indices(batch, marked).tolist()
     parts = [model.get_parameter(f"heads.{key}.weight")[index] for key, index in zip(keys, truth, strict=True)]

@@ -163,6 +163,6 @@ def _spread(store: Store, rows: list[int], count: int) -> list[int]:
     chosen: list[int] = []
     for n_left, own in zip(range(len(groups), 0, -1), sorted(groups.values(), key=len), strict=True):
         share = min(len(own), -(-(count - len(chosen)) // n_left))
-        picks = np.linspace(0, len(own) - 1, share).round().astype(int)
+        picks = np.linspace(0, len(own) - 1, share).round().astype(int) if share > 1 else [len(own) // 2] * share
         chosen += [own[pick] for pick in picks]
     return chosen[:count]

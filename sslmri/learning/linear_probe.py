@@ -68,7 +68,8 @@ def _augmented(train: Store, settings: FinetuneSettings) -> Store:
     generator = Generator().manual_seed(settings.seed)
     epoch = train.select(balanced_epoch(train, settings.labels_per_class, generator))
     slices = torch.from_numpy(np.array(epoch.slices)).unsqueeze(1).float() / 255.0
-    changed = augment(slices, draw_augmentation(len(slices), settings.augmentation, generator)).squeeze(1)
+    aspect = slices.shape[2] / slices.shape[3]
+    changed = augment(slices, draw_augmentation(len(slices), settings.augmentation, generator, aspect)).squeeze(1)
     return Store((changed * 255).round().byte().numpy(), epoch.records, epoch.bad)
 
 

@@ -34,10 +34,10 @@ class PairSampler:
     def epoch(self, batch_size: int, generator: Generator) -> list[np.ndarray]:
         """Returns the rows of each batch: (2, batch_size); what is left over after the last full batch is left out."""
         n_batches = self._n_rows // batch_size
-        order = randperm(self._n_rows, generator=generator).numpy()
+        order = randperm(self._n_rows, generator=generator).numpy()[: n_batches * batch_size]
         if not self._is_published:
             order = self._dealt(n_batches, order)
-        first = order[: n_batches * batch_size].reshape(n_batches, batch_size)
+        first = order.reshape(n_batches, batch_size)
         drawn = randint(2**31, first.shape, generator=generator).numpy()
         return [np.stack([rows, self._partner(rows, draws)]) for rows, draws in zip(np.sort(first), drawn, strict=True)]
 
@@ -46,17 +46,17 @@ class PairSampler:
         return np.array([near[draw % len(near)] for near, draw in zip(chosen, draws, strict=True)])
 
     def _dealt(self, n_batches: int, order: np.ndarray) -> np.ndarray:
-        """Returns all rows so that consecutive batches hold as few of a group as can be, largest groups dealt first."""
-        rank = np.empty_like(order)
+        """Returns the rows so that each batch holds as few of a group as can be, largest groups dealt first."""
+        left_out = self._n_rows
+        rank = np.full(self._n_rows, left_out)
         rank[order] = np.arange(len(order))
+        groups = [rows for own in self._groups if len(rows := own[rank[own] < left_out])]
         piles: list[list[int]] = [[] for _ in range(n_batches)]
-        for rows in sorted(self._groups, key=lambda rows: (-len(rows), rank[rows].min())):
+        for rows in sorted(groups, key=lambda rows: (-len(rows), rank[rows].min())):
             by_size = sorted(range(n_batches), key=lambda pile: (len(piles[pile]), rank[pile]))
             for turn, row in enumerate(rows[np.argsort(rank[rows])]):
                 piles[by_size[turn % n_batches]].append(int(row))
-        size = self._n_rows // n_batches
-        spare = [row for pile in piles for row in pile[size:]]
-        return np.array([row for pile in piles for row in pile[:size]] + spare)
+        return np.array(piles)
 
 
 def _apart(one: int | None, other: int | None) -> float:

@@ -102,7 +102,7 @@ def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewPara
 
 def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
-    views = resample(slices, parameters.theta, settings.size)
+    views = resample(slices, parameters.theta, (settings.size, settings.size))
     views = _as_scanned(views, parameters.gamma, parameters.bias)
     return _blur(_jittered(views, parameters.gain, parameters.spread), parameters.sigma, settings)
 
@@ -113,22 +113,22 @@ def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> T
     return make_views(torch.cat([slices, slices]), parameters, settings).unflatten(0, (2, len(slices)))
 
 
-def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator) -> ViewParameters:
-    """Returns how n labelled slices are changed, each in its own way; they are not blurred."""
+def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, aspect: float = 1.0) -> ViewParameters:
+    """Returns how n labelled slices, ``aspect`` times as high as wide, are changed, each in its own way; unblurred."""
     angle = _uniform(n, -1, 1, generator) * math.radians(settings.max_rotation_deg)
     scale = 1 + _uniform(n, -1, 1, generator) * settings.max_scale
     shift_x, shift_y = (_uniform(n, -2, 2, generator) * settings.max_shift for _ in range(2))
     flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    theta = torch.stack([cos * flip, -sin, shift_x, sin * flip, cos, shift_y], dim=1).view(n, 2, 3)
+    theta = torch.stack([cos * flip, -sin * aspect, shift_x, sin * flip / aspect, cos, shift_y], dim=1).view(n, 2, 3)
     gain, spread = _jitter(n, settings.brightness, settings.contrast, 1.0, generator)
     gamma, bias = _scanner(n, settings.max_gamma, settings.max_bias, generator)
     return ViewParameters(theta, gain, spread, torch.zeros(n), gamma, bias)
 
 
 def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
-    """Returns each slice turned, scaled, shifted, flipped and shown otherwise: (N, 1, H, H) in [0, 1], as it was."""
-    changed = resample(slices, parameters.theta, slices.shape[-1])
+    """Returns each slice turned, scaled, shifted, flipped and shown otherwise: (N, 1, H, W) in [0, 1] as before."""
+    changed = resample(slices, parameters.theta, (slices.shape[2], slices.shape[3]))
     changed = _as_scanned(changed, parameters.gamma, parameters.bias)
     return _jittered(changed, parameters.gain, parameters.spread)
 
@@ -172,9 +172,9 @@ def _as_scanned(views: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
     return (views.clamp(min=1e-6) ** gamma.view(-1, 1, 1, 1) * field).clamp(0, 1)
 
 
-def resample(slices: Tensor, theta: Tensor, size: int) -> Tensor:
-    """Returns slices (N, 1, H, W) resampled by affine maps theta (N, 2, 3) to (N, 1, size, size), zero outside."""
-    grid = functional.affine_grid(theta.to(slices.device), [len(slices), 1, size, size], align_corners=False)
+def resample(slices: Tensor, theta: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Returns slices (N, 1, H, W) resampled by affine maps theta (N, 2, 3) to (N, 1, *shape), zero outside."""
+    grid = functional.affine_grid(theta.to(slices.device), [len(slices), 1, *shape], align_corners=False)
     return functional.grid_sample(slices, grid, mode="bilinear", align_corners=False)
 
 

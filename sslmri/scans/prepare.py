@@ -9,9 +9,9 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.reading import MAX_BYTES, read_scan
 from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation, to_slices
+from sslmri.scans.slices import Preparation, numbered_slices
 
-Prepared = tuple[Scan, np.ndarray] | str
+Prepared = tuple[Scan, np.ndarray, tuple[int, ...]] | str
 
 
 def prepare_files(paths: Sequence[Path], preparation: Preparation) -> list[Prepared]:
@@ -20,17 +20,18 @@ def prepare_files(paths: Sequence[Path], preparation: Preparation) -> list[Prepa
 
 
 def prepare_file(path: Path, preparation: Preparation) -> Prepared:
-    """Returns a file's scan and its prepared slices (S, H, W) uint8, or the sentence why it is refused.
+    """Returns a file's scan, its prepared slices (S, H, W) uint8 and their numbers, or the sentence why it is refused.
 
-    The scan has lost its voxels, so that it is small enough to wait in a queue or to be sent between processes.
+    The scan's voxels have become (D, 0, 0), so that it is small enough to wait in a queue or to be sent between
+    processes and still says how many slices the file has.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ScanError(f"{path.name}: Expected at most {MAX_BYTES >> 20} MB, got more: send a smaller file.")
         scan = read_scan(path.read_bytes(), path.name)
-        slices = to_slices(scan, preparation)
+        slices, numbers = numbered_slices(scan, preparation)
     except OSError as error:
         return f"{path.name}: Expected a readable file, got: {error.strerror}."
     except ScanError as error:
         return str(error)
-    return replace(scan, voxels=np.empty((0, *scan.voxels.shape[1:]), np.float32)), slices
+    return replace(scan, voxels=np.empty((len(scan.voxels), 0, 0), np.float32)), slices, numbers

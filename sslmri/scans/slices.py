@@ -40,7 +40,16 @@ class Preparation:
 
 
 def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:
-    """Returns the prepared slices of a scan: (S, H, W) uint8.
+    """Returns the prepared slices of a scan: (S, H, W) uint8; ``numbered_slices`` says which of the scan's they are.
+
+    Raises:
+        ScanError: no slice shows anything.
+    """
+    return numbered_slices(scan, preparation)[0]
+
+
+def numbered_slices(scan: Scan, preparation: Preparation) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Returns the prepared slices of a scan, (S, H, W) uint8, and the number of each in the scan, from 1 on.
 
     Each slice is scaled in intensity by percentiles taken inside the head, padded to the aspect ratio of
     ``image_size`` (or cut to the head's box) and resized. Slices in which no head is found are left out.
@@ -49,12 +58,12 @@ def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:
         ScanError: no slice shows anything.
     """
     chosen = slice_indices(scan.voxels.shape[0], preparation.slice_fraction)
-    prepared = [p for p in (_prepare(scan.voxels[i], preparation) for i in chosen) if p is not None]
+    prepared = {i + 1: p for i in chosen if (p := _prepare(scan.voxels[i], preparation)) is not None}
     if not prepared:
         raise ScanError(
             f"Expected a picture of a head, got {scan.name} in which every pixel is alike: export it again."
         )
-    return np.stack(prepared)
+    return np.stack(list(prepared.values())), tuple(prepared)
 
 
 def slice_indices(n_slices: int, fraction: float) -> range:

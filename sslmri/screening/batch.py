@@ -18,13 +18,18 @@ from PIL import Image
 from sslmri.cohorts.workers import in_order
 from sslmri.errors import WorkerError
 from sslmri.files import neutralised, write_atomically
+from sslmri.learning.cards import INTENDED_USE
 from sslmri.scans.prepare import Prepared, prepare_files
 from sslmri.screening.saliency import enlarge, paint
 from sslmri.screening.screener import Screener, Screening
 
 TOGETHER = 16  # files whose slices go through the encoder at once
-_OVERLAY_SIDE = 512  # pixels
+_OVERLAY_SIDE = 512  # pixels along the longer side
 _OPACITY = 0.7
+_COLUMNS = (
+    "file", "file_status", "reason", "disease", "applicable", "predicted", "probability", "status", "coverage",
+    "threshold_low", "threshold_high", "warnings", "model_sha256", "notice",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Outcome:
             "reason": self.reason,
             "findings": findings,
             "warnings": list(self.screening.warnings) if self.screening else [],
+            "model_sha256": self.screening.model_sha256 if self.screening else None,
+            "notice": INTENDED_USE,
         }
 
 
@@ -107,20 +114,27 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def csv_rows(outcomes: Iterable[dict[str, Any]]) -> str:
-    """Returns a CSV table of printed outcomes: one row for each file and disease; formulas are neutralised."""
+    """Returns a CSV table of printed outcomes: one row for each file and disease; formulas are neutralised.
+
+    ``reason`` says why a file was refused, or why a head does not apply to it.
+    """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["file", "file_status", "reason", "disease", "applicable", "predicted", "probability", "status", "coverage"]
-    )
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
     for outcome in outcomes:
-        head = [neutralised(outcome["file"]), outcome["status"], neutralised(outcome["reason"] or "")]
+        shared = {
+            "file": neutralised(outcome["file"]),
+            "file_status": outcome["status"],
+            "reason": neutralised(outcome["reason"]),
+            "warnings": " ".join(outcome["warnings"]),
+            "model_sha256": outcome["model_sha256"],
+            "notice": outcome["notice"],
+        }
         for finding in outcome["findings"]:
             probability = finding["probabilities"][finding["predicted"]]
-            named = [finding["disease"], finding["applicable"], finding["predicted"]]
-            writer.writerow([*head, *named, probability, finding["status"], finding["coverage"]])
+            writer.writerow(shared | finding | {"probability": probability})
         if not outcome["findings"]:
-            writer.writerow([*head, *[""] * 6])
+            writer.writerow(shared)
     return text.getvalue()
 
 
@@ -131,8 +145,10 @@ def overlay_png(screening: Screening, index: int, opacity: float = _OPACITY) -> 
     slice_ = screening.slices[finding.key_slice]
     level = enlarge(finding.saliency[finding.key_slice, best], slice_.shape) / finding.saliency_scale
     picture = Image.fromarray(paint(slice_, level, opacity))
+    factor = _OVERLAY_SIDE / max(slice_.shape)
+    size = (round(picture.width * factor), round(picture.height * factor))
     buffer = io.BytesIO()
-    picture.resize((_OVERLAY_SIDE, _OVERLAY_SIDE), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
     return buffer.getvalue()
 
 

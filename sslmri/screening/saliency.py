@@ -20,14 +20,12 @@ METHODS: Mapping[str, str] = {
     "grad-cam++": "Grad-CAM++, relative",
     "layer-cam": "Layer-CAM, relative",
     "x-grad-cam": "XGrad-CAM, relative",
-    "eigen-cam": "Eigen-CAM, relative",
     "score-cam": "Score-CAM, relative (slow)",
 }
 _ENGINES = {
     "grad-cam++": "GradCAMPlusPlus",
     "layer-cam": "LayerCAM",
     "x-grad-cam": "XGradCAM",
-    "eigen-cam": "EigenCAM",
     "score-cam": "ScoreCAM",
 }
 

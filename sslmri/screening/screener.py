@@ -17,7 +17,7 @@ from sslmri.learning.encoder import pool
 from sslmri.learning.model import BATCH, Head, Model, calibrated
 from sslmri.learning.run import created_now
 from sslmri.scans.scan import Scan
-from sslmri.scans.slices import head_mask, to_slices
+from sslmri.scans.slices import head_mask, numbered_slices
 from sslmri.screening.saliency import Explainer, class_maps, head_coverage
 
 UNGATED = "Whether this is a brain MRI of the kind each head learned from is not checked yet: judge that yourself."
@@ -30,7 +30,7 @@ class Finding:
     Attributes:
         disease: key of the disease.
         applicable: whether the head may speak about this scan.
-        reason: why not, where it may not.
+        reason: why not, where it may not; its status is then ``indeterminate``.
         predicted: the class with the highest probability.
         probabilities: calibrated, by class in clinical order, averaged over the slices.
         status: ``flagged``, ``not flagged`` or ``indeterminate``, from the probability of any disease class.
@@ -65,6 +65,9 @@ class Finding:
             "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
             "status": self.status,
             "coverage": round(self.coverage, 4),
+            "reason": self.reason,
+            "threshold_low": self.threshold_low,
+            "threshold_high": self.threshold_high,
         }
 
 
@@ -78,6 +81,8 @@ class Screening:
         model_sha256: hash of the model.
         created: when, UTC, ISO 8601.
         slices: what the encoder saw, (S, H, W) uint8.
+        slice_numbers: the number of each of them in the file, from 1 on.
+        n_file_slices: how many slices the file has.
         findings: one for each head of the model.
         warnings: plain sentences.
     """
@@ -87,6 +92,8 @@ class Screening:
     model_sha256: str
     created: str
     slices: np.ndarray
+    slice_numbers: tuple[int, ...]
+    n_file_slices: int
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
@@ -118,15 +125,18 @@ class Screener:
         Raises:
             ScanError: the scan shows nothing.
         """
-        return self.screen_slices([(scan, to_slices(scan, self.card.encoder.preparation))])[0]
+        return self.screen_slices([(scan, *numbered_slices(scan, self.card.encoder.preparation))])[0]
 
     @torch.inference_mode()
-    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray]]) -> list[Screening]:
-        """Returns the screening of each scan with its prepared slices (S, H, W), all in one pass of the encoder."""
-        slices = np.concatenate([own for _, own in prepared])
+    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray, tuple[int, ...]]]) -> list[Screening]:
+        """Returns the screening of each scan with its prepared slices (S, H, W) and their numbers.
+
+        All slices go through the encoder in one pass.
+        """
+        slices = np.concatenate([own for _, own, _ in prepared])
         features, maps = self._forward(slices)
         screenings, start = [], 0
-        for scan, own in prepared:
+        for scan, own, numbers in prepared:
             rows = slice(start, start + len(own))
             start += len(own)
             head_of = cache(partial(_head_of, own))  # every disease asks for the same head
@@ -134,9 +144,18 @@ class Screener:
                 _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows])
                 for key, card in self.card.heads.items()
             )
-            warnings = (UNGATED, *_unlearned(self.card))
             screenings.append(
-                Screening(scan.name, scan.sha256, self.card.sha256, created_now(), own, findings, warnings)
+                Screening(
+                    name=scan.name,
+                    sha256=scan.sha256,
+                    model_sha256=self.card.sha256,
+                    created=created_now(),
+                    slices=own,
+                    slice_numbers=numbers,
+                    n_file_slices=len(scan.voxels),
+                    findings=findings,
+                    warnings=(UNGATED, *_left_out(numbers, len(scan.voxels)), *_unlearned(self.card)),
+                )
             )
         return screenings
 
@@ -177,13 +196,14 @@ def _find(
     mean = by_slice.mean(axis=0)
     best = int(mean.argmax())
     key_slice = int(by_slice[:, best].argmax())
+    reason = _one_sided(card)
     return Finding(
         disease=card.disease,
-        applicable=True,
-        reason=None,
+        applicable=reason is None,
+        reason=reason,
         predicted=card.classes[best],
         probabilities={label: float(value) for label, value in zip(card.classes, mean, strict=True)},
-        status=_status(1 - float(mean[0]), card),
+        status="indeterminate" if reason else _status(1 - float(mean[0]), card),
         threshold_low=card.threshold_low,
         threshold_high=card.threshold_high,
         key_slice=key_slice,
@@ -199,6 +219,27 @@ def _status(probability: float, card: HeadCard) -> str:
     if probability >= card.threshold_high:
         return "flagged"
     return "not flagged" if probability < card.threshold_low else "indeterminate"
+
+
+def _one_sided(card: HeadCard) -> str | None:
+    """Returns why a head says the same of every scan, whatever it shows: it learned one side only."""
+    reference = class_title(card.classes[0])
+    if card.classes[0] in card.unlearned:
+        return f"No training slice was {reference}: this head cannot tell {reference} from any other class."
+    if set(card.classes[1:]) <= set(card.unlearned):
+        return f"Every training slice was {reference}: this head cannot tell {reference} from any other class."
+    return None
+
+
+def _left_out(numbers: Sequence[int], n_file_slices: int) -> list[str]:
+    """Returns a sentence about the slices of a file that were not looked at, if there are any."""
+    if len(numbers) == n_file_slices:
+        return []
+    if len(numbers) == 1:
+        return [f"Only slice {numbers[0]} of {n_file_slices} was screened."]
+    empty = numbers[-1] - numbers[0] + 1 - len(numbers)
+    less = f", less {empty} without a head" if empty else ""
+    return [f"Only slices {numbers[0]} to {numbers[-1]} of {n_file_slices} were screened{less}."]
 
 
 def _unlearned(card: ModelCard) -> list[str]:

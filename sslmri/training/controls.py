@@ -13,7 +13,7 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.errors import TrainingError
+from sslmri.errors import ScanError, TrainingError
 from sslmri.evidence.falsealarms import family_wise_false_alarms
 from sslmri.evidence.localisation import (
     Target,
@@ -43,6 +43,7 @@ from sslmri.learning.encoder import pool
 from sslmri.learning.labels import class_indices
 from sslmri.learning.model import Head, Model, calibrated
 from sslmri.learning.run import created_now
+from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps, enlarge
 from sslmri.training.data import RunOptions, check_untaught, open_cohort, side
 
@@ -72,10 +73,16 @@ def run_controls(options: RunOptions) -> dict[str, Any]:
     train, test = side(labelled, "train"), side(labelled, "test")
     probabilities = _probabilities(model, test)
     flagged = {key: 1 - found[:, 0] >= model.card.heads[key].threshold_high for key, found in probabilities.items()}
-    diseases, marked = {}, localisable(records)
+    bad = {name for name, _ in store.bad}
+    diseases, marked = {}, [record for record in localisable(records) if record.name not in bad]
     for key in model.heads:
-        if not any(record.disease == key for record in test.records):
-            print(f"{key}: no test groups, no controls")
+        missing = [
+            own
+            for own, there in (("training", train), ("test", test))
+            if not any(record.disease == key for record in there.records)
+        ]
+        if missing:
+            print(f"{key}: no {' and no '.join(missing)} groups, no controls")
             continue
         diseases[key] = {
             **_shortcuts(model, key, train, test, probabilities[key]),
@@ -156,9 +163,18 @@ def _family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -
     return {"n_slices": found["n_scans"], "n_groups": found["n_groups"], "flagged": found["rate"]}
 
 
+def _open(record: Record, preparation: Preparation) -> Target | None:
+    """Returns a record's slice with its finding, None where it is too small or the picture cannot be read."""
+    try:
+        return open_target(record, preparation)
+    except ScanError as error:
+        print(f"left out: {record.name}: {error}")
+        return None
+
+
 def _localisation(model: Model, key: str, marked: Sequence[Record]) -> dict[str, Any] | None:
     """Returns where the maps of one head point on records with a marked finding, None where there are none."""
-    opened = [open_target(record, model.card.encoder.preparation) for record in marked]
+    opened = [_open(record, model.card.encoder.preparation) for record in marked]
     targets = [target for target in opened if target is not None]
     if not targets:
         return None

@@ -70,7 +70,8 @@ def tell_fold(fold: int, records: Sequence[Record], exposure: Exposure) -> dict[
     if exposure.groups is not None:
         n_seen = len(groups & exposure.groups)
     else:
-        n_seen = None if {record.cohort for record in records} & set(exposure.card.cohorts) else 0
+        cohorts = {*exposure.card.cohorts, *exposure.training.get("cohorts", ())}
+        n_seen = None if {record.cohort for record in records} & cohorts else 0
     if n_seen is None:
         says = "whether the encoder has learned from its groups before is unknown, its figures may be optimistic."
     elif n_seen:

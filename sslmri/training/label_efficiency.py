@@ -53,6 +53,7 @@ from sslmri.training.fits import (
     sample_labels,
     untrained_encoder,
 )
+from sslmri.training.steps import unknown_notes
 
 FOLDER, RESULTS_FILE = "label-efficiency", "results.jsonl"
 _CHUNK = 1024  # slices in memory at a time
@@ -256,12 +257,12 @@ def _compare(
     notes = [f"Fewer labelled slices than the largest budget, all used there: {', '.join(short)}."] if short else []
     notes += [f"Never taught: {', '.join(untaught)}."] if untaught else []
     return {
-        "unit": unit_of(record.cohort for record in records),
+        "unit": unit_of(record.group_key for record in records),
         "n_groups": len(np.unique(sides[1])),
         "n_slices": len(rows),
         "labels_used": used,
         **compare_cells(disease, *sides, {cell: own[key] for cell, own in cells.items()}),
-        "notes": notes + small_classes_note(disease, *sides),
+        "notes": notes + small_classes_note(disease, *sides) + unknown_notes(bench.test.select(rows)),
     }
 
 

@@ -95,7 +95,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     """
     folder, pretrained = options.run / "finetune", options.run / "pretrain"
     check_fresh(folder, options.resume)
-    records, store = open_cohort(options)
+    _, store = open_cohort(options)
     check_unseen(pretrained, store, options.protocol)
     labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
     train, validation = side(labelled, "train"), side(labelled, "validation")
@@ -111,7 +111,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     pretraining_card = read_encoder_card(pretrained / ENCODER_CARD)
     card = replace(pretraining_card, architecture=encoder.architecture, preparation=options.preparation)
     write_card(options.run / ENCODER_CARD, card)
-    write_head_cards(options.run, encoder, heads, validation, records, options.preparation, settings)
+    write_head_cards(options.run, encoder, heads, validation, store.records, options.preparation, settings)
     training = {
         "protocol": options.protocol,
         hash_name(options.protocol): hash_of(train.records, options.protocol),

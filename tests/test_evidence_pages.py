@@ -1,0 +1,216 @@
+"""The pages show only evidence that is the model's own, say whose the rest is, and outlive what is damaged."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sslmri.dashboard import cardtables, datatables, tables, theme
+from sslmri.dashboard.controls import find_controls
+from sslmri.dashboard.datacharts import size_bubbles
+from sslmri.dashboard.datasource import summarise_named
+from sslmri.dashboard.evidence import find_history, find_metrics, find_summary, find_unseen_metrics
+from sslmri.dashboard.evidencepanel import not_measured
+from sslmri.dashboard.words import literal
+from sslmri.diseases import DISEASES
+from sslmri.errors import ManifestError, ModelError
+from sslmri.evidence.shortcuts import FORMAT
+from sslmri.files import write_json
+from sslmri.learning.cards import read_model_card, write_model_file
+from tests.test_pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
+
+OLD = "2000-01-01T00:00:00+00:00"
+OTHER = "5f0ed6a0" + "0" * 56
+
+
+@pytest.fixture
+def folder(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a copy of the model that the pages show, to be damaged."""
+    target = tmp_path / "model"
+    shutil.copytree(model_folder, target, ignore=shutil.ignore_patterns("pretrain", "finetune"))
+    monkeypatch.setenv("SSLMRI_MODEL", str(target))
+    return target
+
+
+@pytest.fixture
+def published(folder: Path) -> Path:
+    """Returns the model as if it had been trained and evaluated as published."""
+    card, source = read_model_card(folder), folder / "evidence"
+    (source / "as-published").mkdir()
+    for path in [path for path in source.iterdir() if path.is_file()]:
+        path.rename(source / "as-published" / path.name)
+    change(source / "as-published" / "metrics.json", protocol="as-published")
+    write_model_file(folder, card.name, {**card.training, "protocol": "as-published"}, card.created)
+    return folder
+
+
+def change(path: Path, **changes: Any) -> None:
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
+def put_beside(folder: Path, **changes: Any) -> None:
+    """Puts evidence of the other protocol, of another encoder, beside the model."""
+    shutil.copytree(folder / "evidence", folder / "evidence" / "as-published")
+    metrics = folder / "evidence" / "as-published" / "metrics.json"
+    change(metrics, **({"protocol": "as-published", "encoder_sha256": OTHER} | changes))
+
+
+def test_figures_older_than_the_heads_are_refused_and_the_pages_go_on(folder: Path) -> None:
+    change(folder / "evidence" / "metrics.json", created=OLD)
+    with pytest.raises(ModelError, match=f"heads, taught .*, got older ones of {OLD.replace('+', '.')}"):
+        find_metrics(read_model_card(folder))
+    app = upload(("slice.png", png()))
+    assert "got older ones of" in words_of(app)
+    assert all(disease.title in words_of(app) for disease in DISEASES.values())
+    assert "evidence.**" not in words_of(app)
+    for page in PAGES[2:]:
+        assert not open_page(page).error
+    assert "Hashes, versions, settings" in [header.value for header in open_page("pages/about.py").subheader]
+
+
+def test_controls_older_than_the_heads_are_refused(folder: Path) -> None:
+    content = {"format": FORMAT, "rules": {}, "diseases": {}, "family_wise": {}}
+    encoder = read_model_card(folder).heads["ms"].encoder_sha256
+    write_json(folder / "evidence" / "controls.json", content | {"created": OLD, "encoder_sha256": encoder})
+    with pytest.raises(ModelError, match="Expected controls of this model's heads"):
+        find_controls(read_model_card(folder))
+
+
+def test_one_damaged_folder_of_a_protocol_leaves_the_other_in_sight(folder: Path) -> None:
+    write_json(folder / "evidence" / "as-published" / "metrics.json", {})
+    app = open_page("pages/performance.py")
+    assert not app.error
+    assert "Expected metrics of format" in words_of(app).replace("\\", "")
+    assert set(table_of(app, "people shared")["protocol"]) == {"group-disjoint"}
+
+
+@pytest.mark.parametrize("name", ["predictions-alzheimers.csv", "label_efficiency.json"])
+def test_a_damaged_file_of_evidence_leaves_the_rest_of_the_page(name: str, folder: Path) -> None:
+    (folder / "evidence" / name).write_text("[")
+    app = open_page("pages/performance.py")
+    assert not app.error
+    assert not app.exception
+    assert name in words_of(app).replace("\\", "").replace("\u2060", "")
+    assert "NT-Xent loss by epoch" in words_of(app)
+
+
+def test_figures_of_another_encoder_are_said_to_be(folder: Path) -> None:
+    put_beside(folder)
+    (folder / "evidence" / "as-published" / "pretrain.jsonl").unlink()
+    app = open_page("pages/performance.py")
+    assert "another encoder" not in words_of(app)
+    encoders = table_of(app, "people shared").set_index("protocol")["encoder"]
+    assert set(encoders["group-disjoint"]) == {"this model's"}
+    assert set(encoders["as-published"]) == {"another encoder (5f0ed6a0)"}
+    choose(app, "Protocol", "as-published")
+    assert "Measured on another encoder (5f0ed6a0), trained for this protocol." in words_of(app)
+    assert "NT-Xent loss by epoch" not in words_of(app)
+    assert "Fine-tuning loss by epoch" in words_of(app)
+
+
+def test_history_is_that_of_the_protocol(folder: Path) -> None:
+    put_beside(folder)
+    (folder / "evidence" / "as-published" / "pretrain.jsonl").write_text('{"epoch": 1, "loss": 9.0}\n')
+    card = read_model_card(folder)
+    assert find_history(card, "pretrain", "as-published") == [{"epoch": 1, "loss": 9.0}]
+    assert len(find_history(card, "pretrain", "group-disjoint")) == 2
+
+
+@pytest.mark.parametrize(("pixels", "is_said"), [(0.9, True), (0.7, True), (0.6, False), (None, False)])
+def test_pixels_do_as_well_only_where_they_were_measured_to(pixels: float | None, is_said: bool) -> None:
+    result = {"accuracy": {"raw": 0.7}, "floors": {"nearest_neighbour": {"accuracy": pixels}}}
+    assert ("Pixels without learning do as well" in tables.pixels_sentence(result)) == is_said
+    assert tables.pixels_sentence(result | {"floors": {}}) == ""
+
+
+def test_advice_on_a_protocol_can_be_followed(folder: Path) -> None:
+    card = read_model_card(folder)
+    other = not_measured(card, "as-published")
+    assert "`python train.py all --protocol as-published --run OTHER`" in other
+    assert "`python train.py evaluate --protocol as-published --run OTHER --beside MODEL`" in other
+    assert "`python train.py evaluate --protocol group-disjoint --run MODEL`" in not_measured(card, "group-disjoint")
+    shared = replace(card, training={"protocol": "as-published"})
+    assert "--beside" not in not_measured(shared, "group-disjoint")
+    assert "`python train.py all --protocol group-disjoint --run OTHER`" in not_measured(shared, "group-disjoint")
+
+
+def test_a_model_trained_as_published_shows_its_own_evidence(published: Path) -> None:
+    card = read_model_card(published)
+    metrics = find_metrics(card)
+    assert metrics is not None
+    assert metrics["protocol"] == "as-published"
+    assert find_summary(card) is not None
+    app = open_page("pages/performance.py")
+    assert f"Protocol **{literal('as-published')}**" in words_of(app)
+    assert "NT-Xent loss by epoch" in words_of(app)
+    app = open_page("pages/about.py")
+    assert "**Figures under the protocol as-published: images are split at random" in words_of(app)
+    assert len(table_of(app, "best floor")) > 0
+
+
+def test_a_model_that_knew_the_people_has_no_figures_of_unseen_ones(published: Path) -> None:
+    assert find_unseen_metrics(read_model_card(published)) is None
+    assert "has not been evaluated on data it never saw" in words_of(upload(("slice.png", png())))
+
+
+@pytest.mark.parametrize("changes", [{"use": [{"cohort": "c"}]}, {"faults": None}, {"sizes": 3}, {"classes": ["a"]}])
+def test_a_summary_of_another_form_is_refused(changes: dict[str, Any], folder: Path) -> None:
+    change(folder / "evidence" / "data.json", **changes)
+    with pytest.raises(ModelError, match="Expected the summary of the data"):
+        find_summary(read_model_card(folder))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", "not json"])
+def test_a_damaged_summary_is_an_error_on_its_page_and_a_line_on_the_card(text: str, folder: Path) -> None:
+    (folder / "evidence" / "data.json").write_text(text)
+    app = open_page("pages/data.py")
+    assert not app.exception
+    assert "Expected the summary of the data" in app.error[0].value.replace("\\", "")
+    assert not app.info
+    app = open_page("pages/about.py")
+    assert not app.error
+    assert "Expected the summary of the data" in words_of(app).replace("\\", "")
+
+
+def test_a_home_of_nobody_is_no_path() -> None:
+    with pytest.raises(ManifestError, match="a text that cannot be a path"):
+        summarise_named("~no-such-user-here/x")
+
+
+def test_markup_in_the_name_of_a_cohort_is_shown_in_the_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theme, "is_dark", lambda: False)
+    table = pd.DataFrame({"cohort": ["<b>x"], "width": [1], "height": [1], "slices": [1]})
+    assert size_bubbles(table).data[0].name == "&lt;b&gt;x"
+
+
+def test_caveats_of_public_cohorts_are_told_only_of_models_that_learned_from_them(folder: Path) -> None:
+    card = read_model_card(folder)
+    words = words_of(open_page("pages/about.py"))
+    assert all(disease.caveat in words and disease.public_caveat not in words for disease in DISEASES.values())
+    assert "learned from axial" not in words
+    public = replace(card, encoder=replace(card.encoder, cohorts=("oasis_2d",)))
+    assert DISEASES["alzheimers"].public_caveat in cardtables.limits(public)
+    assert DISEASES["ms"].public_caveat not in cardtables.limits(public)
+    taught = replace(card, training={"cohorts": {"ntua_volumes": "terms"}})
+    assert DISEASES["parkinsons"].public_caveat in cardtables.limits(taught)
+
+
+def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Path) -> None:
+    card = read_model_card(folder)
+    summary = find_summary(card)
+    assert summary is not None
+    assert "Each group is one subject." in cardtables.training_sentence(card, summary)
+    assert "Each group is one subject." in cardtables.training_sentence(card, None)
+    summary["use"][0]["unit"] = "group"
+    assert "otherwise one picture" in cardtables.training_sentence(card, summary)
+    assert "otherwise one picture" in datatables.meaning_of_group(summary, DISEASES[summary["use"][0]["disease"]])
+
+
+def test_shipped_evidence_is_that_of_the_shipped_model() -> None:
+    card = read_model_card(ROOT / "models" / "default")
+    found = [find_metrics(card), find_metrics(card, "as-published"), find_controls(card), find_summary(card)]
+    assert all(isinstance(evidence, dict | None) for evidence in found)
