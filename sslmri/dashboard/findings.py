@@ -54,7 +54,7 @@ def draw_findings(card: ModelCard, screening: "Screening", shown: str, metrics: 
                 _draw_answer(screening, finding, card.heads[finding.disease])
             else:
                 st.markdown(finding.reason or "This head does not apply to this scan.")
-            _draw_worth(screening, finding, card.heads[finding.disease], results.get(finding.disease))
+            _draw_worth(card, screening, finding, results.get(finding.disease))
 
 
 def _draw_head(screening: "Screening", finding: "Finding", is_shown: bool) -> None:
@@ -98,10 +98,11 @@ def _threshold_help(finding: "Finding", head: HeadCard) -> str:
     )
 
 
-def _draw_worth(screening: "Screening", finding: "Finding", head: HeadCard, result: dict[str, Any] | None) -> None:
+def _draw_worth(card: ModelCard, screening: "Screening", finding: "Finding", result: dict[str, Any] | None) -> None:
     """Draws what the answer is worth: the grade of its evidence, how often the head was right, its limits."""
     sentences = [
-        f"{class_title(label).capitalize()} was never learned and cannot be predicted." for label in head.unlearned
+        f"{class_title(label).capitalize()} was never learned and cannot be predicted."
+        for label in card.heads[finding.disease].unlearned
     ]
     if result is None:
         sentences.insert(0, "This head has not been evaluated on data it never saw.")
@@ -114,9 +115,8 @@ def _draw_worth(screening: "Screening", finding: "Finding", head: HeadCard, resu
         where = f" on slice {number}" if screening.n_file_slices > 1 else ""
         covered = f"covers {percent(finding.coverage)} of the head{where}"
         sentences.append(f"The map of {class_title(finding.predicted)} {covered}.")
-    st.caption(
-        " ".join([*sentences, DISEASES[finding.disease].caveat]), help=result["grade"]["reason"] if result else None
-    )
+    sentences.append(DISEASES[finding.disease].caveat_of(card.encoder.cohorts))
+    st.caption(" ".join(sentences), help=result["grade"]["reason"] if result else None)
 
 
 def draw_downloads(card: ModelCard, outcome: Outcome) -> None:
