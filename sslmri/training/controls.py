@@ -74,21 +74,16 @@ def run_controls(options: RunOptions) -> dict[str, Any]:
     probabilities = _probabilities(model, test)
     flagged = {key: 1 - found[:, 0] >= model.card.heads[key].threshold_high for key, found in probabilities.items()}
     bad = {name for name, _ in store.bad}
-    diseases, marked = {}, [record for record in localisable(records) if record.name not in bad]
-    for key in model.heads:
-        missing = [
-            own
-            for own, there in (("training", train), ("test", test))
-            if not any(record.disease == key for record in there.records)
-        ]
-        if missing:
-            print(f"{key}: no {' and no '.join(missing)} groups, no controls")
-            continue
-        diseases[key] = {
+    marked = [record for record in localisable(records) if record.name not in bad]
+    diseases = {
+        key: {
             **_shortcuts(model, key, train, test, probabilities[key]),
             "other_healthy": _healthy_alarms(test.records, flagged[key], but=key),
             "localisation": _localisation(model, key, [record for record in marked if record.disease == key]),
         }
+        for key in model.heads
+        if _has_both_sides(key, train, test)
+    }
     content = {
         "format": FORMAT,
         "created": created_now(),
@@ -99,6 +94,18 @@ def run_controls(options: RunOptions) -> dict[str, Any]:
     }
     write_json(options.run / "evidence" / CONTROLS_FILE, content)
     return content
+
+
+def _has_both_sides(disease: str, train: Store, test: Store) -> bool:
+    """Returns whether a disease has training and test groups, and says which it lacks."""
+    missing = [
+        name
+        for name, own in (("training", train), ("test", test))
+        if not any(record.disease == disease for record in own.records)
+    ]
+    if missing:
+        print(f"{disease}: no {' and no '.join(missing)} groups, no controls")
+    return not missing
 
 
 def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:

@@ -95,21 +95,8 @@ def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
     _, store = open_cohort(options)
     exposure = find_exposure(options.run, store.records)
     check_protocol(f"an encoder in {options.run} that was trained", exposure.training, options.protocol)
-    encoder = _encoder(exposure, options)
-    labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
-    by_group = group_folds(labelled.records, options.split_seed)
-    names = sorted(set(by_group.values()))
-    if len(names) < _MIN_FOLDS:
-        raise TrainingError(
-            f"Expected labelled groups in {_MIN_FOLDS} folds or more, got groups in {len(names)} ({len(by_group)} in "
-            "all): collect more groups, or give them folds."
-        )
-    bench = _Bench(
-        labelled,
-        _features(encoder, labelled, options),
-        folds=np.array([by_group[record.group_key] for record in labelled.records]),
-        diseases=np.array([record.disease for record in labelled.records]),
-    )
+    bench = _open_bench(store, _encoder(exposure, options), options)
+    names = sorted(set(bench.folds.tolist()))
     told = [tell_fold(fold, bench.slices([fold]).records, exposure) for fold in names]
     diseases, notes = _diseases(bench, names, is_seen=any(fold["n_seen"] != 0 for fold in told))
     content = {
@@ -125,6 +112,28 @@ def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
     }
     write_json(options.run / "evidence" / CROSSVALIDATION_FILE, content)
     return content
+
+
+def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Bench:
+    """Returns the labelled slices with their features and folds.
+
+    Raises:
+        TrainingError: the groups are in too few folds.
+    """
+    labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
+    by_group = group_folds(labelled.records, options.split_seed)
+    n_folds = len(set(by_group.values()))
+    if n_folds < _MIN_FOLDS:
+        raise TrainingError(
+            f"Expected labelled groups in {_MIN_FOLDS} folds or more, got groups in {n_folds} ({len(by_group)} in "
+            "all): collect more groups, or give them folds."
+        )
+    return _Bench(
+        labelled,
+        _features(encoder, labelled, options),
+        folds=np.array([by_group[record.group_key] for record in labelled.records]),
+        diseases=np.array([record.disease for record in labelled.records]),
+    )
 
 
 def _encoder(exposure: Exposure, options: RunOptions) -> Encoder:
