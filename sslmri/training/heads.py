@@ -1,7 +1,7 @@
 """From trained heads to heads whose answer means something: calibration, thresholds and the scale of their maps."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,33 @@ from sslmri.screening.saliency import class_maps
 SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its predicted class: the top of the scale
 
 
-def with_biases(
-    encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
-) -> dict[str, Head]:
+@dataclass(frozen=True)
+class Look:
+    """What a head says of its validation slices, before its bias.
+
+    Attributes:
+        slices: the N slices of the head's disease.
+        scores: (N, C) logits without the bias.
+        peaks: (N, C) highest value of each slice's map of each class.
+    """
+
+    slices: Store
+    scores: np.ndarray
+    peaks: np.ndarray
+
+
+def look(encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation) -> dict[str, Look]:
+    """Returns what each head says of its validation slices: one pass of the encoder for each slice."""
+    return {key: _look(encoder, head, _own(validation, key), preparation) for key, head in heads.items()}
+
+
+def with_biases(heads: Mapping[str, Head], looks: Mapping[str, Look]) -> dict[str, Head]:
     """Returns the heads with the class mix of their validation slices in their biases, where that holds."""
     shifted = {}
     for key, head in heads.items():
-        own = _own(validation, key)
+        own = looks[key].slices
         truth = class_indices(own, range(len(own.records)))
-        logits, _ = _look(encoder, head, own, preparation)
+        logits = _logits(looks[key], head)
         taught = head.weight.abs().sum(dim=1).numpy()[truth] > 0  # a silenced class has no logit to shift
         groups = np.array([record.group_key for record in own.records], dtype=str)
         bias = torch.from_numpy(fit_bias(logits[taught], truth[taught], groups[taught])).float()
@@ -54,13 +72,15 @@ def _own(validation: Store, disease: str) -> Store:
     return validation.select([row for row, record in enumerate(validation.records) if record.disease == disease])
 
 
+def _logits(own: Look, head: Head) -> np.ndarray:
+    return own.scores + head.bias.numpy().astype(np.float64)
+
+
 def write_head_cards(
     folder: Path,
-    encoder: Encoder,
     heads: Mapping[str, Head],
-    validation: Store,
+    looks: Mapping[str, Look],
     records: list[Record],
-    preparation: Preparation,
     settings: FinetuneSettings,
 ) -> None:
     """Fits each head's temperature, thresholds, set thresholds and saliency scale on its validation slices.
@@ -70,16 +90,16 @@ def write_head_cards(
     """
     counts, encoder_sha256 = class_counts(records), sha256_of(folder / ENCODER_FILE)
     for key, head in heads.items():
-        own = _own(validation, key)
         tally = {label: _counts(counts, key, label) for label in DISEASES[key].classes}
-        logits, peaks = _look(encoder, head, own, preparation)
+        logits = _logits(looks[key], head)
+        peaks = looks[key].peaks[np.arange(len(logits)), logits.argmax(axis=1)]
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
             encoder_sha256=encoder_sha256,
             regime=settings.regime,
             finetuning=asdict(settings),
-            **_decisions(DISEASES[key], logits, own, tally),
+            **_decisions(DISEASES[key], logits, looks[key].slices, tally),
             saliency_scale=float(np.percentile(peaks, SALIENCY_PERCENTILE)) if len(peaks) else 1.0,
             counts=tally,
             created=created_now(),
@@ -118,13 +138,10 @@ def _counts(counts: pd.DataFrame, disease: str, label: str) -> dict[str, list[in
 
 
 @torch.inference_mode()
-def _look(encoder: Encoder, head: Head, store: Store, preparation: Preparation) -> tuple[np.ndarray, np.ndarray]:
-    """Returns logits (N, C) and the highest value of each slice's map of its predicted class (N,)."""
-    logits, peaks = [np.zeros((0, len(head.bias)))], [np.zeros(0)]
-    for start in range(0, len(store.records), BATCH):
-        maps = feature_maps(encoder, store.batch(range(len(store.records))[start : start + BATCH]), preparation)
-        found = head.logits(pool(maps))
-        chosen = class_maps(maps, head)[torch.arange(len(found)), found.argmax(dim=1)]
-        logits.append(found.numpy().astype(np.float64))
-        peaks.append(chosen.amax(dim=(1, 2)).numpy())
-    return np.concatenate(logits), np.concatenate(peaks)
+def _look(encoder: Encoder, head: Head, own: Store, preparation: Preparation) -> Look:
+    scores, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
+    for start in range(0, len(own.records), BATCH):
+        maps = feature_maps(encoder, own.batch(range(len(own.records))[start : start + BATCH]), preparation)
+        scores.append((pool(maps) @ head.weight.T).numpy().astype(np.float64))
+        peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
+    return Look(own, np.concatenate(scores), np.concatenate(peaks))

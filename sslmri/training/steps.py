@@ -53,7 +53,7 @@ from sslmri.training.data import (
     remember,
     side,
 )
-from sslmri.training.heads import with_biases, write_head_cards
+from sslmri.training.heads import look, with_biases, write_head_cards
 
 _STEPS = ("pretrain", "finetune")
 
@@ -104,14 +104,15 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
         print(sentence)
     start = load_encoder(pretrained / ENCODER_FILE)
     encoder, heads = rounded(*finetune(start, train, validation, options.preparation, folder, settings))
-    heads = with_biases(encoder, heads, validation, options.preparation)
+    looks = look(encoder, heads, validation, options.preparation)
+    heads = with_biases(heads, looks)
     (options.run / MODEL_FILE).unlink(missing_ok=True)  # from here to the end the folder is no model
     shutil.rmtree(options.run / HEADS, ignore_errors=True)
     save_weights(options.run, encoder, heads)
     pretraining_card = read_encoder_card(pretrained / ENCODER_CARD)
     card = replace(pretraining_card, architecture=encoder.architecture, preparation=options.preparation)
     write_card(options.run / ENCODER_CARD, card)
-    write_head_cards(options.run, encoder, heads, validation, store.records, options.preparation, settings)
+    write_head_cards(options.run, heads, looks, store.records, settings)
     training = {
         "protocol": options.protocol,
         hash_name(options.protocol): hash_of(train.records, options.protocol),
@@ -148,24 +149,10 @@ def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, A
     check_untaught(model.card, store, options.protocol)
     results, frames = {}, {}
     for key in model.card.heads:
-        train, test = side(store, "train", key), side(store, "test", key)
-        if not test.records:
+        if not side(store, "test", key).records:
             print(f"{key}: no test groups, not evaluated")
             continue
-        probabilities = _probabilities(model, key, test)
-        frames[key] = predictions_frame(test.records, probabilities, DISEASES[key])
-        truth = class_indices(train, range(len(train.records)))
-        floors = floor_probabilities(train.slices, truth, test.slices, probabilities.shape[1])
-        head = model.card.heads[key]
-        results[key] = evaluate_disease(
-            DISEASES[key],
-            frames[key],
-            floors,
-            thresholds=(head.threshold_low, head.threshold_high),
-            set_thresholds=head.set_thresholds,
-            is_shared=options.protocol == AS_PUBLISHED,
-        ) | {"n_shared_groups": len(shared_groups(store.records, key))}
-        results[key]["notes"] += unknown_notes(test)
+        results[key], frames[key] = _evaluate_head(model, key, store, options)
     if not results:
         raise TrainingError(
             f"Expected test groups of {', '.join(model.card.heads)}, got none of any: a class needs two groups or more "
@@ -181,6 +168,25 @@ def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, A
     if beside is not None:
         _copy_evidence(evidence, beside / EVIDENCE_FOLDERS[options.protocol])
     return results
+
+
+def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Returns the evidence of one head on its test side, and its predictions."""
+    train, test = side(store, "train", key), side(store, "test", key)
+    probabilities = _probabilities(model, key, test)
+    frame = predictions_frame(test.records, probabilities, DISEASES[key])
+    truth = class_indices(train, range(len(train.records)))
+    head = model.card.heads[key]
+    result = evaluate_disease(
+        DISEASES[key],
+        frame,
+        floor_probabilities(train.slices, truth, test.slices, probabilities.shape[1]),
+        thresholds=(head.threshold_low, head.threshold_high),
+        set_thresholds=head.set_thresholds,
+        is_shared=options.protocol == AS_PUBLISHED,
+    )
+    notes = result["notes"] + unknown_notes(test)
+    return result | {"n_shared_groups": len(shared_groups(store.records, key)), "notes": notes}, frame
 
 
 def unknown_notes(test: Store) -> list[str]:
