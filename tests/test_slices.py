@@ -1,6 +1,7 @@
 """The preparation that training, evaluation and the app share."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
+from sslmri.scans.scan import Scan
 from sslmri.scans.slices import (
+    MAX_SLICES,
     Preparation,
     _as_bytes,
     _filled,
@@ -18,6 +21,7 @@ from sslmri.scans.slices import (
     head_mask,
     numbered_slices,
     slice_indices,
+    square_pixels,
     to_slices,
 )
 from tests.conftest import as_scan
@@ -60,10 +64,12 @@ def test_without_a_crop_the_whole_slice_is_kept(phantom):
 
 @pytest.mark.parametrize("preparation", [PREPARATION, CROPPED])
 def test_aspect_ratio_is_kept(phantom, preparation):
-    slices = to_slices(as_scan(phantom), preparation)[0]
-    mask = slices > 20
-    height, width = np.ptp(np.flatnonzero(mask.any(axis=1))), np.ptp(np.flatnonzero(mask.any(axis=0)))
-    assert height / width == pytest.approx(72 / 54, rel=0.05)
+    assert height_to_width(to_slices(as_scan(phantom), preparation)[0]) == pytest.approx(72 / 54, rel=0.05)
+
+
+def height_to_width(slice_: np.ndarray) -> float:
+    mask = slice_ > 20
+    return np.ptp(np.flatnonzero(mask.any(axis=1))) / np.ptp(np.flatnonzero(mask.any(axis=0)))
 
 
 def test_head_mask_fills_holes_and_ignores_specks(phantom):
@@ -125,6 +131,94 @@ def test_empty_slices_of_a_volume_are_left_out(phantom):
     assert numbers == (1, 3)
     assert np.array_equal(slices, to_slices(as_scan(volume), everything))
     assert len(slices) == 2
+
+
+def head_volume(n_slices: int, spacing: tuple[float, float, float], top_mm: float, phantom: np.ndarray) -> Scan:
+    """Returns a volume whose head ends below the last slice and whose neck goes down through the first."""
+    heights = (np.arange(n_slices) + 0.5) * spacing[0]
+    below = top_mm - heights
+    radius = np.where(below < 0, 0, np.where(below < 160, np.sqrt(np.clip(below * (170 - below), 0, None)) / 85, 0.5))
+    centre = (np.indices(phantom.shape).T - (41, 50)[::-1]).T
+    distance = np.hypot(centre[0] / 36, centre[1] / 27)
+    voxels = np.stack([phantom * (distance < size) for size in radius]).astype(np.float32)
+    return dataclasses.replace(as_scan(voxels), spacing_mm=spacing, orientation="SPL")
+
+
+@pytest.mark.parametrize("spacing", [1.0, 1.3, 3.0, 5.0])
+def test_a_volume_gives_slices_of_the_middle_of_its_head_at_the_learned_spacing(phantom, spacing):
+    n_slices = round(290 / spacing)
+    scan = head_volume(n_slices, (spacing, 2.0, 2.0), 250.0, phantom)
+    numbers = np.array(numbered_slices(scan, PREPARATION)[1])
+    heights = (numbers - 0.5) * spacing
+    assert heights.min() == pytest.approx(250 - 0.8 * 160, abs=12)
+    assert heights.max() == pytest.approx(250 - 0.2 * 160, abs=12)
+    steps = np.diff(numbers) * spacing
+    assert len(set(steps)) == 1
+    assert steps[0] == pytest.approx(max(4, spacing), rel=0.26)
+
+
+def test_a_volume_of_unknown_spacing_gives_its_middle_slices_as_ever(phantom):
+    scan = head_volume(60, (3.0, 2.0, 2.0), 170.0, phantom)
+    unplaced = dataclasses.replace(scan, orientation=None)
+    pages = dataclasses.replace(unplaced, spacing_mm=None)
+    expected = tuple(i + 1 for i in slice_indices(60, 0.6))
+    assert numbered_slices(pages, PREPARATION)[1] == expected
+    assert numbered_slices(unplaced, PREPARATION)[1] == expected
+
+
+@pytest.mark.parametrize(("spacing", "orientation"), [(None, None), ((0.1, 2.0, 2.0), "SPL")])
+def test_no_volume_gives_more_than_48_slices(phantom, spacing, orientation):
+    volume = dataclasses.replace(as_scan(np.stack([phantom] * 200)), spacing_mm=spacing, orientation=orientation)
+    numbers = numbered_slices(volume, dataclasses.replace(PREPARATION, slice_spacing_mm=0.0))[1]
+    assert len(numbers) == MAX_SLICES == 48
+    assert list(numbers) == sorted(set(numbers))
+    assert (numbers[0], numbers[-1]) == (41, 160)
+    assert np.ptp(np.diff(numbers)) <= 1
+
+
+@pytest.mark.parametrize("spacing", [1e-9, 1e9])
+def test_an_absurd_spacing_still_gives_a_slice(phantom, spacing):
+    scan = dataclasses.replace(head_volume(60, (3.0, 2.0, 2.0), 170.0, phantom), spacing_mm=(spacing, 2.0, 2.0))
+    assert 1 <= len(numbered_slices(scan, PREPARATION)[1]) <= MAX_SLICES
+
+
+def test_a_blank_volume_is_refused():
+    blank = dataclasses.replace(as_scan(np.zeros((20, 32, 32))), spacing_mm=(3.0, 2.0, 2.0), orientation="SPL")
+    with pytest.raises(ScanError, match="every pixel is alike"):
+        numbered_slices(blank, PREPARATION)
+
+
+@pytest.mark.parametrize("preparation", [PREPARATION, CROPPED])
+def test_pixels_that_are_not_square_are_made_square(phantom, preparation):
+    low = as_scan(phantom.reshape(48, 2, 80).mean(axis=1))
+    squeezed = dataclasses.replace(low, spacing_mm=(5.0, 2.0, 1.0), orientation="SPL")
+    assert height_to_width(to_slices(squeezed, preparation)[0]) == pytest.approx(72 / 54, rel=0.05)
+    assert height_to_width(to_slices(low, preparation)[0]) == pytest.approx(36 / 54, rel=0.05)
+
+
+def test_square_pixels_take_the_finer_spacing_within_a_limit(phantom):
+    assert square_pixels(phantom, (1.0, 1.0, 2.5)).shape == (96, 200)
+    assert square_pixels(phantom, (1.0, 1.0, 1e6)).shape == (1, 1024)
+    assert square_pixels(phantom, (5.0, 1.0, 1.005)) is phantom
+    assert square_pixels(phantom, None) is phantom
+
+
+DIGESTS = {
+    "bytes": "d99a88dc481416b2e567b9c3256dce22fcaec89e68244633e7f23726a747032b",
+    "finer": "cfb187f0fcf78eaf3d131908a8af976c995f7c12286dd55ef224a6d7ef23e047",
+}
+
+
+@pytest.mark.parametrize("values", DIGESTS)
+@pytest.mark.parametrize("spacing", [None, (5.0, 0.9, 0.9)])
+def test_a_picture_is_prepared_bit_for_bit_as_ever(values, spacing):
+    rows, columns = np.mgrid[0:96, 0:80]
+    inside = (rows - 50) ** 2 * 27**2 + (columns - 41) ** 2 * 36**2 < 36**2 * 27**2
+    picture = np.where(inside, 40 + (rows * 7 + columns * columns) % 200, rows % 3)
+    picture = picture if values == "bytes" else picture * 16 + columns
+    scan = dataclasses.replace(as_scan(picture), spacing_mm=spacing, orientation=spacing and "SPL")
+    prepared = to_slices(scan, PREPARATION).tobytes() + to_slices(scan, CROPPED).tobytes()
+    assert hashlib.sha256(prepared).hexdigest() == DIGESTS[values]
 
 
 def test_training_and_app_prepare_bit_equal_slices(cohort, tmp_path):

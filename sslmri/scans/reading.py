@@ -1,7 +1,7 @@
 """The door: bytes of unknown content in, a Scan or one plain sentence out. The content decides, never the extension."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -9,30 +9,12 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.images import read_image
 from sslmri.scans.scan import Scan
+from sslmri.scans.sniffing import PICTURES, SOURCES, kind_of, natural_order
+from sslmri.scans.volume import Volume
 
-MAX_BYTES = 64 * 2**20  # the upload limit of the dashboard
-READS = "PNG, JPEG or TIFF picture"
-
-_Reader = Callable[[bytes], np.ndarray]
-_READERS: tuple[tuple[bytes, str, _Reader], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "PNG", lambda data: read_image(data, "PNG")),
-    (b"\xff\xd8\xff", "JPEG", lambda data: read_image(data, "JPEG")),
-    (b"II*\x00", "TIFF", lambda data: read_image(data, "TIFF")),
-    (b"MM\x00*", "TIFF", lambda data: read_image(data, "TIFF")),
-)
-# DICOM, NIfTI and zip readers take their place in the table above; until then they are refused by their own name.
-_KNOWN_BUT_UNREAD = (
-    (128, b"DICM", "a DICOM file"),
-    (344, b"n+1\x00", "a NIfTI file"),
-    (344, b"ni1\x00", "a NIfTI header"),
-    (0, b"\x1f\x8b", "a gzip file"),
-    (0, b"PK\x03\x04", "a zip file"),
-    (0, b"GIF8", "a GIF picture"),
-    (0, b"%PDF", "a PDF file"),
-    (0, b"BM", "a BMP picture"),
-    (0, b"8BPS", "a Photoshop file"),
-    (0, b"<", "a text file"),
-)
+MAX_BYTES = 64 * 2**20  # the upload limit of the dashboard, for one file
+MAX_SERIES_BYTES = 512 * 2**20  # for the files of one series together
+READS = "PNG, JPEG, TIFF, DICOM or NIfTI file, or a zip file of one series"
 
 
 def read_scan(data: bytes, name: str) -> Scan:
@@ -45,36 +27,90 @@ def read_scan(data: bytes, name: str) -> Scan:
     Raises:
         ScanError: one sentence naming the file, what was expected and what was found.
     """
-    name = PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
-    source, reader = _reader_of(data, name)
-    try:
-        voxels = reader(data)
-    except ScanError as error:
-        raise ScanError(f"{name}: {error}") from error
-    except Exception as error:  # decoders of untrusted bytes raise any class; the user gets one sentence for all
-        raise ScanError(f"{name}: Expected a complete {source} file, got one that breaks off or is damaged.") from error
-    return Scan(
-        voxels=_finite(voxels, name),
-        spacing_mm=None,
-        orientation=None,
-        modality=None,
-        source=source,
-        name=name,
-        sha256=hashlib.sha256(data).hexdigest(),
-    )
-
-
-def _reader_of(data: bytes, name: str) -> tuple[str, _Reader]:
+    name = _bare(name)
     if len(data) > MAX_BYTES:
         raise ScanError(
             f"{name}: Expected at most {MAX_BYTES >> 20} MB, got {len(data) >> 20} MB: send a smaller file."
         )
-    for magic, source, reader in _READERS:
-        if data.startswith(magic):
-            return source, reader
-    found = "an empty file" if not data else "a file of another kind"
-    found = next((kind for at, magic, kind in _KNOWN_BUT_UNREAD if data[at : at + len(magic)] == magic), found)
-    raise ScanError(f"{name}: Expected a {READS}, got {found}: export the slice as PNG.")
+    source = kind_of(data)
+    if source not in SOURCES:
+        raise ScanError(f"{name}: Expected a {READS}, got {source}: export the scan in one of these.")
+    volume = _guarded(lambda: _volume(data, source), source, name)
+    return _scan(volume, source, name, hashlib.sha256(data).hexdigest())
+
+
+def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
+    """Returns the scan that several DICOM files hold together, whatever their order.
+
+    Args:
+        files: name and whole content of one or more; the scan's name is that of the first, and how many more.
+
+    Raises:
+        ScanError: one sentence naming the files by the first of them, what was expected and what was found.
+    """
+    from sslmri.scans.dicom import read_dicom
+
+    files = sorted(files, key=lambda file: natural_order(file[0]))
+    name = _bare(files[0][0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    n_bytes = sum(len(data) for _, data in files)
+    if n_bytes > MAX_SERIES_BYTES:
+        raise ScanError(f"{name}: Expected at most {MAX_SERIES_BYTES >> 20} MB, got {n_bytes >> 20} MB: send fewer.")
+    volume = _guarded(lambda: read_dicom(files), "DICOM", name)
+    hashes = sorted(hashlib.sha256(data).hexdigest() for _, data in files)
+    return _scan(volume, "DICOM", name, hashlib.sha256("".join(hashes).encode()).hexdigest())
+
+
+def series_key(data: bytes) -> str | None:
+    """Returns a hash that all DICOM files of one series share and no other file has, or None for any other file."""
+    if kind_of(data) != "DICOM":
+        return None
+    from sslmri.scans.dicom import series_key as dicom_series_key
+
+    return dicom_series_key(data)
+
+
+def _volume(data: bytes, source: str) -> Volume:
+    """Returns what the reader of this kind of file makes of it; a reader's libraries are loaded when it is needed."""
+    if source in PICTURES:
+        return Volume(read_image(data, source), None, None, None)
+    if source == "DICOM":
+        from sslmri.scans.dicom import read_dicom
+
+        return read_dicom([("", data)])
+    if source == "NIfTI":
+        from sslmri.scans.nifti import read_nifti
+
+        return read_nifti(data)
+    from sslmri.scans.archive import read_archive
+
+    return read_archive(data)
+
+
+def _guarded(read: Callable[[], Volume], source: str, name: str) -> Volume:
+    """Returns what a reader returns; whatever it raises becomes one sentence."""
+    try:
+        return read()
+    except ScanError as error:
+        raise ScanError(f"{name}: {error}") from None
+    except Exception:  # decoders of untrusted bytes raise any class, and their texts quote tags: none is passed on
+        raise ScanError(f"{name}: Expected a complete {source} file, got one that breaks off or is damaged.") from None
+
+
+def _scan(volume: Volume, source: str, name: str, sha256: str) -> Scan:
+    return Scan(
+        voxels=_finite(volume.voxels, name),
+        spacing_mm=volume.spacing_mm,
+        orientation=volume.orientation,
+        modality=volume.modality,
+        source=source,
+        name=name,
+        sha256=sha256,
+        warnings=volume.warnings,
+    )
+
+
+def _bare(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
 
 
 def _finite(voxels: np.ndarray, name: str) -> np.ndarray:

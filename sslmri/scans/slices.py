@@ -8,9 +8,15 @@ from scipy import ndimage
 
 from sslmri.errors import ScanError
 from sslmri.scans.scan import Scan
+from sslmri.scans.volume import AXIAL
 
 _FINE_SIDE = 512  # pixels along the shorter side from which on a picture is finer than its head's outline needs
 _OUTLINE_SIDE = 128  # pixels that then remain at least
+MAX_SLICES = 48  # of one scan: what lies between them adds time and no other answer
+_HEAD_MM = 160.0  # from the vertex to the base of the skull: neck and shoulders below are no part of the head
+_HEAD_AREA = 0.10  # share of the largest bright area that a slice of the head shows at least
+_SQUARE_TOLERANCE = 0.01  # relative difference of row and column spacing that is no difference
+_SQUARE_SIDE = 1024  # pixels to which square pixels may stretch a slice at most
 HEAD_LEVEL = 0.10  # share of the grey range above which a pixel belongs to the head: above JPEG rings and air noise
 
 
@@ -21,12 +27,15 @@ class Preparation:
     Attributes:
         image_size: (H, W) of a prepared slice, in pixels.
         plane: the plane of the slices.
-        slice_fraction: middle share of a volume's slices that is used; the outer ones hold little brain.
+        slice_fraction: middle share of a volume's slices, or of its head where spacing and orientation are known, that
+            is used; the outer ones hold little brain.
         intensity_percentiles: grey values inside the head that become 0 and 255.
         crop_to_head: whether the slice is cut to the head's box before it is resized. Framing then says nothing; kept,
             it carries the size of the head and the habits of the scanner.
         margin_fraction: border left around a cropped head, as a share of the longer side of its box.
         mean, std: of prepared grey values in [0, 1], near those of the training slices of the real cohorts.
+        slice_spacing_mm: between the slices taken from a volume of known spacing; neighbours closer than this say
+            nearly the same.
     """
 
     image_size: tuple[int, int] = (128, 128)
@@ -37,6 +46,7 @@ class Preparation:
     margin_fraction: float = 0.04
     mean: float = 0.25
     std: float = 0.29
+    slice_spacing_mm: float = 4.0
 
 
 def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:
@@ -51,14 +61,19 @@ def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:
 def numbered_slices(scan: Scan, preparation: Preparation) -> tuple[np.ndarray, tuple[int, ...]]:
     """Returns the prepared slices of a scan, (S, H, W) uint8, and the number of each in the scan, from 1 on.
 
-    Each slice is scaled in intensity by percentiles taken inside the head, padded to the aspect ratio of
+    A volume whose orientation and spacing are known gives a slice every ``slice_spacing_mm`` from the middle of its
+    head, any other one its middle slices, evenly thinned. Each slice is brought to square pixels where they are not,
+    is scaled in intensity by percentiles taken inside the head, padded to the aspect ratio of
     ``image_size`` (or cut to the head's box) and resized. Slices in which no head is found are left out.
 
     Raises:
         ScanError: no slice shows anything.
     """
-    chosen = slice_indices(scan.voxels.shape[0], preparation.slice_fraction)
-    prepared = {i + 1: p for i in chosen if (p := _prepare(scan.voxels[i], preparation)) is not None}
+    prepared = {}
+    for index in _chosen(scan, preparation):
+        slice_ = _prepare(square_pixels(scan.voxels[index], scan.spacing_mm), preparation)
+        if slice_ is not None:
+            prepared[index + 1] = slice_
     if not prepared:
         raise ScanError(
             f"Expected a picture of a head, got {scan.name} in which every pixel is alike: export it again."
@@ -71,6 +86,49 @@ def slice_indices(n_slices: int, fraction: float) -> range:
     count = max(1, round(n_slices * fraction))
     start = (n_slices - count) // 2
     return range(start, start + count)
+
+
+def _chosen(scan: Scan, preparation: Preparation) -> list[int]:
+    """Returns the indices of the slices that are prepared, in ascending order, at most MAX_SLICES."""
+    n_slices, step = len(scan.voxels), 1
+    first, count = 0, n_slices
+    if n_slices > 1 and scan.orientation == AXIAL and scan.spacing_mm is not None:
+        first, count = _head_slices(scan.voxels, scan.spacing_mm[0])
+        step = max(1, min(count, round(preparation.slice_spacing_mm / scan.spacing_mm[0])))
+    middle = slice_indices(count, preparation.slice_fraction)
+    start = (len(middle) - 1) % step // 2
+    indices = [first + i for i in middle[start::step]]
+    if len(indices) <= MAX_SLICES:
+        return indices
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, MAX_SLICES).round().astype(int)]
+
+
+def _head_slices(voxels: np.ndarray, spacing_mm: float) -> tuple[int, int]:
+    """Returns the first slice of the head and how many it has, in a volume (D, H, W) from inferior to superior."""
+    stride = max(1, min(voxels.shape[1:]) // 64)
+    coarse = voxels[:, ::stride, ::stride]
+    low, high = np.percentile(coarse, (0.5, 99.5))
+    areas = np.count_nonzero(coarse > low + HEAD_LEVEL * (high - low), axis=(1, 2))
+    shown = np.flatnonzero(areas > _HEAD_AREA * areas.max())
+    if not len(shown):
+        return 0, len(voxels)
+    count = min(int(shown[-1] - shown[0]) + 1, max(1, round(min(_HEAD_MM / spacing_mm, len(voxels)))))
+    return int(shown[-1]) + 1 - count, count
+
+
+def square_pixels(image: np.ndarray, spacing_mm: tuple[float, float, float] | None) -> np.ndarray:
+    """Returns a slice (H, W) with pixels as wide as high, by the finer of its two spacings; alike it comes back as is.
+
+    Args:
+        image: grey values, float32.
+        spacing_mm: (slice, row, column) spacing of the scan, or None where it is unknown and taken as square.
+    """
+    if spacing_mm is None or abs(spacing_mm[1] / spacing_mm[2] - 1) <= _SQUARE_TOLERANCE:
+        return image
+    height, width = image.shape[0] * spacing_mm[1], image.shape[1] * spacing_mm[2]
+    pixel = max(min(spacing_mm[1:]), max(height, width) / _SQUARE_SIDE)
+    size = max(1, round(width / pixel)), max(1, round(height / pixel))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def head_mask(image: np.ndarray) -> np.ndarray:
@@ -165,6 +223,20 @@ def region_in_slice(image: np.ndarray, region: np.ndarray, preparation: Preparat
     moved = _crop(region.astype(np.float32), _box(head_mask(image), preparation))
     height, width = preparation.image_size
     return np.asarray(Image.fromarray(moved).resize((width, height), Image.Resampling.BILINEAR)) >= 0.5
+
+
+def shown_box(
+    image: np.ndarray, spacing_mm: tuple[float, float, float] | None, preparation: Preparation
+) -> tuple[float, float, float, float]:
+    """Returns what of a slice (H, W) its prepared slice shows: top, left, height, width as shares of the slice's own.
+
+    What is padded reaches beyond the slice: a top or a left below 0, a height or a width above 1.
+    """
+    square = square_pixels(image, spacing_mm)
+    mask = head_mask(square) if preparation.crop_to_head else np.ones(square.shape, dtype=bool)
+    top, left, box_height, box_width = _box(mask, preparation)
+    height, width = square.shape
+    return top / height, left / width, box_height / height, box_width / width
 
 
 def _box(mask: np.ndarray, preparation: Preparation) -> tuple[int, int, int, int]:

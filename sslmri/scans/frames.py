@@ -1,0 +1,117 @@
+"""The pixels of one DICOM file: sizes compared with the real bytes first, decoded afterwards."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.utils import iter_pixels
+
+from sslmri.errors import ScanError
+from sslmri.scans.volume import check_size
+
+_BITS = (8, 16, 32)
+_MAX_RLE_PIXELS = 2**21  # run lengths can swell 64 times: keeps what one frame can become below 300 MB
+_JPEG = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
+_JPEG_2000 = {*uid.JPEG2000TransferSyntaxes, uid.HTJ2K, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL}
+_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_END_OF_IMAGE = b"\xff\xd9"
+
+Size = tuple[int, int, int]
+
+
+def checked_size(dataset: Dataset) -> Size:
+    """Returns (frames, rows, columns) as the header says, once the bytes bear it out: nothing is allocated before.
+
+    Raises:
+        ScanError: the pixels are not as many as the header says, or too many.
+        Exception: whatever pydicom raises on damaged data.
+    """
+    size = int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns)
+    if size[0] < 1:
+        raise ScanError(f"Expected at least one frame, got {size[0]}: export the scan again.")
+    check_size(size)
+    bits = int(dataset.BitsAllocated)
+    if bits not in _BITS:
+        raise ScanError(f"Expected 8, 16 or 32 bits a pixel, got {bits}: export the scan again.")
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        for frame in _encapsulated(dataset, size[0]):
+            _check_frame(frame, dataset.file_meta.TransferSyntaxUID, size[1:], bits)
+        return size
+    expected = math.prod(size) * bits // 8
+    if len(dataset.PixelData) not in (expected, expected + expected % 2):
+        raise ScanError(
+            f"Expected {expected} bytes of pixels, got {len(dataset.PixelData)}: the file is damaged, export it again."
+        )
+    return size
+
+
+def decoded_frames(dataset: Dataset, size: Size) -> list[np.ndarray]:
+    """Returns the frames of a file, each (rows, columns) of the stored integers, before slope and intercept.
+
+    Raises:
+        ScanError: there are not as many frames as ``checked_size`` returned, or they have another size.
+        Exception: whatever the decoder raises on damaged data.
+    """
+    frames: list[np.ndarray] = []
+    syntax = dataset.file_meta.TransferSyntaxUID
+    plugin = ("pydicom" if syntax == uid.RLELossless else "pylibjpeg") if syntax.is_encapsulated else ""
+    for frame in iter_pixels(dataset, raw=True, decoding_plugin=plugin):  # pydicom would try all that are installed
+        if frame.shape != size[1:] or len(frames) == size[0]:
+            raise ScanError("Expected frames as the header says, got others: the file is damaged, export it again.")
+        frames.append(frame)
+    if len(frames) < size[0]:
+        raise ScanError(f"Expected {size[0]} frames, got {len(frames)}: the file is damaged, export it again.")
+    return frames
+
+
+def _encapsulated(dataset: Dataset, count: int) -> Iterator[bytes]:
+    if "ExtendedOffsetTable" in dataset:
+        del dataset.ExtendedOffsetTable  # so that what is checked here is what is decoded afterwards
+    return generate_frames(dataset.PixelData, number_of_frames=count)
+
+
+def _check_frame(frame: bytes, syntax: uid.UID, size: tuple[int, int], bits: int) -> None:
+    """Checks one compressed frame: its own header's size, its end, and how far it can swell."""
+    if syntax == uid.RLELossless:
+        n_pixels = size[0] * size[1]
+        if n_pixels > _MAX_RLE_PIXELS or len(frame) > n_pixels * bits // 8 * 1.1 + 1024:
+            raise ScanError("Expected a run-length frame of its own size, got a larger one: export it uncompressed.")
+        return
+    if syntax not in _JPEG | _JPEG_2000:
+        raise ScanError("Expected pixels or JPEG, JPEG-LS, JPEG 2000 or RLE frames, got a film: export single images.")
+    coded = _jpeg_2000_size(frame) if syntax in _JPEG_2000 else _jpeg_size(frame)
+    if coded != size:
+        raise ScanError("Expected compressed frames of the header's size, got another: export the scan again.")
+    if not frame.rstrip(b"\x00\xff").endswith(_END_OF_IMAGE):
+        raise ScanError("Expected complete compressed frames, got one that breaks off: send the file again.")
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    """Returns (rows, columns) of a JPEG or JPEG-LS frame of one component, or None where it says none."""
+    at = 2
+    while at + 10 <= len(frame) and frame[at] == 0xFF:
+        if frame[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if frame[at + 1] in _START_OF_FRAME:
+            is_grey = frame[at + 9] == 1
+            return (_number(frame, at + 5, 2), _number(frame, at + 7, 2)) if is_grey else None
+        at += 2 + _number(frame, at + 2, 2)
+    return None
+
+
+def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
+    """Returns (rows, columns) of a JPEG 2000 frame of one component, or None where it says none."""
+    at = frame.find(_CODESTREAM, 0, 1024)
+    if at < 0 or len(frame) < at + 42 or _number(frame, at + 40, 2) != 1:
+        return None
+    columns, rows, left, top = (_number(frame, at + start, 4) for start in (8, 12, 16, 20))
+    return rows - top, columns - left
+
+
+def _number(data: bytes, at: int, length: int) -> int:
+    return int.from_bytes(data[at : at + length], "big")

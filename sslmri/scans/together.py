@@ -1,0 +1,60 @@
+"""Loose DICOM files of one series in one folder are one scan; any other file is a scan of its own."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sslmri.errors import ScanError
+from sslmri.scans.prepare import Prepared, prepare_file
+from sslmri.scans.reading import MAX_BYTES, MAX_SERIES_BYTES, read_series, series_key
+from sslmri.scans.slices import Preparation, numbered_slices
+from sslmri.scans.sniffing import kind_of
+
+_START = 1024  # bytes that say what kind a file is
+
+
+def gather(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Returns the files of each scan, in the place of the first of them.
+
+    A file that cannot be read stays alone, to be refused in its place.
+    """
+    scans: dict[object, list[Path]] = {}
+    for number, path in enumerate(paths):
+        key = _series_of(path)
+        scans.setdefault((path.parent, key) if key else number, []).append(path)
+    return [tuple(files) for files in scans.values()]
+
+
+def prepare_scans(scans: Sequence[tuple[Path, ...]], preparation: Preparation) -> list[Prepared]:
+    """Returns what ``prepare_file`` returns, for each scan with its files."""
+    return [
+        prepare_file(files[0], preparation) if len(files) == 1 else _prepare_series(files, preparation)
+        for files in scans
+    ]
+
+
+def _series_of(path: Path) -> str | None:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        with path.open("rb") as file:
+            start = file.read(_START)
+            return series_key(start + file.read()) if kind_of(start) == "DICOM" else None
+    except OSError:
+        return None
+
+
+def _prepare_series(files: Sequence[Path], preparation: Preparation) -> Prepared:
+    name = f"{files[0].name} and {len(files) - 1} more"
+    try:
+        if sum(path.stat().st_size for path in files) > MAX_SERIES_BYTES:
+            raise ScanError(f"{name}: Expected at most {MAX_SERIES_BYTES >> 20} MB, got more: send fewer.")
+        scan = read_series([(path.name, path.read_bytes()) for path in files])
+        slices, numbers = numbered_slices(scan, preparation)
+    except OSError as error:
+        return f"{name}: Expected readable files, got: {error.strerror}."
+    except ScanError as error:
+        return str(error)
+    return replace(scan, voxels=np.empty((len(scan.voxels), 0, 0), np.float32)), slices, numbers

@@ -1,0 +1,54 @@
+"""Reads a folder of hostile files in one process and prints what became of each; loads no more than reading does."""
+
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from sslmri.errors import ScanError
+from sslmri.scans.reading import read_scan
+
+GOOD = "images/ants__r64slice.jpg"
+FIRST = ("dicom/own__brain_plain.dcm", "nifti/own__brain_small.nii.gz", "zip/own__brain_series_30.zip")
+
+
+def read_all(folder: Path) -> None:
+    """Prints a line of JSON on each file of the manifest: its outcome, the seconds and the MB it took at its peak."""
+    good = (folder / GOOD).read_bytes()
+    expected = read_scan(good, "good").voxels
+    for name in FIRST:  # the libraries of each format are loaded with its first file
+        read_scan((folder / name).read_bytes(), "first")
+    for row in csv.DictReader((folder / "MANIFEST.csv").read_text(encoding="utf-8").splitlines()):
+        found = outcome((folder / row["file"]).read_bytes())
+        found |= {"file": row["file"], "expected": row["expected_outcome"]}
+        found["next_reads"] = np.array_equal(read_scan(good, "good").voxels, expected)
+        print(json.dumps(found))
+
+
+def outcome(data: bytes) -> dict[str, object]:
+    """Returns what became of one file, with its cost."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # starts the peak anew
+    before, start, warned = memory_mb("VmRSS"), time.perf_counter(), 0
+    try:
+        scan = read_scan(data, "upload")
+        ended, said, warned = "read", repr(scan), len(scan.warnings)
+    except ScanError as error:
+        ended, said = "refused", str(error)
+    except BaseException as error:  # whatever a reader lets through is what the test looks for
+        ended, said = "raised", repr(error)
+    seconds = time.perf_counter() - start
+    growth_mb = memory_mb("VmHWM") - before
+    return {"outcome": ended, "said": said, "warned": warned, "seconds": seconds, "growth_mb": growth_mb}
+
+
+def memory_mb(kind: str) -> float:
+    """Returns this process's memory in MB: VmRSS is what it has, VmHWM its peak."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(kind))) / 1024
+
+
+if __name__ == "__main__":
+    read_all(Path(sys.argv[1]))

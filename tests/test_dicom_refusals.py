@@ -1,0 +1,158 @@
+"""DICOM that is no brain MRI, no single series or not what its header says: one plain sentence."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
+
+from sslmri.scans.reading import read_scan
+from tests.dicom_files import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    as_bytes,
+    axial_series,
+    dataset,
+    dicom,
+    encoded,
+    enhanced,
+    refusal_of,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    """Returns slices that all differ, (12, 64, 72) uint16."""
+    return np.random.default_rng(0).integers(0, 4000, (12, 64, 72), dtype=np.uint16)
+
+
+REFUSED = {
+    "CT": ({"Modality": "CT"}, "Expected a brain MRI, got CT"),
+    "ultrasound": ({"Modality": "US"}, "got ultrasound"),
+    "unknown modality": ({"Modality": "CANARY"}, "another kind of DICOM file"),
+    "knee": ({"BodyPartExamined": "KNEE"}, "another part of the body (KNEE)"),
+    "spine": ({"BodyPartExamined": "C SPINE"}, "another part of the body (CSPINE)"),
+    "localiser": ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "got a localiser"),
+    "ADC": ({"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC", "ND"]}, "(ADC)"),
+    "MIP": ({"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE", "CSA MIP"]}, "(PROJECTION)"),
+    "phase": ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "phase image"),
+    "mosaic": ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "mosaic"),
+    "no pixels": ({"PixelData": None}, "without pixels"),
+    "colours": ({"PhotometricInterpretation": "RGB"}, "colour image"),
+    "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour image"),
+    "bits": ({"BitsAllocated": 12}, "got 12"),
+    "slope": ({"RescaleSlope": 0, "RescaleIntercept": 0}, "a slope"),
+    "mouse": ({"PixelSpacing": [0.1, 0.1]}, "as large as a human head"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_brain_mri_is_refused_by_name(voxels, case):
+    tags, sentence = REFUSED[case]
+    made = dataset(voxels[0], **tags)
+    if case == "no pixels":
+        del made.PixelData
+    refused = refusal_of(as_bytes(made))
+    assert sentence in refused
+    assert "CANARY" not in refused
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"]},
+        {"BodyPartExamined": "HEAD"},
+        {"BodyPartExamined": "HEADNECK"},
+        {"BodyPartExamined": ""},
+        {"Modality": ""},
+    ],
+)
+def test_an_ordinary_reformat_or_an_unknown_part_is_read(voxels, tags):
+    assert read_scan(dicom(voxels[0], **tags), "a").voxels.shape == (1, 64, 72)
+
+
+def test_a_dicomdir_is_refused_by_name(voxels):
+    made = dataset(voxels[0])
+    del made.PixelData
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    assert "DICOMDIR" in refusal_of(as_bytes(made))
+
+
+def test_slices_of_several_planes_are_refused_as_a_localiser(voxels):
+    planes = [dicom(voxels[0], ImageOrientationPatient=list(plane)) for plane in (AXIAL, SAGITTAL, CORONAL)]
+    assert "several planes, as a localiser has" in refusal_of(*planes)
+
+
+def test_two_series_are_refused_with_their_counts(voxels):
+    other = [data for _, data in axial_series(voxels[:5], SeriesInstanceUID="9.9")]
+    refused = refusal_of(*(data for _, data in axial_series(voxels)), *other)
+    assert "got 2 series of 12 and 5 slices" in refused
+
+
+def test_a_time_series_is_refused(voxels):
+    first, second = axial_series(voxels), axial_series(voxels[::-1])
+    assert "24 images at 12 positions" in refusal_of(*(data for _, data in first + second))
+
+
+def test_slices_of_two_sizes_are_refused(voxels):
+    files = axial_series(voxels[:3])
+    odd = dicom(voxels[3][:32], ImagePositionPatient=[0, 0, 12])
+    assert "one size" in refusal_of(*(data for _, data in files), odd)
+
+
+def test_a_series_over_the_limit_is_refused_before_all_is_decoded(voxels, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.dicom.MAX_PIXELS", 3 * 64 * 72)
+    refused = refusal_of(*(data for _, data in axial_series(voxels)))
+    assert "million voxels" in refused
+
+
+@pytest.mark.parametrize("rows", [65535, 63, 65, 0])
+def test_a_header_that_lies_about_its_size_is_refused(voxels, rows):
+    made = dataset(voxels[0])
+    made.Rows = rows
+    refusal_of(as_bytes(made))
+
+
+def test_a_file_of_endless_tags_is_refused(voxels, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.dicom._MAX_READS", 20)
+    assert "endless tags" in refusal_of(dicom(voxels[0]))
+
+
+def test_functional_groups_without_end_are_not_parsed(voxels, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.dicom_slices._MAX_GROUP_BYTES", 1000)
+    assert "endless tags" in refusal_of(enhanced(voxels, heights=range(12), slopes=[1] * 12))
+
+
+def test_a_deflated_file_cannot_swell_without_end(voxels, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 5000)
+    assert "swells without end" in refusal_of(encoded(voxels[0], DeflatedExplicitVRLittleEndian))
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGBaseline8Bit])
+def test_a_frame_larger_than_the_header_says_is_not_decoded(voxels, syntax, monkeypatch):
+    made = dataset((voxels[0] // 16).astype(np.uint8))
+    file = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(file, "JPEG" if syntax == JPEGBaseline8Bit else "JPEG2000")
+    made.PixelData = encapsulate([file.getvalue()])
+    made.file_meta.TransferSyntaxUID = syntax
+    monkeypatch.setattr("sslmri.scans.dicom_slices.decoded_frames", lambda *_: pytest.fail("was decoded"))
+    assert "the header's size" in refusal_of(as_bytes(made))
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGBaseline8Bit, RLELossless, DeflatedExplicitVRLittleEndian])
+def test_a_compressed_file_that_breaks_off_is_refused(voxels, syntax):
+    data = encoded((voxels[0] // 16).astype(np.uint8), syntax)
+    refusal_of(data[: len(data) * 3 // 4])
