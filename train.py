@@ -1,6 +1,7 @@
 """The command line of training: ``python train.py pretrain | finetune | evaluate | all``.
 
-Beside these, ``controls`` and ``label-efficiency`` ask what a run's figures rest on.
+Beside these, ``bank`` builds what a scan is compared with before any head speaks, and ``controls`` and
+``label-efficiency`` ask what a run's figures rest on.
 """
 
 import os
@@ -14,6 +15,7 @@ from sslmri.errors import SslmriError, TrainingError
 from sslmri.evidence.efficiency import efficiency_report
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
+from sslmri.training.applicability import applicability_report, run_bank
 from sslmri.training.controls import run_controls
 from sslmri.training.controlsreport import report_controls
 from sslmri.training.crossvalidation import run_crossvalidation
@@ -75,6 +77,15 @@ class Controls(RunOptions):
 
 
 @dataclass(frozen=True)
+class Bank(RunOptions):
+    """Build the run's feature bank anew and show by cohort which scans each head applies to."""
+
+    def start(self) -> None:
+        """Runs the step."""
+        print(applicability_report(run_bank(self)))
+
+
+@dataclass(frozen=True)
 class LabelEfficiency(RunOptions):
     """Compare the run's pre-trained encoder with an untrained one and plain pixels, by labels a class."""
 
@@ -101,7 +112,7 @@ class All(RunOptions):
 
 def main() -> int:
     """Runs the command and returns its exit code."""
-    command = tyro.cli(Pretrain | Finetune | Evaluate | Controls | LabelEfficiency | All, description=__doc__)
+    command = tyro.cli(Pretrain | Finetune | Evaluate | Controls | Bank | LabelEfficiency | All, description=__doc__)
     try:
         if not isinstance(command, Pretrain) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise TrainingError("Expected one process, got several: torchrun is for `train.py pretrain` alone.")

@@ -7,8 +7,9 @@ import pytest
 
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError
+from sslmri.learning.bank import Ground
 from sslmri.scans.slices import numbered_slices
-from sslmri.screening.screener import Screener, _status
+from sslmri.screening.screener import UNGATED, Screener, _prediction_set, _status
 from tests.conftest import as_scan
 
 
@@ -97,6 +98,10 @@ def test_a_head_that_learned_one_side_only_does_not_apply(screener, phantom, unt
     assert finding.applicable == (reason is None)
     assert finding.reason == reason == finding.to_json()["reason"]
     assert finding.applicable or finding.status == "indeterminate"
+    answers = [
+        finding.to_json()[name] for name in ("predicted", "prediction_set", "probabilities", "status", "coverage")
+    ]
+    assert finding.applicable or answers == [None] * 5
     assert all(other.applicable for other in findings if other is not finding)
 
 
@@ -120,3 +125,63 @@ def test_a_volume_says_which_of_its_slices_were_screened(screener, phantom, empt
 def test_an_empty_picture_is_refused(screener):
     with pytest.raises(ScanError, match="every pixel is alike"):
         screener.screen(as_scan(np.zeros((64, 64))))
+
+
+def test_the_set_holds_what_reaches_its_threshold_and_what_abstains(screener):
+    card = dataclasses.replace(
+        screener.card.heads["tumours"],
+        set_thresholds={"no_tumour": 0.5, "glioma": 0.2, "meningioma": None, "pituitary": 0.3},
+    )
+    assert _prediction_set(np.array([0.1, 0.2, 0.0, 0.7]), card) == ("glioma", "meningioma", "pituitary")
+    none = dataclasses.replace(card, set_thresholds=dict.fromkeys(card.classes, 0.9))
+    assert _prediction_set(np.array([0.1, 0.2, 0.1, 0.6]), none) == ("pituitary",)
+
+
+def test_without_a_bank_every_head_speaks_and_a_warning_says_so(screener, phantom):
+    screening = screener.screen(as_scan(phantom))
+    assert screener.bank is None
+    assert UNGATED in screening.warnings
+    assert screening.is_brain
+    assert screening.not_brain_reason is None
+
+
+@pytest.fixture(scope="module")
+def gated(gated_folder) -> Screener:
+    return Screener.load(gated_folder)
+
+
+def test_what_is_no_brain_gets_no_answer_from_any_head(gated, phantom):
+    scan = dataclasses.replace(as_scan(phantom), modality="CT")
+    screening = gated.screen(scan)
+    assert not screening.is_brain
+    assert screening.not_brain_reason == "The file says that it is CT, not MRI."
+    assert UNGATED not in screening.warnings
+    for finding in screening.findings:
+        assert not finding.applicable
+        assert finding.to_json()["probabilities"] is None
+
+
+def test_a_head_is_refused_by_its_own_ground_alone(gated, phantom):
+    bank = gated.bank
+    assert bank is not None
+    all_brain = dataclasses.replace(bank.brain, threshold=-1e9)
+    grounds = dict.fromkeys(bank.thresholds, Ground(9.0, 9.0, 0.0)) | {"ms": Ground(-9.0, 0.0, 0.0)}
+    open_bank = dataclasses.replace(bank, brain=all_brain, thresholds=grounds)
+    findings = Screener(gated._model, open_bank).screen(as_scan(phantom)).findings
+    assert [finding.disease for finding in findings if not finding.applicable] == ["ms"]
+    refused = next(finding for finding in findings if not finding.applicable)
+    assert refused.reason is not None
+    assert refused.reason.startswith("This head learned from axial T2 slices")
+    assert refused.status == "indeterminate"
+
+
+def test_a_screening_keeps_what_the_scan_says_of_itself(gated, phantom):
+    scan = dataclasses.replace(as_scan(phantom), spacing_mm=(4.0, 1.0, 1.0), orientation="SPL", modality="MR")
+    screening = gated.screen(scan)
+    assert (screening.spacing_mm, screening.orientation, screening.modality, screening.source) == (
+        (4.0, 1.0, 1.0),
+        "SPL",
+        "MR",
+        "PNG",
+    )
+    assert screening.features.shape == (1, 2048)

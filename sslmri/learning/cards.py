@@ -14,6 +14,7 @@ from sslmri.scans.slices import Preparation
 FORMAT = "sslmri-2"
 INTENDED_USE = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
 MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetensors", "encoder.json", "heads"
+BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
 
 _Card = TypeVar("_Card", "EncoderCard", "HeadCard")
 
@@ -125,6 +126,7 @@ def write_card(path: Path, card: EncoderCard | HeadCard) -> None:
 def write_model_file(folder: Path, name: str, training: Mapping[str, Any], created: str) -> None:
     """Writes ``model.json``, the list of hashes that makes a folder a model; written last, so never half a model."""
     paths = [folder / ENCODER_FILE, folder / ENCODER_CARD, *sorted((folder / HEADS).iterdir())]
+    paths += [folder / name for name in (BANK_FILE, BANK_CARD) if (folder / name).exists()]
     hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     content = {"format": FORMAT, "name": name, "intended_use": INTENDED_USE, "created": created}
     write_json(folder / MODEL_FILE, {**content, "training": dict(training), "files": hashes})
@@ -136,7 +138,7 @@ def read_model_card(folder: Path) -> ModelCard:
     Raises:
         ModelError: no model there, another format, a changed or missing file, or a head of another encoder.
     """
-    content = _read_json(folder / MODEL_FILE, "run `python train.py all` or name a folder with a finished model")
+    content = _read_model_file(folder)
     if content.get("format") != FORMAT:
         raise ModelError(
             f"Expected a model of format {FORMAT} in {folder}, got {content.get('format')!r}: train it anew."
@@ -144,9 +146,7 @@ def read_model_card(folder: Path) -> ModelCard:
     for key, kind in {"name": str, "created": str, "training": dict}.items():
         if not isinstance(content.get(key), kind):
             raise ModelError(f"Expected the {key} of a model in {folder / MODEL_FILE}, got none: copy it again.")
-    hashes = content.get("files")
-    if not isinstance(hashes, dict) or not {ENCODER_FILE, ENCODER_CARD} <= hashes.keys():
-        raise ModelError(f"Expected the list of a model's files in {folder / MODEL_FILE}, got none: copy it again.")
+    hashes = _files_of(content, folder)
     _check_hashes(folder, hashes)
     encoder = read_encoder_card(folder / ENCODER_CARD)
     found = [
@@ -158,6 +158,26 @@ def read_model_card(folder: Path) -> ModelCard:
     return ModelCard(
         folder, content["name"], digest, encoder, {h.disease: h for h in found}, content["training"], content["created"]
     )
+
+
+def listed_files(folder: Path) -> dict[str, str]:
+    """Returns the hash of each file that a model folder lists, by its name; no hash is checked.
+
+    Raises:
+        ModelError: there is no model.
+    """
+    return _files_of(_read_model_file(folder), folder)
+
+
+def _read_model_file(folder: Path) -> dict[str, Any]:
+    return _read_json(folder / MODEL_FILE, "run `python train.py all` or name a folder with a finished model")
+
+
+def _files_of(content: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    hashes = content.get("files")
+    if not isinstance(hashes, dict) or not {ENCODER_FILE, ENCODER_CARD} <= hashes.keys():
+        raise ModelError(f"Expected the list of a model's files in {folder / MODEL_FILE}, got none: copy it again.")
+    return hashes
 
 
 def _check_hashes(folder: Path, hashes: dict[str, str]) -> None:

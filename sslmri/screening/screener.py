@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError
+from sslmri.learning.bank import FeatureBank
 from sslmri.learning.cards import HeadCard, ModelCard
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import BATCH, Head, Model, calibrated
 from sslmri.learning.run import created_now
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import head_mask, numbered_slices
+from sslmri.screening.applicability import judge, judge_brain
 from sslmri.screening.saliency import Explainer, class_maps, head_coverage
+from sslmri.screening.sentences import left_out, one_sided, unlearned
 
 UNGATED = "Whether this is a brain MRI of the kind each head learned from is not checked yet: judge that yourself."
 
@@ -32,6 +34,8 @@ class Finding:
         applicable: whether the head may speak about this scan.
         reason: why not, where it may not; its status is then ``indeterminate``.
         predicted: the class with the highest probability.
+        prediction_set: the classes that cannot be ruled out, in clinical order: those whose probability reaches the
+            head's set threshold and those without one; all of them together mean that there is not enough to say.
         probabilities: calibrated, by class in clinical order, averaged over the slices.
         status: ``flagged``, ``not flagged`` or ``indeterminate``, from the probability of any disease class.
         threshold_low, threshold_high: the two thresholds of the status.
@@ -46,6 +50,7 @@ class Finding:
     applicable: bool
     reason: str | None
     predicted: str
+    prediction_set: tuple[str, ...]
     probabilities: dict[str, float]
     status: str
     threshold_low: float
@@ -57,14 +62,18 @@ class Finding:
     slice_probabilities: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what the command line prints of a finding."""
-        return {
-            "disease": self.disease,
-            "applicable": self.applicable,
+        """Returns what the command line prints of a finding; a head that does not apply gives no answer."""
+        answer = {
             "predicted": self.predicted,
+            "prediction_set": list(self.prediction_set),
             "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
             "status": self.status,
             "coverage": round(self.coverage, 4),
+        }
+        return {
+            "disease": self.disease,
+            "applicable": self.applicable,
+            **(answer if self.applicable else dict.fromkeys(answer)),
             "reason": self.reason,
             "threshold_low": self.threshold_low,
             "threshold_high": self.threshold_high,
@@ -83,6 +92,10 @@ class Screening:
         slices: what the encoder saw, (S, H, W) uint8.
         slice_numbers: the number of each of them in the file, from 1 on.
         n_file_slices: how many slices the file has.
+        spacing_mm, orientation, modality, source: as in the scan.
+        is_brain: whether it looks like brain MRI; True as well where the model has nothing to judge that by.
+        not_brain_reason: why not, where it does not: then no head applies.
+        features: of every slice, (S, 2048) float32; for similar cases, never exported.
         findings: one for each head of the model.
         warnings: plain sentences.
     """
@@ -94,6 +107,13 @@ class Screening:
     slices: np.ndarray
     slice_numbers: tuple[int, ...]
     n_file_slices: int
+    spacing_mm: tuple[float, float, float] | None
+    orientation: str | None
+    modality: str | None
+    source: str
+    is_brain: bool
+    not_brain_reason: str | None
+    features: np.ndarray
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
@@ -101,9 +121,10 @@ class Screening:
 class Screener:
     """A loaded model that screens scans; safe to share between threads."""
 
-    def __init__(self, model: Model) -> None:
-        """Takes a loaded model; ``Screener.load`` is the usual way."""
+    def __init__(self, model: Model, bank: FeatureBank | None = None) -> None:
+        """Takes a loaded model and its feature bank; ``Screener.load`` is the usual way."""
         self._model = model
+        self._bank = bank
 
     @classmethod
     def load(cls, folder: Path) -> "Screener":
@@ -112,12 +133,17 @@ class Screener:
         Raises:
             ModelError: the folder holds no model that can be trusted.
         """
-        return cls(Model.load(Path(folder)))
+        return cls(Model.load(Path(folder)), FeatureBank.load(Path(folder)))
 
     @property
     def card(self) -> ModelCard:
         """The model's card."""
         return self._model.card
+
+    @property
+    def bank(self) -> FeatureBank | None:
+        """The model's feature bank; without one every head speaks about every scan, and a warning says so."""
+        return self._bank
 
     def screen(self, scan: Scan) -> Screening:
         """Returns the findings of one scan.
@@ -140,10 +166,12 @@ class Screener:
             rows = slice(start, start + len(own))
             start += len(own)
             head_of = cache(partial(_head_of, own))  # every disease asks for the same head
+            not_brain, reasons = self._judge(features[rows].numpy(), scan.modality)
             findings = tuple(
-                _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows])
+                _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows], reasons[key])
                 for key, card in self.card.heads.items()
             )
+            ungated = () if self._bank else (UNGATED,)
             screenings.append(
                 Screening(
                     name=scan.name,
@@ -153,11 +181,28 @@ class Screener:
                     slices=own,
                     slice_numbers=numbers,
                     n_file_slices=len(scan.voxels),
+                    spacing_mm=scan.spacing_mm,
+                    orientation=scan.orientation,
+                    modality=scan.modality,
+                    source=scan.source,
+                    is_brain=not_brain is None,
+                    not_brain_reason=not_brain,
+                    features=features[rows].numpy(),
                     findings=findings,
-                    warnings=(UNGATED, *_left_out(numbers, len(scan.voxels)), *_unlearned(self.card)),
+                    warnings=(*scan.warnings, *ungated, *left_out(numbers, len(scan.voxels)), *unlearned(self.card)),
                 )
             )
         return screenings
+
+    def _judge(self, features: np.ndarray, modality: str | None) -> tuple[str | None, dict[str, str | None]]:
+        """Returns why the scan is no brain MRI and why each head does not apply; None where there is no reason."""
+        reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
+        if self._bank is None:
+            return None, reasons
+        not_brain = judge_brain(self._bank, features, modality).reason
+        if not_brain:
+            return not_brain, dict.fromkeys(reasons, not_brain)
+        return None, {key: found or judge(self._bank, features, key).reason for key, found in reasons.items()}
 
     def explain(self, slice_: np.ndarray, disease: str, label: str, method: str) -> np.ndarray:
         """Returns another method's map of a class for a prepared slice (H, W): (H, W) float32 in [0, 1].
@@ -190,18 +235,23 @@ def _head_of(slices: np.ndarray, index: int) -> np.ndarray:
 
 
 def _find(
-    card: HeadCard, head: Head, head_of: Callable[[int], np.ndarray], features: Tensor, maps: np.ndarray
+    card: HeadCard,
+    head: Head,
+    head_of: Callable[[int], np.ndarray],
+    features: Tensor,
+    maps: np.ndarray,
+    reason: str | None,
 ) -> Finding:
     by_slice = calibrated(head.logits(features).numpy().astype(np.float64), card.calibration_temperature)
     mean = by_slice.mean(axis=0)
     best = int(mean.argmax())
     key_slice = int(by_slice[:, best].argmax())
-    reason = _one_sided(card)
     return Finding(
         disease=card.disease,
         applicable=reason is None,
         reason=reason,
         predicted=card.classes[best],
+        prediction_set=_prediction_set(mean, card),
         probabilities={label: float(value) for label, value in zip(card.classes, mean, strict=True)},
         status="indeterminate" if reason else _status(1 - float(mean[0]), card),
         threshold_low=card.threshold_low,
@@ -214,37 +264,16 @@ def _find(
     )
 
 
+def _prediction_set(probabilities: np.ndarray, card: HeadCard) -> tuple[str, ...]:
+    """Returns the classes of the head's 90 % set for probabilities (C,); the most probable one where none reaches."""
+    limits = [card.set_thresholds[label] for label in card.classes]
+    pairs = zip(card.classes, probabilities, limits, strict=True)
+    reached = tuple(label for label, value, limit in pairs if limit is None or value >= limit)
+    return reached or (card.classes[int(probabilities.argmax())],)
+
+
 def _status(probability: float, card: HeadCard) -> str:
     """Returns the status for the probability of any disease class; the reference class stands first."""
     if probability >= card.threshold_high:
         return "flagged"
     return "not flagged" if probability < card.threshold_low else "indeterminate"
-
-
-def _one_sided(card: HeadCard) -> str | None:
-    """Returns why a head says the same of every scan, whatever it shows: it learned one side only."""
-    reference = class_title(card.classes[0])
-    if card.classes[0] in card.unlearned:
-        return f"No training slice was {reference}: this head cannot tell {reference} from any other class."
-    if set(card.classes[1:]) <= set(card.unlearned):
-        return f"Every training slice was {reference}: this head cannot tell {reference} from any other class."
-    return None
-
-
-def _left_out(numbers: Sequence[int], n_file_slices: int) -> list[str]:
-    """Returns a sentence about the slices of a file that were not looked at, if there are any."""
-    if len(numbers) == n_file_slices:
-        return []
-    if len(numbers) == 1:
-        return [f"Only slice {numbers[0]} of {n_file_slices} was screened."]
-    empty = numbers[-1] - numbers[0] + 1 - len(numbers)
-    less = f", less {empty} without a head" if empty else ""
-    return [f"Only slices {numbers[0]} to {numbers[-1]} of {n_file_slices} were screened{less}."]
-
-
-def _unlearned(card: ModelCard) -> list[str]:
-    return [
-        f"{DISEASES[head.disease].title}: nobody in training was {class_title(label)}, so it cannot be predicted."
-        for head in card.heads.values()
-        for label in head.unlearned
-    ]

@@ -141,7 +141,7 @@ def _encoder(exposure: Exposure, options: RunOptions) -> Encoder:
     if exposure.path.parent != options.run:
         return load_encoder(exposure.path)
     if exposure.card.preparation != options.preparation:
-        raise ModelError(f"Expected the preparation of the model, {exposure.card.preparation}: leave its flags out.")
+        raise ModelError(f"Expected the preparation of the model, {exposure.card.preparation}: give its flags.")
     return Model.load(options.run).encoder
 
 

@@ -41,6 +41,7 @@ from sslmri.learning.labels import FinetuneSettings, class_indices
 from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
 from sslmri.learning.pretrain import PretrainSettings, pretrain
 from sslmri.learning.run import created_now, read_history, versions
+from sslmri.training.bank import build_bank, drop_bank
 from sslmri.training.data import (
     RunOptions,
     check_fresh,
@@ -90,6 +91,8 @@ def _write_encoder(
 def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     """Attaches heads to the run's pre-trained encoder, calibrates them on validation groups and writes the model.
 
+    Its feature bank is the last thing written; without it a model would answer whatever it is shown.
+
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
@@ -120,7 +123,9 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
         "n_slices": len(train.records),
         "cohorts": {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in train.records})},
     }
+    drop_bank(options)
     write_model_file(options.run, options.run.name, training, created_now())
+    build_bank(options)
 
 
 def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, Any]:
@@ -140,9 +145,7 @@ def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, A
     """
     model = Model.load(options.run)
     if model.card.encoder.preparation != options.preparation:
-        raise ModelError(
-            f"Expected the preparation of the model, {model.card.encoder.preparation}: leave its flags out."
-        )
+        raise ModelError(f"Expected the preparation of the model, {model.card.encoder.preparation}: give its flags.")
     if beside is not None:
         _check_beside(options, beside)
     records, store = open_cohort(options)

@@ -1,0 +1,52 @@
+"""The labelled training cases that a scan resembles most, in the eyes of the encoder."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sslmri.learning.bank import FeatureBank
+
+
+@dataclass(frozen=True)
+class SimilarCase:
+    """A training case near to a scan.
+
+    Attributes:
+        label, cohort, group, path, slice: of the nearest slice of the group, as in the feature bank.
+        distance: cosine distance between the two in the projected features, 0 to 2.
+        is_close: whether it is as near as people of the validation side are to training cases.
+    """
+
+    label: str
+    cohort: str
+    group: str
+    path: str
+    slice: int | None
+    distance: float
+    is_close: bool
+
+
+def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases: int = 5) -> tuple[SimilarCase, ...]:
+    """Returns the nearest labelled training cases of a disease, nearest first, one for each group.
+
+    Args:
+        bank: of the model.
+        features: (S, 2048) of the scan's slices; a case is as near as the nearest of them.
+        disease: whose cases are looked at.
+        n_cases: at most so many.
+    """
+    rows = np.flatnonzero(bank.rows_of(disease))
+    if disease not in bank.thresholds or not len(rows):
+        return ()
+    distances = (1 - bank.features[rows] @ bank.project(features).T).min(axis=1)
+    limit = bank.thresholds[disease].similar
+    found: dict[str, SimilarCase] = {}
+    for place in np.argsort(distances, kind="stable"):
+        case, distance = bank.cases[rows[place]], float(distances[place])
+        if case.group not in found:
+            found[case.group] = SimilarCase(
+                case.label, case.cohort, case.group, case.path, case.slice, distance, distance <= limit
+            )
+        if len(found) == n_cases:
+            break
+    return tuple(found.values())

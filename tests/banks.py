@@ -1,0 +1,21 @@
+"""Made-up records and features, for tests of what is built on a feature bank."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sslmri.cohorts.manifest import Record
+from sslmri.diseases import DISEASES
+
+
+def record(disease: str, group: str, split: str = "train") -> Record:
+    """Returns a record of a healthy slice of a disease, of a cohort of its own."""
+    label = DISEASES[disease].classes[0]
+    return Record(Path("x"), "x.png", f"cohort-{disease}", disease, label, group, None, split=split)
+
+
+def features(rng: np.random.Generator, place: int, count: int) -> np.ndarray:
+    """Returns features around one of a few places, (count, 2048) float32."""
+    middle = np.zeros(2048)
+    middle[place * 40 : place * 40 + 40] = 3
+    return np.abs(middle + rng.normal(0, 0.5, (count, 2048))).astype(np.float32)

@@ -1,0 +1,149 @@
+"""The feature bank: what is stored, what is refused, and that thresholds come from validation groups."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sklearn.svm import SVC
+
+from sslmri.errors import ModelError
+from sslmri.files import write_json
+from sslmri.learning.bank import BrainRule, FeatureBank, save_bank, unit
+from sslmri.learning.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
+from sslmri.training.bank import spread_by_group, whitened_axes
+from sslmri.training.bodies import BODIES, SPOILERS
+from sslmri.training.notbrain import MAKERS, make_pictures
+from tests.banks import features, record
+
+
+@pytest.fixture
+def copied(gated_folder, tmp_path):
+    return shutil.copytree(gated_folder, tmp_path / "model")
+
+
+def rewritten(folder) -> None:
+    """Writes ``model.json`` for the files as they are."""
+    content = json.loads((folder / "model.json").read_text())
+    write_model_file(folder, content["name"], content["training"], content["created"])
+
+
+def test_a_bank_holds_training_cases_only_and_projects_to_unit_length(gated_folder):
+    bank = FeatureBank.load(gated_folder)
+    assert bank is not None
+    assert {case.split for case in bank.cases} == {"train"}
+    assert set(bank.thresholds) == {case.disease for case in bank.cases}
+    points = bank.project(np.random.default_rng(0).random((3, 2048), dtype=np.float32))
+    assert points.shape == (3, bank.features.shape[1])
+    assert np.allclose(np.linalg.norm(points, axis=1), 1, atol=1e-5)
+
+
+def test_a_model_without_a_bank_has_none_even_where_its_files_lie_about(model_folder, gated_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model", ignore=shutil.ignore_patterns("*.pt"))
+    assert FeatureBank.load(folder) is None
+    for name in (BANK_FILE, BANK_CARD):
+        shutil.copy(gated_folder / name, folder / name)
+    assert FeatureBank.load(folder) is None
+
+
+def test_a_changed_bank_is_refused_with_the_model(copied):
+    content = json.loads((copied / BANK_CARD).read_text())
+    write_json(copied / BANK_CARD, content | {"encoder_sha256": "0" * 64})
+    with pytest.raises(ModelError, match=r"bank\.json of the model .* the file was changed"):
+        read_model_card(copied)
+
+
+def test_a_bank_of_another_encoder_is_refused(copied):
+    content = json.loads((copied / BANK_CARD).read_text())
+    write_json(copied / BANK_CARD, content | {"encoder_sha256": "0" * 64})
+    rewritten(copied)
+    with pytest.raises(ModelError, match="got one of 000000000000"):
+        FeatureBank.load(copied)
+
+
+@pytest.mark.parametrize("fault", ["shape", "nan", "missing", "columns"])
+def test_a_damaged_bank_is_refused(copied, fault):
+    arrays, content = load_file(copied / BANK_FILE), json.loads((copied / BANK_CARD).read_text())
+    if fault == "shape":
+        arrays["features"] = arrays["features"][1:]
+    elif fault == "nan":
+        arrays["center"][0] = np.nan
+    elif fault == "missing":
+        del arrays["others"]
+    else:
+        content["columns"] = content["columns"][::-1]
+    save_file(arrays, copied / BANK_FILE)
+    write_json(copied / BANK_CARD, content)
+    rewritten(copied)
+    with pytest.raises(ModelError, match="got a damaged one: run `python train.py bank` again"):
+        FeatureBank.load(copied)
+
+
+def test_the_bank_changes_the_hash_of_the_model_and_no_head(gated_folder, model_folder):
+    with_bank, without = read_model_card(gated_folder), read_model_card(model_folder)
+    assert with_bank.sha256 != without.sha256
+    assert with_bank.heads == without.heads
+
+
+def test_cases_are_spread_evenly_over_groups():
+    records = [record("ms", group) for group, count in (("a", 50), ("b", 3), ("c", 20)) for _ in range(count)]
+    rows = spread_by_group(records, 23)
+    counts = {name: sum(records[row].group == name for row in rows) for name in "abc"}
+    assert counts == {"a": 10, "b": 3, "c": 10}
+    assert rows == sorted(set(rows))
+
+
+def test_the_brain_rule_tells_features_of_slices_from_those_of_pictures(bank):
+    rng = np.random.default_rng(1)
+    assert (bank.brain.scores(features(rng, 0, 20)) >= bank.brain.threshold).mean() > 0.9
+    assert (bank.brain.scores(features(rng, 2, 20)) < bank.brain.threshold).all()
+
+
+def test_the_rule_of_the_bank_is_that_of_the_machine_it_was_taken_from():
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(30, 4))
+    truth = points[:, 0] > 0
+    machine = SVC(gamma=0.3).fit(points, truth)
+    rule = BrainRule(
+        np.zeros(4), np.eye(4), machine.support_vectors_, machine.dual_coef_[0], machine.intercept_[0], 0.3, 0.0
+    )
+    new = rng.random((9, 4))
+    assert np.allclose(rule.scores(new**2), machine.decision_function(new), atol=1e-9)
+
+
+def test_whitened_axes_give_every_cohort_the_same_spread():
+    rng = np.random.default_rng(3)
+    scales = np.linspace(0.2, 5, 100)
+    points = rng.normal(size=(400, 100)) * scales
+    cohorts = np.repeat(["a", "b"], 200)
+    spread = (points @ whitened_axes(points, cohorts, points[:50])).std(axis=0)
+    assert spread.max() / spread.min() < 2 < scales.max() / scales.min()
+
+
+def test_unit_leaves_the_origin_alone():
+    assert np.array_equal(unit(np.zeros((1, 3), np.float32)), np.zeros((1, 3)))
+
+
+def test_made_up_pictures_are_reproducible_of_all_kinds_and_in_the_grey_range():
+    slices = np.random.default_rng(0).integers(0, 256, (3, 128, 128), dtype=np.uint8)
+    count = 4 * max(len(MAKERS) + len(BODIES), len(SPOILERS))
+    pictures, again = make_pictures(count, slices), make_pictures(count, slices)
+    assert len(pictures) == count
+    assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))
+    assert all(p.min() >= 0 and p.max() <= 255 and np.isfinite(p).all() for p in pictures)
+
+
+def test_a_bank_comes_back_as_it_was_saved(bank, gated_folder, tmp_path):
+    for name in ("encoder.safetensors", "encoder.json", "heads", "model.json"):
+        (shutil.copytree if name == "heads" else shutil.copy)(gated_folder / name, tmp_path / name)
+    save_bank(tmp_path, bank)
+    rewritten(tmp_path)
+    loaded = FeatureBank.load(tmp_path)
+    assert loaded is not None
+    assert (loaded.cases, loaded.thresholds) == (bank.cases, bank.thresholds)
+    found = np.abs(np.random.default_rng(9).normal(size=(7, 2048))).astype(np.float32)
+    assert np.allclose(loaded.project(found), bank.project(found), atol=1e-5)
+    assert np.allclose(loaded.brain.scores(found), bank.brain.scores(found), atol=1e-5)
+    assert np.allclose(loaded.features, bank.features, atol=1e-3)
+    assert np.allclose(loaded.others, bank.others, atol=1e-3)
