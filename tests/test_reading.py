@@ -114,6 +114,19 @@ def test_a_transparent_pixel_is_black():
     assert voxels.sum() == 255
 
 
+def test_a_picture_in_colours_is_refused_in_one_sentence() -> None:
+    photograph = Image.effect_noise((64, 64), 60).convert("L").convert("RGB")
+    photograph.paste((200, 90, 20), (0, 0, 64, 20))
+    with pytest.raises(ScanError, match=r"^photo.png: Expected a grey picture, got one in colours \(31% of it\)"):
+        read_scan(encoded(photograph, "PNG"), "photo.png")
+
+
+def test_coloured_notes_on_a_grey_picture_are_taken() -> None:
+    noted = Image.effect_noise((64, 64), 60).convert("L").convert("RGB")
+    noted.paste((200, 90, 20), (0, 0, 64, 5))
+    assert read_scan(encoded(noted, "PNG"), "noted.png").voxels.shape == (1, 64, 64)
+
+
 def test_values_that_are_no_numbers_become_the_lowest(grey):
     values = grey.astype(np.float32)
     values[0, 0] = np.nan

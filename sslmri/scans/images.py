@@ -16,6 +16,7 @@ from sslmri.errors import ScanError
 
 MAX_PIXELS = 64_000_000  # all pages together; checked against the header before anything is decoded
 MAX_PAGES = 1_000
+_COLOURED, _MAX_COLOURED = 64, 0.1  # a pixel whose channels differ by more; share of such pixels that notes may take
 MIN_SIDE = 8  # smaller pictures hold no anatomy
 _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _PHOTOMETRIC_TAG = 262
@@ -30,14 +31,14 @@ with contextlib.suppress(AttributeError, OSError):  # a build of Pillow that doe
 def read_image(data: bytes, source: str) -> np.ndarray:
     """Returns the pages of a picture as grey values: (D, H, W) float32, upright by its EXIF orientation.
 
-    Colours become luminance (ITU-R 601), transparent pixels become black, 16-bit and float values keep their range.
+    Coloured notes become luminance (ITU-R 601), transparent pixels black; 16-bit and float values keep their range.
 
     Args:
         data: the file's bytes.
         source: ``"PNG"``, ``"JPEG"`` or ``"TIFF"``; no other decoder of Pillow is tried.
 
     Raises:
-        ScanError: the picture is too large, too small, or its pages differ in size.
+        ScanError: the picture is too large, too small, coloured, or its pages differ in size.
         Exception: whatever the decoder raises on damaged data.
     """
     _hush()
@@ -98,7 +99,22 @@ def _to_grey(image: Image.Image) -> np.ndarray:
         upright = upright.convert("RGBA")
         black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
         upright = Image.alpha_composite(black, upright)
+    if upright.mode not in ("1", "L"):
+        _check_colours(np.asarray(upright.convert("RGB")))
     return np.asarray(upright.convert("L")).astype(np.float32)
+
+
+def _check_colours(pixels: np.ndarray) -> None:
+    """Checks that a picture (H, W, 3) is grey, but for coloured notes on it.
+
+    Raises:
+        ScanError: much of it is coloured: a photograph, or a map painted over a scan.
+    """
+    share = float((np.ptp(pixels, axis=2) > _COLOURED).mean())
+    if share > _MAX_COLOURED:
+        raise ScanError(
+            f"Expected a grey picture, got one in colours ({share:.0%} of it): MRI is grey, export the scan."
+        )
 
 
 def _is_white_zero_16_bit(image: Image.Image) -> bool:
