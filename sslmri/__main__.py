@@ -14,47 +14,67 @@ from sslmri.files import neutralised, write_atomically
 if TYPE_CHECKING:
     from sslmri.cohorts.audit import Audit as Findings
     from sslmri.cohorts.duplicates import Describe
+    from sslmri.learning.cards import ModelCard
     from sslmri.scans.slices import Preparation
+    from sslmri.screening.sheets import Reported
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "models" / "default"
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Screen pictures for every disease of the model: one JSON object a line, in the order given.
+    """Screen scans for every disease of the model: one JSON object a line, in the order given.
 
-    Exit code 0: every file was screened; 2: some were refused; 1: nothing could run.
+    The DICOM files of one series in one folder are one scan. Exit code 0: every scan was screened; 2: some were
+    refused; 1: nothing could run.
 
     Attributes:
         paths: files, or folders whose files are taken in order of their names.
         model: the model folder.
-        csv: also write the findings as a table, one row for each file and disease.
+        csv: also write the findings as a table, one row for each scan and disease.
+        report: also write the findings as a PDF with the maps of the key slices, without names of files.
         overlays: also write each finding's map over its key slice, as PNG files into this folder.
     """
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
     model: Path = DEFAULT_MODEL
     csv: Path | None = None
+    report: Path | None = None
     overlays: Path | None = None
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
         from sslmri.screening.batch import csv_rows, list_files, screen_files, write_overlays
+        from sslmri.screening.report import report_pdf
         from sslmri.screening.screener import Screener
 
         files = list_files(self.paths)
         if not files:
             raise ScanError("Expected files to screen, got none: name files or folders that hold some.")
+        screener = Screener.load(self.model)
+        metrics = _unseen_metrics(screener.card) if self.report else None
         printed: list[dict[str, Any]] = []
-        for number, outcome in enumerate(screen_files(Screener.load(self.model), files), start=1):
-            printed.append(outcome.to_json())
+        reported: list[Reported] = []  # without the pixels and maps of the screenings
+        for number, outcome in enumerate(screen_files(screener, files), start=1):
+            printed.append({"scan": number, **outcome.to_json()})
             print(json.dumps(printed[-1]), flush=True)
             if self.overlays and outcome.screening:
                 write_overlays(self.overlays, number, outcome.screening)
+            if self.report:
+                reported.append(outcome.to_report())
         if self.csv:
             table = csv_rows(printed).encode("utf-8", errors="backslashreplace")  # names of files may be any bytes
             write_atomically(self.csv, lambda path: path.write_bytes(table))
+        if self.report:
+            pdf = report_pdf(screener.card, reported, metrics)
+            write_atomically(self.report, lambda path: path.write_bytes(pdf))
         return 2 if any(entry["status"] == "refused" for entry in printed) else 0
+
+
+def _unseen_metrics(card: "ModelCard") -> dict[str, Any] | None:
+    from sslmri.dashboard.evidence import find_unseen_metrics  # Streamlit, which only a report needs
+
+    return find_unseen_metrics(card)
 
 
 @dataclass(frozen=True)

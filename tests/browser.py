@@ -37,7 +37,9 @@ def streamlit(*arguments: str, **variables: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = (sys.executable, "-m", "streamlit", *arguments, "--server.port", str(port), "--server.headless", "true")
+    settings = {"port": str(port), "headless": "true", "fileWatcherType": "none"}
+    options = [word for name, value in settings.items() for word in (f"--server.{name}", value)]
+    command = (sys.executable, "-m", "streamlit", *arguments, *options)
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.DEVNULL) as server:
         try:
             _wait_for(f"http://127.0.0.1:{port}/_stcore/health")

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -20,10 +21,13 @@ from sslmri.learning.cards import INTENDED_USE
 from sslmri.scans.prepare import prepare_file
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation
+from sslmri.scans.together import gather
 from sslmri.screening import batch
-from sslmri.screening.batch import csv_rows, overlay_png, screen_files
+from sslmri.screening.batch import csv_rows, overlay_png, screen_files, write_overlays
 from sslmri.screening.screener import Screener, Screening
-from tests.test_workers import die_while_preparing
+from sslmri.screening.sheets import Refusal
+from tests.dicom_files import axial_series
+from tests.test_workers import die_while_preparing_scans
 
 SMALL = Preparation(image_size=(32, 32))
 
@@ -36,7 +40,24 @@ class Encoderless:
 
     def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray, tuple[int, ...]]]) -> list[Screening]:
         return [
-            Screening(scan.name, scan.sha256, "", "", own, numbers, len(scan.voxels), (), ())
+            Screening(
+                name=scan.name,
+                sha256=scan.sha256,
+                model_sha256="",
+                created="",
+                slices=own,
+                slice_numbers=numbers,
+                n_file_slices=len(scan.voxels),
+                spacing_mm=scan.spacing_mm,
+                orientation=scan.orientation,
+                modality=scan.modality,
+                source=scan.source,
+                is_brain=True,
+                not_brain_reason=None,
+                features=np.empty((len(own), 0), np.float32),
+                findings=(),
+                warnings=(),
+            )
             for scan, own, numbers in prepared
         ]
 
@@ -133,7 +154,7 @@ def test_batches_side_by_side_leave_the_threads_as_they_were_and_change_no_answe
 def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
     files, screener, workers_asked_for, monkeypatch
 ):
-    monkeypatch.setattr(batch, "prepare_files", die_while_preparing)
+    monkeypatch.setattr(batch, "prepare_scans", die_while_preparing_scans)
     outcomes = screen_files(screener, files)
     seen = []
     with pytest.raises(WorkerError, match="got one that was killed"):
@@ -168,11 +189,73 @@ def test_every_line_and_row_says_model_thresholds_and_notice(files, model_folder
     assert rows[-1]["reason"] == printed[1]["reason"]
 
 
-def test_a_head_that_does_not_apply_says_why_in_its_row(files, model_folder):
-    outcome = next(screen_files(Screener.load(model_folder), files[:1])).to_json()
-    outcome["findings"][0] |= {"applicable": False, "reason": "Every training slice was normal."}
-    rows = list(csv.DictReader(io.StringIO(csv_rows([outcome]))))
+def silenced(screening: Screening) -> Screening:
+    """Returns a screening whose first finding does not apply, and all others do."""
+    first, *others = screening.findings
+    applying = [dataclasses.replace(finding, applicable=True, reason=None) for finding in others]
+    silent = dataclasses.replace(first, applicable=False, reason="Every training slice was normal.")
+    return dataclasses.replace(screening, findings=(silent, *applying))
+
+
+def test_a_head_that_does_not_apply_says_why_in_its_row_and_has_no_number(files, model_folder):
+    outcome = next(screen_files(Screener.load(model_folder), files[:1]))
+    assert outcome.screening is not None
+    printed = dataclasses.replace(outcome, screening=silenced(outcome.screening)).to_json()
+    rows = list(csv.DictReader(io.StringIO(csv_rows([printed]))))
     assert [row["reason"] for row in rows] == ["Every training slice was normal.", "", "", ""]
+    assert [rows[0][key] for key in ("predicted", "probability", "prediction_set", "status", "coverage")] == [""] * 5
+    assert all(row["probability"] and row["prediction_set"] for row in rows[1:])
+
+
+def test_a_head_that_does_not_apply_has_no_overlay(files, model_folder, tmp_path):
+    outcome = next(screen_files(Screener.load(model_folder), files[:1]))
+    assert outcome.screening is not None
+    write_overlays(tmp_path / "maps", 7, silenced(outcome.screening))
+    _, *others = outcome.screening.findings
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"0007-{f.disease}.png" for f in others]
+
+
+@pytest.fixture
+def mixed(tmp_path, files) -> list[Path]:
+    """Returns two series in one folder, shuffled, the first of them in another folder as well, and a picture."""
+    voxels = np.stack([np.asarray(Image.open(path).convert("L")) for path in files[:4]]).astype(np.uint16)
+    paths = []
+    for folder, uid in (("a", "1.2.3"), ("a", "1.2.9"), ("b", "1.2.3")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for name, data in axial_series(voxels, SeriesInstanceUID=uid, PixelSpacing=[4, 4]):
+            paths.append(tmp_path / folder / f"{uid}-{name}.dcm")
+            paths[-1].write_bytes(data)
+    return [paths[5], *paths[:4], files[0], *paths[4:5], *paths[6:]]
+
+
+def test_loose_files_of_one_series_in_one_folder_are_one_scan_in_the_place_of_the_first(mixed, screener):
+    scans = gather(mixed)
+    assert [len(scan) for scan in scans] == [4, 4, 1, 4]
+    assert [scan[0] for scan in scans] == [mixed[0], mixed[1], mixed[5], mixed[-4]]
+    outcomes = list(screen_files(screener, mixed))
+    assert [outcome.to_json()["n_files"] for outcome in outcomes] == [4, 4, 1, 4]
+    found = [outcome.screening for outcome in outcomes if outcome.screening]
+    assert [screening.n_file_slices for screening in found] == [4, 4, 1, 4]
+    assert [screening.source for screening in found] == ["DICOM", "DICOM", "JPEG", "DICOM"]
+    assert found[1].sha256 == found[3].sha256 != found[0].sha256
+
+
+def test_a_damaged_file_of_a_series_is_alone_and_refused_by_its_name(mixed, screener):
+    mixed[1].write_bytes(mixed[1].read_bytes()[:140])
+    refused = [outcome for outcome in screen_files(screener, mixed) if outcome.reason]
+    assert [outcome.files for outcome in refused] == [(mixed[1],)]
+    assert str(refused[0].reason).startswith(f"{mixed[1].name}: Expected")
+
+
+def test_what_a_report_keeps_of_a_refused_file_is_its_hash_and_a_sentence_without_its_name(files, screener):
+    bad = files[6].rename(files[6].with_name("DOE^JANE.jpg"))
+    refused, missing = (outcome.to_report() for outcome in screen_files(screener, [bad, bad.with_name("DOE.png")]))
+    assert isinstance(refused, Refusal)
+    assert isinstance(missing, Refusal)
+    assert refused.sha256 == hashlib.sha256(b"<html>").hexdigest()
+    assert missing.sha256 is None
+    assert refused.reason.startswith("Expected a ")
+    assert not any("DOE" in refusal.reason for refusal in (refused, missing))
 
 
 @pytest.mark.parametrize(("shape", "size"), [((496, 248), (256, 512)), ((32, 64), (512, 256)), ((40, 40), (512, 512))])

@@ -1,8 +1,12 @@
 """A user uploads, sees, uploads again: the real server and a real browser."""
 
+import io
+import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -12,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from sslmri.cohorts.simulated import finding_slices, simulate_subject, slice_png
 from sslmri.diseases import DISEASES
 from tests.browser import CHROMIUM, LONG_MS, browse, open_page, serve, settle
+from tests.dicom_files import axial_series
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}")
 
@@ -43,6 +48,19 @@ def slices() -> dict[str, bytes]:
         subject = simulate_subject("tumours", label, 7)
         made[name] = slice_png(subject, finding_slices(subject, 3)[1])
     return made
+
+
+@pytest.fixture(scope="module")
+def series() -> bytes:
+    """Returns a simulated volume as a zip of the slices of a DICOM series, of 12-bit values."""
+    subject = simulate_subject("tumours", "glioma", 7)
+    middle = finding_slices(subject, 3)[1]
+    voxels = (subject.volume[middle - 12 : middle + 12] * 4095).astype(np.uint16)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in axial_series(voxels):
+            archive.writestr(name, data)
+    return file.getvalue()
 
 
 def upload(page: Page, name: str, data: bytes) -> None:
@@ -113,16 +131,73 @@ def test_findings_are_saved_under_a_random_name(page: Page, slices: dict[str, by
     name, data = next(iter(slices.items()))
     upload(page, name, data)
     map_address(page)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Findings, CSV").click()
-    assert "patient" not in download.value.suggested_filename
-    text = Path(download.value.path()).read_text(encoding="utf-8")
+    text = saved(page, "CSV").decode("utf-8")
     assert len(text.splitlines()) == 1 + sum(len(disease.classes) for disease in DISEASES.values())
+    assert "patient" not in text
+
+
+def saved(page: Page, kind: str) -> bytes:
+    """Returns the report that the page saves, under a name that says nothing of the patient."""
+    with page.expect_download(timeout=LONG_MS) as download:
+        page.get_by_role("button", name=f"Report, {kind}").click()
+    assert re.fullmatch(rf"report-[0-9a-f]{{12}}\.{kind.lower()}", download.value.suggested_filename)
+    return Path(download.value.path()).read_bytes()
+
+
+def slice_in_view(page: Page) -> int:
+    """Returns the number of the slice of the map, once slider and both pictures agree on it."""
+    expect(page.get_by_role("img", name="Map of")).to_have_count(1, timeout=LONG_MS)
+    settle(page)
+    number = int(page.get_by_role("slider", name="Slice").get_attribute("aria-valuetext") or -1)
+    for picture in ("Map of", "The scan,"):
+        expect(page.get_by_role("img", name=picture)).to_have_attribute(
+            "alt", re.compile(f"slice {number} of 24$"), timeout=LONG_MS
+        )
+    return number
+
+
+def test_a_series_is_read_leafed_through_overridden_and_reported_and_the_next_patient_starts_afresh(
+    page: Page, series: bytes, slices: dict[str, bytes]
+) -> None:
+    upload(page, "first patient.zip", series)
+    first = slice_in_view(page)
+    page.get_by_role("slider", name="Slice").focus()
+    page.keyboard.press("ArrowLeft" if first > 12 else "ArrowRight")
+    second = slice_in_view(page)
+    assert abs(second - first) == 1
+    bar = page.get_by_label("by slice").locator(".bars .point path").nth(0)
+    box = bar.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2)
+    page.wait_for_timeout(500)
+    assert slice_in_view(page) not in (first, second)
+    page.get_by_role("slider", name="Opacity of the map").focus()
+    before = map_address(page)
+    page.keyboard.press("Home")
+    expect(page.get_by_role("img", name="Map of")).not_to_have_attribute("src", before, timeout=LONG_MS)
+    page.get_by_role("radio", name="Override").first.click()
+    page.get_by_role("combobox", name="instead").click()
+    page.get_by_role("option").first.click()
+    page.get_by_role("textbox", name="Reason for").fill("seen on the next slice")
+    page.keyboard.press("Enter")
+    settle(page)
+    page.get_by_text("Reviewed by a clinician").click()
+    page.get_by_text("In the report: reviewed").wait_for(timeout=LONG_MS)
+    assert "seen on the next slice" in saved(page, "JSON").decode("utf-8")
+    assert saved(page, "PDF").startswith(b"%PDF-")
+    remove_uploads(page)
+    name, data = next(reversed(slices.items()))
+    upload(page, name, data)
+    map_address(page)
+    assert shown_name(page) == name
+    for gone in ("first patient", "of 24", "In the report"):
+        assert gone not in page.content()
+    expect(page.get_by_role("textbox", name="Reason for")).to_have_count(0)
 
 
 def test_fresh_server_asked_for_another_page_first_takes_the_router(browser: Browser) -> None:
     with serve(None) as address:
         page = open_page(browser, f"{address}/data")
-        expect(page.get_by_test_id("stTopNavLink")).to_have_count(4, timeout=LONG_MS)
+        expect(page.get_by_test_id("stTopNavLink")).to_have_count(6, timeout=LONG_MS)
         expect(page.get_by_test_id("stSidebar")).to_have_count(0)
         page.close()

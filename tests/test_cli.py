@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pypdfium2
 import pytest
 from PIL import Image
 
@@ -35,19 +36,25 @@ def files(cohort, tmp_path) -> list[Path]:
 
 
 def test_screen_prints_one_object_a_file_in_order_and_exits_2(files, model_folder, tmp_path):
-    done = screen(*files, "--model", model_folder, "--csv", tmp_path / "out.csv", "--overlays", tmp_path / "maps")
+    done = screen(*files, "--model", model_folder, "--report", tmp_path / "out.pdf")
     assert done.returncode == 2
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [entry["file"] for entry in printed] == [str(path) for path in files]
     assert [entry["status"] for entry in printed] == ["screened", "refused", "screened"]
     finding = printed[0]["findings"][0]
     assert list(finding) == [
-        "disease", "applicable", "predicted", "probabilities", "status", "coverage", "reason", "threshold_low",
-        "threshold_high",
+        "disease", "applicable", "predicted", "prediction_set", "probabilities", "status", "coverage", "reason",
+        "threshold_low", "threshold_high",
     ]  # fmt: skip
+    assert [entry["scan"] for entry in printed] == [1, 2, 3]
     assert finding["disease"] == "alzheimers"
     assert printed[1]["findings"] == []
-    assert printed[1]["reason"].startswith("=HYPERLINK(1).png: Expected a PNG, JPEG or TIFF picture, got a text file")
+    pages = [page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(tmp_path / "out.pdf")]
+    assert len(pages) == 4
+    assert "2 scans screened, 1 refused" in pages[0]
+    assert printed[2]["sha256"] in pages[2]
+    assert not any("HYPERLINK" in page or files[0].stem in page for page in pages)
+    assert printed[1]["reason"].startswith("=HYPERLINK(1).png: Expected a PNG, JPEG, TIFF, DICOM or NIfTI file")
 
 
 def test_screen_writes_a_table_without_formulas_and_overlays(files, model_folder, tmp_path):

@@ -21,7 +21,7 @@ from sslmri.errors import ManifestError, ModelError
 from sslmri.evidence.shortcuts import FORMAT
 from sslmri.files import write_json
 from sslmri.learning.cards import read_model_card, write_model_file
-from tests.test_pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
+from tests.pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
 
 OLD = "2000-01-01T00:00:00+00:00"
 OTHER = "5f0ed6a0" + "0" * 56

@@ -43,10 +43,15 @@ def die_amid_an_answer(number: int) -> int:
 
 
 def die_while_preparing(paths: Sequence[Path], preparation: Preparation) -> list[Prepared]:
-    """What tests of the store and of batches plant: this module is quick to import."""
+    """What tests of the store plant: this module is quick to import."""
     if paths[0].name in ("64.png", "032.jpg"):
         os.kill(os.getpid(), signal.SIGKILL)
     return prepare_files(paths, preparation)
+
+
+def die_while_preparing_scans(scans: Sequence[tuple[Path, ...]], preparation: Preparation) -> list[Prepared]:
+    """What tests of batches plant."""
+    return die_while_preparing([files[0] for files in scans], preparation)
 
 
 def loaded_for_preparing(_: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""The right side of the screening page: one card for each disease, and the findings as files."""
+"""The right side of the screening page: one card for each disease."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from sslmri.dashboard import charts
-from sslmri.dashboard.export import findings_csv, findings_json
 from sslmri.dashboard.panel import draw_notes
+from sslmri.dashboard.prevalence import draw_prevalence
 from sslmri.dashboard.state import Outcome, widget_key
 from sslmri.dashboard.viewer import show_finding
-from sslmri.dashboard.words import count, in_order, interval, percent, proportion
+from sslmri.dashboard.words import count, in_order, interval, literal, percent, proportion
 from sslmri.diseases import DISEASES, class_title
 from sslmri.learning.cards import HeadCard, ModelCard
 
@@ -20,50 +20,57 @@ if TYPE_CHECKING:
 _COLOURS: dict[str, Literal["orange", "gray", "blue"]] = {"flagged": "orange", "not flagged": "blue"}
 
 
-def choose_outcome(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Returns the outcome to look at, the last given first; None where every file was refused."""
-    readable = [outcome for outcome in outcomes if outcome.screening]
+def choose_outcome(outcomes: Sequence[Outcome]) -> int | None:
+    """Returns which of the readable scans is in view, the last one at first; None where there is none."""
+    readable = [index for index, outcome in enumerate(outcomes) if outcome.screening]
     if len(readable) < 2:
         return readable[0] if readable else None
-    names = [outcome.screening.name for outcome in readable if outcome.screening]
-    index: int = st.selectbox(
-        f"Scan in view, of {count(len(readable), 'file')}",
-        range(len(readable)),
+    names = {index: own.screening.name for index in readable if (own := outcomes[index]).screening}
+    chosen: int = st.selectbox(
+        f"Scan in view, of {count(len(readable), 'scan')}",
+        readable,
         index=len(readable) - 1,
-        format_func=lambda position: f"{position + 1}. {names[position]}",
-        key=f"view-{'-'.join(outcome.token for outcome in readable)}",
+        format_func=lambda index: f"{readable.index(index) + 1}. {names[index]}",
+        key=f"view-{'-'.join(outcomes[index].token for index in readable)}",
     )
-    return readable[index]
+    return chosen
 
 
-def draw_findings(card: ModelCard, screening: "Screening", shown: str, metrics: dict[str, Any] | None) -> None:
-    """Draws a card for each disease.
+def draw_findings(card: ModelCard, screening: "Screening", shown: str | None, metrics: dict[str, Any] | None) -> None:
+    """Draws a card for each disease; for what is no brain MRI one sentence and no number.
 
     Args:
         card: the model's card.
         screening: what was found.
-        shown: key of the disease whose map is on the left.
+        shown: key of the disease whose map is on the left, if any.
         metrics: the model's evidence, or None where it has none.
     """
+    if not screening.is_brain:
+        st.warning(literal(screening.not_brain_reason or "This does not look like a brain MRI: nothing was screened."))
+        return
     results = metrics["diseases"] if metrics else {}
     findings = {finding.disease: finding for finding in screening.findings}
     for finding in (findings[key] for key in in_order(findings)):
         with st.container(border=True, gap="xsmall"):
-            _draw_head(screening, finding, finding.disease == shown)
+            result = results.get(finding.disease)
+            _draw_head(screening, finding, finding.disease == shown, result)
             if finding.applicable:
                 _draw_answer(screening, finding, card.heads[finding.disease])
+                _draw_worth(card, screening, finding, result)
+                draw_prevalence(screening, card.heads[finding.disease])
             else:
-                st.markdown(finding.reason or "This head does not apply to this scan.")
-            _draw_worth(card, screening, finding, results.get(finding.disease))
+                st.markdown(literal(finding.reason or "This head does not apply to this scan."))
 
 
-def _draw_head(screening: "Screening", finding: "Finding", is_shown: bool) -> None:
+def _draw_head(screening: "Screening", finding: "Finding", is_shown: bool, result: dict[str, Any] | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown(f"**{DISEASES[finding.disease].title}**", width="content")
-        if finding.applicable:
-            st.badge(finding.status, color=_COLOURS.get(finding.status, "gray"))
-        else:
+        if not finding.applicable:
             st.badge("does not apply", color="gray")
+            return
+        st.badge(finding.status, color=_COLOURS.get(finding.status, "gray"))
+        if result:
+            st.caption(f"{result['grade']['grade']} evidence", width="content", help=result["grade"]["reason"])
         st.space("stretch")
         st.button(
             "Map shown" if is_shown else "Show map",
@@ -76,17 +83,31 @@ def _draw_head(screening: "Screening", finding: "Finding", is_shown: bool) -> No
 
 
 def _draw_answer(screening: "Screening", finding: "Finding", head: HeadCard) -> None:
-    predicted = finding.probabilities[finding.predicted]
-    st.markdown(
-        f"{class_title(finding.predicted)}, probability **{proportion(predicted)}**",
-        help=_threshold_help(finding, head),
-    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(
+            f"{class_title(finding.predicted)}, probability **{proportion(finding.probabilities[finding.predicted])}**",
+            help=_threshold_help(finding, head),
+            width="content",
+        )
+        st.space("stretch")
+        st.markdown(set_words(finding, head), help=_set_help(head), width="content")
     st.plotly_chart(
         charts.probability_bars(finding, head.unlearned),
         config=charts.QUIET,
         key=widget_key(screening, f"bars-{finding.disease}"),
         alt=f"Probability of each class of {DISEASES[finding.disease].title}",
     )
+
+
+def set_words(finding: "Finding", head: HeadCard) -> str:
+    """Returns the classes of the 90 % set, or that it holds all of them."""
+    if len(finding.prediction_set) == len(head.classes):
+        return "90 % set: all classes, not enough to say"
+    return f"90 % set: {', '.join(class_title(label) for label in finding.prediction_set)}"
+
+
+def _set_help(head: HeadCard) -> str:
+    return f"The classes that cannot be ruled out. How the set was made: {head.set_rule}"
 
 
 def _threshold_help(finding: "Finding", head: HeadCard) -> str:
@@ -99,7 +120,7 @@ def _threshold_help(finding: "Finding", head: HeadCard) -> str:
 
 
 def _draw_worth(card: ModelCard, screening: "Screening", finding: "Finding", result: dict[str, Any] | None) -> None:
-    """Draws what the answer is worth: the grade of its evidence, how often the head was right, its limits."""
+    """Draws what the answer is worth: how often the head was right on data it never saw, and its limits."""
     sentences = [
         f"{class_title(label).capitalize()} was never learned and cannot be predicted."
         for label in card.heads[finding.disease].unlearned
@@ -109,31 +130,12 @@ def _draw_worth(card: ModelCard, screening: "Screening", finding: "Finding", res
     else:
         unseen = count(result["n_groups"], result["unit"])
         sentences.insert(0, f"Share of slices right on {unseen} never seen: {interval(result['accuracy'])}.")
-        sentences.insert(0, f"**{result['grade']['grade'].capitalize()} evidence.**")
-    if finding.applicable:
-        number = screening.slice_numbers[finding.key_slice]
-        where = f" on slice {number}" if screening.n_file_slices > 1 else ""
-        covered = f"covers {percent(finding.coverage)} of the head{where}"
-        sentences.append(f"The map of {class_title(finding.predicted)} {covered}.")
+    number = screening.slice_numbers[finding.key_slice]
+    where = f" on slice {number}" if screening.n_file_slices > 1 else ""
+    covered = f"covers {percent(finding.coverage)} of the head{where}"
+    sentences.append(f"The map of {class_title(finding.predicted)} {covered}.")
     sentences.append(DISEASES[finding.disease].caveat_of(card.encoder.cohorts))
-    st.caption(" ".join(sentences), help=result["grade"]["reason"] if result else None)
-
-
-def draw_downloads(card: ModelCard, outcome: Outcome) -> None:
-    """Draws the buttons that save the findings as files with random names."""
-    screening = outcome.screening
-    if screening is None:
-        return
-    with st.container(horizontal=True):
-        for suffix, make, mime in (("csv", findings_csv, "text/csv"), ("json", findings_json, "application/json")):
-            st.download_button(
-                f"Findings, {suffix.upper()}",
-                make(card, screening),
-                f"findings-{outcome.token}.{suffix}",
-                mime,
-                key=widget_key(screening, suffix),
-                on_click="ignore",
-            )
+    st.caption(" ".join(sentences))
 
 
 def draw_warnings(screening: "Screening") -> None:

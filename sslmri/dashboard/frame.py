@@ -13,8 +13,10 @@ NOTICE = "Research use only, not a medical device."
 _ABOUT_PAGE = "pages/about.py"
 _PAGES = {
     "pages/screening.py": "Screening",
+    "pages/cohort.py": "Cohort",
     "pages/data.py": "Data",
     "pages/performance.py": "Performance",
+    "pages/encoder.py": "Encoder",
     _ABOUT_PAGE: "About",
 }
 _ROUTED = "is_routed"

@@ -1,52 +1,69 @@
-"""The input of the screening page: files from the user, or a simulated sample made on the spot."""
+"""The input of the screening page: files from the user, a scan of the cohort page, or a simulated patient."""
+
+from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from sslmri.dashboard import gallery
 from sslmri.dashboard.state import MAX_SCANS, Upload
-from sslmri.diseases import DISEASES, class_title
+from sslmri.dashboard.words import count, literal
 
-_SEED = 20260
+HANDED_OVER = "handed_over"
 
 
 def ask_for_scans() -> list[Upload]:
-    """Returns the files given, or the chosen sample where there is no file."""
+    """Returns the scans given, or the chosen simulated patient where there is none."""
     left, right = st.columns([11, 9], gap="large", vertical_alignment="bottom")
     with left:
         # no list of extensions: the content decides, and a refusal names what was found
         files = st.file_uploader(
-            "Drop scans: PNG, JPEG or TIFF",
+            "Drop scans: DICOM, NIfTI, PNG, JPEG, TIFF or zip",
             accept_multiple_files=True,
-            help="Files stay in this session's memory on the machine that runs this page; nothing is written or sent.",
+            help="A DICOM series may come as a zip or as all its files at once. Files stay in this session's memory "
+            "on the machine that runs this page; nothing is written or sent.",
         )
+    handed_over: Upload | None = st.session_state.get(HANDED_OVER)
     with right:
-        samples = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
-        sample = st.selectbox(
-            "Or a simulated sample",
-            samples,
-            index=None,
-            format_func=_sample_title,
-            placeholder="Choose a made-up person",
-            disabled=bool(files),
-            help="Made by this program from an average brain; no patient. Remove your files to choose one.",
-        )
-    if len(files) > MAX_SCANS:
-        st.warning(f"The first {MAX_SCANS} of {len(files)} files are screened; remove some to see the others.")
-    uploads = [Upload(file.name, file.getvalue()) for file in files[:MAX_SCANS]]
-    return uploads or ([make_sample(*sample)] if sample else [])
+        patient = gallery.choose_patient(is_needed=not files and handed_over is None)
+    if handed_over:
+        _draw_handed_over(handed_over)
+    uploads = [*([handed_over] if handed_over else []), *join_series(_uploads_of(files))]
+    if len(uploads) > MAX_SCANS:
+        st.warning(f"The first {MAX_SCANS} of {len(uploads)} scans are screened; remove some to see the others.")
+    return uploads[:MAX_SCANS] or ([_patient(patient)] if patient else [])
 
 
-@st.cache_data(max_entries=32, show_spinner="Making the sample")
-def make_sample(disease: str, label: str) -> Upload:
-    """Returns the slice of a made-up person in which the finding is largest."""
-    from sslmri.cohorts.simulated import finding_slices, simulate_subject, slice_png  # slow to load, seldom needed
-
-    subject = simulate_subject(disease, label, _SEED)
-    candidates = finding_slices(subject, 9)
-    areas = subject.mask[candidates].sum(axis=(1, 2))
-    index = candidates[int(areas.argmax())] if areas.any() else candidates[len(candidates) // 2]
-    return Upload(f"Simulated sample, {_sample_title((disease, label))}", slice_png(subject, index))
+def _patient(key: str) -> Upload:
+    return Upload(f"Simulated patient, {gallery.title_of(key)}", b"", patient=key)
 
 
-def _sample_title(sample: tuple[str, str]) -> str:
-    disease, label = sample
-    return f"{DISEASES[disease].title}: {class_title(label)}"
+def join_series(uploads: Sequence[Upload]) -> list[Upload]:
+    """Returns uploads in their order, the loose files of one DICOM series as one."""
+    groups: dict[str, list[Upload]] = {}
+    for number, upload in enumerate(uploads):
+        groups.setdefault(upload.series or f"file {number}", []).append(upload)
+    return [own[0] if len(own) == 1 else _series(own) for own in groups.values()]
+
+
+def _series(parts: Sequence[Upload]) -> Upload:
+    ordered = tuple(sorted(parts, key=lambda part: part.sha256))  # however the browser orders them: one scan, one hash
+    return Upload(f"DICOM series of {count(len(parts), 'file')}", b"", ordered)
+
+
+def _uploads_of(files: Sequence[UploadedFile]) -> list[Upload]:
+    """Returns files as uploads; those already seen by this session are not hashed again."""
+    known: dict[str, Upload] = st.session_state.get("uploads", {})
+    present = {file.file_id: known.get(file.file_id) or Upload(file.name, file.getvalue()) for file in files}
+    st.session_state["uploads"] = present
+    return list(present.values())
+
+
+def _draw_handed_over(upload: Upload) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Opened from the Cohort page: {literal(upload.name)}", width="content")
+        st.button("Close it", type="tertiary", on_click=_close_handed_over)
+
+
+def _close_handed_over() -> None:
+    st.session_state.pop(HANDED_OVER, None)

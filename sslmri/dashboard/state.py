@@ -1,4 +1,4 @@
-"""What one session keeps: its own screenings and maps, few of them, under the hash of the content they came from.
+"""What one session keeps: its own scans, screenings and maps, few of them, under the hash of their content.
 
 Patient pixels and what follows from them are held in ``st.session_state`` only: Streamlit's caches are shared by all
 users. The weights are nobody's data, so the loaded model is shared.
@@ -8,35 +8,55 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import streamlit as st
 
+from sslmri.dashboard import gallery
+from sslmri.dashboard.words import literal
 from sslmri.errors import ScanError
 from sslmri.learning.cards import ModelCard
-from sslmri.scans.reading import read_scan
+from sslmri.scans.reading import read_scan, read_series, series_key
+from sslmri.scans.scan import Scan
 
 if TYPE_CHECKING:  # the other pages never load torch
     from sslmri.screening.screener import Finding, Screener, Screening
 
 MAX_SCANS = 8
 _MAX_MAPS = 32
+_MAX_VOXEL_BYTES = 320 * 2**20  # the largest scan has 64 million voxels of four bytes; a dropped one is read again
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that the user gave.
+    """A scan that the user gave: one file, the loose files of one DICOM series, or a simulated patient.
 
     Attributes:
         name: its name.
-        data: its content.
+        data: its content; empty where there are parts.
+        parts: the files of a series.
+        patient: key of the simulated patient, or empty.
     """
 
     name: str
     data: bytes
+    parts: tuple["Upload", ...] = ()
+    patient: str = ""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content; it tells uploads apart."""
+        words = self.patient or "".join(part.sha256 for part in self.parts)
+        return hashlib.sha256(words.encode() or self.data).hexdigest()
+
+    @cached_property
+    def series(self) -> str | None:
+        """What the files of one DICOM series have in common; None for any other file."""
+        return series_key(self.data)
 
 
 @dataclass(frozen=True)
@@ -72,18 +92,17 @@ def _load(folder: str, sha256: str) -> "Screener":
 
 def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Outcome]:
     """Returns the outcome of each upload, screening only those that this session has not screened yet."""
+    _forget_scans({_name(upload) for upload in uploads})
     progress = st.empty()
     outcomes = []
     for number, upload in enumerate(uploads, start=1):
-        content = hashlib.sha256(upload.data).hexdigest()
-        key = f"{screener.card.sha256}/{content}/{upload.name}"
 
         def make(upload: Upload = upload, number: int = number) -> Outcome:
-            if len(uploads) > 1:
-                progress.progress(number / len(uploads), f"Screening file {number} of {len(uploads)}")
+            which = f", file {number} of {len(uploads)}" if len(uploads) > 1 else ""
+            progress.progress((number - 0.5) / len(uploads), f"Reading and screening {literal(upload.name)}{which}")
             return _screen(screener, upload)
 
-        outcomes.append(keep("screenings", key, MAX_SCANS, make))
+        outcomes.append(keep("screenings", f"{screener.card.sha256}/{_name(upload)}", MAX_SCANS, make))
     progress.empty()
     return outcomes
 
@@ -91,9 +110,54 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Outc
 def _screen(screener: "Screener", upload: Upload) -> Outcome:
     token = secrets.token_hex(6)
     try:
-        return Outcome(screener.screen(read_scan(upload.data, upload.name)), None, token)
+        return Outcome(screener.screen(scan_of(upload)), None, token)
     except ScanError as error:
         return Outcome(None, str(error), token)
+
+
+def scan_of(upload: Upload) -> Scan:
+    """Returns the scan of an upload, read again where its voxels had to make room for others.
+
+    Raises:
+        ScanError: the upload cannot be read.
+    """
+    kept: dict[str, Scan] = st.session_state.setdefault("scans", {})
+    name = _name(upload)
+    scan = kept.pop(name, None) or read_upload(upload)
+    while kept and scan.voxels.nbytes + sum(own.voxels.nbytes for own in kept.values()) > _MAX_VOXEL_BYTES:
+        del kept[next(iter(kept))]
+    kept[name] = scan
+    return scan
+
+
+def read_upload(upload: Upload) -> Scan:
+    """Returns the scan of an upload.
+
+    Raises:
+        ScanError: it cannot be read.
+    """
+    if upload.patient:
+        return gallery.load(upload.patient)[0]
+    if upload.parts:
+        return read_series([(part.name, part.data) for part in upload.parts])
+    return read_scan(upload.data, upload.name)
+
+
+def true_mask(upload: Upload) -> np.ndarray | None:
+    """Returns where the finding of a simulated patient was drawn, bool (D, H, W); None for any other scan."""
+    mask = gallery.load(upload.patient)[1] if upload.patient else None
+    return mask if mask is not None and mask.any() else None
+
+
+def _name(upload: Upload) -> str:
+    return f"{upload.sha256}/{upload.name}"
+
+
+def _forget_scans(present: set[str]) -> None:
+    """Drops the voxels of scans that the user has removed."""
+    kept: dict[str, Scan] = st.session_state.get("scans", {})
+    for name in kept.keys() - present:
+        del kept[name]
 
 
 def explain(

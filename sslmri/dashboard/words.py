@@ -1,10 +1,10 @@
-"""Numbers and names as the pages write them."""
+"""Numbers and names as the pages write them, and text that Markdown leaves as it is."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
 
-from sslmri.diseases import DISEASES
+from sslmri.words import count, in_order, interval, percent, proportion
+
+__all__ = ["count", "in_order", "interval", "literal", "percent", "proportion"]
 
 _JOINER = "\u2060"  # invisible and without width: parts what Markdown would read as one sign
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
@@ -15,33 +15,3 @@ def literal(text: str) -> str:
     """Returns text that Markdown shows sign by sign: no markup, link, emoji or arrow comes out of a file name."""
     flat = " ".join(text.split())
     return re.sub(f"({_PUNCTUATION})", r"\\\1", _SEAMS.sub(_JOINER, flat))
-
-
-def proportion(value: float) -> str:
-    """Returns a probability or another share with two digits, never rounded up to certainty."""
-    if 0 < value < 0.005:
-        return "<0.01"
-    return ">0.99" if 0.995 <= value < 1 else f"{value:.2f}"
-
-
-def percent(value: float) -> str:
-    """Returns a share in whole per cent."""
-    return f"{100 * value:.0f} %"
-
-
-def interval(measure: Mapping[str, Any]) -> str:
-    """Returns a measure with its 95 % interval, or why it cannot be estimated."""
-    if measure["value"] is None:
-        return str(measure["reason"] or "not estimable")
-    return f"{proportion(measure['value'])} ({proportion(measure['low'])} to {proportion(measure['high'])})"
-
-
-def count(number: int, thing: str) -> str:
-    """Returns a number of things: ``1 slice``, ``2,310 slices``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def in_order(keys: Iterable[str]) -> list[str]:
-    """Returns disease keys in the order in which the diseases stand everywhere."""
-    present = set(keys)
-    return [key for key in DISEASES if key in present]

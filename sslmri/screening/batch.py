@@ -1,4 +1,4 @@
-"""Screening of many files: refusals do not stop the others, and memory does not grow with their number."""
+"""Screening of many scans: refusals do not stop the others, and memory does not grow with their number."""
 
 import csv
 import io
@@ -13,38 +13,50 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from sslmri.cohorts.workers import in_order
 from sslmri.errors import WorkerError
-from sslmri.files import neutralised, write_atomically
+from sslmri.files import neutralised, sha256_of, write_atomically
 from sslmri.learning.cards import INTENDED_USE
-from sslmri.scans.prepare import Prepared, prepare_files
-from sslmri.screening.saliency import enlarge, paint
+from sslmri.scans.prepare import Prepared
+from sslmri.scans.together import gather, prepare_scans
 from sslmri.screening.screener import Screener, Screening
+from sslmri.screening.sheets import OPACITY, Reported, make_refusal, make_sheet, paint_key_slice, scaled
 
-TOGETHER = 16  # files whose slices go through the encoder at once
+TOGETHER = 16  # scans whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
-_OPACITY = 0.7
 _COLUMNS = (
-    "file", "file_status", "reason", "disease", "applicable", "predicted", "probability", "status", "coverage",
-    "threshold_low", "threshold_high", "warnings", "model_sha256", "notice",
+    "scan", "file", "n_files", "sha256", "file_status", "reason", "disease", "applicable", "predicted", "probability",
+    "prediction_set", "status", "coverage", "threshold_low", "threshold_high", "warnings", "model_sha256", "notice",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: a screening, or the sentence why there is none."""
+    """What became of one scan: a screening, or the sentence why there is none.
 
-    file: str
+    Attributes:
+        files: one, or those of a series.
+        screening: or None.
+        reason: or None.
+    """
+
+    files: tuple[Path, ...]
     screening: Screening | None
     reason: str | None
 
+    @property
+    def file(self) -> str:
+        """The first of the files."""
+        return str(self.files[0])
+
     def to_json(self) -> dict[str, Any]:
-        """Returns the object that the command line prints for the file."""
+        """Returns the object that the command line prints for the scan."""
         findings = [finding.to_json() for finding in self.screening.findings] if self.screening else []
         return {
             "file": self.file,
+            "n_files": len(self.files),
+            "sha256": self.screening.sha256 if self.screening else None,
             "status": "screened" if self.screening else "refused",
             "reason": self.reason,
             "findings": findings,
@@ -53,20 +65,28 @@ class Outcome:
             "notice": INTENDED_USE,
         }
 
+    def to_report(self) -> Reported:
+        """Returns what a report needs of the scan, without the name of its file."""
+        if self.screening:
+            return make_sheet(self.screening)
+        names = [path.name for path in self.files]
+        is_single = len(names) == 1 and self.files[0].is_file() and os.access(self.files[0], os.R_OK)
+        return make_refusal(names, self.reason or "", sha256_of(self.files[0]) if is_single else None)
+
 
 def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]:
-    """Yields the outcome of each file, in order.
+    """Yields the outcome of each scan, in order; the files of one series in one folder are one scan.
 
-    Worker processes read and prepare the next files while the encoder looks at these. Several batches are looked at
+    Worker processes read and prepare the next scans while the encoder looks at these. Several batches are looked at
     side by side, each on one thread: threads that share a batch wait for each other at every layer. A single batch
     has all threads and no worker.
 
     Raises:
         WorkerError: a worker was killed; the outcomes before that have come.
     """
-    files = list(paths)
-    groups = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
-    prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
+    scans = gather(paths)
+    groups = [scans[start : start + TOGETHER] for start in range(0, len(scans), TOGETHER)]
+    prepare = partial(prepare_scans, preparation=screener.card.encoder.preparation)
     workers = max(1, min(os.cpu_count() or 1, len(groups)))
     side_by_side = max(1, min(torch.get_num_threads(), len(groups)))
     begun: deque[Future[list[Outcome]]] = deque()
@@ -114,16 +134,19 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def csv_rows(outcomes: Iterable[dict[str, Any]]) -> str:
-    """Returns a CSV table of printed outcomes: one row for each file and disease; formulas are neutralised.
+    """Returns a CSV table of printed outcomes: one row for each scan and disease; formulas are neutralised.
 
-    ``reason`` says why a file was refused, or why a head does not apply to it.
+    ``reason`` says why a file was refused, or why a head does not apply to it and has no number.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    for outcome in outcomes:
+    for number, outcome in enumerate(outcomes, start=1):
         shared = {
+            "scan": number,
             "file": neutralised(outcome["file"]),
+            "n_files": outcome["n_files"],
+            "sha256": outcome["sha256"],
             "file_status": outcome["status"],
             "reason": neutralised(outcome["reason"]),
             "warnings": " ".join(outcome["warnings"]),
@@ -131,38 +154,42 @@ def csv_rows(outcomes: Iterable[dict[str, Any]]) -> str:
             "notice": outcome["notice"],
         }
         for finding in outcome["findings"]:
-            probability = finding["probabilities"][finding["predicted"]]
-            writer.writerow(shared | finding | {"probability": probability})
+            writer.writerow(shared | finding | _answer(finding))
         if not outcome["findings"]:
             writer.writerow(shared)
     return text.getvalue()
 
 
-def overlay_png(screening: Screening, index: int, opacity: float = _OPACITY) -> bytes:
+def _answer(finding: dict[str, Any]) -> dict[str, Any]:
+    """Returns the cells of a printed finding's answer, empty where the head does not apply."""
+    if not finding["applicable"]:
+        return {"probability": None, "prediction_set": None}
+    probability = finding["probabilities"][finding["predicted"]]
+    return {"probability": probability, "prediction_set": " ".join(finding["prediction_set"])}
+
+
+def overlay_png(screening: Screening, index: int, opacity: float = OPACITY) -> bytes:
     """Returns the map of a finding's predicted class over its key slice, as PNG."""
-    finding = screening.findings[index]
-    best = list(finding.probabilities).index(finding.predicted)
-    slice_ = screening.slices[finding.key_slice]
-    level = enlarge(finding.saliency[finding.key_slice, best], slice_.shape) / finding.saliency_scale
-    picture = Image.fromarray(paint(slice_, level, opacity))
-    factor = _OVERLAY_SIDE / max(slice_.shape)
-    size = (round(picture.width * factor), round(picture.height * factor))
     buffer = io.BytesIO()
-    picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+    scaled(paint_key_slice(screening, screening.findings[index], opacity), _OVERLAY_SIDE).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def write_overlays(folder: Path, number: int, screening: Screening) -> None:
-    """Writes ``0001-alzheimers.png`` ... for the file of that number; file names never come from the upload."""
+    """Writes ``0001-alzheimers.png`` ... for the scan of that number; a head that does not apply has no map.
+
+    File names never come from the upload.
+    """
     for index, finding in enumerate(screening.findings):
-        write = partial(Path.write_bytes, data=overlay_png(screening, index))
-        write_atomically(folder / f"{number:04d}-{finding.disease}.png", write)
+        if finding.applicable:
+            write = partial(Path.write_bytes, data=overlay_png(screening, index))
+            write_atomically(folder / f"{number:04d}-{finding.disease}.png", write)
 
 
-def _screen_together(screener: Screener, paths: Sequence[Path], found: Sequence[Prepared]) -> list[Outcome]:
+def _screen_together(screener: Screener, scans: Sequence[tuple[Path, ...]], found: Sequence[Prepared]) -> list[Outcome]:
     good = [pair for pair in found if not isinstance(pair, str)]
     screenings = iter(screener.screen_slices(good) if good else [])
     return [
-        Outcome(str(path), None, pair) if isinstance(pair, str) else Outcome(str(path), next(screenings), None)
-        for path, pair in zip(paths, found, strict=True)
+        Outcome(files, None, pair) if isinstance(pair, str) else Outcome(files, next(screenings), None)
+        for files, pair in zip(scans, found, strict=True)
     ]

@@ -1,0 +1,35 @@
+"""Cohort: many scans in, one list of findings out, to be sorted, opened and saved."""
+
+import streamlit as st
+
+from sslmri.dashboard import cohortcharts, cohorttables
+from sslmri.dashboard.cohort import open_cohort
+from sslmri.dashboard.cohortpanel import choose_rows, draw_exports, draw_list, draw_summary, take_in
+from sslmri.dashboard.evidence import find_unseen_metrics, found_or_said
+from sslmri.dashboard.frame import require_model, start_page
+from sslmri.dashboard.panel import draw_chart
+
+start_page("Cohort")
+card = require_model("This page screens many scans and lists what was found.")
+cohort = open_cohort(card)
+take_in(card, cohort)
+if not cohort.rows:
+    st.info("Drop the scans of many people: they are listed with their findings, to be sorted, opened and saved.")
+    st.stop()
+
+draw_summary(cohort)
+table = cohorttables.findings_table(cohort.rows.values())
+shown = choose_rows(table)
+draw_list(cohort, shown)
+draw_exports(card, cohort, shown, found_or_said(find_unseen_metrics, card))
+
+statuses, classes = cohorttables.status_counts(shown), cohorttables.class_counts(shown)
+left, right = st.columns(2, gap="large")
+if len(statuses):
+    with left:
+        draw_chart("Findings by disease", cohortcharts.status_bars(statuses), statuses, "cohort-findings")
+if len(classes):
+    with right:
+        draw_chart(
+            "Predicted classes, where the head applies", cohortcharts.class_bars(classes), classes, "cohort-classes"
+        )

@@ -1,0 +1,155 @@
+"""The demonstration patients: whole simulated volumes, one for each finding, that look as the shipped model's data do.
+
+Nothing here is a patient. Each is a person of the simulated cohort whose framing, grey values and sharpness were
+brought to those of the public cohort that a head learned from; a head says nothing of scans that look otherwise.
+Person, look and reach were chosen for the shipped model to read them as rightly as it can: they show what the program
+does, never how good it is.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from sslmri.cohorts import anatomy
+from sslmri.cohorts.simulated import SimulatedSubject, simulate_subject
+from sslmri.errors import ManifestError
+from sslmri.scans.scan import Scan
+from sslmri.scans.slices import head_mask
+
+ORIENTATION = "SPL"
+_SIDE = 192  # pixels per side
+_FIELD_MM = anatomy.FIELD_OF_VIEW_MM
+_DETAIL = 3.0  # pixels: what is finer counts as detail
+_LEVELS = (0.0, 2.0, 10.0, 25.0, 40.0, 50.0, 60.0, 75.0, 90.0, 98.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the pictures of one public cohort look, as medians over its slices.
+
+    Attributes:
+        grey: percentiles 2, 10, 25, 40, 50, 60, 75, 90 and 98 of the grey values inside the head, 0 to 255.
+        height, width: of the head, as shares of the picture.
+        blur: spread of the blur, in pixels of 1.2 mm.
+        sharpening: share of the fine detail that is added on top.
+        shading: how much brighter the edge of the picture is than its middle, as a share; the receiving coils' work.
+        noise: spread of the noise that is added, in grey values.
+    """
+
+    grey: tuple[float, ...]
+    height: float
+    width: float
+    blur: float = 0.0
+    sharpening: float = 0.0
+    shading: float = 0.0
+    noise: float = 0.5
+
+
+_CONTRAST_T1 = Look((6, 23, 43, 56, 62, 68, 81, 125, 191), 0.93, 0.81, blur=0.5, shading=0.25, noise=4.0)
+_STRIPPED_T1 = Look(
+    (3, 22, 69, 110, 134, 156, 197, 227, 245), 0.87, 0.80, blur=0.4, sharpening=0.84, shading=-0.42, noise=1.25
+)
+_T2 = Look((10, 28, 59, 72, 80, 89, 110, 144, 205), 0.70, 0.72, blur=1.0, sharpening=0.1, shading=-0.25, noise=3.0)
+_STRIPPED_MIXED = Look((27, 62, 114, 146, 160, 170, 186, 208, 237), 0.59, 0.55, blur=0.7)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One demonstration patient.
+
+    Attributes:
+        key: short name.
+        title: name shown to people.
+        disease, label: the finding.
+        seed: of the person.
+        look: of the pictures; None leaves them as the simulated cohort's are.
+        heights_mm: superior millimetres that the volume reaches over.
+    """
+
+    key: str
+    title: str
+    disease: str
+    label: str
+    seed: int
+    look: Look | None
+    heights_mm: tuple[float, float]
+
+
+PATIENTS: dict[str, Patient] = {
+    patient.key: patient
+    for patient in (
+        Patient("healthy", "Healthy", "tumours", "no_tumour", 1, None, (-20, 94)),
+        Patient("dementia", "Mild dementia", "alzheimers", "mild_demented", 34, _STRIPPED_T1, (-20, 50)),
+        Patient("glioma", "Glioma", "tumours", "glioma", 145, _CONTRAST_T1, (-58, 10)),
+        Patient("meningioma", "Meningioma", "tumours", "meningioma", 32, _CONTRAST_T1, (-46, 24)),
+        Patient("pituitary", "Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
+        Patient("ms", "Multiple sclerosis", "ms", "multiple_sclerosis", 14, _T2, (-46, 24)),
+        Patient("parkinsons", "Parkinson's disease", "parkinsons", "parkinsons", 1, _STRIPPED_MIXED, (-50, 60)),
+    )
+}
+
+
+def make_patient(key: str) -> tuple[Scan, np.ndarray]:
+    """Returns a demonstration patient as a scan of float32 voxels (D, H, W), and the mask of the finding, bool alike.
+
+    Raises:
+        ManifestError: there is no such patient.
+    """
+    if key not in PATIENTS:
+        raise ManifestError(f"Expected a patient out of {', '.join(PATIENTS)}, got {key!r}.")
+    patient = PATIENTS[key]
+    voxels, mask = draw_patient(patient)
+    spacing = (anatomy.VOXEL_MM, _FIELD_MM / _SIDE, _FIELD_MM / _SIDE)
+    name = f"Simulated patient, {patient.title}"
+    content = hashlib.sha256(voxels.tobytes()).hexdigest()
+    return Scan(voxels, spacing, ORIENTATION, "MR", "simulated", name, content), mask
+
+
+def draw_patient(patient: Patient) -> tuple[np.ndarray, np.ndarray]:
+    """Returns voxels (D, H, W) float32, 0 to 255, and the mask of the finding (D, H, W) bool."""
+    subject = simulate_subject(patient.disease, patient.label, patient.seed, _SIDE)
+    low, high = (int(anatomy.to_voxel(0, 0, height)[0]) for height in patient.heights_mm)
+    kept = slice(max(low, 0), min(high, len(subject.mask)))
+    if patient.look is None:
+        return 255 * subject.volume[kept], subject.mask[kept]
+    volume, mask = _framed(subject, kept, patient.look)
+    return _looking(volume, patient.look, np.random.default_rng(patient.seed)), mask
+
+
+def _looking(volume: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """Returns a volume (D, H, W) with the grey values, the sharpness and the noise of a look, 0 to 255."""
+    volume = ndimage.gaussian_filter(volume, (0, look.blur, look.blur))
+    heads = np.stack([head_mask(part) for part in volume])
+    grey = _sharpened(_with_grey_values(volume, heads, look), look)
+    noise = look.noise * rng.standard_normal(grey.shape, dtype=np.float32) * heads
+    air = ndimage.gaussian_filter(heads.astype(np.float32), (0, 1, 1))
+    return np.clip(grey * np.where(heads, 1, air) + noise, 0, 255).astype(np.float32)
+
+
+def _framed(subject: SimulatedSubject, kept: slice, look: Look) -> tuple[np.ndarray, np.ndarray]:
+    """Returns volume and mask of the slices kept, the head moved to the middle and brought to the size of the look."""
+    head = np.logical_or.reduce([head_mask(part) for part in subject.volume[kept]])
+    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
+    scale = np.array([(rows[-1] - rows[0]) / (look.height * _SIDE), (columns[-1] - columns[0]) / (look.width * _SIDE)])
+    middle = np.array([rows[0] + rows[-1], columns[0] + columns[-1]]) / 2
+    matrix, offset = np.diag([1, *scale]), [0, *(middle - scale * (_SIDE - 1) / 2)]
+    volume = ndimage.affine_transform(subject.volume[kept], matrix, offset, order=1)
+    mask = ndimage.affine_transform(subject.mask[kept].astype(np.float32), matrix, offset, order=1)
+    return volume, mask > 0.5
+
+
+def _with_grey_values(volume: np.ndarray, heads: np.ndarray, look: Look) -> np.ndarray:
+    """Returns the volume with the look's distribution of grey values inside the head, 0 to 255."""
+    own = np.percentile(volume[heads][::7], _LEVELS)
+    steps = np.maximum.accumulate(own + np.arange(len(own)) * 1e-6)
+    return np.interp(volume, steps, (0.0, *look.grey, 255.0)).astype(np.float32)
+
+
+def _sharpened(grey: np.ndarray, look: Look) -> np.ndarray:
+    """Returns grey values with fine detail raised, and shaded from the middle outwards."""
+    detail = grey - ndimage.gaussian_filter(grey, (0, _DETAIL, _DETAIL))
+    square = np.linspace(-1, 1, _SIDE, dtype=np.float32) ** 2
+    shading = 1 + look.shading * (square[:, None] + square[None, :] - 0.4)
+    return np.asarray((grey + look.sharpening * detail) * shading, dtype=np.float32)

@@ -1,0 +1,27 @@
+"""What a flag is worth where a disease is as frequent as the reader says."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PredictiveValues:
+    """The share of right answers among the positive and among the negative ones.
+
+    Attributes:
+        positive: PPV, or None where nobody would be positive.
+        negative: NPV, or None where nobody would be negative.
+    """
+
+    positive: float | None
+    negative: float | None
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> PredictiveValues:
+    """Returns PPV and NPV by Bayes' theorem; all three shares are in [0, 1]."""
+    true_positive, false_negative = sensitivity * prevalence, (1 - sensitivity) * prevalence
+    true_negative, false_positive = specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)
+    return PredictiveValues(_share(true_positive, false_positive), _share(true_negative, false_negative))
+
+
+def _share(right: float, wrong: float) -> float | None:
+    return right / (right + wrong) if right + wrong > 0 else None

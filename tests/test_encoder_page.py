@@ -1,0 +1,254 @@
+"""The encoder page: the map of a feature bank, the neighbours of a slice, and what the page says without a bank."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from sslmri.dashboard import encoderchoice, encodermap, encoderpanel, theme
+from sslmri.dashboard.encodercharts import CLASS, COHORT, DISEASE, GROUP, feature_map, shares
+from sslmri.dashboard.encodermap import (
+    N_NEIGHBOURS,
+    case_table,
+    neighbour_shares,
+    neighbour_table,
+    neighbours,
+    pca_map,
+    rows_of,
+    selection_table,
+    tsne_map,
+    tsne_sample,
+)
+from sslmri.dashboard.encoderwords import chance_loss, facts
+from sslmri.diseases import DISEASES
+from sslmri.learning.bank import BankCase
+from sslmri.learning.cards import ModelCard, read_model_card
+from sslmri.learning.simclr import nt_xent
+from tests.pages import open_page, words_of
+
+N_GROUPS, PER_GROUP, DIM = 12, 8, 16
+PAGE = "pages/encoder.py"
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What the page reads of a feature bank."""
+
+    features: np.ndarray
+    cases: tuple[BankCase, ...]
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def bank_of(seed: int = 0) -> Bank:
+    """Returns a bank of two diseases in two cohorts; each group is a tight cluster, each cohort a wide one."""
+    generator = np.random.default_rng(seed)
+    cohorts = 3 * generator.normal(size=(2, DIM))
+    groups = np.repeat(cohorts, N_GROUPS // 2, axis=0) + generator.normal(size=(N_GROUPS, DIM))
+    features = unit(np.repeat(groups, PER_GROUP, axis=0) + 0.2 * generator.normal(size=(N_GROUPS * PER_GROUP, DIM)))
+    diseases = [("ms", "first"), ("parkinsons", "second")]
+    cases = []
+    for group in range(N_GROUPS):
+        key, cohort = diseases[group // (N_GROUPS // 2)]
+        label = DISEASES[key].classes[group % 2]
+        for slice_ in range(PER_GROUP):
+            cases.append(BankCase(key, label, cohort, f"g{group}", "train", "a.png", slice_))
+    return Bank(features, tuple(cases))
+
+
+@pytest.fixture
+def bank() -> Bank:
+    return bank_of()
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theme, "is_dark", lambda: False)
+
+
+def points_of(bank: Bank, disease: str = "all") -> pd.DataFrame:
+    table = case_table(bank)
+    rows = rows_of(table, disease)
+    places, _ = pca_map(bank.features[rows])
+    return table.iloc[rows].assign(x=places[:, 0], y=places[:, 1], row=rows)
+
+
+def test_pca_keeps_the_two_directions_of_the_largest_spread() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, 5)) * [0.1, 3, 0.1, 9, 0.1]
+    places, share = pca_map(features)
+    centred = features - features.mean(axis=0)
+    assert np.abs(np.corrcoef(places[:, 0], centred[:, 3])[0, 1]) > 0.99
+    assert np.abs(np.corrcoef(places[:, 1], centred[:, 1])[0, 1]) > 0.99
+    assert share == pytest.approx(places.var(axis=0).sum() / centred.var(axis=0).sum())
+
+
+def test_tsne_is_the_same_at_every_call_and_keeps_groups_together(bank: Bank) -> None:
+    places = tsne_map(bank.features)
+    assert np.array_equal(places, tsne_map(bank.features))
+    distances = np.linalg.norm(places[:, None] - places, axis=2) + np.diag(np.full(len(places), np.inf))
+    group = np.repeat(np.arange(N_GROUPS), PER_GROUP)
+    assert np.mean(group[distances.argmin(axis=1)] == group) > 0.9
+
+
+def test_tsne_lays_out_a_fixed_sample_of_a_large_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encodermap, "MAX_TSNE", 40)
+    assert tsne_sample(30).tolist() == list(range(30))
+    drawn = tsne_sample(1000)
+    assert len(set(drawn.tolist())) == 40
+    assert drawn.max() > 500
+    assert np.array_equal(drawn, tsne_sample(1000))
+
+
+def test_neighbours_are_the_nearest_in_the_full_features_and_not_the_slice_itself(bank: Bank) -> None:
+    rows, distances = neighbours(bank.features, case_table(bank), 10, is_other_group=False)
+    expected = sorted(
+        (1 - float(np.vdot(bank.features[10], other)), i) for i, other in enumerate(bank.features) if i != 10
+    )
+    assert rows.tolist() == [row for _, row in expected[:N_NEIGHBOURS]]
+    assert distances.tolist() == pytest.approx([distance for distance, _ in expected[:N_NEIGHBOURS]], abs=1e-6)
+
+
+def test_neighbours_of_other_groups_leave_the_own_group_out(bank: Bank) -> None:
+    table = case_table(bank)
+    rows, _ = neighbours(bank.features, table, 10, is_other_group=True)
+    assert len(rows) == N_NEIGHBOURS
+    assert "g1" not in set(table["group"].iloc[rows])
+    listed = neighbour_table(table, *neighbours(bank.features, table, 10, is_other_group=False), 10)
+    assert set(listed["same group"]) == {"yes"}
+
+
+def test_shares_of_neighbours_agree_with_a_plain_count(bank: Bank) -> None:
+    table = case_table(bank)
+    found = neighbour_shares(bank.features, table).set_index("shared")
+    assert found.loc["group", "share"] == pytest.approx(np.mean(list(_counted(bank, table, "group", is_other=False))))
+    assert found.loc["cohort", "share"] == pytest.approx(np.mean(list(_counted(bank, table, "cohort", is_other=True))))
+    n = len(table)
+    assert found.loc["group", "chance"] == pytest.approx((PER_GROUP - 1) / (n - 1))
+    assert found.loc["cohort", "chance"] == pytest.approx((n / 2 - PER_GROUP) / (n - PER_GROUP))
+
+
+def _counted(bank: Bank, table: pd.DataFrame, column: str, is_other: bool) -> Iterator[float]:
+    for row in range(len(table)):
+        rows, _ = neighbours(bank.features, table, row, is_other)
+        yield np.mean(table[column].iloc[rows] == table[column].iloc[row])
+
+
+def test_shares_of_features_that_tell_nothing_are_near_chance(bank: Bank) -> None:
+    features = unit(np.random.default_rng(1).normal(size=bank.features.shape))
+    found = neighbour_shares(features, case_table(bank))
+    assert np.abs(found["share"] - found["chance"]).max() < 0.08
+
+
+def test_what_all_slices_share_is_left_out(bank: Bank) -> None:
+    table = case_table(bank)
+    rows = rows_of(table, "ms")
+    assert neighbour_shares(bank.features[rows], table.iloc[rows])["shared"].tolist() == ["group", "class"]
+
+
+def test_a_selection_is_listed_by_class_and_cohort(bank: Bank) -> None:
+    listed = selection_table(case_table(bank), np.arange(3 * PER_GROUP))
+    assert listed["slices"].tolist() == [2 * PER_GROUP, PER_GROUP]
+    assert listed["groups"].tolist() == [2, 1]
+    assert listed["class"].tolist() == ["Multiple sclerosis: normal", "Multiple sclerosis: multiple sclerosis"]
+
+
+@pytest.mark.usefixtures("light")
+def test_the_map_is_coloured_by_what_was_asked(bank: Bank) -> None:
+    by_disease = feature_map(points_of(bank), DISEASE, [], [])
+    assert [trace.name for trace in by_disease.data] == ["Multiple sclerosis", "Parkinson's disease"]
+    by_class = feature_map(points_of(bank, "ms"), CLASS, [], [])
+    assert [trace.marker.color for trace in by_class.data] == list(theme.class_colours(DISEASES["ms"]).values())
+    assert [trace.name for trace in feature_map(points_of(bank), COHORT, [], []).data] == ["first", "second"]
+    by_group = feature_map(points_of(bank), GROUP, [], [])
+    assert [trace.marker.color for trace in by_group.data] == [theme.REFERENCE]
+    assert "group g0, slice 0" in by_group.data[0].text[0]
+
+
+@pytest.mark.usefixtures("light")
+def test_one_chosen_point_is_ringed_with_its_neighbours_and_several_fade_the_others(bank: Bank) -> None:
+    points = points_of(bank)
+    one = feature_map(points, GROUP, [3], [4, 5])
+    assert [len(trace.x) for trace in one.data] == [len(points), 1, 2]
+    assert one.data[1].x[0] == points["x"].iloc[3]
+    assert one.data[0].selectedpoints is None
+    assert list(feature_map(points, GROUP, [3, 7], []).data[0].selectedpoints) == [3, 7]
+
+
+@pytest.mark.usefixtures("light")
+def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
+    named = replace(bank, cases=(replace(bank.cases[0], group="<a href='x'>g</a>"), *bank.cases[1:]))
+    assert "<a" not in feature_map(points_of(named), GROUP, [], []).data[0].text[0]
+
+
+@pytest.mark.usefixtures("light")
+def test_the_figure_of_shares_has_a_bar_and_a_tick_for_each(bank: Bank) -> None:
+    found = neighbour_shares(bank.features, case_table(bank))
+    bars, ticks = shares(found).data
+    assert list(bars.x) == found["share"].tolist()
+    assert list(ticks.x) == found["chance"].tolist()
+
+
+def test_chance_loss_is_that_of_equal_features() -> None:
+    assert chance_loss(8) == pytest.approx(float(nt_xent(torch.ones(2, 8, 4), 0.07)), abs=1e-5)
+
+
+@pytest.fixture
+def configured(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
+    monkeypatch.setenv("SSLMRI_MODEL", str(model_folder))
+    return read_model_card(model_folder)
+
+
+def test_the_card_is_told_in_words(configured: ModelCard) -> None:
+    words = " ".join(facts(configured))
+    assert "2,048 numbers" in words
+    assert "temperature 0.07" in words
+    assert f"**{configured.encoder.n_groups} groups**" in words
+
+
+def test_a_model_without_a_bank_says_how_to_make_one(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoderpanel, "_load_bank", lambda folder, sha256: None)
+    app = open_page(PAGE)
+    assert not app.exception
+    assert "python train.py bank" in words_of(app)
+    assert "NT-Xent loss by epoch, temperature 0.07" in words_of(app)
+
+
+def page_with(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(encoderpanel, "_load_bank", lambda folder, sha256: bank)
+    app = open_page(PAGE)
+    assert not app.exception
+    return app
+
+
+def test_the_page_shows_the_map_and_what_neighbours_share(
+    configured: ModelCard, bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page_with(bank, monkeypatch)
+    assert "PCA of the features" in words_of(app)
+    assert "What near slices share" in words_of(app)
+    app.button_group[0].set_value("ms").run()
+    assert app.button_group[1].options == [CLASS, COHORT, GROUP]
+    app.button_group[2].set_value("t-SNE").run()
+    assert not app.exception
+    assert "mean little" in words_of(app)
+
+
+def test_a_chosen_point_shows_its_neighbours_until_none_is_chosen(
+    configured: ModelCard, bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page_with(bank, monkeypatch)
+    app.session_state[encoderchoice.CHOSEN] = [10]
+    app.run()
+    assert "Its 5 nearest slices" in words_of(app)
+    listed = next(frame.value for frame in app.dataframe if "distance" in frame.value)
+    assert listed["distance"].is_monotonic_increasing
+    app.button[0].click().run()
+    assert "Its 5 nearest slices" not in words_of(app)

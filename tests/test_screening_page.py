@@ -1,0 +1,294 @@
+"""The screening page as a user meets it."""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from sslmri.cohorts.patients import PATIENTS
+from sslmri.dashboard.evidence import find_metrics
+from sslmri.dashboard.state import Upload
+from sslmri.dashboard.words import literal
+from sslmri.diseases import DISEASES
+from sslmri.learning.cards import ModelCard
+from sslmri.screening.screener import Screener, Screening
+from sslmri.screening.similar import SimilarCase
+from tests.dicom_files import axial_series
+from tests.pages import PAGES, nifti, open_page, png, upload, words_of
+
+REASON = "This head learned from axial T2 slices, and this scan looks like none of them."
+
+
+@pytest.fixture
+def changed(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns a function after which every screening is changed by another one."""
+    screen = Screener.screen
+
+    def change(how: Callable[[Screening], Screening]) -> None:
+        monkeypatch.setattr(Screener, "screen", lambda screener, scan: how(screen(screener, scan)))
+
+    return change
+
+
+def silence(screening: Screening, *diseases: str) -> Screening:
+    """Returns a screening in which the heads of these diseases do not apply."""
+    return replace(
+        screening,
+        findings=tuple(
+            replace(finding, applicable=False, reason=REASON) if finding.disease in diseases else finding
+            for finding in screening.findings
+        ),
+    )
+
+
+def widget(widgets: Any, start: str) -> Any:
+    return next(own for own in widgets if str(own.key).startswith(start))
+
+
+def addresses(app: AppTest) -> set[str]:
+    return {own.url for picture in app.image for own in picture.proto.imgs}
+
+
+def strips(app: AppTest) -> int:
+    return len([chart for chart in app.get("plotly_chart") if '"title":{"text":"slice"}' in chart.proto.spec])
+
+
+def test_upload_gets_one_card_a_disease_and_two_pictures(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    assert not app.exception
+    assert not app.error
+    words = words_of(app)
+    for disease in DISEASES.values():
+        assert disease.title in words
+        assert disease.caveat in words
+    assert app.text[0].value == "slice.png"
+    assert len(app.image) == 2
+    assert len(app.get("plotly_chart")) == len(configured.heads)
+
+
+def test_every_finding_says_the_grade_of_its_evidence_and_its_set(configured: ModelCard) -> None:
+    metrics = find_metrics(configured)
+    assert metrics is not None
+    grades = [result["grade"]["grade"] for result in metrics["diseases"].values()]
+    app = upload(("slice.png", png()))
+    said = Counter(str(caption.value) for caption in app.caption)
+    assert {grade: said[f"{grade} evidence"] for grade in grades} == dict(Counter(grades))
+    assert words_of(app).count("90 % set: ") == len(configured.heads)
+
+
+def test_refused_file_leaves_one_sentence_and_the_others_go_on(configured: ModelCard) -> None:
+    app = upload(("notes.png", b"just some notes"), ("slice.png", png()))
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "notes" in app.error[0].value
+    assert app.text[0].value == "slice.png"
+
+
+def test_second_file_never_shows_the_first_ones_name(configured: ModelCard) -> None:
+    app = upload(("first.png", png(0)), ("second.png", png(3)))
+    assert [text.value for text in app.text] == ["second.png"]
+    widget(app.selectbox, "view-").set_value(0).run()
+    assert [text.value for text in app.text] == ["first.png"]
+
+
+def test_show_map_switches_the_map(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    other = next(button for button in app.button if button.label == "Show map")
+    disease = str(other.key).split("-")[1]
+    other.click().run()
+    shown = next(button for button in app.button if button.label == "Map shown")
+    assert str(shown.key).split("-")[1] == disease
+    assert any(DISEASES[disease].title in str(caption.value) for caption in app.caption)
+
+
+def test_other_method_says_that_its_scale_is_relative(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    widget(app.selectbox, "method-").set_value("layer-cam").run()
+    assert not app.exception
+    assert "cannot be compared" in words_of(app)
+
+
+def test_pages_of_a_tiff_get_a_slider_over_the_screened_numbers_of_the_file(configured: ModelCard) -> None:
+    pages = [Image.open(io.BytesIO(png(seed))) for seed in range(5)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, format="TIFF", save_all=True, append_images=pages[1:])
+    app = upload(("stack.tif", buffer.getvalue()))
+    assert not app.exception
+    assert [slider.options for slider in app.select_slider if slider.label == "Slice"] == [["2", "3", "4"]]
+    words = words_of(app)
+    assert literal("Only slices 2 to 4 of 5 were screened.") in words
+    assert set(re.findall(r"on slice (\d+)", words)) <= {"2", "3", "4"}
+    assert not any(group.label == "Plane" for group in app.button_group)
+
+
+def test_slices_that_were_not_screened_are_shown_without_a_map(configured: ModelCard) -> None:
+    app = upload(("brain.nii", nifti()))
+    assert not app.exception
+    assert strips(app) == 1
+    widget(app.button_group, "which-").set_value("all").run()
+    slider = next(slider for slider in app.select_slider if slider.label == "Slice")
+    assert slider.options == [str(number) for number in range(1, 17)]
+    slider.set_value(1).run()
+    assert "No map: this slice was not screened" in words_of(app)
+    assert len(app.image) == 2
+
+
+def test_other_planes_of_a_volume_are_shown_without_a_map(configured: ModelCard) -> None:
+    app = upload(("brain.nii", nifti()))
+    widget(app.button_group, "plane-").set_value("sagittal").run()
+    assert not app.exception
+    assert "No map: the heads look at axial slices only" in words_of(app)
+    assert strips(app) == 0
+
+
+def test_loose_files_of_a_series_are_one_scan(configured: ModelCard) -> None:
+    page = np.asarray(Image.open(io.BytesIO(png()))).astype(np.uint16)
+    files = axial_series(np.stack([page * (3 + i % 2) for i in range(6)]))
+    app = upload(*files[::-1], ("other.png", png(2)))
+    assert not app.exception
+    assert not app.error
+    assert widget(app.selectbox, "view-").options == ["1. slice 0 and 5 more", "2. other.png"]
+
+
+def test_a_window_is_kept_for_its_own_scan_only(configured: ModelCard) -> None:
+    app = upload(("first.png", png(0)), ("second.png", png(3)))
+    level = widget(app.slider, "level-")
+    before = level.value
+    level.set_value(before + 20).run()
+    second = widget(app.slider, "level-")
+    assert second.value == before + 20
+    widget(app.selectbox, "view-").set_value(0).run()
+    first = widget(app.slider, "level-")
+    assert first.key != second.key
+    assert first.value != before + 20
+    widget(app.selectbox, "view-").set_value(1).run()
+    widget(app.button, "reset-").click().run()
+    assert widget(app.slider, "level-").value == before
+
+
+def test_unlearned_class_is_said_on_the_card(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sslmri.learning.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
+    words = words_of(upload(("slice.png", png())))
+    assert "was never learned and cannot be predicted" in words
+
+
+def test_a_head_that_does_not_apply_says_why_and_has_no_number_no_map_and_no_review(changed) -> None:
+    changed(lambda screening: silence(screening, "ms"))
+    app = upload(("slice.png", png()))
+    assert literal(REASON) in words_of(app)
+    assert "does not apply" in words_of(app)
+    assert len(app.get("plotly_chart")) == len(DISEASES) - 1
+    assert "ms" not in widget(app.button_group, "disease-").proto.options
+    assert not [own for own in (*app.button, *app.number_input, *app.button_group) if "-ms-" in str(own.key)]
+
+
+def test_without_any_head_the_scan_stands_alone(changed) -> None:
+    changed(lambda screening: silence(screening, *DISEASES))
+    app = upload(("slice.png", png()))
+    assert not app.exception
+    assert len(app.image) == 1
+    assert words_of(app).count(literal(REASON)) == len(DISEASES)
+    assert "probability" not in words_of(app)
+
+
+def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
+    sentence = "This does not look like a brain MRI: no head was asked."
+    changed(lambda own: replace(silence(own, *DISEASES), is_brain=False, not_brain_reason=sentence))
+    app = upload(("dog.png", png()))
+    assert [warning.value for warning in app.warning] == [literal(sentence)]
+    assert not app.get("plotly_chart")
+    assert "probability" not in words_of(app)
+    assert REASON not in words_of(app)
+
+
+def test_ppv_and_npv_follow_the_prevalence_that_the_reader_sets(configured: ModelCard, monkeypatch) -> None:
+    figures = {name: {"sensitivity": 0.8, "specificity": 0.9} for name in ("low", "high")}
+    app = upload(("slice.png", png()))
+    if not app.number_input:  # the small model may have too few validation slices for figures of its own
+        assert not any(head.threshold_figures for head in configured.heads.values())
+    monkeypatch.setattr(
+        "sslmri.learning.cards.HeadCard.threshold_figures",
+        property(lambda head: figures, lambda head, value: None),
+        raising=False,
+    )
+    app = upload(("slice.png", png(1)))
+    assert "PPV and NPV follow" in words_of(app)
+    widget(app.number_input, "prevalence-ms").set_value(20.0).run()
+    assert "PPV of *flagged* **0.67**, NPV of *not flagged* **0.95**" in words_of(app)
+
+
+def test_a_review_needs_a_class_and_a_reason_and_a_change_takes_the_tick_away(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    tick = widget(app.checkbox, "signed-")
+    assert tick.disabled
+    widget(app.button_group, "review-ms").set_value("agree").run()
+    widget(app.button_group, "review-tumours").set_value("override").run()
+    assert widget(app.checkbox, "signed-").disabled
+    assert "An override needs a class and a reason: Tumour." in words_of(app)
+    box = widget(app.selectbox, "instead-tumours")
+    box.select_index(0).run()
+    widget(app.text_input, "reason-tumours").set_value("seen on the next slice").run()
+    widget(app.checkbox, "signed-").check().run()
+    assert "In the report: reviewed" in words_of(app)
+    widget(app.button_group, "review-ms").set_value("override").run()
+    assert not widget(app.checkbox, "signed-").value
+
+
+@pytest.mark.parametrize("is_close", [True, False])
+def test_similar_cases_say_class_cohort_distance_and_whether_they_are_close(is_close, configured, monkeypatch) -> None:
+    cases = tuple(SimilarCase("normal", f"cohort_{i}", f"g{i}", f"{i}.png", None, 0.1 * i, is_close) for i in range(5))
+    monkeypatch.setattr(Screener, "bank", property(lambda screener: "a bank"))
+    monkeypatch.setattr("sslmri.screening.similar.similar_cases", lambda *arguments: cases)
+    words = words_of(upload(("slice.png", png())))
+    assert "normal **0.40**" in words
+    assert literal("cohort_4") in words
+    assert ("No close match" in words) is not is_close
+
+
+def test_a_scan_of_the_cohort_page_is_screened_until_it_is_closed(configured: ModelCard) -> None:
+    app = open_page(PAGES[0])
+    app.session_state["handed_over"] = Upload("from a folder.png", png())
+    app.run()
+    assert [text.value for text in app.text] == ["from a folder.png"]
+    next(button for button in app.button if button.label == "Close it").click().run()
+    assert not app.text
+    assert "Drop a scan" in app.info[0].value
+
+
+def test_voxels_beyond_the_limit_are_dropped_and_read_again(configured: ModelCard, monkeypatch) -> None:
+    monkeypatch.setattr("sslmri.dashboard.state._MAX_VOXEL_BYTES", 1)
+    app = upload(("first.png", png(0)), ("second.png", png(3)))
+    assert [scan.name for scan in app.session_state["scans"].values()] == ["second.png"]
+    widget(app.selectbox, "view-").set_value(0).run()
+    assert not app.exception
+    assert [scan.name for scan in app.session_state["scans"].values()] == ["first.png"]
+
+
+def test_a_card_of_the_gallery_opens_a_simulated_patient_with_its_true_mask(configured: ModelCard) -> None:
+    app = open_page(PAGES[0])
+    assert sum(caption.value == "simulated" for caption in app.caption) == len(PATIENTS)
+    widget(app.button, "open-glioma").click().run()
+    assert not app.exception
+    assert [text.value for text in app.text] == ["Simulated patient, Glioma"]
+    assert len(app.image) == 2
+    assert not [button for button in app.button if str(button.key).startswith("open-")]
+    before = addresses(app)
+    widget(app.toggle, "mask-").set_value(True).run()
+    assert not app.exception
+    assert len(app.image) == 2
+    assert not before & addresses(app)
+
+
+def test_a_healthy_patient_and_a_file_have_no_true_mask(configured: ModelCard) -> None:
+    app = open_page(PAGES[0])
+    widget(app.selectbox, "patient").set_value("healthy").run()
+    assert len(app.image) == 2
+    assert not app.toggle
+    assert not upload(("slice.png", png())).toggle
