@@ -1,29 +1,36 @@
-"""What several test modules share: a small simulated cohort, and a model really trained on it."""
+"""What several test modules share: a small simulated cohort, a model really trained on it, and command lines.
 
-import json
+Torch is imported where it is used: the process that hands out tests to the others can start them sooner without it.
+"""
+
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
-from sslmri.learning.bank import FeatureBank
-from sslmri.learning.cards import MODEL_FILE, ModelCard, read_model_card, write_model_file
-from sslmri.learning.labels import FinetuneSettings
-from sslmri.learning.pretrain import PretrainSettings
-from sslmri.learning.views import ViewSettings
+from sslmri.learning.cards import ModelCard, read_model_card
 from sslmri.scans.scan import Scan
-from sslmri.training.bank import build_bank, drop_bank, fit_bank
-from sslmri.training.data import RunOptions
-from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.banks import features, record
 from tests.nifti_files import make_head
 
+if TYPE_CHECKING:
+    from sslmri.learning.bank import FeatureBank
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TINY_PRETRAIN = PretrainSettings(epochs=2, batch_size=16, probe_every=2, views=ViewSettings(size=32))
-TINY_FINETUNE = FinetuneSettings(epochs=1, labels_per_class=4, batch_size=16)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files that use the tiny model last, but for one: a worker trains it while another does without it."""
+    users = [item.path.name for item in items if "model_folder" in getattr(item, "fixturenames", ())]
+    first = "test_browser.py" if "test_browser.py" in users else ""  # the longest
+    items.sort(key=lambda item: (item.path.name != first, item.path.name in users))
 
 
 def needs_shared(folder: str) -> pytest.MarkDecorator:
@@ -31,39 +38,54 @@ def needs_shared(folder: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not (SHARED / folder).is_dir(), reason=f"no folder of real scans at {SHARED / folder}")
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Returns a folder that one process of the test run fills, while the others wait for it; none may write to it."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # what the worker processes have in common
+    folder, finished = root / name, root / f"{name}.finished"
+    with FileLock(root / f"{name}.lock"):
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the manifest of a small simulated cohort with five people a class."""
-    folder = tmp_path_factory.mktemp("cohort")
-    return write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
+    from tests.tiny import make_cohort
+
+    return made_once(tmp_path_factory, "cohort", make_cohort) / "manifest.csv"
 
 
 @pytest.fixture(scope="session")
 def model_folder(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a model trained by the real steps on the small cohort, with its evidence."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    options = RunOptions(data=cohort, run=folder, cache=folder.parent / "cache")
-    run_pretrain(options, TINY_PRETRAIN)
-    run_finetune(options, TINY_FINETUNE)
-    drop_bank(options)  # heads taught for a moment on a few slices still speak about whatever a test draws
-    card = json.loads((folder / MODEL_FILE).read_text())
-    write_model_file(folder, card["name"], card["training"], card["created"])
-    run_evaluate(options)
-    return folder
+    from tests.tiny import make_model
+
+    return made_once(tmp_path_factory, "runs", lambda folder: make_model(cohort, folder)) / "tiny"
 
 
 @pytest.fixture(scope="session")
-def gated_folder(cohort: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a copy of that model with a feature bank: its heads do not answer every scan."""
+def gated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a copy of that model with the feature bank of its training: its heads do not answer every scan."""
+    from tests.tiny import copy_bank, write_model_file_anew
+
     folder = tmp_path_factory.mktemp("gated") / "tiny"
     shutil.copytree(model_folder, folder, ignore=shutil.ignore_patterns("*.pt"))
-    build_bank(RunOptions(data=cohort, run=folder, cache=model_folder.parent / "cache"))
+    copy_bank(model_folder.parent / "bank", folder)
+    write_model_file_anew(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def bank() -> FeatureBank:
+def bank() -> "FeatureBank":
     """Returns a bank of made-up features: those of ms, of tumours and of pictures lie at three places."""
+    from sslmri.training.bank import fit_bank
+
     rng = np.random.default_rng(0)
     diseases = ["ms"] * 40 + ["tumours"] * 40
     train = np.concatenate([features(rng, 0, 40), features(rng, 1, 40)])
@@ -99,6 +121,26 @@ def configured(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard
     """Returns the card of the small model, which the pages now show."""
     monkeypatch.setenv("SSLMRI_MODEL", str(model_folder))
     return read_model_card(model_folder)
+
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Returns a function that runs a command line as a process of its own would, but in this one, which has torch."""
+    import train
+    from sslmri import __main__
+
+    mains = {"train.py": train.main, "sslmri": __main__.main}
+
+    def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
+        capfd.readouterr()
+        code = mains[program]()
+        return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture

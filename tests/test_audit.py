@@ -16,7 +16,6 @@ from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ManifestError
 from sslmri.scans.slices import Preparation
-from tests.test_cli import call
 
 CLASSES = "classes with under 5 groups to validate or test on, or none to train on"
 
@@ -234,8 +233,8 @@ def test_pairs_agree_with_a_double_loop(monkeypatch):
     assert set(zip(found["first"], found["second"], strict=True)) == expected
 
 
-def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(cohort, model_folder, tmp_path):
-    done = call("-m", "sslmri", "audit", cohort, "--model", model_folder, "--cache", tmp_path)
+def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(call, cohort, model_folder, tmp_path):
+    done = call("sslmri", "audit", cohort, "--model", model_folder, "--cache", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["check", "figure", "examples"]
@@ -243,10 +242,10 @@ def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(cohort,
     assert lines[-1] == "no leak and no label conflict"
 
 
-def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(copy, tmp_path):
+def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(call, copy, tmp_path):
     original = plant(copy, shifted, "=1+1.png")
     table = tmp_path / "out" / "findings.csv"
-    done = call("-m", "sslmri", "audit", copy, "--model", "none", "--cache", tmp_path, "--csv", table)
+    done = call("sslmri", "audit", copy, "--model", "none", "--cache", tmp_path, "--csv", table)
     assert done.returncode == 3, done.stderr
     assert f"{original} = =1+1.png (test/train)" in done.stdout
     assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies on two sides of the split"
@@ -256,19 +255,19 @@ def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(copy, tmp_path):
     assert pair["correlation"] >= Likeness().correlation
 
 
-def test_the_command_exits_3_on_a_group_with_two_labels(copy, tmp_path):
+def test_the_command_exits_3_on_a_group_with_two_labels(call, copy, tmp_path):
     def relabel(rows: pd.DataFrame) -> pd.DataFrame:
         first = rows.index[rows["label"] == "glioma"][0]
         rows.loc[first, "label"] = "meningioma"
         return rows
 
     change(copy, relabel)
-    done = call("-m", "sslmri", "audit", copy, "--model", "none", "--cache", tmp_path)
+    done = call("sslmri", "audit", copy, "--model", "none", "--cache", tmp_path)
     assert done.returncode == 3, done.stderr
     assert "leak or label conflict: groups with two labels of one disease" in done.stdout
 
 
-def test_the_command_exits_1_with_a_sentence_without_a_manifest(tmp_path):
-    done = call("-m", "sslmri", "audit", tmp_path / "none.csv", "--model", "none")
+def test_the_command_exits_1_with_a_sentence_without_a_manifest(call, tmp_path):
+    done = call("sslmri", "audit", tmp_path / "none.csv", "--model", "none")
     assert done.returncode == 1
     assert done.stderr.startswith("error: Expected a manifest at")

@@ -37,7 +37,9 @@ def test_pretrain_ends_with_the_rates_of_all_three(capsys):
     assert figures["ours_over_bare"] == pytest.approx(figures["ours"] / figures["bare"], rel=0.05)
 
 
-def test_saliency_ends_with_the_speed_and_the_overhead(capsys):
+def test_saliency_ends_with_the_speed_and_the_overhead(capsys, monkeypatch):
+    monkeypatch.setattr(saliency, "_BATCHES", (1, 2))
+    monkeypatch.setattr(saliency, "_SHORT", 3)
     saliency.main(["--rounds", "1"])
     figures = last_line(capsys.readouterr().out)
     assert figures.keys() == {"grad_cam_over_ours", "overhead_of_forward"}

@@ -1,4 +1,4 @@
-"""The command lines, run as a user runs them."""
+"""The command lines: one process of each, as a user starts it, and what they print and return."""
 
 import csv
 import json
@@ -12,18 +12,21 @@ import pypdfium2
 import pytest
 from PIL import Image
 
+from tests.conftest import Call
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+def started(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Returns what becomes of a real process; the other tests call the same ``main`` in this one, which is faster."""
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
-def screen(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return call("-m", "sslmri", "screen", *arguments)
+@pytest.fixture
+def screen(call: Call) -> Call:
+    return lambda *arguments: call("sslmri", "screen", *arguments)
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def files(cohort, tmp_path) -> list[Path]:
     return [good[0], bad, good[1]]
 
 
-def test_screen_prints_one_object_a_file_in_order_and_exits_2(files, model_folder, tmp_path):
+def test_screen_prints_one_object_a_file_in_order_and_exits_2(screen, files, model_folder, tmp_path):
     done = screen(*files, "--model", model_folder, "--report", tmp_path / "out.pdf")
     assert done.returncode == 2
     printed = [json.loads(line) for line in done.stdout.splitlines()]
@@ -57,13 +60,10 @@ def test_screen_prints_one_object_a_file_in_order_and_exits_2(files, model_folde
     assert printed[1]["reason"].startswith("=HYPERLINK(1).png: Expected a PNG, JPEG, TIFF, DICOM or NIfTI file")
 
 
-def test_screen_writes_a_table_without_formulas_and_overlays(files, model_folder, tmp_path):
+def test_screen_writes_a_table_without_formulas_and_overlays(screen, files, model_folder, tmp_path, monkeypatch):
     named = [files[0], Path(files[1].name)]
-    done = subprocess.run(
-        [sys.executable, "-m", "sslmri", "screen", *map(str, named), "--model", str(model_folder),
-         "--csv", "out.csv", "--overlays", "maps"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    done = screen(*named, "--model", model_folder, "--csv", "out.csv", "--overlays", "maps")
     assert done.returncode == 2, done.stderr
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [row["disease"] for row in rows] == ["alzheimers", "ms", "parkinsons", "tumours", ""]
@@ -73,20 +73,26 @@ def test_screen_writes_a_table_without_formulas_and_overlays(files, model_folder
     assert Image.open(tmp_path / "maps" / overlays[0]).size == (512, 512)
 
 
-def test_a_name_that_is_not_utf_8_is_screened_and_written(files, model_folder, tmp_path):
+def test_a_process_screens_a_name_that_is_not_utf_8_and_exits_2_for_another_that_is_not_there(
+    files, model_folder, tmp_path
+):
     named = tmp_path / os.fsdecode(b"patient\xff.png")
     named.write_bytes(files[0].read_bytes())
-    done = screen(named, "--model", model_folder, "--csv", tmp_path / "out.csv")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["file"] == str(named)
-    assert "patient\\udcff.png" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+    table = tmp_path / "out.csv"
+    done = started("-m", "sslmri", "screen", named, "missing.png", "--model", model_folder, "--csv", table)
+    assert done.returncode == 2, done.stderr
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(entry["file"], entry["status"]) for entry in printed] == [
+        (str(named), "screened"), ("missing.png", "refused"),
+    ]  # fmt: skip
+    assert "patient\\udcff.png" in table.read_text(encoding="utf-8")
 
 
-def test_screen_exits_0_when_every_file_was_screened(files, model_folder):
+def test_screen_exits_0_when_every_file_was_screened(screen, files, model_folder):
     assert screen(files[0], files[2], "--model", model_folder).returncode == 0
 
 
-def test_screen_exits_1_with_a_sentence_when_there_is_no_model(files, tmp_path):
+def test_screen_exits_1_with_a_sentence_when_there_is_no_model(screen, files, tmp_path):
     done = screen(files[0], "--model", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: Expected")
@@ -94,52 +100,53 @@ def test_screen_exits_1_with_a_sentence_when_there_is_no_model(files, tmp_path):
     assert done.stdout == ""
 
 
-def test_screen_refuses_a_file_that_is_not_there_and_goes_on(files, model_folder):
+def test_screen_refuses_a_file_that_is_not_there_and_goes_on(screen, files, model_folder):
     done = screen("missing.png", files[0], "--model", model_folder)
     assert done.returncode == 2
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["refused", "screened"]
 
 
-def test_training_with_a_faulty_manifest_exits_1_with_a_sentence(tmp_path):
+def test_a_training_process_exits_1_with_a_sentence_for_a_faulty_manifest(tmp_path):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path,cohort,disease,label,group\nnone.png,c,ms,normal,g\n")
-    done = call("train.py", "pretrain", "--data", manifest, "--run", tmp_path / "run", "--cache", tmp_path)
+    done = started("train.py", "pretrain", "--data", manifest, "--run", tmp_path / "run", "--cache", tmp_path)
     assert done.returncode == 1
+    assert done.stdout == ""
     assert "error: Expected a file under" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_fine_tuning_without_pre_training_exits_1_with_a_sentence(cohort, tmp_path):
+def test_fine_tuning_without_pre_training_exits_1_with_a_sentence(call, cohort, tmp_path):
     done = call("train.py", "finetune", "--data", cohort, "--run", tmp_path / "run", "--cache", tmp_path)
     assert done.returncode == 1
     assert "run `python train.py pretrain` first" in done.stderr
 
 
-def test_a_begun_run_is_not_overwritten(cohort, model_folder, tmp_path):
+def test_a_begun_run_is_not_overwritten(call, cohort, model_folder, tmp_path):
     done = call("train.py", "pretrain", "--data", cohort, "--run", model_folder, "--cache", tmp_path)
     assert done.returncode == 1
     assert "pass --resume or another --run" in done.stderr
 
 
-def test_a_run_folder_of_another_format_is_refused(cohort, tmp_path):
+def test_a_run_folder_of_another_format_is_refused(call, cohort, tmp_path):
     (tmp_path / "model.json").write_text('{"format": "theirs"}')
     done = call("train.py", "evaluate", "--data", cohort, "--run", tmp_path)
     assert done.returncode == 1
     assert "Expected a model of format sslmri-2" in done.stderr
 
 
-def test_manifest_turns_a_download_into_a_manifest(tmp_path):
+def test_manifest_turns_a_download_into_a_manifest(call, tmp_path):
     for folder in ("Non Demented", "Very mild Dementia", "Mild Dementia", "Moderate Dementia"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"OAS1_{len(folder):04d}_MR1_mpr-1_100.jpg").write_bytes(b"x")
-    done = call("-m", "sslmri", "manifest", tmp_path, "--cohort", "oasis")
+    done = call("sslmri", "manifest", tmp_path, "--cohort", "oasis")
     assert done.returncode == 0, done.stderr
     assert "4 slices, 4 groups" in done.stdout
     assert (tmp_path / "manifest.csv").exists()
 
 
-def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(cohort, model_folder, tmp_path):
+def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(call, cohort, model_folder, tmp_path):
     done = call("train.py", "evaluate", "--data", cohort, "--run", model_folder, "--protocol", "as-published",
                 "--cache", model_folder.parent / "cache")  # fmt: skip
     assert done.returncode == 1
@@ -148,7 +155,7 @@ def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(cohort, model
     assert not (model_folder / "evidence" / "as-published").exists()
 
 
-def test_evaluate_cross_validates_and_prints_both_tables(cohort, model_folder, tmp_path):
+def test_evaluate_cross_validates_and_prints_both_tables(call, cohort, model_folder, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(model_folder, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
     done = call("train.py", "evaluate", "--cross-validate", "--data", cohort, "--run", run,

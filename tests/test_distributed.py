@@ -46,11 +46,11 @@ def one_step(settings: PretrainSettings = SETTINGS) -> tuple[float, dict[str, to
     return loss, found | {name: value.float() for name, value in model.named_buffers()}
 
 
-def torchrun(code: str, *arguments: str, processes: int = 2) -> subprocess.CompletedProcess:
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+def torchrun(script: Path, folder: Path) -> subprocess.CompletedProcess:
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *command, code, *arguments],
+        [sys.executable, *command, str(script), str(folder)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -59,53 +59,47 @@ def torchrun(code: str, *arguments: str, processes: int = 2) -> subprocess.Compl
     )
 
 
-_ONE_STEP = """
-import sys
-import torch
-from sslmri.learning.distributed import joined_processes, process_index
-from tests.test_distributed import one_step
-with joined_processes("cpu"):
-    found = one_step()
-    torch.save(found, f"{sys.argv[1]}/{process_index()}.pt")
-"""
-
-_WHOLE_RUN = """
+_STEP_AND_RUN = """
 import sys
 from pathlib import Path
-from sslmri.learning.distributed import joined_processes
+import torch
+from sslmri.learning.distributed import joined_processes, process_index
 from sslmri.learning.pretrain import pretrain
-from tests.test_distributed import PREPARATION, SETTINGS, pool
+from tests.test_distributed import PREPARATION, SETTINGS, one_step, pool
+folder = Path(sys.argv[1])
 with joined_processes("cpu"):
-    pretrain(pool(), (pool(), pool()), PREPARATION, Path(sys.argv[1]), SETTINGS)
+    torch.save(one_step(), folder / f"{process_index()}.pt")
+    pretrain(pool(), (pool(), pool()), PREPARATION, folder / "run", SETTINGS)
 """
 
 
-def script(folder: Path, code: str) -> str:
-    path = folder / "script.py"
-    path.write_text(code, encoding="utf-8")
-    return str(path)
-
-
-def test_two_processes_give_loss_and_gradients_of_the_joint_batch(tmp_path):
-    loss, gradients = one_step()
-    done = torchrun(script(tmp_path, _ONE_STEP), str(tmp_path))
+@pytest.fixture(scope="module")
+def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns what two processes wrote: what each found in one step, and then their whole run."""
+    folder = tmp_path_factory.mktemp("two")
+    script = folder / "script.py"
+    script.write_text(_STEP_AND_RUN, encoding="utf-8")
+    done = torchrun(script, folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_processes_give_loss_and_gradients_of_the_joint_batch(shared_out):
+    loss, gradients = one_step()
     for process in range(2):
-        joint_loss, joint_gradients = torch.load(tmp_path / f"{process}.pt")
+        joint_loss, joint_gradients = torch.load(shared_out / f"{process}.pt")
         assert abs(joint_loss - loss) < 1e-5
         assert joint_gradients.keys() == gradients.keys()
         for name, expected in gradients.items():
             assert (joint_gradients[name] - expected).norm() <= 1e-5 * expected.norm(), name
 
 
-def test_a_run_of_two_processes_writes_once_and_learns_as_one_does(tmp_path):
+def test_a_run_of_two_processes_writes_once_and_learns_as_one_does(shared_out, tmp_path):
     pretrain(pool(), (pool(), pool()), PREPARATION, tmp_path / "one", SETTINGS)
-    done = torchrun(script(tmp_path, _WHOLE_RUN), str(tmp_path / "two"))
-    assert done.returncode == 0, done.stderr
-    one, two = (read_history(tmp_path / name / "history.jsonl") for name in ("one", "two"))
+    one, two = (read_history(folder / "history.jsonl") for folder in (tmp_path / "one", shared_out / "run"))
     assert [entry["epoch"] for entry in two] == [1, 2]
     assert abs(one[0]["loss"] - two[0]["loss"]) < 0.05
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["checkpoint.pt", "history.jsonl"]
+    assert sorted(path.name for path in (shared_out / "run").iterdir()) == ["checkpoint.pt", "history.jsonl"]
 
 
 def test_global_batch_norm_alone_is_batch_norm():
@@ -145,14 +139,12 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         pass
 
 
-def test_several_processes_are_refused_where_one_is_meant(tmp_path):
-    command = [sys.executable, str(ROOT / "train.py"), "finetune", "--run", str(tmp_path / "run")]
-    done = subprocess.run(
-        command, env={**os.environ, "WORLD_SIZE": "2"}, cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+def test_several_processes_are_refused_where_one_is_meant(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = call("train.py", "finetune", "--run", tmp_path / "run", "--cache", tmp_path / "cache")
     assert done.returncode == 1
     assert "Expected one process, got several" in done.stderr
-    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_batch_size_is_the_largest_that_fits():

@@ -76,13 +76,12 @@ torch.save(run(stores, Path(sys.argv[3])), sys.argv[4])
 """
 
 
-def test_a_killed_run_resumes_to_the_weights_of_one_never_stopped(cohort, tmp_path):
-    def start(folder: str) -> subprocess.Popen:
-        arguments = [str(cohort), str(tmp_path / "store"), str(tmp_path / folder), str(tmp_path / f"{folder}.pt")]
+def test_a_killed_run_resumes_to_the_weights_of_one_never_stopped(cohort, stores, tmp_path):
+    def start() -> subprocess.Popen:
+        arguments = [str(cohort), str(tmp_path / "store"), str(tmp_path / "killed"), str(tmp_path / "killed.pt")]
         return subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], cwd=Path(__file__).parents[1])
 
-    assert start("whole").wait(timeout=300) == 0
-    killed = start("killed")
+    killed = start()
     history = tmp_path / "killed" / "history.jsonl"
     while not (history.exists() and len(read_history(history)) >= 1):
         assert killed.poll() is None
@@ -90,9 +89,8 @@ def test_a_killed_run_resumes_to_the_weights_of_one_never_stopped(cohort, tmp_pa
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed.pt").exists()
-    assert start("killed").wait(timeout=300) == 0
-    whole, resumed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
-    assert equal(whole, resumed)
+    assert start().wait(timeout=300) == 0
+    assert equal(run(stores, tmp_path / "whole"), torch.load(tmp_path / "killed.pt", weights_only=True))
     assert [entry["epoch"] for entry in read_history(history)] == [1, 2, 3]
 
 

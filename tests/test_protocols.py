@@ -18,7 +18,7 @@ from sslmri.learning.cards import read_encoder_card, read_model_card, write_mode
 from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember, side
 from sslmri.training.report import report
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
-from tests.conftest import TINY_FINETUNE, TINY_PRETRAIN
+from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
 STEPS: dict[str, Callable[[RunOptions], object]] = {
     "pretrain": lambda options: run_pretrain(options, TINY_PRETRAIN),

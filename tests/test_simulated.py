@@ -1,6 +1,7 @@
 """The simulated cohort: what is made up must be plausible, repeatable and fully described by its manifest."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -200,15 +201,22 @@ def test_boxes_enclose_the_masks_of_tumours_and_only_those(cohort):
             assert np.ptp(np.flatnonzero(mask.any(axis=0))) + 1 == round(width)
 
 
-def test_folds_rotate_over_the_subjects_of_a_class(tmp_path, monkeypatch):
+def draw_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets everybody look the same; a process of its own would not know of it, so threads do the work."""
     monkeypatch.setattr("sslmri.cohorts.simulated.simulate_subject", lambda *_: person("ms", "multiple_sclerosis"))
+    monkeypatch.setattr("sslmri.cohorts.simulated.worker_pool", lambda workers: ThreadPoolExecutor(1))
+
+
+def test_folds_rotate_over_the_subjects_of_a_class(tmp_path, monkeypatch):
+    draw_one_person(monkeypatch)
     manifest = write_simulated(tmp_path, SimulatedSettings(subjects_per_class=7, slices_per_subject=1))
     with manifest.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == "glioma"]
     assert [int(row["fold"]) for row in rows] == [0, 1, 2, 3, 4, 0, 1]
 
 
-def test_an_interrupted_run_leaves_no_manifest(tmp_path):
+def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
+    draw_one_person(monkeypatch)
     (tmp_path / "manifest.csv").write_text("of an earlier run")
 
     def stop(done: int, total: int) -> None:
