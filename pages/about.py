@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sslmri.dashboard import cardtables, evidencepanel, tables
-from sslmri.dashboard.evidence import find_metrics, find_summary, found_or_said, protocol_of
+from sslmri.dashboard.evidence import find_applicability, find_metrics, find_summary, found_or_said, protocol_of
 from sslmri.dashboard.frame import require_model, start_page
 from sslmri.dashboard.panel import draw_notes, draw_table
 from sslmri.learning.cards import INTENDED_USE
@@ -29,9 +29,14 @@ st.subheader("When it stays silent")
 st.markdown(
     "- Between the two thresholds of a disease the finding is *indeterminate*.\n"
     "- A class that was never learned cannot be predicted, and is marked so.\n"
-    "- A figure that rests on too few test groups is *not estimable* and has no number.\n"
-    "- Whether a picture is a brain MRI at all is **not checked yet**: photographs and other organs get answers too."
+    "- A figure that rests on too few test groups is *not estimable* and has no number."
 )
+applicability = found_or_said(find_applicability, card)
+st.markdown(cardtables.gate_sentence(applicability))
+if applicability:
+    table, key = cardtables.applicability(applicability), "applicability"
+    draw_table("Share of slices that each head answers, by cohort", table, key, applicability["rule"])
+    draw_notes(cardtables.applicability_notes(applicability))
 
 st.subheader("On what data")
 st.markdown(cardtables.training_sentence(card, found_or_said(find_summary, card)))

@@ -6,15 +6,18 @@ import shutil
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
 from sslmri.errors import ModelError
 from sslmri.files import write_json
-from sslmri.learning.bank import BrainRule, FeatureBank, save_bank, unit
+from sslmri.learning.bank import FeatureBank, save_bank, unit
 from sslmri.learning.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
+from sslmri.learning.rules import Space
 from sslmri.training.bank import spread_by_group, whitened_axes
 from sslmri.training.bodies import BODIES, SPOILERS
 from sslmri.training.notbrain import MAKERS, make_pictures
+from sslmri.training.rules import fit_rule, halfway, root_space
 from tests.banks import features, record
 
 
@@ -70,7 +73,7 @@ def test_a_damaged_bank_is_refused(copied, fault):
     elif fault == "nan":
         arrays["center"][0] = np.nan
     elif fault == "missing":
-        del arrays["others"]
+        del arrays["kind_axes"]
     else:
         content["columns"] = content["columns"][::-1]
     save_file(arrays, copied / BANK_FILE)
@@ -96,20 +99,39 @@ def test_cases_are_spread_evenly_over_groups():
 
 def test_the_brain_rule_tells_features_of_slices_from_those_of_pictures(bank):
     rng = np.random.default_rng(1)
-    assert (bank.brain.scores(features(rng, 0, 20)) >= bank.brain.threshold).mean() > 0.9
-    assert (bank.brain.scores(features(rng, 2, 20)) < bank.brain.threshold).all()
+    scores = [bank.brain.scores(bank.brain_space.project(features(rng, place, 20))) for place in (0, 2)]
+    assert (scores[0] >= bank.brain.threshold).mean() > 0.9
+    assert (scores[1] < bank.brain.threshold).all()
 
 
-def test_the_rule_of_the_bank_is_that_of_the_machine_it_was_taken_from():
-    rng = np.random.default_rng(2)
-    points = rng.normal(size=(30, 4))
-    truth = points[:, 0] > 0
-    machine = SVC(gamma=0.3).fit(points, truth)
-    rule = BrainRule(
-        np.zeros(4), np.eye(4), machine.support_vectors_, machine.dual_coef_[0], machine.intercept_[0], 0.3, 0.0
-    )
-    new = rng.random((9, 4))
-    assert np.allclose(rule.scores(new**2), machine.decision_function(new), atol=1e-9)
+def test_a_rule_decides_as_the_machine_of_another_library_does():
+    points = np.random.default_rng(2).normal(size=(30, 4))
+    is_in = points[:, 0] > 0.4
+    rule = fit_rule(points, is_in)
+    machine = SVC(C=3.0, gamma=rule.gamma, class_weight="balanced").fit(points, is_in)
+    new = np.random.default_rng(3).normal(size=(9, 4))
+    assert np.allclose(rule.scores(new), machine.decision_function(new), atol=1e-5)
+
+
+def test_a_space_holds_the_principal_axes_of_scaled_roots_half_as_far_apart():
+    found = np.abs(np.random.default_rng(4).normal(size=(60, 20))) * np.linspace(0.1, 9, 20)
+    roots = np.sqrt(found) - np.sqrt(found).mean(axis=0)
+    scaled = roots / (roots.std(axis=0) + 0.1 * roots.std(axis=0).mean())
+    strengths = np.sqrt(PCA(8).fit(scaled).explained_variance_)
+    spread = root_space(found, 8).project(found).std(axis=0)
+    assert np.allclose(spread / spread[0], np.sqrt(strengths / strengths[0]), atol=1e-5)
+
+
+def test_a_space_is_of_the_roots():
+    found = np.random.default_rng(4).random((5, 20))
+    assert np.allclose(Space(np.zeros(20), np.eye(20)).project(found) ** 2, found)
+
+
+def test_a_threshold_lies_halfway_between_refusing_own_and_letting_in_others():
+    own, others = np.linspace(1, 2, 101), np.linspace(-2, 0, 101)
+    assert halfway(own, others) == pytest.approx((1.02 - 0.1) / 2)
+    assert halfway(own, others[:0]) == pytest.approx(1.02)
+    assert halfway(own[:0], others[:0]) == 0
 
 
 def test_whitened_axes_give_every_cohort_the_same_spread():
@@ -144,6 +166,10 @@ def test_a_bank_comes_back_as_it_was_saved(bank, gated_folder, tmp_path):
     assert (loaded.cases, loaded.thresholds) == (bank.cases, bank.thresholds)
     found = np.abs(np.random.default_rng(9).normal(size=(7, 2048))).astype(np.float32)
     assert np.allclose(loaded.project(found), bank.project(found), atol=1e-5)
-    assert np.allclose(loaded.brain.scores(found), bank.brain.scores(found), atol=1e-5)
+    assert loaded.kinds.keys() == bank.kinds.keys()
+    for name, rule in {"": bank.brain, **bank.kinds}.items():
+        again = loaded.kinds[name] if name else loaded.brain
+        space = bank.kind_space if name else bank.brain_space
+        assert np.allclose(again.scores(space.project(found)), rule.scores(space.project(found)), atol=1e-5)
+    assert np.allclose(loaded.kind_space.project(found), bank.kind_space.project(found), atol=1e-5)
     assert np.allclose(loaded.features, bank.features, atol=1e-3)
-    assert np.allclose(loaded.others, bank.others, atol=1e-3)

@@ -109,7 +109,7 @@ def test_a_head_that_learned_one_side_only_does_not_apply(screener, phantom, unt
     ("empty", "n_slices", "numbers", "warning"),
     [
         ((), 10, (3, 4, 5, 6, 7, 8), "Only slices 3 to 8 of 10 were screened."),
-        ((2, 4), 10, (4, 6, 7, 8), "Only slices 4 to 8 of 10 were screened, less 1 without a head."),
+        ((2, 4), 10, (4, 6, 7, 8), "Only 4 of 10 slices were screened, from slice 4 to slice 8."),
         ((), 2, (1,), "Only slice 1 of 2 was screened."),
         ((), 1, (1,), None),
     ],
@@ -165,8 +165,9 @@ def test_a_head_is_refused_by_its_own_ground_alone(gated, phantom):
     bank = gated.bank
     assert bank is not None
     all_brain = dataclasses.replace(bank.brain, threshold=-1e9)
-    grounds = dict.fromkeys(bank.thresholds, Ground(9.0, 9.0, 0.0)) | {"ms": Ground(-9.0, 0.0, 0.0)}
-    open_bank = dataclasses.replace(bank, brain=all_brain, thresholds=grounds)
+    grounds = dict.fromkeys(bank.thresholds, Ground(9.0, 0.0)) | {"ms": Ground(-9.0, 0.0)}
+    all_kinds = {key: dataclasses.replace(rule, threshold=-1e9) for key, rule in bank.kinds.items()}
+    open_bank = dataclasses.replace(bank, brain=all_brain, kinds=all_kinds, thresholds=grounds)
     findings = Screener(gated._model, open_bank).screen(as_scan(phantom)).findings
     assert [finding.disease for finding in findings if not finding.applicable] == ["ms"]
     refused = next(finding for finding in findings if not finding.applicable)

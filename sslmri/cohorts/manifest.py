@@ -15,7 +15,7 @@ from sslmri.files import write_atomically
 
 MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")
-OPTIONAL_COLUMNS = ("group", "fold", "use", "slice", "box_xywh")
+OPTIONAL_COLUMNS = ("group", "fold", "use", "slice", "box_xywh", "contrast")
 TRAIN_USE = "train"
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 _SHOWN = 5
@@ -42,6 +42,7 @@ class Record:
         slice_number: where it stands among the slices of its group, if the manifest says so.
         box: of the finding: centre x, centre y, width and height as fractions of the picture's width and height, from
             its left upper corner on; None where the manifest names none.
+        contrast: of the scan, as the manifest has it; empty where it says none.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Record:
     split: str | None = None
     slice_number: int | None = None
     box: Box | None = None
+    contrast: str = ""
 
     @property
     def group_key(self) -> str:
@@ -65,8 +67,8 @@ class Record:
 def read_manifest(path: Path, check_files: bool = True, check_groups: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
-    Columns ``group``, ``fold``, ``use``, ``slice`` and ``box_xywh`` may be missing or blank; columns other than a
-    record's own are ignored.
+    Columns ``group``, ``fold``, ``use``, ``slice``, ``box_xywh`` and ``contrast`` may be missing or blank;
+    columns other than a record's own are ignored.
     Relative paths start at the manifest's folder, absolute paths stand as they are.
 
     Args:
@@ -99,8 +101,9 @@ def read_manifest(path: Path, check_files: bool = True, check_groups: bool = Tru
             use=use or TRAIN_USE,
             slice_number=int(number) if number else None,
             box=_box_of(box),
+            contrast=contrast,
         )
-        for name, cohort, disease, label, group, fold, use, number, box in zip(*columns, strict=True)
+        for name, cohort, disease, label, group, fold, use, number, box, contrast in zip(*columns, strict=True)
     ]
 
 

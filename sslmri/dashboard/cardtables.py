@@ -12,7 +12,10 @@ from sslmri.cohorts.terms import meaning_of, unit_of
 from sslmri.dashboard.datatables import meaning_of_group
 from sslmri.dashboard.words import count, in_order, literal
 from sslmri.diseases import DISEASES, class_title
+from sslmri.evidence.applicability import NO_BRAIN, OTHER, shares
 from sslmri.learning.cards import HeadCard, ModelCard
+
+_PLAIN = (OTHER, NO_BRAIN)  # relations of a cohort to a head that need no word
 
 
 def ordered_heads(card: ModelCard) -> list[tuple[str, HeadCard]]:
@@ -145,3 +148,49 @@ def settings(card: ModelCard) -> dict[str, Any]:
         "preparation": asdict(card.encoder.preparation),
         "kNN probe": card.encoder.knn,
     }
+
+
+def gate_sentence(found: Mapping[str, Any] | None) -> str:
+    """Returns what is asked of a scan before any head speaks, as an item of a list."""
+    if found is None:
+        return "- Whether a picture is a brain MRI at all is **not checked** by this model: anything gets an answer."
+    return (
+        "- What does not look like brain MRI gets no finding, and a head gives none of a scan that is not of the kind "
+        "it learned from: it says *does not apply*, with the reason."
+    )
+
+
+def applicability(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Returns what share of the slices of each cohort the heads answer: a column a head, with what it is to them."""
+    rows = [
+        {
+            "cohort": row["cohort"],
+            "slices": row["n_slices"],
+            "groups": row["n_groups"],
+            "brain MRI": _exact(row["share_brain"]),
+            "head": DISEASES[row["disease"]].title,
+            "answered": f"{_exact(row['share_applies'])}{'' if row['relation'] in _PLAIN else ', ' + row['relation']}",
+        }
+        for row in found["rows"]
+    ]
+    titles = [DISEASES[key].title for key in in_order({row["disease"] for row in found["rows"]})]
+    keys = ["cohort", "slices", "groups", "brain MRI"]
+    wide = pd.DataFrame(rows).pivot(index=keys, columns="head", values="answered").reset_index()
+    return wide[[*keys, *titles]].rename_axis(columns=None)
+
+
+def applicability_notes(found: Mapping[str, Any]) -> list[str]:
+    """Returns for each head how many of its own slices it refuses, and how many others are kept away from it."""
+    notes = []
+    for key in in_order({row["disease"] for row in found["rows"]}):
+        own = shares([row for row in found["rows"] if row["disease"] == key])
+        notes.append(
+            f"{DISEASES[key].title}: refuses {_exact(own['refused_own'])} of the slices of its own cohorts; "
+            f"{_exact(own['kept_other'])} of the slices of other cohorts are kept away, {_exact(own['kept_all'])} "
+            "with cohorts of the same disease or the same contrasts, which may rightly be taken for its kind."
+        )
+    return notes
+
+
+def _exact(share: float) -> str:
+    return f"{100 * share:.1f} %"

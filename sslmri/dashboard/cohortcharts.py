@@ -32,20 +32,19 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
         for label, colour in theme.class_colours(disease).items():
             own = table[(table["disease"] == disease.title) & (table["class"] == class_title(label))]
             if len(own):
-                _add_bar(figure, own, class_title(label), {"color": colour})
+                _add_bar(figure, own, class_title(label), {"color": colour}, f"{class_title(label)} ")
     figure.update_layout(showlegend=False)
-    figure.update_traces(texttemplate="%{fullData.name} %{x}")
     return _finish(figure, table)
 
 
-def _add_bar(figure: go.Figure, own: pd.DataFrame, name: str, marker: dict[str, Any]) -> None:
+def _add_bar(figure: go.Figure, own: pd.DataFrame, name: str, marker: dict[str, Any], before: str = "") -> None:
     figure.add_bar(
         x=own["scans"],
         y=own["disease"],
         name=name,
         orientation="h",
         marker=marker,
-        texttemplate="%{x}",
+        texttemplate=f"{before}%{{x}}",
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,

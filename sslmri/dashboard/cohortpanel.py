@@ -83,6 +83,7 @@ def draw_list(cohort: Cohort, shown: pd.DataFrame) -> None:
     event = st.dataframe(
         shown,
         hide_index=True,
+        placeholder="",
         on_select="rerun",
         selection_mode="single-row",
         column_config={"probability": number, "any disease": number},

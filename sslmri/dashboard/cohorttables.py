@@ -53,12 +53,18 @@ def _cells(row: Row) -> list[dict[str, Any]]:
     shared = {"scan": row.number, "file": row.name, "class": "", "90 % set": ""}
     if isinstance(row.scan, Refusal):
         return [shared | {"disease": "", "status": REFUSED, "note": row.scan.reason}]
-    warnings = " ".join(row.scan.screening.warnings)
+    warnings = row.scan.screening.warnings
     found = {finding.disease: finding for finding in row.scan.screening.findings}
     return [shared | {"disease": DISEASES[key].title} | _answer(found[key], warnings) for key in in_order(found)]
 
 
-def _answer(finding: "Finding", warnings: str) -> dict[str, Any]:
+def _of(disease: str, warnings: Sequence[str]) -> str:
+    """Returns the warnings that are about a disease, or about none."""
+    others = tuple(f"{other.title}:" for other in DISEASES.values() if other.key != disease)
+    return " ".join(warning for warning in warnings if not warning.startswith(others))
+
+
+def _answer(finding: "Finding", warnings: Sequence[str]) -> dict[str, Any]:
     if not finding.applicable:
         return {"status": NOT_APPLICABLE, "note": finding.reason}
     every = len(finding.prediction_set) == len(finding.probabilities)
@@ -68,5 +74,5 @@ def _answer(finding: "Finding", warnings: str) -> dict[str, Any]:
         "probability": finding.probabilities[finding.predicted],
         "any disease": 1 - finding.probabilities[DISEASES[finding.disease].reference],
         "90 % set": "every class" if every else ", ".join(map(class_title, finding.prediction_set)),
-        "note": warnings,
+        "note": _of(finding.disease, warnings),
     }

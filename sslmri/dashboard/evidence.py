@@ -11,12 +11,14 @@ from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.dashboard.words import literal
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
+from sslmri.evidence.applicability import APPLICABILITY_FILE
 from sslmri.evidence.stored import METRICS_FILE, read_metrics, read_predictions
 from sslmri.learning.cards import ModelCard
 from sslmri.learning.run import read_history
 
 EVIDENCE = EVIDENCE_FOLDERS[GROUP_DISJOINT]
 DATA_FILE = "data.json"
+_APPLICABILITY_ROW = {"disease", "cohort", "relation", "n_slices", "n_groups", "share_brain", "share_applies"}
 _SUMMARY_ROWS = {  # what each row of a summary's tables holds
     "classes": {"disease", "label", "split", "groups", "slices"},
     "sizes": {"cohort", "width", "height", "slices"},
@@ -127,6 +129,33 @@ def find_summary(card: ModelCard) -> dict[str, Any] | None:
             f"Expected the summary of the data in {path}, got something else: run `python train.py evaluate` again."
         ) from error
     return summary
+
+
+def find_applicability(card: ModelCard) -> dict[str, Any] | None:
+    """Returns whom each head answers, measured by cohort, or None where the model was not measured so.
+
+    Raises:
+        ModelError: it is damaged, or of another encoder.
+    """
+    path = card.folder / EVIDENCE_FOLDERS[protocol_of(card)] / APPLICABILITY_FILE
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not all(row.keys() >= _APPLICABILITY_ROW for row in found["rows"]):
+            raise KeyError("rows")
+        own = is_own(card, found)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"Expected the table of whom each head answers in {path}, got something else: run `python train.py bank` "
+            "again."
+        ) from error
+    if not own:
+        raise ModelError(
+            f"Expected whom each head answers, of this model's encoder, in {path}, got another's: run `python train.py "
+            "bank` again."
+        )
+    return found
 
 
 def _check_summary(summary: dict[str, Any]) -> None:

@@ -16,8 +16,10 @@ from safetensors.numpy import load_file, save_file
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically, write_json
 from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, listed_files
+from sslmri.learning.rules import KernelRule, Space
 
-_ARRAYS, _NUMBERS = ("center", "axes", "vectors", "weights"), ("bias", "gamma", "threshold")  # of the brain rule
+_BRAIN, _KIND = "brain", "kind"  # before the names of a space's or rule's arrays
+_NUMBERS = ("bias", "gamma", "threshold")  # of a rule
 _ADVICE = "run `python train.py bank` again"
 
 
@@ -45,46 +47,15 @@ class BankCase:
 
 @dataclass(frozen=True)
 class Ground:
-    """From where on a slice is not of the kind that a head learned from; fitted on validation groups.
+    """How far from a head's training slices a slice may lie; fitted on validation groups.
 
     Attributes:
-        kind: highest margin: how much further its nearest own training slices are than the nearest others.
         distance: highest mean distance to its nearest own training slices.
         similar: highest distance to a training slice that still counts as a close match.
     """
 
-    kind: float
     distance: float
     similar: float
-
-
-@dataclass(frozen=True)
-class BrainRule:
-    """A support vector machine with a Gaussian kernel that tells brain slices from made-up pictures.
-
-    Attributes:
-        center: (2048,) float32, mean of the roots of the features that it learned from.
-        axes: (2048, q) float32, to its space.
-        vectors: (K, q) float32, its support vectors there.
-        weights: (K,) float32.
-        bias: of the decision.
-        gamma: of the kernel.
-        threshold: lowest score of brain MRI, chosen on validation groups.
-    """
-
-    center: np.ndarray
-    axes: np.ndarray
-    vectors: np.ndarray
-    weights: np.ndarray
-    bias: float
-    gamma: float
-    threshold: float
-
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """Returns how much each slice looks like brain MRI: features (S, 2048) -> (S,), higher for more."""
-        points = (np.sqrt(np.maximum(features, 0)) - self.center) @ self.axes
-        squares = (points**2).sum(axis=1)[:, None] + (self.vectors**2).sum(axis=1) - 2 * points @ self.vectors.T
-        return np.asarray(np.exp(-self.gamma * squares) @ self.weights + self.bias)
 
 
 @dataclass(frozen=True)
@@ -96,8 +67,8 @@ class FeatureBank:
         components: (2048, d) float32, principal axes scaled so that slices of one cohort spread alike along all.
         features: (N, d) float32, projected and of length 1.
         cases: the N training slices.
-        others: (M, d) float32, the same of made-up pictures that are no brain MRI.
-        brain: from where on a slice is no brain MRI.
+        brain_space, brain: tell brain MRI from other pictures.
+        kind_space, kinds: by disease, tell slices of its head's kind from those of other heads and other pictures.
         thresholds: by disease.
         encoder_sha256: hash of the encoder whose features these are.
     """
@@ -106,8 +77,10 @@ class FeatureBank:
     components: np.ndarray
     features: np.ndarray
     cases: tuple[BankCase, ...]
-    others: np.ndarray
-    brain: "BrainRule"
+    brain_space: Space
+    brain: KernelRule
+    kind_space: Space
+    kinds: Mapping[str, KernelRule]
     thresholds: Mapping[str, Ground]
     encoder_sha256: str
 
@@ -145,19 +118,18 @@ class FeatureBank:
 
 def save_bank(folder: Path, bank: FeatureBank) -> None:
     """Writes the two files of a bank; ``model.json`` has to be written after it."""
-    arrays = {
-        "center": bank.center.astype(np.float32),
-        "components": bank.components.astype(np.float32),
-        "features": bank.features.astype(np.float16),
-        "others": bank.others.astype(np.float16),
-        **{f"brain_{name}": getattr(bank.brain, name).astype(np.float32) for name in _ARRAYS},
-    }
+    rules = {_BRAIN: bank.brain, **bank.kinds}
+    arrays = {"center": bank.center, "components": bank.components, "features": bank.features.astype(np.float16)}
+    for name, space in ((_BRAIN, bank.brain_space), (_KIND, bank.kind_space)):
+        arrays |= {f"{name}_center": space.center, f"{name}_axes": space.axes}
+    for name, rule in rules.items():
+        arrays |= {f"{name}_vectors": rule.vectors, f"{name}_weights": rule.weights}
     # safetensors writes an array as it lies in memory: one that is turned would come back as another
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     write_atomically(folder / BANK_FILE, lambda temporary: save_file(whole, temporary))
     content = {
         "encoder_sha256": sha256_of(folder / ENCODER_FILE),
-        "brain": {name: getattr(bank.brain, name) for name in _NUMBERS},
+        "rules": {name: {key: getattr(rule, key) for key in _NUMBERS} for name, rule in rules.items()},
         "thresholds": {disease: asdict(ground) for disease, ground in bank.thresholds.items()},
         "columns": [field.name for field in fields(BankCase)],
         "cases": [list(astuple(case)) for case in bank.cases],
@@ -170,31 +142,42 @@ def unit(points: np.ndarray) -> np.ndarray:
     return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
-def _brain_rule(arrays: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> BrainRule:
-    center, axes, vectors, weights = (arrays[f"brain_{name}"] for name in _ARRAYS)
-    bias, gamma, threshold = (float(numbers[name]) for name in _NUMBERS)
-    return BrainRule(center, axes, vectors, weights, bias, gamma, threshold)
+def _rule(name: str, arrays: Mapping[str, np.ndarray], rules: Mapping[str, Any], space: Space) -> KernelRule:
+    vectors, weights = arrays[f"{name}_vectors"], arrays[f"{name}_weights"]
+    if vectors.shape != (*weights.shape, space.axes.shape[1]):
+        raise ValueError("shapes of a rule")
+    return KernelRule(vectors, weights, *(float(rules[name][key]) for key in _NUMBERS))
+
+
+def _space(name: str, arrays: Mapping[str, np.ndarray], length: int) -> Space:
+    space = Space(arrays[f"{name}_center"], arrays[f"{name}_axes"])
+    if space.center.shape != (length,) or space.axes.shape[:1] != (length,):
+        raise ValueError("shapes of a space")
+    return space
 
 
 def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> FeatureBank:
     if content["columns"] != [field.name for field in fields(BankCase)]:
         raise KeyError("columns")
+    if not all(np.isfinite(values).all() for values in arrays.values()):
+        raise ValueError("not finite")
+    length, width = arrays["components"].shape
+    brain_space, kind_space = (_space(name, arrays, length) for name in (_BRAIN, _KIND))
+    rules = content["rules"]
     bank = FeatureBank(
         center=arrays["center"],
         components=arrays["components"],
         features=unit(arrays["features"].astype(np.float32)),
-        others=unit(arrays["others"].astype(np.float32)),
         cases=tuple(BankCase(*row) for row in content["cases"]),
-        brain=_brain_rule(arrays, content["brain"]),
+        brain_space=brain_space,
+        brain=_rule(_BRAIN, arrays, rules, brain_space),
+        kind_space=kind_space,
+        kinds={name: _rule(name, arrays, rules, kind_space) for name in rules if name != _BRAIN},
         thresholds={disease: Ground(**ground) for disease, ground in content["thresholds"].items()},
         encoder_sha256=str(content["encoder_sha256"]),
     )
-    (length, width), (_, own_width) = bank.components.shape, bank.brain.axes.shape
-    shapes = (bank.center.shape, bank.features.shape, bank.others.shape[1:], bank.brain.axes.shape)
-    if shapes != ((length,), (len(bank.cases), width), (width,), (length, own_width)):
+    if (bank.center.shape, bank.features.shape) != ((length,), (len(bank.cases), width)):
         raise ValueError("shapes")
-    if bank.brain.vectors.shape != (*bank.brain.weights.shape, own_width) or bank.brain.center.shape != (length,):
-        raise ValueError("shapes of the brain rule")
-    if not all(np.isfinite(values).all() for values in arrays.values()):
-        raise ValueError("not finite")
+    if bank.kinds.keys() != bank.thresholds.keys():
+        raise KeyError("kinds")
     return bank

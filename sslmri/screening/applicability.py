@@ -48,7 +48,7 @@ def judge_brain(bank: FeatureBank, features: np.ndarray, modality: str | None = 
         features: of the scan's slices.
         modality: the DICOM modality where the file says one; anything else than MR is believed.
     """
-    scores = -bank.brain.scores(features)
+    scores = -bank.brain.scores(bank.brain_space.project(features))
     passes = scores <= -bank.brain.threshold
     reason = None
     if modality in NOT_MRI:
@@ -62,43 +62,32 @@ def judge_brain(bank: FeatureBank, features: np.ndarray, modality: str | None = 
 def judge(bank: FeatureBank, features: np.ndarray, disease: str) -> Judgement:
     """Returns whether a scan is of the kind that the head of a disease learned from, from features (S, 2048).
 
-    A slice is, when its nearest training slices of that head are near enough, and not much further away than the
-    nearest ones of other heads and of pictures that are no brain.
+    A slice is, when the machine that tells the head's training slices from others says so, and when the nearest of
+    these slices are near enough.
     """
     ground = bank.thresholds.get(disease)
     if ground is None:
         nothing = np.zeros(len(features), dtype=bool)
         return Judgement(False, "This head has no training slices to compare with.", nothing, np.inf, 0.0)
-    own, margin = margins(bank, bank.project(features), disease)
-    passes = (margin <= ground.kind) & (own <= ground.distance)
-    # as one number: how far the worse of the two lies above its threshold
-    excess = np.maximum(margin - ground.kind, own - ground.distance)
+    rule = bank.kinds[disease]
+    missing = rule.threshold - rule.scores(bank.kind_space.project(features))
+    excess = np.maximum(missing, own_distances(bank, bank.project(features), disease) - ground.distance)
+    passes = excess <= 0
     reason = None
     if not _most(passes):
-        few = "its slices are" if len(passes) == 1 else f"{int((~passes).sum())} of its {len(passes)} slices are"
-        few = "it is" if len(passes) == 1 else few
+        few = f"{int((~passes).sum())} of its {len(passes)} slices are" if len(passes) > 1 else "it is"
         reason = (
-            f"This head learned from {get_disease(disease).applies_to}; judged by the training slices nearest to it, "
-            f"{few} not of that kind."
+            f"This head learned from {get_disease(disease).applies_to}; judged by its training slices, {few} not of "
+            "that kind."
         )
     return Judgement(_most(passes), reason, passes, float(np.median(excess)), 0.0)
 
 
-def margins(bank: FeatureBank, points: np.ndarray, disease: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns for points (S, d) the distance to the nearest own slices, and how much further these are than others."""
-    is_own = bank.rows_of(disease)
-    own = _near(points, bank.features[is_own])
-    other = _near(points, np.concatenate([bank.features[~is_own], bank.others]))
-    return own, own - other
-
-
-def _near(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Returns the mean cosine distance of each point (S, d) to its nearest of others (N, d); 2 where there are none."""
-    count = min(NEIGHBOURS, len(others))
-    if count == 0:
-        return np.full(len(points), 2.0, dtype=np.float32)
-    distances = 1 - points @ others.T
-    return np.asarray(np.partition(distances, count - 1, axis=1)[:, :count].mean(axis=1))
+def own_distances(bank: FeatureBank, points: np.ndarray, disease: str) -> np.ndarray:
+    """Returns for each of the points (S, d) its mean cosine distance to the nearest training slices of a disease."""
+    own = bank.features[bank.rows_of(disease)]
+    count = min(NEIGHBOURS, len(own))
+    return np.asarray(np.partition(1 - points @ own.T, count - 1, axis=1)[:, :count].mean(axis=1))
 
 
 def _most(passes: np.ndarray) -> bool:

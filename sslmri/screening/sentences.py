@@ -22,9 +22,10 @@ def left_out(numbers: Sequence[int], n_file_slices: int) -> list[str]:
         return []
     if len(numbers) == 1:
         return [f"Only slice {numbers[0]} of {n_file_slices} was screened."]
-    empty = numbers[-1] - numbers[0] + 1 - len(numbers)
-    less = f", less {empty} without a head" if empty else ""
-    return [f"Only slices {numbers[0]} to {numbers[-1]} of {n_file_slices} were screened{less}."]
+    if len(numbers) < numbers[-1] - numbers[0] + 1:  # slices between them lie closer than was learned, or show no head
+        span = f"from slice {numbers[0]} to slice {numbers[-1]}"
+        return [f"Only {len(numbers)} of {n_file_slices} slices were screened, {span}."]
+    return [f"Only slices {numbers[0]} to {numbers[-1]} of {n_file_slices} were screened."]
 
 
 def unlearned(card: ModelCard) -> list[str]:

@@ -1,14 +1,23 @@
 """Measures whom each head answers: by cohort, on groups that neither the bank nor its thresholds have seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import EVIDENCE_FOLDERS
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ModelError
+from sslmri.evidence.applicability import (
+    APPLICABILITY_FILE,
+    NO_BRAIN,
+    OTHER,
+    OWN,
+    SAME_CONTRASTS,
+    SAME_DISEASE,
+    shares,
+)
 from sslmri.files import sha256_of, write_json
 from sslmri.learning.bank import FeatureBank
 from sslmri.learning.cards import ENCODER_FILE
@@ -18,7 +27,6 @@ from sslmri.screening.applicability import judge, judge_brain
 from sslmri.training.bank import build_bank, features_of, prepared_pictures
 from sslmri.training.data import RunOptions, check_untaught, open_cohort, side
 
-APPLICABILITY_FILE = "applicability.json"
 PICTURES = "made-up pictures"
 RULE = (
     "Measured slice by slice on the test groups, which neither the bank nor its thresholds have seen, on cohorts that "
@@ -44,16 +52,18 @@ def run_bank(options: RunOptions) -> dict[str, Any]:
     pictures = prepared_pictures(side(store, "train").slices, options.preparation, _N_PICTURES, _SEED)
     features = [features_of(model, part) for part in (test, outside)]
     features.append(features_of(model, Store(pictures, [], []), len(pictures)))
-    cohorts = [record.cohort for record in [*test.records, *outside.records]] + [PICTURES] * len(pictures)
-    groups = [r.group_key for r in [*test.records, *outside.records]] + [str(i) for i in range(len(pictures))]
+    judged = [*test.records, *outside.records]
+    cohorts = [record.cohort for record in judged] + [PICTURES] * len(pictures)
+    groups = [record.group_key for record in judged] + [str(i) for i in range(len(pictures))]
+    kin = relations(bank, [*store.records, *outside.records], model.card.heads)
     result = {
         "encoder_sha256": sha256_of(options.run / ENCODER_FILE),
         "created": created_now(),
         "rule": RULE,
         "n_cases": len(bank.cases),
-        "rows": table(bank, np.concatenate(features), cohorts, groups, model.card.heads),
+        "rows": table(bank, np.concatenate(features), cohorts, groups, kin),
     }
-    write_json(options.run / "evidence" / APPLICABILITY_FILE, result)
+    write_json(options.run / EVIDENCE_FOLDERS[options.protocol] / APPLICABILITY_FILE, result)
     return result
 
 
@@ -64,8 +74,34 @@ def _outside(records: Sequence[Record], store: Store, options: RunOptions) -> St
     return open_store(others, options.preparation, options.cache) if others else store.select([])
 
 
+def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns for each head what each cohort is to it: ``OWN``, ``SAME_DISEASE``, ``SAME_CONTRASTS`` or ``OTHER``.
+
+    The head learned from its own cohorts. Slices of its disease from elsewhere, or of the same contrasts as one of its
+    own cohorts, may rightly be taken for its kind.
+    """
+    contrasts: dict[str, set[str]] = {}
+    diseases: dict[str, set[str]] = {}
+    for record in records:
+        contrasts.setdefault(record.cohort, set()).add(record.contrast)
+        diseases.setdefault(record.cohort, set()).add(str(record.disease))
+    found = {}
+    for disease in heads:
+        own = {case.cohort for case in bank.cases if case.disease == disease}
+        known = [named for cohort in own if (named := contrasts.get(cohort, {""})) != {""}]
+        found[disease] = dict.fromkeys(contrasts, OTHER)
+        found[disease] |= {cohort: SAME_CONTRASTS for cohort in contrasts if contrasts[cohort] in known}
+        found[disease] |= {cohort: SAME_DISEASE for cohort in contrasts if disease in diseases[cohort]}
+        found[disease] |= dict.fromkeys(own, OWN)
+    return found
+
+
 def table(
-    bank: FeatureBank, features: np.ndarray, cohorts: Sequence[str], groups: Sequence[str], heads: Mapping[str, Any]
+    bank: FeatureBank,
+    features: np.ndarray,
+    cohorts: Sequence[str],
+    groups: Sequence[str],
+    kin: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
     """Returns a row for each head and cohort: how many slices and groups, and which share of the slices it answers.
 
@@ -74,21 +110,22 @@ def table(
         features: (N, 2048).
         cohorts: of the N slices.
         groups: of the N slices.
-        heads: by disease.
+        kin: of each head to each cohort, from ``relations``; what is in none are pictures.
     """
     is_brain = judge_brain(bank, features).passes
     cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
+    order = (OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NO_BRAIN)
     rows = []
-    for disease in heads:
-        own = {case.cohort for case in bank.cases if case.disease == disease}
+    for disease, own in kin.items():
         applies = judge(bank, features, disease).passes & is_brain
-        for cohort in sorted(set(cohorts), key=lambda name: (name not in own, name == PICTURES, name)):
+        relation = {cohort: own.get(cohort, NO_BRAIN) for cohort in set(cohorts)}
+        for _, cohort in sorted((order.index(kinship), cohort) for cohort, kinship in relation.items()):
             chosen = cohort_of == cohort
             rows.append(
                 {
                     "disease": disease,
                     "cohort": cohort,
-                    "is_own": cohort in own,
+                    "relation": relation[cohort],
                     "n_slices": int(chosen.sum()),
                     "n_groups": len(set(group_of[chosen])),
                     "share_brain": float(is_brain[chosen].mean()),
@@ -99,26 +136,22 @@ def table(
 
 
 def applicability_report(result: Mapping[str, Any]) -> str:
-    """Returns the printed table, with the share of own slices refused and of others kept away by each head."""
-    frame = pd.DataFrame(result["rows"])
+    """Returns the printed table, with the shares below each head's rows."""
     lines = [
         result["rule"],
-        f"{'head':11} {'cohort':17} {'':6} {'slices':>6} {'groups':>6} {'brain':>6} {'applies':>8}",
+        f"{'head':11} {'cohort':17} {'relation':14} {'slices':>6} {'groups':>6} {'brain':>6} {'applies':>8}",
     ]
-    for disease, own in frame.groupby("disease", sort=False):
-        for row in own.itertuples():
-            kind = "own" if row.is_own else "other"
-            lines.append(
-                f"{disease:11} {row.cohort:17} {kind:6} {row.n_slices:6d} {row.n_groups:6d} "
-                f"{row.share_brain:6.1%} {row.share_applies:8.1%}"
-            )
-        real = own[own["cohort"] != PICTURES]
-        refused = 1 - _share(real[real["is_own"]])
-        kept = 1 - _share(real[~real["is_own"]])
-        lines.append(f"{disease:11} own slices refused {refused:.1%}, slices of other cohorts kept away {kept:.1%}")
+    for disease in dict.fromkeys(row["disease"] for row in result["rows"]):
+        own = [row for row in result["rows"] if row["disease"] == disease]
+        lines += [
+            f"{disease:11} {row['cohort']:17} {row['relation']:14} {row['n_slices']:6d} {row['n_groups']:6d} "
+            f"{row['share_brain']:6.1%} {row['share_applies']:8.1%}"
+            for row in own
+        ]
+        found = shares(own)
+        lines.append(
+            f"{disease:11} own slices refused {found['refused_own']:.1%}; kept away: other cohorts "
+            f"{found['kept_other']:.1%}, with those alike {found['kept_all']:.1%}, "
+            f"pictures {found['kept_pictures']:.1%}"
+        )
     return "\n".join(lines)
-
-
-def _share(rows: pd.DataFrame) -> float:
-    """Returns the share of all slices of the rows that are answered, NaN where there are none."""
-    return float(np.average(rows["share_applies"], weights=rows["n_slices"])) if len(rows) else float("nan")

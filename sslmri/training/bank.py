@@ -5,21 +5,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from sklearn.svm import SVC
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
 from sslmri.errors import ScanError, TrainingError
 from sslmri.files import sha256_of
-from sslmri.learning.bank import BankCase, BrainRule, FeatureBank, Ground, save_bank, unit
+from sslmri.learning.bank import BankCase, FeatureBank, Ground, save_bank, unit
 from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, MODEL_FILE, write_model_file
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import BATCH, Model
+from sslmri.learning.rules import KernelRule, Space
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, to_slices
-from sslmri.screening.applicability import margins
+from sslmri.screening.applicability import own_distances
 from sslmri.training.data import RunOptions, open_cohort, side
 from sslmri.training.notbrain import make_pictures
+from sslmri.training.rules import fit_rule, halfway, root_space
 
 MAX_CASES = 4000
 _N_PICTURES = 2400  # made-up ones that are no brain MRI, at most; and at most as many as cases
@@ -27,12 +28,9 @@ _WIDTH = 64  # principal axes; with 128 and 256 the other cohorts' slices were t
 _PICTURE_SHARE = 0.3  # of the pictures in the axes
 _SHRINKAGE = 0.03  # of the covariance within cohorts towards an even one
 _PER_COHORT = 400  # slices of a cohort that teach what a brain is
-_SOFTNESS = 3.0  # inverse strength of the penalty of the brain rule
-_EVENING = 0.1  # share of the mean spread added to the spread of each root feature before it divides
+_KIND_WIDTH = 256  # from 128 to 512 validation groups show no difference
 _REFUSED = 0.01  # share of validation slices that the brain rule refuses at most
-_FAR = 1.6  # of the distance that 99 % of a head's validation slices keep: beyond it a slice is of no known kind
-_STRAYED = 0.01  # share of a head's own validation slices whose kind is refused at most
-_LET_IN = 0.02  # share of the other heads' validation slices let in where the own leave room
+_FAR = 2.0  # of the distance that 99 % of a head's validation slices keep: beyond it a slice is of no known kind
 _CLOSE = 0.9  # share of validation slices that have a close match among training slices
 
 
@@ -116,13 +114,17 @@ def fit_bank(
     center = train.mean(axis=0)
     cohorts = np.array([record.cohort for record in cases])
     components = whitened_axes(train - center, cohorts, pictures - center)
+    brain_space, brain = fit_brain(train, cohorts, pictures, validation)
+    kind_space = root_space(train, _KIND_WIDTH)
     bank = FeatureBank(
         center=center,
         components=components,
         features=unit((train - center) @ components),
         cases=tuple(_case(record) for record in cases),
-        others=unit((pictures - center) @ components),
-        brain=fit_brain_rule(train, cohorts, pictures, validation),
+        brain_space=brain_space,
+        brain=brain,
+        kind_space=kind_space,
+        kinds=fit_kinds(kind_space, train, cases, validation, judged, pictures),
         thresholds={},
         encoder_sha256="",
     )
@@ -151,49 +153,52 @@ def whitened_axes(centred: np.ndarray, cohorts: np.ndarray, pictures: np.ndarray
     return np.asarray(axes @ turn / np.sqrt(np.maximum(scales, 1e-12)), dtype=np.float32)
 
 
-def fit_brain_rule(train: np.ndarray, cohorts: np.ndarray, pictures: np.ndarray, validation: np.ndarray) -> BrainRule:
-    """Returns the rule that tells brain slices from pictures; its threshold is one that validation slices reach."""
+def fit_brain(
+    train: np.ndarray, cohorts: np.ndarray, pictures: np.ndarray, validation: np.ndarray
+) -> tuple[Space, KernelRule]:
+    """Returns what tells brain slices from pictures; all but 1 % of the validation slices reach its threshold."""
     rows = [np.flatnonzero(cohorts == cohort) for cohort in np.unique(cohorts)]
     chosen = np.concatenate([own[:: -(-len(own) // _PER_COHORT)] for own in rows])
-    roots = np.sqrt(np.maximum(np.concatenate([train[chosen], pictures]), 0))
-    center, spread = roots.mean(axis=0), roots.std(axis=0)
-    scale = spread + _EVENING * spread.mean()
-    _, strengths, turn = np.linalg.svd((roots - center) / scale, full_matrices=False)
-    strengths, turn = strengths[:_WIDTH] / np.sqrt(len(roots)), turn[:_WIDTH]
-    axes = (turn / np.sqrt(np.maximum(strengths * strengths[0], 1e-12))[:, None]).T / scale[:, None]
-    points = (roots - center) @ axes
-    gamma = 0.5 / float(points.var() * points.shape[1])
-    machine = SVC(C=_SOFTNESS, gamma=gamma, class_weight="balanced")
-    machine.fit(points, np.arange(len(points)) < len(chosen))
-    rule = BrainRule(
-        center=center.astype(np.float32),
-        axes=axes.astype(np.float32),
-        vectors=machine.support_vectors_.astype(np.float32),
-        weights=machine.dual_coef_[0].astype(np.float32),
-        bias=float(machine.intercept_[0]),
-        gamma=gamma,
-        threshold=0.0,
-    )
+    taught = np.concatenate([train[chosen], pictures])
+    space = root_space(taught, _WIDTH)
+    rule = fit_rule(space.project(taught), np.arange(len(taught)) < len(chosen))
     if not len(validation):
-        return rule
-    return replace(rule, threshold=min(float(np.quantile(rule.scores(validation), _REFUSED)), 0.0))
+        return space, rule
+    lowest = float(np.quantile(rule.scores(space.project(validation)), _REFUSED))
+    return space, replace(rule, threshold=min(lowest, 0.0))
+
+
+def fit_kinds(
+    space: Space,
+    train: np.ndarray,
+    cases: Sequence[Record],
+    validation: np.ndarray,
+    judged: Sequence[Record],
+    pictures: np.ndarray,
+) -> dict[str, KernelRule]:
+    """Returns for each disease what tells its slices from others and from pictures, arguments as for ``fit_bank``."""
+    points = space.project(np.concatenate([train, pictures]))
+    unseen = space.project(validation)
+    rules = {}
+    for disease in sorted({str(record.disease) for record in cases}):
+        rule = fit_rule(points, np.array([record.disease == disease for record in cases] + [False] * len(pictures)))
+        is_own = np.array([record.disease == disease for record in judged], dtype=bool)
+        scores = rule.scores(unseen)
+        rules[disease] = replace(rule, threshold=halfway(scores[is_own], scores[~is_own]))
+    return rules
 
 
 def fit_ground(bank: FeatureBank, points: np.ndarray, judged: Sequence[Record], disease: str) -> Ground:
-    """Returns from where on a slice is not of the head's kind, from validation points (V, d) of all heads.
+    """Returns how far from the head's slices a slice may lie, from validation points (V, d) of all heads.
 
-    Without validation slices of its own a head applies to nothing but what is nearer to its slices than to others.
+    Without validation slices of its own nothing is too far, and nothing is close.
     """
-    own, margin = margins(bank, points, disease)
-    is_own = np.array([record.disease == disease for record in judged], dtype=bool)
-    if not is_own.any():
-        return Ground(0.0, 2.0, 0.0)
-    strict = float(np.quantile(margin[is_own], 1 - _STRAYED))
-    lenient = float(np.quantile(margin[~is_own], _LET_IN)) if not is_own.all() else strict
-    nearest = (1 - points[is_own] @ bank.features[bank.rows_of(disease)].T).min(axis=1)
+    points = points[np.array([record.disease == disease for record in judged], dtype=bool)]
+    if not len(points):
+        return Ground(2.0, 0.0)
+    nearest = (1 - points @ bank.features[bank.rows_of(disease)].T).min(axis=1)
     return Ground(
-        kind=max(strict, lenient),
-        distance=_FAR * float(np.quantile(own[is_own], 0.99)),
+        distance=_FAR * float(np.quantile(own_distances(bank, points, disease), 0.99)),
         similar=float(np.quantile(nearest, _CLOSE)),
     )
 
