@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
+    UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -30,9 +31,9 @@ def dataset(pixels: np.ndarray, **tags: object) -> Dataset:
     """Returns an MR image of stored integers (H, W) or (frames, H, W) at the origin; tags replace, None drops."""
     made = Dataset()
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian)
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = MRImageStorage
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "1.2.3.4"
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = UID("1.2.3.4")
     if pixels.ndim == 3:
         made.NumberOfFrames = len(pixels)
     made.Rows, made.Columns = pixels.shape[-2:]
@@ -105,7 +106,7 @@ def encoded(pixels: np.ndarray, syntax: str) -> bytes:
     if syntax in (RLELossless, JPEG2000Lossless):
         made.compress(syntax, generate_instance_uid=False)
         return as_bytes(made)
-    made.file_meta.TransferSyntaxUID = syntax
+    made.file_meta.TransferSyntaxUID = UID(syntax)
     if syntax == ExplicitVRBigEndian:
         made.PixelData = pixels.byteswap().tobytes()
     if syntax == JPEGBaseline8Bit:

@@ -1,33 +1,55 @@
-"""Takes the README's pictures: ``python -m tests.screenshots OUT [MODEL]``; simulated samples only."""
+"""Takes the README's pictures: ``python -m tests.screenshots OUT [MODEL]``; simulated patients only."""
 
+import io
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from sslmri.cohorts.patients import PATIENTS, make_patient
 from tests.browser import LONG_MS, ROOT, browse, open_page, serve, settle
 
-_SAMPLE = "Tumour: glioma"
-_PAGES = ("screening", "data", "performance", "about")
+_PAGES = ("start", "screening", "cohort", "data", "performance", "encoder", "about")
 
 
 def take(browser: Browser, address: str, out: Path, width: int, theme: str) -> None:
     """Saves one picture of each page at a width and in a theme."""
     for name in _PAGES:
-        page = open_page(browser, address if name == "screening" else f"{address}/{name}", width, theme)
+        page = open_page(browser, address if name in ("start", "screening") else f"{address}/{name}", width, theme)
         if name == "screening":
-            _choose_sample(page)
+            _open_patient(page)
+        if name == "cohort":
+            _give_cohort(page)
         _save_whole(page, out / f"{name}-{width}-{theme}.png", width)
         page.close()
 
 
-def _choose_sample(page: Page) -> None:
-    if not page.get_by_text("Or a simulated sample").count():  # no model: nothing to choose
+def _open_patient(page: Page) -> None:
+    if not page.get_by_text("Or a simulated patient").count():  # no model: nothing to choose
         return
-    page.get_by_role("combobox", name="Or a simulated sample").click()
-    page.get_by_role("option", name=_SAMPLE).click()
+    page.get_by_role("button", name=PATIENTS["glioma"].title, exact=True).click()
     page.get_by_role("img", name="Map of").first.wait_for(timeout=LONG_MS)
+    page.get_by_text("True mask").click()
     settle(page)
+
+
+def _give_cohort(page: Page) -> None:
+    """Gives every slice of the middle of each simulated patient as a file of its own."""
+    files = []
+    for key in PATIENTS:
+        scan, _ = make_patient(key)
+        middle = len(scan.voxels) // 2
+        for number in range(middle - 6, middle + 6, 3):
+            buffer = io.BytesIO()
+            Image.fromarray(scan.voxels[number].astype(np.uint8)).save(buffer, format="PNG")
+            files.append({"name": f"{key}_{number}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    uploader = page.locator("input[type=file]")
+    if uploader.count():
+        uploader.set_input_files(files)
+        page.get_by_text("Findings by disease").wait_for(timeout=LONG_MS)
+        settle(page)
 
 
 def _save_whole(page: Page, path: Path, width: int) -> None:

@@ -1,0 +1,46 @@
+"""The same brain in any kind of file gets the same answer."""
+
+import numpy as np
+import pytest
+
+from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.cohorts.patients import make_patient
+from sslmri.scans.reading import read_scan
+from sslmri.screening.screener import Finding, Screener
+from tests.encodings import TOLERANCES, encodings
+
+PIXELS = np.zeros((8, 8), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def screener() -> Screener:
+    return Screener.load(DEFAULT_MODEL)  # a model taught for a moment answers everything alike
+
+
+def middle_of(patient: str) -> np.ndarray:
+    scan, _ = make_patient(patient)
+    return np.rint(scan.voxels[len(scan.voxels) // 2, 10:, 6:-20]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return encodings(middle_of("glioma"))
+
+
+def findings_of(screener: Screener, data: bytes) -> tuple[Finding, ...]:
+    return screener.screen(read_scan(data, "scan")).findings
+
+
+@pytest.mark.parametrize("name", list(encodings(PIXELS)))
+def test_every_head_answers_alike_whatever_the_file(name: str, screener: Screener, files: dict[str, bytes]) -> None:
+    for plain, own in zip(findings_of(screener, files["PNG"]), findings_of(screener, files[name]), strict=True):
+        assert (own.predicted, own.applicable) == (plain.predicted, plain.applicable)
+        assert own.probabilities == pytest.approx(plain.probabilities, abs=TOLERANCES.get(name, 0.01))
+
+
+def test_another_brain_gets_another_answer(screener: Screener, files: dict[str, bytes]) -> None:
+    plain, other = findings_of(screener, files["PNG"]), findings_of(screener, encodings(middle_of("healthy"))["PNG"])
+    pairs = zip(plain, other, strict=True)
+    assert (
+        max(abs(a.probabilities[label] - b.probabilities[label]) for a, b in pairs for label in a.probabilities) > 0.1
+    )
