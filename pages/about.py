@@ -26,13 +26,13 @@ st.markdown(
 )
 
 st.subheader("When it stays silent")
+applicability = found_or_said(find_applicability, card)
 st.markdown(
     "- Between the two thresholds of a disease the finding is *indeterminate*.\n"
     "- A class that was never learned cannot be predicted, and is marked so.\n"
-    "- A figure that rests on too few test groups is *not estimable* and has no number."
+    "- A figure that rests on too few test groups is *not estimable* and has no number.\n"
+    + cardtables.gate_sentence(applicability)
 )
-applicability = found_or_said(find_applicability, card)
-st.markdown(cardtables.gate_sentence(applicability))
 if applicability:
     table, key = cardtables.applicability(applicability), "applicability"
     draw_table("Share of slices that each head answers, by cohort", table, key, applicability["rule"])

@@ -37,31 +37,15 @@ def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
 
     A class that was never learned has neither bar nor number: its row is hatched and says so.
     """
-    disease = DISEASES[finding.disease]
-    colours = theme.class_colours(disease)
-    names = [class_title(label) for label in disease.classes]
-    values = [None if label in unlearned else finding.probabilities[label] for label in disease.classes]
-    fills = [colours[label] for label in disease.classes]
-    if len(disease.classes) > 2:
-        names.append(f"any but {class_title(disease.reference)}")
-        values.append(1 - finding.probabilities[disease.reference])
-        fills.append(theme.ANY)
+    rows = _probability_rows(finding, unlearned)
+    names = list(rows)
+    values, fills = zip(*rows.values(), strict=True)
     hatches = ["/" if value is None else "" for value in values]
+    ground = {"color": theme.faint(), "pattern": {"shape": hatches, "size": 6, "fgcolor": theme.MISSING}}
     figure = go.Figure()
-    figure.add_bar(
-        x=[1] * len(names),
-        y=names,
-        orientation="h",
-        marker={"color": theme.faint(), "pattern": {"shape": hatches, "size": 6, "fgcolor": theme.MISSING}},
-        hoverinfo="skip",
-    )
-    figure.add_bar(
-        x=values,
-        y=names,
-        orientation="h",
-        marker={"color": fills},
-        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-    )
+    figure.add_bar(x=[1] * len(names), y=names, orientation="h", marker=ground, hoverinfo="skip")
+    hover = "%{y}: %{x:.3f}<extra></extra>"
+    figure.add_bar(x=values, y=names, orientation="h", marker={"color": fills}, hovertemplate=hover)
     figure.add_scatter(
         x=[1] * len(names),
         y=names,
@@ -71,18 +55,34 @@ def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
         cliponaxis=False,
         hoverinfo="skip",
     )
-    for title, value in (("not flagged below", finding.threshold_low), ("flagged from", finding.threshold_high)):
-        figure.add_scatter(
-            x=[value],
-            y=[names[-1]],
-            mode="markers",
-            marker={"symbol": "line-ns-open", "size": 18, "color": theme.ink(), "line": {"width": 2}},
-            hovertemplate=f"{title} {value:.2f}<extra></extra>",
-        )
+    _add_thresholds(figure, finding, names[-1])
     figure.update_xaxes(range=[0, 1], showgrid=False, zeroline=False, showticklabels=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     margin = {"t": 0, "b": 0, "r": 92 if None in values else 48}
     return layout(figure, _ROW * len(names), showlegend=False, barmode="overlay", bargap=0.35, margin=margin)
+
+
+def _probability_rows(finding: "Finding", unlearned: Sequence[str]) -> dict[str, tuple[float | None, str]]:
+    """Returns value and colour by name of the row: of each class, and of any but the reference where they are many."""
+    disease = DISEASES[finding.disease]
+    colours = theme.class_colours(disease)
+    found = {label: None if label in unlearned else finding.probabilities[label] for label in disease.classes}
+    rows = {class_title(label): (value, colours[label]) for label, value in found.items()}
+    if len(disease.classes) > 2:
+        any_disease = 1 - finding.probabilities[disease.reference]
+        rows[f"any but {class_title(disease.reference)}"] = (any_disease, theme.ANY)
+    return rows
+
+
+def _add_thresholds(figure: go.Figure, finding: "Finding", row: str) -> None:
+    for title, value in (("not flagged below", finding.threshold_low), ("flagged from", finding.threshold_high)):
+        figure.add_scatter(
+            x=[value],
+            y=[row],
+            mode="markers",
+            marker={"symbol": "line-ns-open", "size": 18, "color": theme.ink(), "line": {"width": 2}},
+            hovertemplate=f"{title} {value:.2f}<extra></extra>",
+        )
 
 
 def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: str) -> go.Figure:
