@@ -47,7 +47,7 @@ def test_a_head_that_the_bank_does_not_know_never_applies(bank, own):
 def test_what_is_no_brain_is_said_to_be_none(bank, own):
     assert judge_brain(bank, own).reason is None
     pictures = features(np.random.default_rng(7), 2, 4)
-    assert judge_brain(bank, pictures).reason == "This does not look like an MRI of a brain."
+    assert judge_brain(bank, pictures).reason == "This does not look like an MRI of a brain: no head was asked."
 
 
 @pytest.mark.parametrize("modality", sorted(NOT_MRI))

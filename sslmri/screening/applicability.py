@@ -55,7 +55,7 @@ def judge_brain(bank: FeatureBank, features: np.ndarray, modality: str | None = 
         passes = np.zeros_like(passes)
         reason = f"The file says that it is {NOT_MRI[modality]}, not MRI."
     elif not _most(passes):
-        reason = "This does not look like an MRI of a brain."
+        reason = "This does not look like an MRI of a brain: no head was asked."
     return Judgement(_most(passes), reason, passes, float(np.median(scores)), -bank.brain.threshold)
 
 

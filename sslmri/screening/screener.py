@@ -172,6 +172,7 @@ class Screener:
                 for key, card in self.card.heads.items()
             )
             ungated = () if self._bank else (UNGATED,)
+            never = unlearned(self.card) if not_brain is None else ()
             screenings.append(
                 Screening(
                     name=scan.name,
@@ -189,7 +190,7 @@ class Screener:
                     not_brain_reason=not_brain,
                     features=features[rows].numpy(),
                     findings=findings,
-                    warnings=(*scan.warnings, *ungated, *left_out(numbers, len(scan.voxels)), *unlearned(self.card)),
+                    warnings=(*scan.warnings, *ungated, *left_out(numbers, len(scan.voxels)), *never),
                 )
             )
         return screenings
