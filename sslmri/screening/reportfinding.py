@@ -3,7 +3,7 @@
 import functools
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fpdf import Align
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TEXT = 104.0  # mm
 _SIDE, _GAP = 35.0, 2.0  # of a picture, and between the two
 _HEIGHT = _SIDE + 9  # of pictures with what stands below
+_ABOVE, _BELOW = 2.0, 2.0
 _BAR, _NAME, _ROW = 34.0, 36.0, 3.9
 _ALERT = (164, 73, 27)
 _LIGHT = (214, 219, 224)
@@ -31,17 +32,35 @@ def draw_finding(
     paper: Paper, head: HeadCard, sheet: Sheet, finding: "Finding", evidence: Mapping[str, Any] | None
 ) -> None:
     """Draws a finding, on the next page where this one has no room for all of it."""
-    with paper.offset_rendering() as trial:
-        _draw(cast(Paper, trial), head, sheet, finding, evidence)
-    if trial.page_break_triggered or (finding.applicable and paper.will_page_break(_HEIGHT + 4)):
+    if paper.will_page_break(_height(head, sheet, finding, evidence)):
         paper.add_page()
-    _draw(paper, head, sheet, finding, evidence)
-
-
-def _draw(paper: Paper, head: HeadCard, sheet: Sheet, finding: "Finding", evidence: Mapping[str, Any] | None) -> None:
     paper.rule()
-    paper.set_y(paper.get_y() + 2)
+    paper.set_y(paper.get_y() + _ABOVE)
     top = paper.get_y()
+    _draw_text(paper, head, sheet, finding, evidence)
+    bottom = paper.get_y()
+    if finding.applicable:
+        _draw_pictures(paper, top, sheet, finding)
+        bottom = max(bottom, top + _HEIGHT)
+    paper.set_y(bottom + _BELOW)
+
+
+def _height(head: HeadCard, sheet: Sheet, finding: "Finding", evidence: Mapping[str, Any] | None) -> float:
+    """Returns the millimetres that a finding takes: its text is written on a sheet of its own, which nobody sees.
+
+    fpdf2's own trial drawing copies the whole document each time: minutes for hundreds of scans.
+    """
+    scratch = Paper("", "", "2000-01-01T00:00:00+00:00")
+    scratch.add_page()
+    top = scratch.get_y()
+    _draw_text(scratch, head, sheet, finding, evidence)
+    text = scratch.get_y() - top
+    return _ABOVE + (max(text, _HEIGHT) if finding.applicable else text) + _BELOW
+
+
+def _draw_text(
+    paper: Paper, head: HeadCard, sheet: Sheet, finding: "Finding", evidence: Mapping[str, Any] | None
+) -> None:
     _draw_status(paper, finding)
     if finding.applicable:
         _draw_answer(paper, head, sheet, finding)
@@ -51,11 +70,6 @@ def _draw(paper: Paper, head: HeadCard, sheet: Sheet, finding: "Finding", eviden
     review = sheet.reviews.get(finding.disease)
     paper.set_y(paper.get_y() + 0.6)
     paper.paragraph(LEFT, words.review_line(finding, review), SMALL, INK, _TEXT)
-    bottom = paper.get_y()
-    if finding.applicable:
-        _draw_pictures(paper, top, sheet, finding)
-        bottom = max(bottom, top + _HEIGHT)
-    paper.set_y(bottom + 2)
 
 
 def _draw_status(paper: Paper, finding: "Finding") -> None:
