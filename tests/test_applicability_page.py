@@ -26,6 +26,11 @@ ROWS = [
 ]
 
 
+RATE = {"value": 0.05, "low": 0.01, "high": 0.2, "raw": 0.05, "reason": None}
+SHARE = {"rate": RATE, "n_scans": 40, "n_groups": 5}
+HEADS = {"ms": {"refused_own": SHARE, "kept_other": SHARE, "kept_all": SHARE, "kept_pictures": None}}
+
+
 @pytest.fixture
 def folder(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = tmp_path / "model"
@@ -38,7 +43,7 @@ def measured(folder: Path, **changes: object) -> Path:
     card = read_model_card(folder)
     encoder = next(iter(card.heads.values())).encoder_sha256
     path = folder / "evidence" / APPLICABILITY_FILE
-    write_json(path, {"encoder_sha256": encoder, "rule": "Measured so.", "rows": ROWS} | changes)
+    write_json(path, {"encoder_sha256": encoder, "rule": "Measured so.", "rows": ROWS, "heads": HEADS} | changes)
     return path
 
 
@@ -59,12 +64,17 @@ def test_the_card_lists_the_share_of_each_cohort_with_what_it_is_to_the_head(fol
         "pictures": "0.0 %",
     }
     words = words_of(app).replace("\\", "")
-    assert "refuses 5.0 % of the slices of its own cohorts; 97.5 % of the slices of other cohorts" in words
+    assert "of the slices of its own cohorts 5.0 % (1.0 to 20.0; 5 groups) are refused" in words
     assert "anything gets an answer" not in words
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"), [({"rows": [{}]}, "got something else"), ({"encoder_sha256": "0"}, "got another's")]
+    ("changes", "sentence"),
+    [
+        ({"rows": [{}]}, "got something else"),
+        ({"heads": {}}, "got something else"),
+        ({"encoder_sha256": "0"}, "got another's"),
+    ],
 )
 def test_a_table_that_is_damaged_or_of_another_encoder_is_refused_in_one_sentence(changes, sentence, folder) -> None:
     measured(folder, **changes)

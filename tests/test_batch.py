@@ -52,7 +52,6 @@ class Encoderless:
                 orientation=scan.orientation,
                 modality=scan.modality,
                 source=scan.source,
-                is_brain=True,
                 not_brain_reason=None,
                 features=np.empty((len(own), 0), np.float32),
                 findings=(),

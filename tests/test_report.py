@@ -36,7 +36,7 @@ def screening(screener, phantom) -> Screening:
     """Returns a screening whose four heads apply, of a volume of known orientation."""
     found = screener.screen(as_scan(phantom, NAME))
     findings = tuple(replace(finding, applicable=True, reason=None) for finding in found.findings)
-    return replace(found, findings=findings, is_brain=True, orientation="SPL", spacing_mm=(4.0, 1.0, 1.5),
+    return replace(found, findings=findings, not_brain_reason=None, orientation="SPL", spacing_mm=(4.0, 1.0, 1.5),
                    modality="MR", n_file_slices=48, slice_numbers=(24,))  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_a_scan_that_is_no_brain_mri_has_one_sentence_and_no_picture(screener, s
     silent = screening
     for disease in DISEASES:
         silent = silenced(silent, disease, sentence)
-    silent = replace(silent, is_brain=False, not_brain_reason=sentence)
+    silent = replace(silent, not_brain_reason=sentence)
     pdf = report_pdf(screener.card, [(silent, {})], metrics)
     assert pages_of(pdf)[0].count(sentence) == 1
     assert n_pictures(pdf) == 0

@@ -151,10 +151,11 @@ def gated(gated_folder) -> Screener:
 
 
 def test_what_is_no_brain_gets_no_answer_from_any_head(gated, phantom):
-    scan = dataclasses.replace(as_scan(phantom), modality="CT")
-    screening = gated.screen(scan)
+    no_brain = dataclasses.replace(gated.bank.brain, threshold=1e9)
+    strict = Screener(gated._model, dataclasses.replace(gated.bank, brain=no_brain))
+    screening = strict.screen(as_scan(phantom))
     assert not screening.is_brain
-    assert screening.not_brain_reason == "The file says that it is CT, not MRI."
+    assert screening.not_brain_reason == "This does not look like an MRI of a brain: no head was asked."
     assert UNGATED not in screening.warnings
     for finding in screening.findings:
         assert not finding.applicable

@@ -200,7 +200,7 @@ def test_without_any_head_the_scan_stands_alone(changed) -> None:
 
 def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
     sentence = "This does not look like a brain MRI: no head was asked."
-    changed(lambda own: replace(silence(own, *DISEASES), is_brain=False, not_brain_reason=sentence))
+    changed(lambda own: replace(silence(own, *DISEASES), not_brain_reason=sentence))
     app = upload(("dog.png", png()))
     assert [warning.value for warning in app.warning] == [literal(sentence)]
     assert not app.get("plotly_chart")

@@ -12,7 +12,7 @@ from sslmri.cohorts.terms import meaning_of, unit_of
 from sslmri.dashboard.datatables import meaning_of_group
 from sslmri.dashboard.words import count, in_order, literal
 from sslmri.diseases import DISEASES, class_title
-from sslmri.evidence.applicability import NO_BRAIN, OTHER, shares
+from sslmri.evidence.applicability import NO_BRAIN, OTHER, exact_share
 from sslmri.learning.cards import HeadCard, ModelCard
 
 _PLAIN = (OTHER, NO_BRAIN)  # relations of a cohort to a head that need no word
@@ -182,12 +182,12 @@ def applicability(found: Mapping[str, Any]) -> pd.DataFrame:
 def applicability_notes(found: Mapping[str, Any]) -> list[str]:
     """Returns for each head how many of its own slices it refuses, and how many others are kept away from it."""
     notes = []
-    for key in in_order({row["disease"] for row in found["rows"]}):
-        own = shares([row for row in found["rows"] if row["disease"] == key])
+    for key in in_order(found["heads"]):
+        own = {name: exact_share(share) for name, share in found["heads"][key].items()}
         notes.append(
-            f"{DISEASES[key].title}: refuses {_exact(own['refused_own'])} of the slices of its own cohorts; "
-            f"{_exact(own['kept_other'])} of the slices of other cohorts are kept away, {_exact(own['kept_all'])} "
-            "with cohorts of the same disease or the same contrasts, which may rightly be taken for its kind."
+            f"{DISEASES[key].title}: of the slices of its own cohorts {own['refused_own']} are refused. Kept away are "
+            f"{own['kept_other']} of other cohorts, {own['kept_all']} with those of the same disease or the same "
+            f"contrasts, which may rightly be taken for its kind, and {own['kept_pictures']} of made-up pictures."
         )
     return notes
 

@@ -118,17 +118,7 @@ def find_summary(card: ModelCard) -> dict[str, Any] | None:
     Raises:
         ModelError: it is damaged, or of another version.
     """
-    path = card.folder / EVIDENCE_FOLDERS[protocol_of(card)] / DATA_FILE
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _check_summary(summary)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(
-            f"Expected the summary of the data in {path}, got something else: run `python train.py evaluate` again."
-        ) from error
-    return summary
+    return _read(card, DATA_FILE, "the summary of the data", "evaluate", _check_summary)
 
 
 def find_applicability(card: ModelCard) -> dict[str, Any] | None:
@@ -137,25 +127,37 @@ def find_applicability(card: ModelCard) -> dict[str, Any] | None:
     Raises:
         ModelError: it is damaged, or of another encoder.
     """
-    path = card.folder / EVIDENCE_FOLDERS[protocol_of(card)] / APPLICABILITY_FILE
+    found = _read(card, APPLICABILITY_FILE, "the table of whom each head answers", "bank", _check_applicability)
+    if found and not is_own(card, found):
+        raise ModelError(
+            "Expected the table of whom each head answers of this model's encoder, got another's: run "
+            "`python train.py bank` again."
+        )
+    return found
+
+
+def _read(
+    card: ModelCard, file: str, what: str, command: str, check: Callable[[dict[str, Any]], None]
+) -> dict[str, Any] | None:
+    """Returns a file of evidence that passes its check, which raises KeyError or TypeError; None without the file."""
+    path = card.folder / EVIDENCE_FOLDERS[protocol_of(card)] / file
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not all(row.keys() >= _APPLICABILITY_ROW for row in found["rows"]):
-            raise KeyError("rows")
-        own = is_own(card, found)
+        check(found)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(
-            f"Expected the table of whom each head answers in {path}, got something else: run `python train.py bank` "
-            "again."
+            f"Expected {what} in {path}, got something else: run `python train.py {command}` again."
         ) from error
-    if not own:
-        raise ModelError(
-            f"Expected whom each head answers, of this model's encoder, in {path}, got another's: run `python train.py "
-            "bank` again."
-        )
     return found
+
+
+def _check_applicability(found: dict[str, Any]) -> None:
+    if not all(row.keys() >= _APPLICABILITY_ROW for row in found["rows"]):
+        raise KeyError("rows")
+    if found["heads"].keys() != {row["disease"] for row in found["rows"]}:
+        raise KeyError("heads")
 
 
 def _check_summary(summary: dict[str, Any]) -> None:

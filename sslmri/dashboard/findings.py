@@ -45,8 +45,8 @@ def draw_findings(card: ModelCard, screening: "Screening", shown: str | None, me
         shown: key of the disease whose map is on the left, if any.
         metrics: the model's evidence, or None where it has none.
     """
-    if not screening.is_brain:
-        st.warning(literal(screening.not_brain_reason or "This does not look like a brain MRI: nothing was screened."))
+    if screening.not_brain_reason:
+        st.warning(literal(screening.not_brain_reason))
         return
     results = metrics["diseases"] if metrics else {}
     findings = {finding.disease: finding for finding in screening.findings}

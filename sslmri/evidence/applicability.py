@@ -1,27 +1,46 @@
-"""Whom each head answers, by cohort: what the stored table says, summed up."""
+"""Whom each head answers: how many of its own slices it refuses and how many others are kept away, with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+
+from sslmri.evidence.falsealarms import share_of_scans
 
 APPLICABILITY_FILE = "applicability.json"
 OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NO_BRAIN = "own", "same disease", "same contrasts", "other", "no brain"
 
 
-def shares(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns for the rows of one head the shares of slices: own refused, others and pictures kept away.
+def shares(applies: np.ndarray, relations: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """Returns what share of slices one head refuses of its own, and keeps away of others and of pictures, for JSON.
 
-    ``kept_other`` leaves out the cohorts that may rightly be taken for the head's kind, ``kept_all`` holds them.
+    Each is as from ``share_of_scans``, None where there are no such slices. ``kept_other`` leaves out the cohorts that
+    may rightly be taken for the head's kind, ``kept_all`` holds them.
+
+    Args:
+        applies: (N,) bool, whether the head answers each slice.
+        relations: (N,) what each slice's cohort is to the head.
+        cohorts: (N,) names.
+        groups: (N,) names.
     """
 
-    def answered(*relations: str) -> float:
-        chosen = [row for row in rows if row["relation"] in relations]
-        n_slices = sum(row["n_slices"] for row in chosen)
-        answered = sum(row["n_slices"] * row["share_applies"] for row in chosen)
-        return float(answered / n_slices) if n_slices else float("nan")
+    def silent(*kinds: str) -> dict[str, Any] | None:
+        own = np.isin(relations, kinds)
+        return share_of_scans(~applies[own], cohorts[own], groups[own]) if own.any() else None
 
     return {
-        "refused_own": 1 - answered(OWN),
-        "kept_other": 1 - answered(OTHER),
-        "kept_all": 1 - answered(SAME_DISEASE, SAME_CONTRASTS, OTHER),
-        "kept_pictures": 1 - answered(NO_BRAIN),
+        "refused_own": silent(OWN),
+        "kept_other": silent(OTHER),
+        "kept_all": silent(SAME_DISEASE, SAME_CONTRASTS, OTHER),
+        "kept_pictures": silent(NO_BRAIN),
     }
+
+
+def exact_share(found: Mapping[str, Any] | None) -> str:
+    """Returns one of the shares in per cent with its interval and how many groups it rests on."""
+    if found is None:
+        return "none to ask"
+    rate, of = found["rate"], f"{found['n_groups']} groups"
+    if rate["value"] is None:
+        return str(rate["reason"])
+    return f"{100 * rate['value']:.1f} % ({100 * rate['low']:.1f} to {100 * rate['high']:.1f}; {of})"

@@ -39,11 +39,18 @@ def family_wise_false_alarms(
             f"Expected the flags of one head or more for {len(groups)} scans, got {len(flagged)} heads and "
             f"{len(cohorts)} cohorts: screen the same scans with every head."
         )
+    alarms = np.any([np.asarray(own, dtype=bool) for own in flagged.values()], axis=0)
+    return share_of_scans(alarms, np.asarray(cohorts), groups, n_resamples, seed)
+
+
+def share_of_scans(
+    chosen: np.ndarray, cohorts: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Returns the share of scans that are chosen, bool (N,), as ``rate`` with its interval; see above for the rest."""
     names = np.array([f"{cohort}\0{group}" for cohort, group in zip(cohorts, groups, strict=True)], dtype=str)
     _, first, member = np.unique(names, return_index=True, return_inverse=True)
-    weights = draw_weights(np.asarray(cohorts)[first], n_resamples, seed)
-    alarms = np.any([np.asarray(own, dtype=bool) for own in flagged.values()], axis=0)
-    sizes, raised = np.bincount(member), np.bincount(member, weights=alarms)
+    weights = draw_weights(cohorts[first], n_resamples, seed)
+    sizes, raised = np.bincount(member), np.bincount(member, weights=chosen)
     rates = weights @ raised / (weights @ sizes) if len(names) else np.full(len(weights), np.nan)
     rate = interval(rates, shortage(len(first)), len(first))
     return {"rate": rate, "n_scans": len(names), "n_groups": len(first)}

@@ -1,6 +1,6 @@
 """From files to prepared slices: what worker processes run for the store and for the screening of folders."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +25,22 @@ def prepare_file(path: Path, preparation: Preparation) -> Prepared:
     The scan's voxels have become (D, 0, 0), so that it is small enough to wait in a queue or to be sent between
     processes and still says how many slices the file has.
     """
-    try:
+
+    def read() -> Scan:
         if path.stat().st_size > MAX_BYTES:
             raise ScanError(f"{path.name}: Expected at most {MAX_BYTES >> 20} MB, got more: send a smaller file.")
-        scan = read_scan(path.read_bytes(), path.name)
+        return read_scan(path.read_bytes(), path.name)
+
+    return prepare_read(read, path.name, preparation)
+
+
+def prepare_read(read: Callable[[], Scan], name: str, preparation: Preparation) -> Prepared:
+    """Returns what ``prepare_file`` returns, for a scan that is read by a function; ``name`` is told where it fails."""
+    try:
+        scan = read()
         slices, numbers = numbered_slices(scan, preparation)
     except OSError as error:
-        return f"{path.name}: Expected a readable file, got: {error.strerror}."
+        return f"{name}: Expected a readable file, got: {error.strerror}."
     except ScanError as error:
         return str(error)
     return replace(scan, voxels=np.empty((len(scan.voxels), 0, 0), np.float32)), slices, numbers

@@ -1,15 +1,13 @@
 """Loose DICOM files of one series in one folder are one scan; any other file is a scan of its own."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from sslmri.errors import ScanError
-from sslmri.scans.prepare import Prepared, prepare_file
+from sslmri.scans.prepare import Prepared, prepare_file, prepare_read
 from sslmri.scans.reading import MAX_BYTES, MAX_SERIES_BYTES, read_series, series_key
-from sslmri.scans.slices import Preparation, numbered_slices
+from sslmri.scans.scan import Scan
+from sslmri.scans.slices import Preparation
 from sslmri.scans.sniffing import kind_of
 
 _START = 1024  # bytes that say what kind a file is
@@ -48,13 +46,10 @@ def _series_of(path: Path) -> str | None:
 
 def _prepare_series(files: Sequence[Path], preparation: Preparation) -> Prepared:
     name = f"{files[0].name} and {len(files) - 1} more"
-    try:
+
+    def read() -> Scan:
         if sum(path.stat().st_size for path in files) > MAX_SERIES_BYTES:
             raise ScanError(f"{name}: Expected at most {MAX_SERIES_BYTES >> 20} MB, got more: send fewer.")
-        scan = read_series([(path.name, path.read_bytes()) for path in files])
-        slices, numbers = numbered_slices(scan, preparation)
-    except OSError as error:
-        return f"{name}: Expected readable files, got: {error.strerror}."
-    except ScanError as error:
-        return str(error)
-    return replace(scan, voxels=np.empty((len(scan.voxels), 0, 0), np.float32)), slices, numbers
+        return read_series([(path.name, path.read_bytes()) for path in files])
+
+    return prepare_read(read, name, preparation)

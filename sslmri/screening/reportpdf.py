@@ -134,8 +134,8 @@ def _draw_scan(paper: Paper, card: ModelCard, number: int, sheet: Sheet, metrics
     for warning in words.unique(screening.warnings):
         paper.paragraph(LEFT, f"\u00b7 {warning}", SMALL)
     paper.set_y(paper.get_y() + 2)
-    if not screening.is_brain:
-        paper.paragraph(LEFT, f"No head applies. {screening.not_brain_reason or ''}", BODY + 1)
+    if screening.not_brain_reason:
+        paper.paragraph(LEFT, f"No head applies. {screening.not_brain_reason}", BODY + 1)
         return
     found = {finding.disease: finding for finding in screening.findings}
     for key in in_order(found):

@@ -93,8 +93,7 @@ class Screening:
         slice_numbers: the number of each of them in the file, from 1 on.
         n_file_slices: how many slices the file has.
         spacing_mm, orientation, modality, source: as in the scan.
-        is_brain: whether it looks like brain MRI; True as well where the model has nothing to judge that by.
-        not_brain_reason: why not, where it does not: then no head applies.
+        not_brain_reason: why it is no brain MRI, where it does not look so: then no head applies.
         features: of every slice, (S, 2048) float32; for similar cases, never exported.
         findings: one for each head of the model.
         warnings: plain sentences.
@@ -111,11 +110,15 @@ class Screening:
     orientation: str | None
     modality: str | None
     source: str
-    is_brain: bool
     not_brain_reason: str | None
     features: np.ndarray
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def is_brain(self) -> bool:
+        """Whether it looks like brain MRI; True as well where the model has nothing to judge that by."""
+        return self.not_brain_reason is None
 
 
 class Screener:
@@ -166,7 +169,7 @@ class Screener:
             rows = slice(start, start + len(own))
             start += len(own)
             head_of = cache(partial(_head_of, own))  # every disease asks for the same head
-            not_brain, reasons = self._judge(features[rows].numpy(), scan.modality)
+            not_brain, reasons = self._judge(features[rows].numpy())
             findings = tuple(
                 _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows], reasons[key])
                 for key, card in self.card.heads.items()
@@ -186,7 +189,6 @@ class Screener:
                     orientation=scan.orientation,
                     modality=scan.modality,
                     source=scan.source,
-                    is_brain=not_brain is None,
                     not_brain_reason=not_brain,
                     features=features[rows].numpy(),
                     findings=findings,
@@ -195,12 +197,12 @@ class Screener:
             )
         return screenings
 
-    def _judge(self, features: np.ndarray, modality: str | None) -> tuple[str | None, dict[str, str | None]]:
+    def _judge(self, features: np.ndarray) -> tuple[str | None, dict[str, str | None]]:
         """Returns why the scan is no brain MRI and why each head does not apply; None where there is no reason."""
         reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
         if self._bank is None:
             return None, reasons
-        not_brain = judge_brain(self._bank, features, modality).reason
+        not_brain = judge_brain(self._bank, features).reason
         if not_brain:
             return not_brain, dict.fromkeys(reasons, not_brain)
         return None, {key: found or judge(self._bank, features, key).reason for key, found in reasons.items()}

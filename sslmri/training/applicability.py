@@ -16,6 +16,7 @@ from sslmri.evidence.applicability import (
     OWN,
     SAME_CONTRASTS,
     SAME_DISEASE,
+    exact_share,
     shares,
 )
 from sslmri.files import sha256_of, write_json
@@ -61,7 +62,7 @@ def run_bank(options: RunOptions) -> dict[str, Any]:
         "created": created_now(),
         "rule": RULE,
         "n_cases": len(bank.cases),
-        "rows": table(bank, np.concatenate(features), cohorts, groups, kin),
+        **table(bank, np.concatenate(features), cohorts, groups, kin),
     }
     write_json(options.run / EVIDENCE_FOLDERS[options.protocol] / APPLICABILITY_FILE, result)
     return result
@@ -102,8 +103,11 @@ def table(
     cohorts: Sequence[str],
     groups: Sequence[str],
     kin: Mapping[str, Mapping[str, str]],
-) -> list[dict[str, Any]]:
-    """Returns a row for each head and cohort: how many slices and groups, and which share of the slices it answers.
+) -> dict[str, Any]:
+    """Returns whom each head answers, for JSON.
+
+    ``rows`` has one for each head and cohort: how many slices and groups, and which share of the slices it answers.
+    ``heads`` has for each what ``shares`` makes of them.
 
     Args:
         bank: of the model.
@@ -115,10 +119,11 @@ def table(
     is_brain = judge_brain(bank, features).passes
     cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
     order = (OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NO_BRAIN)
-    rows = []
+    rows, heads = [], {}
     for disease, own in kin.items():
         applies = judge(bank, features, disease).passes & is_brain
         relation = {cohort: own.get(cohort, NO_BRAIN) for cohort in set(cohorts)}
+        heads[disease] = shares(applies, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
         for _, cohort in sorted((order.index(kinship), cohort) for cohort, kinship in relation.items()):
             chosen = cohort_of == cohort
             rows.append(
@@ -132,7 +137,7 @@ def table(
                     "share_applies": float(applies[chosen].mean()),
                 }
             )
-    return rows
+    return {"rows": rows, "heads": heads}
 
 
 def applicability_report(result: Mapping[str, Any]) -> str:
@@ -148,10 +153,9 @@ def applicability_report(result: Mapping[str, Any]) -> str:
             f"{row['share_brain']:6.1%} {row['share_applies']:8.1%}"
             for row in own
         ]
-        found = shares(own)
+        found = {name: exact_share(share) for name, share in result["heads"][disease].items()}
         lines.append(
-            f"{disease:11} own slices refused {found['refused_own']:.1%}; kept away: other cohorts "
-            f"{found['kept_other']:.1%}, with those alike {found['kept_all']:.1%}, "
-            f"pictures {found['kept_pictures']:.1%}"
+            f"{disease:11} own slices refused {found['refused_own']}; kept away: other cohorts {found['kept_other']}, "
+            f"with those alike {found['kept_all']}, pictures {found['kept_pictures']}"
         )
     return "\n".join(lines)
