@@ -26,6 +26,13 @@ def interval(measure: Mapping[str, Any]) -> str:
     return f"{proportion(measure['value'])} ({proportion(measure['low'])} to {proportion(measure['high'])})"
 
 
+def printable(text: str) -> str:
+    """Returns text for a terminal: signs that would steer it, or turn its writing, are written as their numbers."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def count(number: int, thing: str) -> str:
     """Returns a number of things: ``1 slice``, ``2,310 slices``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -152,6 +152,7 @@ REFUSED = {
     "nifti": (bytes(344) + b"n+1\x00" + bytes(64), "Expected a NIfTI file"),
     "zip": (b"PK\x03\x04" + bytes(40), "a complete zip file"),
     "huge": (png_of_size(13_000, 13_000), "13000 x 13000"),
+    "too huge for Pillow": (png_of_size(60_000, 60_000), "at most 64 million pixels, got more"),
     "tiny": (png_of_size(2, 2), "at least 8 x 8"),
     "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "at most 64 MB"),
     "no numbers": (encoded(Image.fromarray(np.full((16, 16), np.nan, np.float32)), "TIFF"), "without a single number"),

@@ -19,6 +19,7 @@ OPTIONAL_COLUMNS = ("group", "fold", "use", "slice", "box_xywh", "contrast")
 TRAIN_USE = "train"
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 _SHOWN = 5
+_MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
 _ROUNDING = 0.01  # of a side: a box may be written with two decimals
 
 Box = tuple[float, float, float, float]  # centre x, centre y, width, height
@@ -118,7 +119,10 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
     others = [column for column in rows.columns if column not in MANIFEST_COLUMNS]
     # convert_dtypes: a fold column with blanks would otherwise be written as 0.0, 1.0
     table = rows.reindex(columns=[*MANIFEST_COLUMNS, *others]).convert_dtypes()
-    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, na_rep="", lineterminator="\n"))
+    text = table.to_csv(index=False, na_rep="", lineterminator="\n")
+    if "\r" in text:  # which is quoted with all else or not at all, and would begin a row
+        text = table.to_csv(index=False, na_rep="", lineterminator="\n", quoting=csv.QUOTE_ALL)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -151,6 +155,8 @@ def _read_text(path: Path) -> str:
     if not path.is_file():
         raise ManifestError(f"Expected a manifest at {path}, got no such file: give the path of a manifest.csv.")
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ManifestError(f"Expected at most {_MAX_BYTES >> 20} MB in {path}, got more: split the manifest.")
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as error:

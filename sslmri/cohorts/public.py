@@ -12,6 +12,7 @@ from sslmri.cohorts.alzheimers_6400 import group_6400
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE, UNKNOWN
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
+from sslmri.files import neutralised
 
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _BLOCK = 20  # neighbouring pictures taken for one person where no file name says who it is
@@ -36,7 +37,7 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
         raise ManifestError(f"Expected a cohort out of {', '.join(ADAPTERS)}, got {cohort!r}: choose one of these.")
     folder, adapter = Path(folder), ADAPTERS[cohort]
     rows = [
-        (str(file), cohort, adapter.disease, label, group, number, adapter.contrast, "", TRAIN_USE, "")
+        (_as_written(file), cohort, adapter.disease, label, group, number, adapter.contrast, "", TRAIN_USE, "")
         for label, files in _files_by_label(folder, adapter).items()
         for file, group, number in adapter.grouping(folder, label, files)
     ]
@@ -88,6 +89,11 @@ def _label_of(file: PurePosixPath, adapter: "Adapter") -> str | None:
     """Returns the class that the nearest folder above the file names, or None where no folder does."""
     names = [_plain(part) for part in reversed(file.parts[:-1])]
     return next((label for name in names for pattern, label in adapter.folders if re.search(pattern, name)), None)
+
+
+def _as_written(file: PurePosixPath) -> str:
+    """Returns a path as a manifest has it: behind ``./`` where a spreadsheet would take it for a formula."""
+    return str(file) if neutralised(str(file)) == str(file) else f"./{file}"
 
 
 def _plain(name: str) -> str:

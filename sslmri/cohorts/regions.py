@@ -8,7 +8,7 @@ import numpy as np
 from sslmri.cohorts.manifest import Box, Record
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
-from sslmri.scans.reading import read_scan
+from sslmri.scans.sandbox import read_scan
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, region_in_slice
 

@@ -12,7 +12,7 @@ from sslmri.cohorts.splits import SPLITS, class_counts, trainable
 from sslmri.cohorts.terms import unit_of
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
-from sslmri.scans.reading import read_scan
+from sslmri.scans.sandbox import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
 MIN_GROUPS = 5  # of a class on one side of the split, below which a figure says more about them than about the class

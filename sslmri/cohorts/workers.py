@@ -2,21 +2,19 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from sslmri.errors import WorkerError
+from sslmri.processes import start_with_pipe
 
 AHEAD = 2  # tasks a worker is given before the caller asks for the first of them
-_START = "import sys; from sslmri.cohorts.workers import serve; serve(int(sys.argv[1]))"
 _NICE = 10  # the caller's threads wait for each other at every layer: a worker in the way of one holds up all
 
 Task = TypeVar("Task")
@@ -80,15 +78,7 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        self._pipe, theirs = Pipe()
-        with theirs:
-            handle = theirs.fileno()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(handle)],
-                pass_fds=[handle],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
+        self._process, self._pipe = start_with_pipe(__name__, "serve", os.environ)
 
     def call(self, function: Callable[[Task], Result], task: Task) -> Result:
         """Returns the result that the process sends back."""

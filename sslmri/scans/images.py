@@ -8,6 +8,7 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, _imaging
@@ -44,7 +45,7 @@ def read_image(data: bytes, source: str) -> np.ndarray:
     _hush()
     if source == "PNG":
         _check_png_chunks(data)
-    with Image.open(io.BytesIO(data), formats=[source]) as image:
+    with _refusing_bombs(), Image.open(io.BytesIO(data), formats=[source]) as image:
         n_pages = _count_pages(image) if source == "TIFF" else 1
         pages = []
         for page in range(n_pages):
@@ -65,13 +66,25 @@ def _hush() -> None:
         warnings.filterwarnings("ignore", module=_MUTTERER)
 
 
+@contextlib.contextmanager
+def _refusing_bombs() -> Iterator[None]:
+    """Says in our words what Pillow, which looks at the size first, says of pictures far too large."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise _too_large("more") from error
+
+
+def _too_large(found: str) -> ScanError:
+    return ScanError(
+        f"Expected at most {MAX_PIXELS // 1_000_000} million pixels, got {found}: export it at its own resolution."
+    )
+
+
 def _check_size(size: tuple[int, int], n_pages: int) -> None:
     width, height = size
     if width * height * n_pages > MAX_PIXELS:
-        raise ScanError(
-            f"Expected at most {MAX_PIXELS // 1_000_000} million pixels, got {width} x {height} x {n_pages}: "
-            "export it at its own resolution."
-        )
+        raise _too_large(f"{width} x {height} x {n_pages}")
     if min(width, height) < MIN_SIDE:
         raise ScanError(f"Expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {width} x {height}.")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.reading import MAX_BYTES, read_scan
+from sslmri.scans.reading import MAX_BYTES
+from sslmri.scans.sandbox import read_scan
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, numbered_slices
 

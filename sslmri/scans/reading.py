@@ -27,7 +27,7 @@ def read_scan(data: bytes, name: str) -> Scan:
     Raises:
         ScanError: one sentence naming the file, what was expected and what was found.
     """
-    name = _bare(name)
+    name = bare_name(name)
     if len(data) > MAX_BYTES:
         raise ScanError(
             f"{name}: Expected at most {MAX_BYTES >> 20} MB, got {len(data) >> 20} MB: send a smaller file."
@@ -51,7 +51,7 @@ def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
     from sslmri.scans.dicom import read_dicom
 
     files = sorted(files, key=lambda file: natural_order(file[0]))
-    name = _bare(files[0][0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    name = bare_name(files[0][0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     n_bytes = sum(len(data) for _, data in files)
     if n_bytes > MAX_SERIES_BYTES:
         raise ScanError(f"{name}: Expected at most {MAX_SERIES_BYTES >> 20} MB, got {n_bytes >> 20} MB: send fewer.")
@@ -109,7 +109,8 @@ def _scan(volume: Volume, source: str, name: str, sha256: str) -> Scan:
     )
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """Returns a file's name without folders."""
     return PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sslmri.errors import ScanError
 from sslmri.scans.prepare import Prepared, prepare_file, prepare_read
-from sslmri.scans.reading import MAX_BYTES, MAX_SERIES_BYTES, read_series, series_key
+from sslmri.scans.reading import MAX_BYTES, MAX_SERIES_BYTES
+from sslmri.scans.sandbox import read_series, series_key
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation
 from sslmri.scans.sniffing import kind_of

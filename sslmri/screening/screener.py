@@ -136,7 +136,8 @@ class Screener:
         Raises:
             ModelError: the folder holds no model that can be trusted.
         """
-        return cls(Model.load(Path(folder)), FeatureBank.load(Path(folder)))
+        model = Model.load(Path(folder))
+        return cls(model, FeatureBank.of(model.card))
 
     @property
     def card(self) -> ModelCard:

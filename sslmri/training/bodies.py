@@ -9,6 +9,8 @@ from sslmri.training.drawing import SIDE, disc, grid, spot, texture
 
 Spoiler = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
+_TISSUE = 36  # pixels from the middle of a slice, to each side, in which there is tissue
+
 
 def torso(rng: np.random.Generator) -> np.ndarray:
     """Returns a section of a trunk: an oval with organs, a spine and perhaps two dark lungs."""
@@ -173,8 +175,9 @@ def phases_lost(slice_: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def enlarged(slice_: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns a small part that fills the picture: tissue without a head around it."""
     side = int(rng.integers(18, 40))
-    middle = slice_.shape[0] // 2
-    top, left = rng.integers(middle - 36, middle + 36 - side, 2)
+    if min(slice_.shape) < 2 * _TISSUE:
+        slice_ = ndimage.zoom(slice_, 2 * _TISSUE / min(slice_.shape), order=1)
+    top, left = rng.integers(0, 2 * _TISSUE - side, 2) + np.array(slice_.shape) // 2 - _TISSUE
     return np.asarray(ndimage.zoom(slice_[top : top + side, left : left + side], 96 / side, order=1))
 
 
