@@ -21,8 +21,10 @@ from sslmri.training.controlsreport import report_controls
 from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.recheck import run_recheck
 from sslmri.training.report import crossvalidation_report, report
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from sslmri.words import printable
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,20 @@ class Evaluate(RunOptions):
     Attributes:
         beside: a group-disjoint model that also gets a copy of as-published evidence, so that its pages show both.
         cross_validate: instead, measure linear probes on the run's encoder in five folds by group.
+        check: instead, measure anew and compare with the kept figures, which stay; exits 1 if one is another.
     """
 
     beside: Path | None = None
     cross_validate: bool = False
+    check: bool = False
 
     def start(self) -> None:
         """Runs the step."""
-        if self.cross_validate:
+        if self.check + self.cross_validate + (self.beside is not None) > 1:
+            raise TrainingError("Expected one of --check, --cross-validate and --beside, got several: give one.")
+        if self.check:
+            print(run_recheck(self))
+        elif self.cross_validate:
             print(crossvalidation_report(run_crossvalidation(self)))
         else:
             print(report(run_evaluate(self, self.beside)))
@@ -118,9 +126,20 @@ def main() -> int:
             raise TrainingError("Expected one process, got several: torchrun is for `train.py pretrain` alone.")
         command.start()
     except SslmriError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {printable(_sentence(error))}", file=sys.stderr)
         return 1
     return 0
+
+
+def _sentence(error: OSError) -> str:
+    place = f" of {error.filename}" if error.filename else ""
+    return (
+        f"Expected to read and write the files of this run, got: {error.strerror or error}{place}. What was whole "
+        "before is kept: make room there, or name a --run and a --cache that can be written."
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line beside training: ``python -m sslmri screen | manifest | audit``. ``--help`` lists every flag."""
+"""The command line beside training: ``python -m sslmri screen | manifest | audit | licences``; ``--help`` says more."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import tyro
 
 from sslmri.errors import ScanError, SslmriError
 from sslmri.files import neutralised, write_atomically
+from sslmri.words import printable
 
 if TYPE_CHECKING:
     from sslmri.cohorts.audit import Audit as Findings
@@ -139,8 +140,20 @@ class Audit:
         if self.csv:
             table = found.details.map(neutralised)
             write_atomically(self.csv, lambda path: table.to_csv(path, index=False))
-        print(_table(found))
+        print(printable(_table(found)))
         return 3 if found.grave else 0
+
+
+@dataclass(frozen=True)
+class Licences:
+    """Print every distribution the program needs, with its version, licence and home page, as Markdown."""
+
+    def start(self) -> int:
+        """Runs the command and returns its exit code."""
+        from sslmri.licences import read_licences, table
+
+        print(table(read_licences()), end="")
+        return 0
 
 
 def _describer(folder: Path) -> "tuple[Preparation, Describe]":
@@ -164,11 +177,11 @@ def _table(found: "Findings") -> str:
 
 def main() -> int:
     """Runs the command and returns its exit code."""
-    command = tyro.cli(Screen | Manifest | Audit, prog="python -m sslmri", description=__doc__)
+    command = tyro.cli(Screen | Manifest | Audit | Licences, prog="python -m sslmri", description=__doc__)
     try:
         return command.start()
     except (SslmriError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
 
 

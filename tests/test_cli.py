@@ -136,6 +136,13 @@ def test_a_run_folder_of_another_format_is_refused(call, cohort, tmp_path):
     assert "Expected a model of format sslmri-2" in done.stderr
 
 
+def test_a_name_in_an_error_does_not_steer_the_terminal(call, tmp_path):
+    done = call("train.py", "pretrain", "--data", tmp_path / "\x1b]0;owned\x07.csv", "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert "\\x1b]0;owned\\x07.csv" in done.stderr
+
+
 def test_manifest_turns_a_download_into_a_manifest(call, tmp_path):
     for folder in ("Non Demented", "Very mild Dementia", "Mild Dementia", "Moderate Dementia"):
         (tmp_path / folder).mkdir()
@@ -153,6 +160,12 @@ def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(call, cohort,
     assert "under the protocol as-published, got one of group-disjoint: pass --protocol group-disjoint" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (model_folder / "evidence" / "as-published").exists()
+
+
+def test_evaluate_does_one_thing_at_a_time(call, model_folder):
+    done = call("train.py", "evaluate", "--check", "--cross-validate", "--run", model_folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Expected one of --check, --cross-validate and --beside, got several" in done.stderr
 
 
 def test_evaluate_cross_validates_and_prints_both_tables(call, cohort, model_folder, tmp_path):

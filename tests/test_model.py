@@ -142,9 +142,25 @@ def test_a_path_out_of_the_folder_is_refused(copied):
         read_model_card(copied)
 
 
+@pytest.mark.parametrize("name", ["a\0.json", "\ud800.json", "a" * 300 + ".json"])
+def test_a_name_that_no_file_can_have_is_refused(copied, name):
+    listed = json.loads((copied / "model.json").read_text())
+    listed["files"][name] = "0" * 64
+    (copied / "model.json").write_text(json.dumps(listed))
+    with pytest.raises(ModelError, match="Expected"):
+        Model.load(copied)
+
+
+def test_a_file_that_is_a_link_to_itself_is_refused(copied):
+    (copied / "encoder.json").unlink()
+    (copied / "encoder.json").symlink_to("encoder.json")
+    with pytest.raises(ModelError, match="Expected the file encoder.json"):
+        Model.load(copied)
+
+
 def test_an_encoder_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "encoder.safetensors").write_bytes(b"PK\x03\x04")
-    with pytest.raises(ModelError, match="missing or damaged"):
+    with pytest.raises(ModelError, match="encoder.safetensors, got a damaged file"):
         load_encoder(tmp_path / "encoder.safetensors")
 
 

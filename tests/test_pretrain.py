@@ -131,8 +131,8 @@ def test_fewer_slices_than_a_batch_are_refused(stores, tmp_path):
         run(stores, tmp_path, dataclasses.replace(SETTINGS, batch_size=999))
 
 
-def test_a_loss_that_is_not_finite_stops_within_a_step(stores, tmp_path):
-    with pytest.raises(TrainingError, match="finite loss"):
+def test_weights_that_are_not_finite_stop_within_a_step(stores, tmp_path):
+    with pytest.raises(TrainingError, match="finite weights"):
         run(stores, tmp_path, dataclasses.replace(SETTINGS, learning_rate=float("inf")))
     assert not (tmp_path / "checkpoint.pt").exists()
 

@@ -3,19 +3,20 @@
 Beside a model as ``bank.safetensors`` and ``bank.json``, both in its list of hashes. No torch here.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
+from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically, write_json
-from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, listed_files
+from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, ModelCard, read_model_card
+from sslmri.learning.listed import parse_json, read_listed
 from sslmri.learning.rules import KernelRule, Space
 
 _BRAIN, _KIND = "brain", "kind"  # before the names of a space's or rule's arrays
@@ -89,20 +90,31 @@ class FeatureBank:
         """Returns the bank of a model folder, None where the model was made without one.
 
         Raises:
-            ModelError: it is damaged, or of another encoder.
+            ModelError: the folder holds no model that can be trusted, or its bank is damaged or of another encoder.
         """
-        hashes = listed_files(folder)
-        if not {BANK_FILE, BANK_CARD} <= hashes.keys():
+        return cls.of(read_model_card(folder))
+
+    @classmethod
+    def of(cls, model: ModelCard) -> "FeatureBank | None":
+        """Returns the bank of a model whose cards were read, None where it was made without one.
+
+        Raises:
+            ModelError: its files are no longer those that the model lists, or it is damaged or of another encoder.
+        """
+        if not {BANK_FILE, BANK_CARD} <= model.files.keys():
             return None
+        path, encoder_sha256 = model.folder / BANK_FILE, model.files[ENCODER_FILE]
+        data = read_listed(model.folder, model.files, BANK_FILE)
+        content = parse_json(read_listed(model.folder, model.files, BANK_CARD), model.folder / BANK_CARD, _ADVICE)
         try:
-            arrays = load_file(folder / BANK_FILE)
-            content = json.loads((folder / BANK_CARD).read_text(encoding="utf-8"))
-            bank = _assembled(arrays, content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
-            raise ModelError(f"Expected a feature bank in {folder}, got a damaged one: {_ADVICE}.") from error
-        if bank.encoder_sha256 != hashes[ENCODER_FILE]:
+            bank = _assembled(load(data), content, model.encoder.feature_dim)
+        except (ValueError, TypeError, KeyError, AttributeError, AssertionError, SafetensorError) as error:
             raise ModelError(
-                f"Expected a feature bank of the encoder {hashes[ENCODER_FILE][:12]} in {folder}, got one of "
+                f"Expected a feature bank in {path} and {BANK_CARD} beside it, got a damaged one: {_ADVICE}."
+            ) from error
+        if bank.encoder_sha256 != encoder_sha256:
+            raise ModelError(
+                f"Expected a feature bank of the encoder {encoder_sha256[:12]} in {path}, got one of "
                 f"{bank.encoder_sha256[:12]}: {_ADVICE}."
             )
         return bank
@@ -126,7 +138,7 @@ def save_bank(folder: Path, bank: FeatureBank) -> None:
         arrays |= {f"{name}_vectors": rule.vectors, f"{name}_weights": rule.weights}
     # safetensors writes an array as it lies in memory: one that is turned would come back as another
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(folder / BANK_FILE, lambda temporary: save_file(whole, temporary))
+    write_atomically(folder / BANK_FILE, lambda temporary: temporary.write_bytes(save(whole)))
     content = {
         "encoder_sha256": sha256_of(folder / ENCODER_FILE),
         "rules": {name: {key: getattr(rule, key) for key in _NUMBERS} for name, rule in rules.items()},
@@ -156,19 +168,28 @@ def _space(name: str, arrays: Mapping[str, np.ndarray], length: int) -> Space:
     return space
 
 
-def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> FeatureBank:
+def _case(row: Sequence[Any]) -> BankCase:
+    case = BankCase(*row)
+    if not all(isinstance(value, str) for value in row[:-1]) or not isinstance(case.slice, int | None):
+        raise TypeError("a case")
+    return case
+
+
+def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], feature_dim: int) -> FeatureBank:
     if content["columns"] != [field.name for field in fields(BankCase)]:
         raise KeyError("columns")
-    if not all(np.isfinite(values).all() for values in arrays.values()):
+    if not all(values.dtype.kind == "f" and np.isfinite(values).all() for values in arrays.values()):
         raise ValueError("not finite")
     length, width = arrays["components"].shape
+    if length != feature_dim:
+        raise ValueError("length")
     brain_space, kind_space = (_space(name, arrays, length) for name in (_BRAIN, _KIND))
     rules = content["rules"]
     bank = FeatureBank(
         center=arrays["center"],
         components=arrays["components"],
         features=unit(arrays["features"].astype(np.float32)),
-        cases=tuple(BankCase(*row) for row in content["cases"]),
+        cases=tuple(_case(row) for row in content["cases"]),
         brain_space=brain_space,
         brain=_rule(_BRAIN, arrays, rules, brain_space),
         kind_space=kind_space,
@@ -180,4 +201,6 @@ def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> 
         raise ValueError("shapes")
     if bank.kinds.keys() != bank.thresholds.keys():
         raise KeyError("kinds")
+    if not all(case.label in DISEASES[case.disease].classes for case in bank.cases):
+        raise ValueError("labels")
     return bank

@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
+from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_json
+from sslmri.learning.listed import check_list, is_of, parse_json, read_bounded, read_listed
 from sslmri.scans.slices import Preparation
 
 FORMAT = "sslmri-2"
@@ -17,6 +19,7 @@ MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetenso
 BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
 
 _Card = TypeVar("_Card", "EncoderCard", "HeadCard")
+_SIDES = (16, 1024)  # of a prepared slice, in pixels: what fits the memory of any machine
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class ModelCard:
         heads: by disease key.
         training: what it was trained on, by which split, with the terms of each cohort.
         created: when, UTC, ISO 8601.
+        files: the hash of each of its files, by name.
     """
 
     folder: Path
@@ -116,6 +120,7 @@ class ModelCard:
     heads: dict[str, HeadCard]
     training: dict[str, Any]
     created: str
+    files: dict[str, str]
 
 
 def write_card(path: Path, card: EncoderCard | HeadCard) -> None:
@@ -136,69 +141,30 @@ def read_model_card(folder: Path) -> ModelCard:
     """Returns the cards of a model folder after checking the hash of every file.
 
     Raises:
-        ModelError: no model there, another format, a changed or missing file, or a head of another encoder.
+        ModelError: no model there, another format, a file that is changed, missing or not listed, a card that does
+            not say what it must, or a head of another encoder.
     """
-    content = _read_model_file(folder)
+    advice = "run `python train.py all` or name a folder with a finished model"
+    content = _read_json(folder / MODEL_FILE, advice)
     if content.get("format") != FORMAT:
         raise ModelError(
-            f"Expected a model of format {FORMAT} in {folder}, got {content.get('format')!r}: train it anew."
+            f"Expected a model of format {FORMAT} in {folder}, got {content.get('format')!r:.40}: train it anew."
         )
     for key, kind in {"name": str, "created": str, "training": dict}.items():
         if not isinstance(content.get(key), kind):
             raise ModelError(f"Expected the {key} of a model in {folder / MODEL_FILE}, got none: copy it again.")
-    hashes = _files_of(content, folder)
-    _check_hashes(folder, hashes)
-    encoder = read_encoder_card(folder / ENCODER_CARD)
-    found = [
-        _read(folder / name, HeadCard) for name in sorted(hashes) if name.startswith(HEADS) and name.endswith("json")
-    ]
-    for head in found:
-        _check_encoder_of(head, hashes[ENCODER_FILE])
+    hashes = check_list(content.get("files"), folder, {ENCODER_FILE, ENCODER_CARD})
+    _check_heads_listed(folder, hashes)
+    found = {}
+    for name in sorted(hashes):  # all are read, one at a time; only cards are kept
+        data = read_listed(folder, hashes, name)
+        if name == ENCODER_CARD:
+            encoder = _encoder_card(parse_json(data, folder / name), folder / name)
+        elif name.startswith(f"{HEADS}/") and name.endswith(".json"):
+            head = _head_card(parse_json(data, folder / name), folder / name, hashes[ENCODER_FILE])
+            found[head.disease] = head
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-    return ModelCard(
-        folder, content["name"], digest, encoder, {h.disease: h for h in found}, content["training"], content["created"]
-    )
-
-
-def listed_files(folder: Path) -> dict[str, str]:
-    """Returns the hash of each file that a model folder lists, by its name; no hash is checked.
-
-    Raises:
-        ModelError: there is no model.
-    """
-    return _files_of(_read_model_file(folder), folder)
-
-
-def _read_model_file(folder: Path) -> dict[str, Any]:
-    return _read_json(folder / MODEL_FILE, "run `python train.py all` or name a folder with a finished model")
-
-
-def _files_of(content: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    hashes = content.get("files")
-    if not isinstance(hashes, dict) or not {ENCODER_FILE, ENCODER_CARD} <= hashes.keys():
-        raise ModelError(f"Expected the list of a model's files in {folder / MODEL_FILE}, got none: copy it again.")
-    return hashes
-
-
-def _check_hashes(folder: Path, hashes: dict[str, str]) -> None:
-    for name, expected in hashes.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-            raise ModelError(f"Expected the file {name} in the model {folder}, got none: copy the model again.")
-        got = sha256_of(path)
-        if got != expected:
-            raise ModelError(
-                f"Expected {name} of the model {folder} to have the hash {expected[:12]}, got {got[:12]}: "
-                "the file was changed, copy the model again."
-            )
-
-
-def _check_encoder_of(head: HeadCard, encoder_sha256: str) -> None:
-    if head.encoder_sha256 != encoder_sha256:
-        raise ModelError(
-            f"Expected a {head.disease} head of the encoder {encoder_sha256[:12]}, "
-            f"got one of {head.encoder_sha256[:12]}: fine-tune the head on this encoder."
-        )
+    return ModelCard(folder, content["name"], digest, encoder, found, content["training"], content["created"], hashes)
 
 
 def read_encoder_card(path: Path) -> EncoderCard:
@@ -207,26 +173,83 @@ def read_encoder_card(path: Path) -> EncoderCard:
     Raises:
         ModelError: the file is missing, damaged or of another version.
     """
-    content = _read_json(path, "copy the model again")
-    try:
-        preparation = {key: _tuple(value) for key, value in content["preparation"].items()}
-        return _card(EncoderCard, content | {"preparation": Preparation(**preparation)})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"Expected an encoder card in {path}, got {error}: train the model anew.") from error
+    return _encoder_card(_read_json(path, "copy the model again"), path)
 
 
-def _read(path: Path, kind: type[_Card]) -> _Card:
-    try:
-        return _card(kind, _read_json(path, "copy the model again"))
-    except TypeError as error:
-        raise ModelError(f"Expected a card of this version in {path}, got {error}: train the model anew.") from error
+def _check_heads_listed(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Refuses a file that lies among the heads and in no list; hidden ones are those of writers that were stopped."""
+    found = {f"{HEADS}/{path.name}" for path in folder.glob(f"{HEADS}/*") if not path.name.startswith(".")}
+    for name in sorted(found - hashes.keys()):
+        raise ModelError(f"Expected every head of the model {folder} in its list, got {name} beside it: remove it.")
 
 
-def _card(kind: type[_Card], content: dict[str, Any]) -> _Card:
-    names = {field.name for field in fields(kind)}
-    if names != content.keys():
-        raise TypeError(f"fields {sorted(names ^ content.keys())} that are missing or unknown")
-    return kind(**{key: _tuple(value) for key, value in content.items()})
+def _encoder_card(content: dict[str, Any], path: Path) -> EncoderCard:
+    prepared = content.get("preparation")
+    if not isinstance(prepared, dict):
+        raise ModelError(f"Expected an encoder card in {path}, got one without its preparation: train the model anew.")
+    known = {field.name for field in fields(Preparation)}
+    preparation = Preparation(**{key: _tuple(value) for key, value in prepared.items() if key in known})
+    if prepared.keys() - known or not _is_sound(preparation):
+        raise ModelError(f"Expected a preparation of this version in {path}, got another: train the model anew.")
+    return _card(EncoderCard, content | {"preparation": preparation}, path)
+
+
+def _is_sound(preparation: Preparation) -> bool:
+    hints = get_type_hints(Preparation)
+    return (
+        all(is_of(getattr(preparation, name), hint) for name, hint in hints.items())
+        and all(_SIDES[0] <= side <= _SIDES[1] for side in preparation.image_size)
+        and 0 < preparation.slice_fraction <= 1
+        and 0 <= preparation.intensity_percentiles[0] < preparation.intensity_percentiles[1] <= 100
+        and preparation.std > 0
+        and 0 <= preparation.margin_fraction <= 1
+        and preparation.slice_spacing_mm > 0
+    )
+
+
+def _head_card(content: dict[str, Any], path: Path, encoder_sha256: str) -> HeadCard:
+    head = _card(HeadCard, content, path)
+    if head.disease not in DISEASES or head.classes != DISEASES[head.disease].classes:
+        raise ModelError(
+            f"Expected a head of a known disease with its classes in order, got {head.disease:.40} with "
+            f"{', '.join(head.classes):.200} in {path}: train the head anew."
+        )
+    if path.stem != head.disease:
+        raise ModelError(f"Expected the card of a head named {path.stem} in {path}, got {head.disease}: copy it again.")
+    if head.encoder_sha256 != encoder_sha256:
+        raise ModelError(
+            f"Expected a {head.disease} head of the encoder {encoder_sha256[:12]}, "
+            f"got one of {head.encoder_sha256[:12]} in {path}: fine-tune the head on this encoder."
+        )
+    is_sound = (
+        head.set_thresholds.keys() == head.counts.keys() == set(head.classes)
+        and head.calibration_temperature > 0
+        and head.saliency_scale > 0
+        and all(len(own) == 2 for counts in head.counts.values() for own in counts.values())
+        and all("train" in counts for counts in head.counts.values())
+    )
+    if not is_sound:
+        raise ModelError(
+            f"Expected thresholds, scales and counts that can be used in {path}, got others: copy it again."
+        )
+    return head
+
+
+def _card(kind: type[_Card], content: dict[str, Any], path: Path) -> _Card:
+    hints = get_type_hints(kind)
+    odd = sorted(hints.keys() ^ content.keys())
+    values = {key: _tuple(value) for key, value in content.items()}
+    odd = odd or [name for name, hint in hints.items() if not _is_field(values[name], hint)]
+    if odd:
+        raise ModelError(
+            f"Expected a card of this version in {path}, got fields that are missing, unknown or of another type: "
+            f"{', '.join(odd):.200}; train the model anew."
+        )
+    return kind(**values)
+
+
+def _is_field(value: Any, hint: Any) -> bool:
+    return isinstance(value, Preparation) if hint is Preparation else is_of(value, hint)
 
 
 def _tuple(value: Any) -> Any:
@@ -234,12 +257,4 @@ def _tuple(value: Any) -> Any:
 
 
 def _read_json(path: Path, advice: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"Expected {path}, got no such file: {advice}.") from error
-    except ValueError as error:
-        raise ModelError(f"Expected JSON in {path}, got something else: {advice}.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"Expected a JSON object in {path}, got a {type(content).__name__}: {advice}.")
-    return content
+    return parse_json(read_bounded(path.parent, path.name, advice), path, advice)

@@ -18,7 +18,7 @@ from sslmri.cohorts.regions import read_regions
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
-from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
+from sslmri.learning.checkpoint import check_finite, load_checkpoint, save_checkpoint
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device, pool
 from sslmri.learning.labels import (
     FinetuneSettings,
@@ -94,7 +94,7 @@ def finetune(
         settings: see there.
 
     Raises:
-        TrainingError: no labels to learn from, a loss that is not finite, a checkpoint of other settings.
+        TrainingError: no labels to learn from, a loss or weights that are not finite, a checkpoint of other settings.
     """
     train = labelled_budget(train, settings.labels_per_class)
     diseases = [key for key in DISEASES if any(record.disease == key for record in train.records)]
@@ -142,10 +142,14 @@ def _fit_jointly(
             best = {name: value.clone() for name, value in average.module.state_dict().items()}
             state |= {"best_score": score, "best_epoch": epoch + 1, "best": best}
         append_history(folder / "history.jsonl", entry)
-        weights = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        weights = _weights(model, average, optimizer)
         save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state, **weights})
     model.load_state_dict(state["best"])
     return model.encoder.cpu(), silence_untaught(model.plain_heads(), train)
+
+
+def _weights(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
 
 
 def _resume(
@@ -193,6 +197,7 @@ def _run_epoch(
         loss.backward()
         optimizer.step()
         average.update_parameters(model)
+        check_finite(_weights(model, average, optimizer))
         losses.append(loss.item())
     return float(np.mean(losses))
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
 from sslmri.learning.cards import ENCODER_FILE, HEADS, HeadCard, ModelCard, read_model_card
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, normalise, pool
+from sslmri.learning.listed import read_bounded, read_listed
 from sslmri.scans.slices import Preparation
 
 BATCH = 32
@@ -49,16 +49,19 @@ class Model:
     def load(cls, folder: Path) -> "Model":
         """Returns the model of a folder; weights are float32 whatever they are stored as.
 
+        Each file of weights is read once more after the cards, its hash is checked, and those bytes are the weights.
+
         Raises:
             ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
         """
         card = read_model_card(folder)
         encoder = Encoder.of(card.encoder.architecture)
         expected = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
-        state = _load_tensors(folder / ENCODER_FILE, {name: tuple(value.shape) for name, value in expected.items()})
+        shapes = {name: tuple(value.shape) for name, value in expected.items()}
+        state = _tensors(read_listed(folder, card.files, ENCODER_FILE), folder / ENCODER_FILE, shapes)
         counters = {name: value for name, value in encoder.state_dict().items() if "num_batches" in name}
         encoder.load_state_dict(state | counters)
-        heads = {key: _load_head(folder, head) for key, head in card.heads.items()}
+        heads = {key: _load_head(card, head) for key, head in card.heads.items()}
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads)
 
     @torch.inference_mode()
@@ -109,7 +112,7 @@ def head_path(folder: Path, disease: str, suffix: str = ".safetensors") -> Path:
 def save_encoder(path: Path, encoder: nn.Module) -> None:
     """Writes an encoder alone, in float32: the result of pre-training."""
     state = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(state, temporary))
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(state)))
 
 
 def load_encoder(path: Path) -> Encoder:
@@ -120,7 +123,7 @@ def load_encoder(path: Path) -> Encoder:
     """
     encoder = Encoder()
     shapes = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
-    encoder.load_state_dict(_load_tensors(path, shapes))
+    encoder.load_state_dict(_tensors(read_bounded(path.parent, path.name), path, shapes))
     return encoder
 
 
@@ -131,14 +134,10 @@ def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _load_head(folder: Path, card: HeadCard) -> Head:
-    if card.disease not in DISEASES or tuple(card.classes) != DISEASES[card.disease].classes:
-        raise ModelError(
-            f"Expected a head of a known disease with its classes in order, got {card.disease} with "
-            f"{', '.join(card.classes)} in {folder}: train the head anew."
-        )
-    n_classes = len(card.classes)
-    state = _load_tensors(head_path(folder, card.disease), {"weight": (n_classes, FEATURE_DIM), "bias": (n_classes,)})
+def _load_head(model: ModelCard, card: HeadCard) -> Head:
+    path, n_classes = head_path(model.folder, card.disease), len(card.classes)
+    data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
+    state = _tensors(data, path, {"weight": (n_classes, FEATURE_DIM), "bias": (n_classes,)})
     return Head(state["weight"], state["bias"])
 
 
@@ -147,23 +146,25 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, value in halves.items():
         if not torch.isfinite(value).all():
             raise ModelError(f"Expected weights that fit float16, got others in {name}: train with a lower rate.")
-    write_atomically(path, lambda temporary: save_file(halves, temporary))
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(halves)))
 
 
-def _load_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Returns the tensors of a safetensors file as float32, exactly those named, each of its shape and finite."""
+def _tensors(data: bytes, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Returns the tensors in a safetensors file as float32, exactly those named, each of its shape and finite."""
     try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"Expected weights in {path}, got a file that is missing or damaged: copy it again."
-        ) from error
+        state = load(data)
+    except (SafetensorError, KeyError, ValueError, AssertionError) as error:  # the last three for odd types and sizes
+        raise ModelError(f"Expected weights in {path}, got a damaged file: copy it again.") from error
     if state.keys() != shapes.keys():
         odd = sorted(state.keys() ^ shapes.keys())
-        raise ModelError(f"Expected the weights of this version in {path}, got {len(odd)} others, first {odd[0]}.")
+        raise ModelError(
+            f"Expected the weights of this version in {path}, got {len(odd)} others, first {odd[0]:.80}: copy it again."
+        )
     for name, value in state.items():
         if tuple(value.shape) != shapes[name]:
-            raise ModelError(f"Expected {name} of shape {shapes[name]} in {path}, got {tuple(value.shape)}.")
-        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ModelError(
+                f"Expected {name} of shape {shapes[name]} in {path}, got {tuple(value.shape)}: copy it again."
+            )
+        if value.is_complex() or (value.is_floating_point() and not torch.isfinite(value).all()):
             raise ModelError(f"Expected finite weights in {path}, got others in {name}: train the model anew.")
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}

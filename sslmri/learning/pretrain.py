@@ -16,7 +16,7 @@ from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
 from sslmri.learning.batch_size import largest_batch
 from sslmri.learning.cards import ENCODER_FILE
-from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
+from sslmri.learning.checkpoint import check_finite, load_checkpoint, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.model import load_encoder
@@ -98,7 +98,7 @@ def pretrain(
         settings: see there.
 
     Raises:
-        TrainingError: fewer slices than a batch, a loss that is not finite, a checkpoint of other settings.
+        TrainingError: fewer slices than a batch, a loss or weights that are not finite, a checkpoint of other settings.
     """
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
@@ -196,6 +196,7 @@ def _run_epoch(
         if not math.isfinite(losses[-1]):
             raise TrainingError(f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the rate.")
         optimizer.step()
+        check_finite({"model": trained.state_dict(), "optimizer": optimizer.state_dict()})
         bar.set_postfix(loss=f"{losses[-1]:.3f}", slices_per_s=f"{_rate(bar) * settings.batch_size:.1f}")
     seconds = time.perf_counter() - started
     rate = round(n_steps * settings.batch_size / seconds, 1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sslmri.cohorts.manifest import UNKNOWN
+from sslmri.cohorts.manifest import UNKNOWN, Record
 from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
@@ -143,11 +143,30 @@ def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, A
     Raises:
         SslmriError: the data or the model is at fault, or it learned from what it would be tested on.
     """
+    if beside is not None:
+        _check_beside(options, beside)
+    records, store, results, frames = measured(options)
+    _write_evidence(options, results, frames, n_shared=len(shared_groups(store.records)))
+    evidence = options.run / EVIDENCE_FOLDERS[options.protocol]
+    write_json(evidence / "data.json", summarise(records, options.preparation))
+    for step in _STEPS:
+        history = options.run / step / "history.jsonl"
+        if history.exists():
+            shutil.copyfile(history, evidence / f"{step}.jsonl")
+    if beside is not None:
+        _copy_evidence(evidence, beside / EVIDENCE_FOLDERS[options.protocol])
+    return results
+
+
+def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, Any], dict[str, pd.DataFrame]]:
+    """Returns the cohort's records, its store, and by disease the results and predictions of the run's model.
+
+    Raises:
+        SslmriError: as ``run_evaluate``.
+    """
     model = Model.load(options.run)
     if model.card.encoder.preparation != options.preparation:
         raise ModelError(f"Expected the preparation of the model, {model.card.encoder.preparation}: give its flags.")
-    if beside is not None:
-        _check_beside(options, beside)
     records, store = open_cohort(options)
     check_untaught(model.card, store, options.protocol)
     results, frames = {}, {}
@@ -161,16 +180,7 @@ def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, A
             f"Expected test groups of {', '.join(model.card.heads)}, got none of any: a class needs two groups or more "
             "to be tested, or a fold 0."
         )
-    _write_evidence(options, results, frames, n_shared=len(shared_groups(store.records)))
-    evidence = options.run / EVIDENCE_FOLDERS[options.protocol]
-    write_json(evidence / "data.json", summarise(records, options.preparation))
-    for step in _STEPS:
-        history = options.run / step / "history.jsonl"
-        if history.exists():
-            shutil.copyfile(history, evidence / f"{step}.jsonl")
-    if beside is not None:
-        _copy_evidence(evidence, beside / EVIDENCE_FOLDERS[options.protocol])
-    return results
+    return records, store, results, frames
 
 
 def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) -> tuple[dict[str, Any], pd.DataFrame]:
