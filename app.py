@@ -1,13 +1,25 @@
-"""The dashboard: ``streamlit run app.py``. Shows the model named by SSLMRI_MODEL, else models/default."""
+"""The dashboard: ``streamlit run app.py``. Shows the model named by SSLMRI_MODEL, else models/default.
+
+The server imports this file for ``app``, and Streamlit runs it as a script for each visitor.
+"""
 
 import streamlit as st
 
-from sslmri.dashboard.frame import choose_page
-from sslmri.dashboard.words import literal
 from sslmri.errors import SslmriError
 
-page = choose_page()
-try:
-    page.run()
-except SslmriError as error:
-    st.error(literal(str(error)))
+if __name__ == "__main__":
+    from sslmri.dashboard.frame import choose_page
+    from sslmri.dashboard.words import literal
+
+    page = choose_page()
+    try:
+        page.run()
+    except SslmriError as error:
+        st.error(literal(str(error)))
+else:
+    from sslmri.journal import take_over
+
+    take_over()  # before anything is imported that logs
+    from sslmri.dashboard.server import MIDDLEWARE, ROUTES, lifespan, say_failed
+
+    app = st.App(__file__, lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE, on_script_error=say_failed)

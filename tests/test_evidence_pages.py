@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sslmri.dashboard import cardtables, datatables, tables, theme
+from sslmri.dashboard import cardtables, datasource, datatables, signin, tables, theme
 from sslmri.dashboard.controls import find_controls
 from sslmri.dashboard.datacharts import size_bubbles
 from sslmri.dashboard.datasource import summarise_named
@@ -197,6 +197,30 @@ def test_caveats_of_public_cohorts_are_told_only_of_models_that_learned_from_the
     assert DISEASES["ms"].public_caveat not in cardtables.limits(public)
     taught = replace(card, training={"cohorts": {"ntua_volumes": "terms"}})
     assert DISEASES["parkinsons"].public_caveat in cardtables.limits(taught)
+
+
+def write_data(folder: Path) -> Path:
+    (folder / "a.png").write_bytes(png())
+    (folder / "manifest.csv").write_text("path,cohort,disease,label,group\na.png,c,tumours,glioma,g\n")
+    return folder
+
+
+def test_data_may_be_named_in_the_folder_of_the_server_alone(folder, tmp_path, monkeypatch):
+    (tmp_path / "given").mkdir()
+    monkeypatch.setenv("SSLMRI_DATA", str(write_data(tmp_path / "given")))
+    (tmp_path / "given" / "link").symlink_to(write_data(tmp_path))
+    assert summarise_named("manifest.csv") == summarise_named(str(tmp_path / "given"))
+    for elsewhere in ("..", str(tmp_path), "/etc/passwd", "link", "~"):
+        with pytest.raises(ManifestError, match="in the data folder of this server|no such file"):
+            summarise_named(elsewhere)
+
+
+def test_where_people_sign_in_nobody_names_data_unless_a_folder_is_given(folder, monkeypatch):
+    monkeypatch.setattr(datasource, "is_needed", lambda: True)
+    monkeypatch.setattr(signin, "may_enter", lambda person: True)
+    assert not open_page("pages/data.py").text_input
+    monkeypatch.setenv("SSLMRI_DATA", str(folder))
+    assert open_page("pages/data.py").text_input
 
 
 def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Path) -> None:

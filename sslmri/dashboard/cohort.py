@@ -13,6 +13,7 @@ import streamlit as st
 
 from sslmri.dashboard.intake import join_series
 from sslmri.dashboard.state import Upload, read_upload
+from sslmri.dashboard.turns import screen_in_turn
 from sslmri.dashboard.words import count
 from sslmri.errors import ScanError
 from sslmri.learning.cards import ModelCard
@@ -103,7 +104,7 @@ def screen_into(screener: "Screener", cohort: Cohort, scans: Sequence[Upload]) -
     begun = time.monotonic()
     for done, upload in enumerate(scans, start=1):
         number = len(cohort.rows) + 1
-        cohort.rows[upload.sha256] = Row(number, upload.name, _screen(screener, upload))
+        cohort.rows[upload.sha256] = Row(number, upload.name, _screen(screener, upload, f"{cohort.token}-{number}"))
         if sum(map(_size, cohort.kept.values())) + _size(upload) <= MAX_KEPT_BYTES:
             cohort.kept[number] = upload
         yield done, (time.monotonic() - begun) / done * (len(scans) - done)
@@ -116,9 +117,9 @@ def time_left(seconds: float) -> str:
     return f"about {5 * round(seconds / 5)} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
 
 
-def _screen(screener: "Screener", upload: Upload) -> Reported:
+def _screen(screener: "Screener", upload: Upload, token: str) -> Reported:
     try:
-        return make_sheet(screener.screen(read_upload(upload)))
+        return make_sheet(screen_in_turn(screener, lambda: read_upload(upload), token))
     except ScanError as error:
         return make_refusal([upload.name, *(part.name for part in upload.parts)], str(error), upload.sha256)
 

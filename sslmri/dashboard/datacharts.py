@@ -125,7 +125,7 @@ def size_bubbles(table: pd.DataFrame) -> go.Figure:
             x=own["width"],
             y=own["height"],
             mode="markers",
-            name=escape(str(cohort)),
+            name=escape(str(cohort), quote=False),  # Plotly shows &quot; as it is
             marker={
                 "size": own["slices"],
                 "sizemode": "area",

@@ -1,5 +1,10 @@
-"""Which data the data page shows: those of the model, or those that the user names."""
+"""Which data the data page shows: those of the model, or those that the user names.
 
+Whoever runs the server for others says with SSLMRI_DATA below which folder they may name any; without it, nobody may
+where people sign in: the server's disk is not theirs.
+"""
+
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import summarise
 from sslmri.dashboard.evidence import find_summary
 from sslmri.dashboard.frame import open_model
+from sslmri.dashboard.signin import is_needed
 from sslmri.dashboard.state import keep
 from sslmri.errors import ManifestError, ModelError
 from sslmri.learning.cards import HeadCard
@@ -21,6 +27,8 @@ _MAX_SUMMARIES = 4
 
 def ask_for_data() -> str:
     """Returns the path that the user names, empty for the model's own data."""
+    if _root() is None and is_needed():
+        return ""
     path: str = st.text_input(
         "Manifest or its folder",
         placeholder="Empty: the data this model learned from. Or a path on the machine that runs this page",
@@ -71,13 +79,22 @@ def head_of_model(disease: str) -> HeadCard | None:
 
 
 def _manifest_at(text: str) -> Path:
+    root = _root()
     try:
-        path = Path(text).expanduser()
+        path = Path(text).expanduser() if root is None else (root / text).resolve()
+        if root is not None and not path.is_relative_to(root):
+            raise ManifestError("Expected a path in the data folder of this server, got one elsewhere: correct it.")
         return path / _MANIFEST if path.is_dir() else path
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, or with a NUL, or of no user's home
         raise ManifestError(
             "Expected the path of a manifest.csv, got a text that cannot be a path: correct it."
         ) from error
+
+
+def _root() -> Path | None:
+    """Returns the folder below which data may be named, or None for any."""
+    named = os.environ.get("SSLMRI_DATA")
+    return Path(named).resolve() if named else None
 
 
 def _preparation() -> Preparation:

@@ -40,7 +40,7 @@ def feature_map(points: pd.DataFrame, by: str, chosen: list[int], near: list[int
             x=own["x"],
             y=own["y"],
             mode="markers",
-            name=name,
+            name=escape(name, quote=False),  # a cohort's comes from a file; Plotly shows &quot; as it is
             customdata=own[["row"]],
             text=[_hover(case) for case in own.itertuples()],
             hovertemplate="%{text}<extra></extra>",
@@ -111,7 +111,8 @@ def _parts(points: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame, s
 def _hover(case: Any) -> str:
     """Returns what hover says of a slice; names come from files, so no sign of theirs is read as markup."""
     where = f"group {case.group}, slice {case.slice}" if case.slice is not None else f"group {case.group}"
-    return "<br>".join(escape(str(part)) for part in (named(case.disease, case.label), case.cohort, where, case.split))
+    parts = (named(case.disease, case.label), case.cohort, where, case.split)
+    return "<br>".join(escape(str(part), quote=False) for part in parts)
 
 
 def _add_rings(figure: go.Figure, points: pd.DataFrame, rows: list[int], name: str, symbol: str, size: int) -> None:

@@ -1,10 +1,12 @@
 """What stands around every page: which model is shown, the notice, and what to do without a model."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
 
+from sslmri.dashboard.signin import draw_sign_out, is_welcome, require_welcome
 from sslmri.dashboard.words import count, literal
 from sslmri.errors import ModelError
 from sslmri.learning.cards import MODEL_FILE, ModelCard, read_model_card
@@ -40,7 +42,7 @@ def open_model() -> ModelCard:
     return _read(str(folder), stamps)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@lru_cache(maxsize=4)
 def _read(folder: str, stamps: tuple[tuple[str, int], ...]) -> ModelCard:
     return read_model_card(Path(folder))
 
@@ -74,14 +76,14 @@ def short_hash(sha256: str) -> str:
 
 
 def choose_page() -> st.Page:
-    """Returns the page that was asked for, and draws the navigation over all of them."""
+    """Returns the page that was asked for, and draws the navigation over all of them for who may see them."""
     st.session_state[_ROUTED] = True
     pages = [st.Page(path, title=title, default=path == next(iter(_PAGES))) for path, title in _PAGES.items()]
-    return st.navigation(pages, position="top")
+    return st.navigation(pages, position="top" if is_welcome() else "hidden")
 
 
 def start_page(title: str) -> None:
-    """Draws what every page begins with: the notice and its title.
+    """Draws what every page begins with: the notice and its title. For who must sign in first the page ends here.
 
     A fresh server that is first asked for another page than the first one runs that page's file alone, without the
     router (Streamlit still looks for a folder ``pages`` until the router was called once).
@@ -90,6 +92,7 @@ def start_page(title: str) -> None:
         choose_page()
         st.rerun()
     st.set_page_config(page_title=f"{title}, brain MRI, research use only", layout="wide")
+    require_welcome(NOTICE)
     _draw_notice()
     st.title(title)
 
@@ -107,3 +110,4 @@ def _draw_notice() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(text, width="content")
         st.page_link(_ABOUT_PAGE, label=":small[About this model]")
+        draw_sign_out()

@@ -11,7 +11,7 @@ from sslmri.dashboard.state import keep
 from sslmri.dashboard.words import literal
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
-from sslmri.scans.reading import read_scan
+from sslmri.scans.sandbox import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
 if TYPE_CHECKING:

@@ -9,17 +9,18 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import streamlit as st
 
 from sslmri.dashboard import gallery
+from sslmri.dashboard.turns import screen_in_turn, turn_at_model
 from sslmri.dashboard.words import literal
-from sslmri.errors import ScanError
+from sslmri.errors import ModelError, ScanError
 from sslmri.learning.cards import ModelCard
-from sslmri.scans.reading import read_scan, read_series, series_key
+from sslmri.scans.sandbox import read_scan, read_series, series_key
 from sslmri.scans.scan import Scan
 
 if TYPE_CHECKING:  # the other pages never load torch
@@ -29,6 +30,8 @@ MAX_SCANS = 8
 _MAX_MAPS = 32
 _MAX_VOXEL_BYTES = 320 * 2**20  # the largest scan has 64 million voxels of four bytes; a dropped one is read again
 _T = TypeVar("_T")
+_screeners: dict[str, "Screener"] = {}  # the one in use, under the hash of its model
+_loading = Lock()
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,38 @@ class Outcome:
 
 
 def load_screener(card: ModelCard) -> "Screener":
-    """Returns the screener of a model, loaded once for all sessions.
+    """Returns the screener of a model, loaded once for all sessions; says so on the page while it is being loaded.
 
     Raises:
         ModelError: the weights cannot be trusted.
     """
-    return _load(str(card.folder), card.sha256)
+    if is_loaded(card):
+        return share_screener(card)
+    with st.spinner("Loading the model"):
+        return share_screener(card)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the model")
-def _load(folder: str, sha256: str) -> "Screener":
-    from sslmri.screening.screener import Screener
+def share_screener(card: ModelCard) -> "Screener":
+    """Returns the screener of a model that all sessions share, loaded by the first who asks.
 
-    return Screener.load(Path(folder))
+    Raises:
+        ModelError: the weights cannot be trusted.
+    """
+    with _loading:
+        if not is_loaded(card):
+            from sslmri.screening.screener import Screener
+
+            loaded = Screener.load(card.folder)
+            if loaded.card.sha256 != card.sha256:
+                raise ModelError(f"Expected the model in {card.folder} to stay as it was, got another: try again.")
+            _screeners.clear()
+            _screeners[card.sha256] = loaded
+        return _screeners[card.sha256]
+
+
+def is_loaded(card: ModelCard) -> bool:
+    """Returns whether the screener of a model is at hand."""
+    return card.sha256 in _screeners
 
 
 def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Outcome]:
@@ -110,7 +132,7 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Outc
 def _screen(screener: "Screener", upload: Upload) -> Outcome:
     token = secrets.token_hex(6)
     try:
-        return Outcome(screener.screen(scan_of(upload)), None, token)
+        return Outcome(screen_in_turn(screener, lambda: scan_of(upload), token), None, token)
     except ScanError as error:
         return Outcome(None, str(error), token)
 
@@ -165,9 +187,12 @@ def explain(
 ) -> np.ndarray:
     """Returns another method's map of a class on one slice of a screening: (H, W) in [0, 1]."""
     key = f"{screening.model_sha256}/{screening.sha256}/{index}/{finding.disease}/{label}/{method}"
-    return keep(
-        "maps", key, _MAX_MAPS, lambda: screener.explain(screening.slices[index], finding.disease, label, method)
-    )
+
+    def make() -> np.ndarray:
+        with turn_at_model():
+            return screener.explain(screening.slices[index], finding.disease, label, method)
+
+    return keep("maps", key, _MAX_MAPS, make)
 
 
 def keep(shelf: str, key: str, limit: int, make: Callable[[], _T]) -> _T:

@@ -8,10 +8,11 @@ __all__ = ["count", "in_order", "interval", "literal", "percent", "proportion"]
 
 _JOINER = "\u2060"  # invisible and without width: parts what Markdown would read as one sign
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
+_TURNING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # turn the direction of all that follows
 _SEAMS = re.compile(rf"(?<={_PUNCTUATION})(?={_PUNCTUATION})|(?<=:)(?=\S)|(?=@)|(?<=www)(?=\.)", re.IGNORECASE)
 
 
 def literal(text: str) -> str:
     """Returns text that Markdown shows sign by sign: no markup, link, emoji or arrow comes out of a file name."""
-    flat = " ".join(text.split())
+    flat = _TURNING.sub("\ufffd", " ".join(text.split()))
     return re.sub(f"({_PUNCTUATION})", r"\\\1", _SEAMS.sub(_JOINER, flat))

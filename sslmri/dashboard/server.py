@@ -1,0 +1,103 @@
+"""What the server does beside drawing pages: it loads the model when it starts, says which, and logs its own life."""
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Thread
+from typing import Any
+
+import streamlit as st
+from starlette.formparsers import MultiPartParser
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from streamlit import runtime
+
+from sslmri.dashboard.frame import open_model
+from sslmri.dashboard.guard import Guard
+from sslmri.dashboard.state import is_loaded, share_screener
+from sslmri.dashboard.turns import let_finish
+from sslmri.errors import ModelError
+from sslmri.journal import record
+from sslmri.scans.reading import MAX_BYTES
+
+
+def health(_request: object) -> JSONResponse:
+    """Returns which model is loaded, with code 200; 503 until it is, and where there is none that can be trusted."""
+    try:
+        card = open_model()
+    except ModelError:
+        return JSONResponse({"status": "no model"}, 503)
+    about = {"name": card.name, "sha256": card.sha256}
+    if not is_loaded(card):
+        answer = {"status": "no model"} if card.sha256 in _refused else {"status": "loading", "model": about}
+        return JSONResponse(answer, 503)
+    return JSONResponse({"status": "ok", "model": about})
+
+
+_refused: set[str] = set()  # hashes of models whose cards are sound and whose weights are not
+ROUTES = [Route("/health", health)]
+MIDDLEWARE = [Middleware(Guard)]
+_SWEEP_EVERY_S = 20
+_FINISH_S = 30
+_LOGGER = logging.getLogger(__name__)
+MultiPartParser.spool_max_size = 2 * MAX_BYTES  # above its size an upload is written to a temporary file
+
+
+@asynccontextmanager
+async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
+    """Loads the model beside the server, so that pages answer meanwhile; what was begun ends before it stops."""
+    record("start", python=sys.version.split()[0], streamlit=st.__version__)
+    Thread(target=_load, name="load the model", daemon=True).start()
+    sweeping = asyncio.create_task(_sweep())
+    try:
+        yield {}
+    finally:
+        sweeping.cancel()
+        await asyncio.to_thread(let_finish, _FINISH_S)
+        record("stop")
+
+
+async def _sweep() -> None:
+    """Frees what belonged to sessions that ended; Streamlit alone would wait for the next visitor to do so."""
+    while True:
+        await asyncio.sleep(_SWEEP_EVERY_S)
+        try:
+            _forget_ended()
+        except Exception:  # the next sweep tries again
+            _LOGGER.exception("sessions that ended were not forgotten")
+
+
+def _forget_ended() -> None:
+    sessions: Any = runtime.get_instance()._session_mgr
+    kept = sessions._session_storage._cache
+    ended = [found.session for key, found in list(kept._data.items()) if key not in kept]
+    for session in ended:
+        session.shutdown()  # gives up its files at once, whoever still holds it
+    if ended:
+        kept.expire()
+        del ended, session
+        gc.collect()  # a session and its script hold each other
+
+
+def say_failed(_error: Exception) -> bool:
+    """Draws one sentence in place of a traceback, which goes into the log without its words."""
+    st.error("This page stopped on a fault of the program, not of your scan: load it again. The log says where it was.")
+    return True
+
+
+def _load() -> None:
+    try:
+        card = open_model()
+        try:
+            share_screener(card)
+        except ModelError:
+            _refused.add(card.sha256)
+            raise
+    except ModelError as error:
+        record("no model", reason=str(error))
+    else:
+        record("model loaded", name=card.name, model_sha256=card.sha256)

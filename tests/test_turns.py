@@ -1,0 +1,181 @@
+"""Screenings take turns: few at a time, in their order, and whoever waits is told and may leave."""
+
+import json
+import logging
+from threading import Event, Thread
+from types import SimpleNamespace
+
+import pytest
+
+from sslmri.dashboard import turns
+from sslmri.dashboard.turns import Turns, screen_in_turn
+from sslmri.errors import ScanError
+from sslmri.journal import JsonLines
+from tests.pages import PAGES, open_page, png, upload, words_of
+
+
+class Visitor(Thread):
+    """Takes a turn in a thread of its own and keeps it until it is let go."""
+
+    def __init__(self, line: Turns, served: list[int], number: int) -> None:
+        super().__init__(daemon=True)
+        self.told: list[int] = []
+        self.go, self.has_turn, self._line, self._served, self._number = Event(), Event(), line, served, number
+
+    def run(self) -> None:
+        with self._line.take(self.told.append):
+            self._served.append(self._number)
+            self.has_turn.set()
+            self.go.wait(10)
+
+
+def queue(places: int, n: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Turns, list[int], list[Visitor]]:
+    """Returns a line and visitors who came one after the other."""
+    monkeypatch.setattr(turns, "_TELL_EVERY_S", 0.02)
+    line, served = Turns(places), []
+    visitors = [Visitor(line, served, number) for number in range(n)]
+    for number, visitor in enumerate(visitors):
+        visitor.start()
+        while len(line._line) <= number:
+            pass
+    return line, served, visitors
+
+
+def test_no_more_than_the_places_are_served_at_a_time(monkeypatch):
+    _, served, visitors = queue(2, 4, monkeypatch)
+    for done, visitor in enumerate(visitors):
+        assert visitor.has_turn.wait(5)
+        assert len(served) <= done + 2
+        visitor.go.set()
+        visitor.join(5)
+    assert sorted(served) == [0, 1, 2, 3]
+
+
+def test_who_came_first_is_served_first(monkeypatch):
+    _, served, visitors = queue(1, 5, monkeypatch)
+    for visitor in visitors:
+        visitor.go.set()
+    for visitor in visitors:
+        visitor.join(5)
+    assert served == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_is_told_how_many_come_before(monkeypatch):
+    _, _, visitors = queue(1, 3, monkeypatch)
+    while len(visitors[2].told) < 2:
+        pass
+    visitors[0].go.set()
+    assert visitors[1].has_turn.wait(5)
+    while visitors[2].told[-1] != 1:
+        pass
+    visitors[1].go.set()
+    assert visitors[2].has_turn.wait(5)
+    assert visitors[2].told[0] == 2
+    assert visitors[0].told == []
+    visitors[2].go.set()
+
+
+def test_a_visitor_who_goes_away_holds_up_nobody(monkeypatch):
+    line, _, visitors = queue(1, 1, monkeypatch)
+
+    def leave(before: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), line.take(leave):
+        pass
+    visitors[0].go.set()
+    visitors[0].join(5)
+    assert line._line == []
+    with line.take(leave):
+        pass
+
+
+def test_a_server_that_stops_waits_for_who_is_served_and_no_longer_than_told(monkeypatch):
+    line, _, (visitor,) = queue(1, 1, monkeypatch)
+    monkeypatch.setattr(turns, "_MODEL", line)
+    assert not line.wait_until_empty(0.05)
+    turns.let_finish(0.05)
+    assert visitor.is_alive()
+    visitor.go.set()
+    turns.let_finish(60)
+    assert line._line == []
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict]:
+    lines = [json.loads(JsonLines().format(r)) for r in caplog.records if r.name == "sslmri.journal"]
+    return [line for line in lines if line["event"] == "screening"]
+
+
+@pytest.fixture
+def journal(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="sslmri.journal")
+    return caplog
+
+
+def test_each_screening_leaves_one_line_without_identity(configured, journal):
+    app = upload(("DOE^JANE 1959.png", png()))
+    assert not app.exception
+    app.run()
+    (line,) = lines_of(journal)
+    assert line["outcome"] == "screened"
+    assert line["model_sha256"] == configured.sha256
+    assert set(line["answers"]) == set(configured.heads)
+    assert app.session_state["screenings"].popitem()[1].token == line["id"]
+    assert "DOE" not in json.dumps(line)
+    assert "1959" not in json.dumps(line)
+
+
+def test_a_refused_scan_leaves_a_line_too(configured, journal):
+    upload(("DOE^JANE.png", b"no picture"))
+    (line,) = lines_of(journal)
+    assert line["outcome"] == "refused"
+    assert line["answers"] == {}
+    assert "DOE" not in json.dumps(line)
+
+
+def test_a_screening_that_fails_leaves_a_line_and_its_place(journal):
+    def fail() -> None:
+        raise ZeroDivisionError("DOE^JANE")
+
+    screener = SimpleNamespace(card=SimpleNamespace(sha256="0" * 64), screen=lambda scan: scan)
+    for error in (ZeroDivisionError, ZeroDivisionError):
+        with pytest.raises(error):
+            screen_in_turn(screener, fail, "a1")
+    assert [line["outcome"] for line in lines_of(journal)] == ["failed", "failed"]
+
+    def refuse() -> None:
+        raise ScanError("no scan")
+
+    with pytest.raises(ScanError):
+        screen_in_turn(screener, refuse, "a2")
+
+
+def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatch):
+    line = Turns(1)
+    monkeypatch.setattr(turns, "_MODEL", line)
+    monkeypatch.setattr(turns, "_TELL_EVERY_S", 0.02)
+    open_page(PAGES[0])
+    said = []
+    real = turns.st.empty
+
+    def empty():
+        place = real()
+        show = place.info
+        place.info = lambda text: (said.append(text), leave.set(), show(text))
+        return place
+
+    monkeypatch.setattr(turns.st, "empty", empty)
+    leave = Event()
+
+    def hold() -> None:
+        with line.take(lambda before: None):
+            leave.wait(60)
+
+    holder = Thread(target=hold, daemon=True)
+    holder.start()
+    while not line._line:
+        pass
+    app = upload(("scan.png", png()))
+    assert said[0] == ("Waiting for the model: 1 scan before yours. A change on this page would put yours last.")
+    assert not app.exception
+    assert "Waiting" not in words_of(app)
