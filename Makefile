@@ -2,7 +2,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 MODEL ?= models/default
 
-.PHONY: app test clean
+.PHONY: app test soak clean
 
 app: $(VENV)/installed
 	SSLMRI_MODEL=$(MODEL) $(VENV)/bin/streamlit run app.py
@@ -12,6 +12,9 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+soak: $(VENV)/installed-dev
+	$(PYTHON) -m soak --out docs/soak.md
 
 $(VENV)/bin/uv:
 	python3 -m venv $(VENV)

@@ -2,7 +2,8 @@
 
 Both see the same pictures in batches of the same size, one after the other in every round. The bare pass starts from
 slices that are read and prepared already; screening starts from files and ends with the lines that the command prints.
-The start of the worker processes, which a folder pays once, is measured by itself and taken off.
+The start of the worker processes, which a folder pays once, is measured by itself and taken off; with so few files
+that nothing is left then, there is no ratio (null).
 """
 
 import json
@@ -54,14 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{settings.files} files of each kind, batches of {TOGETHER}, {torch.get_num_threads()} threads\n")
     print("| files | bare, slices/s | screening, slices/s | screening / bare | start of workers, s |")
     print("|---|---|---|---|---|")
-    ratios = {}
+    ratios: dict[str, float | None] = {}
     for size, suffix in _KINDS.items():
         with TemporaryDirectory() as folder:
             files = write_pictures(Path(folder), settings.files, size, suffix)
             bare, ours, start = _compare(model, files, settings.rounds)
-        ratios[f"ours_over_bare_{size}"] = round(bare / ours, 3)
-        rates = f"{len(files) / bare:.1f} | {len(files) / ours:.1f}"
-        print(f"| {size} px {suffix[1:].upper()} | {rates} | {bare / ours:.3f} | {start:.2f} |", flush=True)
+        ratio = bare / ours if ours > 0 else None
+        ratios[f"ours_over_bare_{size}"] = None if ratio is None else round(ratio, 3)
+        cells = "too few files |" if ratio is None else f"{len(files) / ours:.1f} | {ratio:.3f}"
+        print(f"| {size} px {suffix[1:].upper()} | {len(files) / bare:.1f} | {cells} | {start:.2f} |", flush=True)
     print(json.dumps(ratios))
 
 

@@ -1,26 +1,19 @@
 """A real server and a real browser, for the browser tests and for the README's pictures."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
+from soak.server import serve as start_server
+
 CHROMIUM = Path("/usr/bin/chromium")
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-_START_S = 180
 LONG_MS = 240_000  # the first screening loads torch and the weights
 
 
@@ -34,18 +27,8 @@ def serve(model: Path | None) -> Iterator[str]:
 @contextmanager
 def streamlit(*arguments: str, **variables: str) -> Iterator[str]:
     """Runs a command of Streamlit on a free port and yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"port": str(port), "headless": "true", "fileWatcherType": "none"}
-    options = [word for name, value in settings.items() for word in (f"--server.{name}", value)]
-    command = (sys.executable, "-m", "streamlit", *arguments, *options)
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.DEVNULL) as server:
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with start_server(*arguments, log=None, prefix=(), wait_for="/_stcore/health", **variables) as server:
+        yield server.address
 
 
 @contextmanager
@@ -72,22 +55,6 @@ def open_page(browser: Browser, address: str, width: int = 1440, theme: str = "l
 
 def settle(page: Page) -> None:
     """Waits until the page has stopped computing and drawing."""
-    page.wait_for_selector("[data-testid='stAppViewContainer']", timeout=LONG_MS)
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'",
-        timeout=LONG_MS,
-    )
-    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=LONG_MS)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=LONG_MS)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=LONG_MS)
     page.wait_for_timeout(500)
-
-
-def _wait_for(address: str) -> None:
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

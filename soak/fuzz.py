@@ -1,0 +1,90 @@
+"""Damaged files: every one is read or refused in one sentence, in time and memory, and none is read wrongly."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from soak.containers import field_of
+from soak.mutants import FORMATS, mutant, sound, zipped
+from soak.row import Row, row
+from sslmri.errors import ScanError
+from sslmri.scans.sandbox import BOUNDS, read_scan
+
+MAX_SECONDS = 5.0
+_THREADS = 2
+
+
+def mutants(count: int = 10_000, seed: int = 0) -> Row:
+    """Returns how many damaged files of all formats were neither read nor refused in one sentence within 5 s."""
+    for kind in FORMATS:  # made by one thread
+        sound(kind)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        ends = list(threads.map(lambda number: _end(*mutant(number, seed)), range(count)))
+    faults = [f"mutant {number}, {kind}: {fault}" for number, (kind, _, fault) in enumerate(ends) if fault]
+    faults += [f"a sound {kind} is refused afterwards" for kind in FORMATS if not _reads(sound(kind))]
+    return row("damaged files of each format: read, or refused in one sentence within 5 s", count, faults, _told(ends))
+
+
+def bit_flips(count: int = 1_000, seed: int = 0) -> Row:
+    """Returns how many single flipped bits in packed files went unnoticed and changed a voxel."""
+    chance = random.Random(seed)
+    faults: list[str] = []
+    refused, harmless = Counter[str](), Counter[str]()
+    for kind in ("NIfTI", "zip", "PNG"):
+        data = zipped({"1.png": sound("PNG")}) if kind == "zip" else sound(kind)
+        voxels = read_scan(data, "sound").voxels
+        for bit in chance.sample(range(8 * len(data)), min(count, 8 * len(data))):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            try:
+                is_same = np.array_equal(read_scan(bytes(flipped), "flipped").voxels, voxels)
+            except ScanError:
+                refused[kind] += 1
+                continue
+            harmless[f"{kind}'s {field_of(data, bit // 8)}"] += is_same
+            faults += [f"{kind}, bit {bit}: other voxels"] * (not is_same)
+    return row(
+        "single flipped bits in .nii.gz, .zip and .png: refused, or not a voxel changed",
+        3 * count,
+        faults,
+        f"{count:,} each; refused {_listed(refused)}; not a voxel differs in the others: {_listed(harmless)}",
+    )
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())) or "none"
+
+
+def _told(ends: Sequence[tuple[str, str, str]]) -> str:
+    """Returns how many files of each kind were read, and how many were ended."""
+    tried = Counter(kind for kind, _, _ in ends)
+    read = Counter(kind for kind, outcome, _ in ends if outcome == "read")
+    ended = sum(outcome == "ended" for _, outcome, _ in ends)
+    kinds = ", ".join(f"{kind} {read[kind]:,}/{tried[kind]:,}" for kind in FORMATS)
+    return f"read: {kinds}; the others refused, {ended} of them ended by the operating system"
+
+
+def _end(kind: str, data: bytes) -> tuple[str, str, str]:
+    """Returns a file's kind, how it ended, and a fault in that, or an empty string."""
+    begun = time.monotonic()
+    try:
+        voxels = read_scan(data, "mutant").voxels
+        outcome, fault = "read", "" if voxels.ndim == 3 and np.isfinite(voxels).all() else "no finite volume"
+    except ScanError as error:
+        outcome = "ended" if BOUNDS in str(error) else "refused"
+        fault = "" if str(error).startswith("mutant: Expected") and "\n" not in str(error) else f"said {error}"
+    except Exception as error:  # whatever a reader lets through is what the trial counts
+        outcome, fault = "raised", repr(error)
+    seconds = time.monotonic() - begun
+    return kind, outcome, fault or (f"took {seconds:.1f} s" if seconds > MAX_SECONDS else "")
+
+
+def _reads(data: bytes) -> bool:
+    try:
+        return bool(read_scan(data, "sound").voxels.size)
+    except Exception:  # whatever a reader lets through
+        return False
