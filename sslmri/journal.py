@@ -5,10 +5,11 @@ import logging
 import sys
 import threading
 import traceback
+import warnings
 from datetime import UTC, datetime
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 _JOURNAL = logging.getLogger("sslmri.journal")
 _FACTS = "facts"
@@ -29,7 +30,8 @@ class JsonLines(logging.Formatter):
     """Formats a record as a line of JSON.
 
     Of an exception it says the class and where it was raised. Its words are left out: those of decoders quote tags,
-    and tags name patients.
+    and tags name patients. So are the values in the messages of others, which quote what was asked of them: of
+    ``"%s failed"`` stays that, and the first line alone.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,7 +40,7 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": (str(record.msg).splitlines() or [""])[0],
             **getattr(record, _FACTS, {}),
         }
         if record.exc_info and record.exc_info[0]:
@@ -53,7 +55,7 @@ def take_over() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.captureWarnings(True)
+    warnings.showwarning = _log_warning
     _JOURNAL.setLevel(logging.INFO)
 
     def hand_over(logger: logging.Logger) -> None:
@@ -66,6 +68,19 @@ def take_over() -> None:
     threading.excepthook = _log_thread
 
 
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Writes the class of a warning and its place; decoders' warnings quote tags too."""
+    facts = {"warning": category.__name__, "where": [_place(filename, lineno)]}
+    logging.getLogger("warnings").warning("warning", extra={_FACTS: facts})
+
+
 def _log_thread(died: threading.ExceptHookArgs) -> None:
     if died.exc_value is not None:
         _JOURNAL.error("thread died", exc_info=(died.exc_type, died.exc_value, died.exc_traceback))
@@ -73,4 +88,8 @@ def _log_thread(died: threading.ExceptHookArgs) -> None:
 
 def _places(trace: TracebackType | None) -> list[str]:
     frames = traceback.extract_tb(trace)[-_FRAMES:]
-    return [f"{'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}" for frame in frames]
+    return [_place(frame.filename, frame.lineno) for frame in frames]
+
+
+def _place(filename: str, line: int | None) -> str:
+    return f"{'/'.join(PurePath(filename).parts[-2:])}:{line}"

@@ -25,7 +25,9 @@ except KeyError as error:
 thread = threading.Thread(target=decode)
 thread.start()
 thread.join()
-warnings.warn("odd")
+warnings.warn("DOE^JANE is odd")
+logging.getLogger("asyncio").error("Task exception was never retrieved\\nfuture: KeyError('DOE^JANE')")
+get_logger("streamlit.auth").warning("The provider said %s", "jane DOE is not assigned")
 get_logger("uvicorn.access").info("127.0.0.1 GET /?name=DOE")
 """
 
@@ -34,8 +36,8 @@ def test_every_logger_writes_lines_of_json_and_no_words_of_a_fault():
     done = subprocess.run([sys.executable, "-c", _OTHERS], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines[:4]] == ["screening", "Uncaught app execution", "later", "thread died"]
-    assert "odd" in lines[4]["event"]
-    assert len(lines) == 5
+    assert (lines[4]["event"], lines[4]["warning"], lines[4]["where"]) == ("warning", "UserWarning", ["<string>:19"])
+    assert [line["event"] for line in lines[5:]] == ["Task exception was never retrieved", "The provider said %s"]
     assert all(line["error"] == "KeyError" and line["where"] for line in lines[1:4])
     assert lines[1]["where"][-1] == "<string>:10"
     assert "DOE" not in done.stderr + done.stdout
