@@ -1,8 +1,8 @@
 """Who may see the pages: everybody who reaches the server, or only people whom an OpenID Connect provider knows.
 
-Sign-in is Streamlit's own, set up by ``[auth]`` in its secrets. Secrets that are there and cannot be read, or that say
-only half of it, keep everybody out, and so do secrets that were asked for by name and are not there: a slip of the pen
-must not open the pages.
+Sign-in is Streamlit's own, set up by ``[auth]`` in its secrets, which hold nothing else here. So a file of secrets
+that is there means sign-in, whatever is written in it, and so does one that was asked for by name and is not there: a
+slip of the pen must not open the pages.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,7 @@ def is_needed() -> bool:
     """Returns whether a visitor has to sign in."""
     names = config.get_option("secrets.files")
     _found.update(name for name in names if Path(name).exists())
-    if _found.isdisjoint(names):
-        return config.is_manually_set("secrets.files")
-    try:
-        return "auth" in st.secrets
-    except StreamlitSecretNotFoundError:  # there and unreadable
-        return True
+    return not _found.isdisjoint(names) or config.is_manually_set("secrets.files")
 
 
 def may_enter(person: Mapping[str, Any]) -> bool:
@@ -65,11 +60,20 @@ def require_welcome(notice: str) -> None:
     if st.user.to_dict().get("is_logged_in"):
         st.info("You are signed in, but this address may not see this dashboard.")
         draw_sign_out()
+    elif not _is_set_up():
+        st.error(_LOCKED)
     else:
         st.info("Sign in to see this dashboard.")
         if st.button("Sign in", type="primary"):
             _sign_in()
     st.stop()
+
+
+def _is_set_up() -> bool:
+    try:
+        return "auth" in st.secrets
+    except StreamlitSecretNotFoundError:  # unreadable
+        return False
 
 
 def _sign_in() -> None:
