@@ -1,4 +1,4 @@
-"""What stands before Streamlit's own server: whom it answers, and the headers that bind a browser to it.
+"""What stands before Streamlit's own server: whom it answers, what it takes in, and headers that bind a browser to it.
 
 Streamlit checks the host and the origin of its websocket only, lets any page of this machine open it, and asks a server
 on the internet for this machine's address before it refuses another one. Here every request is judged first.
@@ -25,6 +25,7 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from sslmri.dashboard import signin
+from sslmri.dashboard.room import room_for
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -43,7 +44,8 @@ _POLICY = (
 _HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 _PICTURES = "/media/"
 _CLOSED = "/_stcore/agent/"  # an interface for programs, off and described all the same
-_SIGNED_IN_ONLY = (_PICTURES, "/_stcore/upload_file/", "/_stcore/metrics")
+_UPLOADS = "/_stcore/upload_file/"
+_SIGNED_IN_ONLY = (_PICTURES, _UPLOADS, "/_stcore/metrics")
 
 
 class Guard:
@@ -62,13 +64,22 @@ class Guard:
         path = _path_of(scope)
         answer = partial(_send_with_headers, send, path, headers.get("host", ""))
         reason = _refusal(headers, path)
-        if reason is None:
-            await self._app(scope, receive, answer if scope["type"] == "http" else send)
-        elif scope["type"] == "http":
-            await PlainTextResponse(reason, 403)(scope, receive, answer)
+        if reason is not None:
+            await _refuse(reason, scope, receive, answer if scope["type"] == "http" else send)
+        elif scope["type"] == "http" and scope["method"] == "PUT" and path.startswith(_UPLOADS):
+            session = path.removeprefix(_UPLOADS).partition("/")[0]
+            with room_for(session, headers.get("content-length")) as full:
+                await (self._app if full is None else PlainTextResponse(full, 413))(scope, receive, answer)
         else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await self._app(scope, receive, answer if scope["type"] == "http" else send)
+
+
+async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await PlainTextResponse(reason, 403)(scope, receive, send)
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
 
 
 @cache
