@@ -1,24 +1,52 @@
 """The server beside its pages: it says which model it serves, and forgets sessions that ended."""
 
 import asyncio
+import dataclasses
+import itertools
 import json
 import logging
+import socket
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from threading import Event, Thread, Timer
 from types import SimpleNamespace
 
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
+from soak.access import visit
+from soak.server import serve
 from sslmri.dashboard import server, state, turns
 from sslmri.dashboard.turns import Turns
 from sslmri.errors import ModelError
+from sslmri.screening.screener import Screener
 
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch):
     monkeypatch.setattr(state, "_screeners", {})
+    monkeypatch.setattr(state, "_refused", set())
+
+
+def keep_house_until(is_enough: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the server keep house, without a pause between two rounds, until something has happened."""
+
+    async def live() -> None:
+        keeping = asyncio.create_task(server._keep_house())
+        deadline = time.monotonic() + 20
+        while not is_enough() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+
+    monkeypatch.setattr(server, "_SWEEP_EVERY_S", 0.01)
+    monkeypatch.setattr(server.runtime, "get_instance", runtime_without_sessions)
+    asyncio.run(live())
+    assert is_enough()
+
+
+def runtime_without_sessions() -> SimpleNamespace:
+    storage = MemorySessionStorage(ttl_seconds=1)
+    return SimpleNamespace(_session_mgr=SimpleNamespace(_session_storage=storage))
 
 
 def asked() -> tuple[int, dict]:
@@ -41,10 +69,33 @@ def test_health_of_a_model_whose_weights_are_refused_says_that_there_is_none(con
     def refuse(card) -> None:
         raise ModelError("Expected weights.")
 
-    monkeypatch.setattr(server, "_refused", set())
-    monkeypatch.setattr(server, "share_screener", refuse)
-    server._load()
+    monkeypatch.setattr(Screener, "load", refuse)
+    assert server._load() == ("no model", {"reason": "Expected weights."})
     assert asked() == (503, {"status": "no model"})
+    assert server._load() is None  # it is not tried again and again
+
+
+def test_a_model_put_in_the_place_of_another_is_loaded_and_told_once(configured, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="sslmri.journal")
+    loaded: list[str] = []
+    other = dataclasses.replace(configured, sha256="0" * 64)
+    cards = itertools.chain([configured, configured], itertools.repeat(other))
+    monkeypatch.setattr(server, "open_model", lambda: next(cards))
+    monkeypatch.setattr(server, "share_screener", lambda card: loaded.append(card.sha256))
+    keep_house_until(lambda: len(loaded) > 4, monkeypatch)
+    assert loaded[:4] == [configured.sha256] * 2 + [other.sha256] * 2
+    assert [told.facts["model_sha256"] for told in caplog.records] == [configured.sha256, other.sha256]
+
+
+def test_a_fault_while_the_model_is_loaded_is_logged_and_loading_is_tried_again(configured, monkeypatch, caplog):
+    def fail(folder) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Screener, "load", fail)
+    assert server._load() is None
+    assert [told.getMessage() for told in caplog.records] == ["the model was not loaded"]
+    monkeypatch.undo()
+    assert not state.is_refused(configured)
 
 
 def test_a_model_that_becomes_another_while_it_is_loaded_is_refused(configured):
@@ -66,13 +117,7 @@ def test_sessions_that_ended_are_forgotten_and_others_are_not(monkeypatch):
     storage._cache._expirations["here"] = time.monotonic() + 60
     manager = SimpleNamespace(_session_mgr=SimpleNamespace(_session_storage=storage))
     monkeypatch.setattr(server.runtime, "get_instance", lambda: manager)
-    monkeypatch.setattr(server, "_SWEEP_EVERY_S", 0.01)
-
-    async def sweep() -> None:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(server._sweep(), 0.2)
-
-    asyncio.run(sweep())
+    server._forget_ended()
     assert ended == ["gone"]
     assert list(storage._cache._data) == ["here"]
 
@@ -99,24 +144,36 @@ def test_a_server_that_stops_lets_a_screening_end_and_log_first(monkeypatch, cap
     assert [told.getMessage() for told in caplog.records] == ["start", "screening", "stop"]
 
 
+def test_an_upload_that_stalls_holds_up_a_stop_for_a_while_only(tmp_path):
+    log = tmp_path / "log"
+    with serve("run", "app.py", log=log, SSLMRI_MODEL="no-model") as running, visit(running.address) as (seen, _):
+        place = running.address.removeprefix("http://").partition(":")
+        stalled = socket.create_connection((place[0], int(place[2])))
+        stalled.sendall(
+            f"PUT /_stcore/upload_file/{seen.session}/1 HTTP/1.1\r\nHost: {place[0]}\r\nX-Xsrftoken: {seen.token}\r\n"
+            f"Cookie: _streamlit_xsrf={seen.token}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            "Content-Length: 100000\r\n\r\n--b\r\n".encode()
+        )
+        time.sleep(0.5)
+        begun = time.monotonic()
+        running.process.terminate()
+        running.process.wait(30)
+    stalled.close()
+    assert time.monotonic() - begun > server._FINISH_REQUESTS_S - 1  # it was under way
+    assert json.loads(log.read_text().splitlines()[-1])["event"] == "stop"
+
+
 def test_a_sweep_that_fails_is_logged_and_the_next_one_runs(monkeypatch, caplog):
-    tries = iter([KeyError("DOE^JANE"), None, None])
-    done: list[object] = []
+    done: list[int] = []
 
     def forget() -> None:
-        done.append(fault := next(tries))
-        if fault:
-            raise fault
+        done.append(len(done))
+        if len(done) == 1:
+            raise KeyError("DOE^JANE")
 
+    monkeypatch.setattr(server, "_load", lambda: None)
     monkeypatch.setattr(server, "_forget_ended", forget)
-    monkeypatch.setattr(server, "_SWEEP_EVERY_S", 0.05)
-
-    async def sweep() -> None:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(server._sweep(), 0.13)
-
-    asyncio.run(sweep())
-    assert len(done) == 2
+    keep_house_until(lambda: len(done) > 1, monkeypatch)
     assert [told.getMessage() for told in caplog.records] == ["sessions that ended were not forgotten"]
 
 

@@ -2,16 +2,25 @@
 
 import json
 import logging
+import time
+from collections.abc import Callable
 from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 
-from sslmri.dashboard import turns
+from sslmri.dashboard import state, turns
 from sslmri.dashboard.turns import Turns, screen_in_turn
 from sslmri.errors import ScanError
 from sslmri.journal import JsonLines
 from tests.pages import PAGES, open_page, png, upload, words_of
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 class Visitor(Thread):
@@ -36,8 +45,7 @@ def queue(places: int, n: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Turns, 
     visitors = [Visitor(line, served, number) for number in range(n)]
     for number, visitor in enumerate(visitors):
         visitor.start()
-        while len(line._line) <= number:
-            pass
+        wait_until(lambda number=number: len(line._line) > number)
     return line, served, visitors
 
 
@@ -62,12 +70,10 @@ def test_who_came_first_is_served_first(monkeypatch):
 
 def test_who_waits_is_told_how_many_come_before(monkeypatch):
     _, _, visitors = queue(1, 3, monkeypatch)
-    while len(visitors[2].told) < 2:
-        pass
+    wait_until(lambda: len(visitors[2].told) >= 2)
     visitors[0].go.set()
     assert visitors[1].has_turn.wait(5)
-    while visitors[2].told[-1] != 1:
-        pass
+    wait_until(lambda: visitors[2].told[-1] == 1)
     visitors[1].go.set()
     assert visitors[2].has_turn.wait(5)
     assert visitors[2].told[0] == 2
@@ -137,17 +143,79 @@ def test_a_screening_that_fails_leaves_a_line_and_its_place(journal):
     def fail() -> None:
         raise ZeroDivisionError("DOE^JANE")
 
-    screener = SimpleNamespace(card=SimpleNamespace(sha256="0" * 64), screen=lambda scan: scan)
-    for error in (ZeroDivisionError, ZeroDivisionError):
-        with pytest.raises(error):
-            screen_in_turn(screener, fail, "a1")
-    assert [line["outcome"] for line in lines_of(journal)] == ["failed", "failed"]
+    def fail_to_screen(scan: object) -> None:
+        fail()
+
+    for read, screen in ((fail, len), (list, fail_to_screen), (list, fail_to_screen)):
+        with pytest.raises(ZeroDivisionError):
+            screen_in_turn("0" * 64, "a1", read, screen)
+    assert [line["outcome"] for line in lines_of(journal)] == ["failed"] * 3
 
     def refuse() -> None:
         raise ScanError("no scan")
 
     with pytest.raises(ScanError):
-        screen_in_turn(screener, refuse, "a2")
+        screen_in_turn("0" * 64, "a2", refuse, len)
+
+
+def test_a_visitor_who_leaves_before_their_turn_leaves_no_line(journal, monkeypatch):
+    def leave() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turns, "turn_at_model", leave)
+    with pytest.raises(KeyboardInterrupt):
+        screen_in_turn("0" * 64, "a1", list, len)
+    assert lines_of(journal) == []
+
+
+def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(monkeypatch):
+    monkeypatch.setattr(turns, "_MODEL", Turns(1))
+    reading, read_on, done = Event(), Event(), []
+
+    def read_slowly() -> str:
+        reading.set()
+        assert read_on.wait(10)
+        return "slow"
+
+    def visit(read) -> None:
+        screen_in_turn("0" * 64, "a1", read, done.append)
+
+    slow = Thread(target=visit, args=[read_slowly], daemon=True)
+    slow.start()
+    assert reading.wait(10)
+    visit(lambda: "quick")
+    read_on.set()
+    slow.join(10)
+    assert done == ["quick", "slow"]
+
+
+def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_again(configured, journal, monkeypatch):
+    """The script before this one has the model; both ask for the same scan of the same session."""
+    monkeypatch.setattr(turns, "_MODEL", Turns(1))
+    kept: dict[str, state.Outcome] = {}
+    monkeypatch.setattr(state.st, "session_state", {"screenings": kept})
+    screening, go_on, screened = Event(), Event(), []
+
+    def screen(scan) -> SimpleNamespace:
+        screened.append(scan)
+        screening.set()
+        assert go_on.wait(10)
+        return SimpleNamespace(findings=[])
+
+    screener = SimpleNamespace(card=configured, screen=screen)
+    scan = state.Upload("scan.png", png())
+    threads = [Thread(target=state.screen_uploads, args=[screener, [scan]], daemon=True) for _ in range(3)]
+    threads[0].start()
+    assert screening.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: len(turns._MODEL._line) == 3)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(screened) == 1
+    assert len(kept) == 1
+    assert [line["id"] for line in lines_of(journal)] == [next(iter(kept.values())).token]
 
 
 def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatch):
@@ -173,8 +241,7 @@ def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatc
 
     holder = Thread(target=hold, daemon=True)
     holder.start()
-    while not line._line:
-        pass
+    wait_until(lambda: bool(line._line))
     app = upload(("scan.png", png()))
     assert said[0] == ("Waiting for the model: 1 scan before yours. A change on this page would put yours last.")
     assert not app.exception

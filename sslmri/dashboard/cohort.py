@@ -17,10 +17,11 @@ from sslmri.dashboard.turns import screen_in_turn
 from sslmri.dashboard.words import count
 from sslmri.errors import ScanError
 from sslmri.learning.cards import ModelCard
+from sslmri.scans.scan import Scan
 from sslmri.screening.sheets import Reported, make_refusal, make_sheet
 
 if TYPE_CHECKING:  # the page is open before anything is screened
-    from sslmri.screening.screener import Screener
+    from sslmri.screening.screener import Screener, Screening
 
 MAX_SCANS = 200
 MAX_GIVEN_BYTES = 512 * 2**20  # of one drop
@@ -103,10 +104,7 @@ def screen_into(screener: "Screener", cohort: Cohort, scans: Sequence[Upload]) -
     """Adds the outcome of each scan to the list; yields how many are done and how many seconds are left."""
     begun = time.monotonic()
     for done, upload in enumerate(scans, start=1):
-        number = len(cohort.rows) + 1
-        cohort.rows[upload.sha256] = Row(number, upload.name, _screen(screener, upload, f"{cohort.token}-{number}"))
-        if sum(map(_size, cohort.kept.values())) + _size(upload) <= MAX_KEPT_BYTES:
-            cohort.kept[number] = upload
+        _screen_into(screener, cohort, upload)
         yield done, (time.monotonic() - begun) / done * (len(scans) - done)
 
 
@@ -117,11 +115,28 @@ def time_left(seconds: float) -> str:
     return f"about {5 * round(seconds / 5)} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
 
 
-def _screen(screener: "Screener", upload: Upload, token: str) -> Reported:
+def _screen_into(screener: "Screener", cohort: Cohort, upload: Upload) -> None:
+    """Adds the outcome of a scan, unless the run of this page before this one has done so meanwhile."""
+    number = len(cohort.rows) + 1
+
+    def screen(scan: Scan) -> "Screening | None":
+        if upload.sha256 in cohort.rows:
+            return None
+        screening = screener.screen(scan)
+        _add(cohort, number, upload, make_sheet(screening))
+        return screening
+
     try:
-        return make_sheet(screen_in_turn(screener, lambda: read_upload(upload), token))
+        screen_in_turn(screener.card.sha256, f"{cohort.token}-{number}", lambda: read_upload(upload), screen)
     except ScanError as error:
-        return make_refusal([upload.name, *(part.name for part in upload.parts)], str(error), upload.sha256)
+        names = [upload.name, *(part.name for part in upload.parts)]
+        _add(cohort, number, upload, make_refusal(names, str(error), upload.sha256))
+
+
+def _add(cohort: Cohort, number: int, upload: Upload, sheet: Reported) -> None:
+    cohort.rows[upload.sha256] = Row(number, upload.name, sheet)
+    if sum(map(_size, cohort.kept.values())) + _size(upload) <= MAX_KEPT_BYTES:
+        cohort.kept[number] = upload
 
 
 def _size(upload: Upload) -> int:

@@ -38,7 +38,10 @@ def open_model() -> ModelCard:
         ModelError: there is no model, or one that cannot be trusted.
     """
     folder = model_folder()
-    stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))
+    try:
+        stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))
+    except OSError as error:  # it is being put there
+        raise ModelError(f"Expected to read the model {folder}, got {error.strerror}: try again.") from error
     return _read(str(folder), stamps)
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from threading import Thread
 from typing import Any
 
 import streamlit as st
+import uvicorn
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -18,7 +19,7 @@ from streamlit import runtime
 
 from sslmri.dashboard.frame import open_model
 from sslmri.dashboard.guard import Guard
-from sslmri.dashboard.state import is_loaded, share_screener
+from sslmri.dashboard.state import is_loaded, is_refused, share_screener
 from sslmri.dashboard.turns import let_finish
 from sslmri.errors import ModelError
 from sslmri.journal import record
@@ -33,16 +34,15 @@ def health(_request: object) -> JSONResponse:
         return JSONResponse({"status": "no model"}, 503)
     about = {"name": card.name, "sha256": card.sha256}
     if not is_loaded(card):
-        answer = {"status": "no model"} if card.sha256 in _refused else {"status": "loading", "model": about}
+        answer = {"status": "no model"} if is_refused(card) else {"status": "loading", "model": about}
         return JSONResponse(answer, 503)
     return JSONResponse({"status": "ok", "model": about})
 
 
-_refused: set[str] = set()  # hashes of models whose cards are sound and whose weights are not
 ROUTES = [Route("/health", health)]
 MIDDLEWARE = [Middleware(Guard)]
 _SWEEP_EVERY_S = 20
-_FINISH_S = 30
+_FINISH_REQUESTS_S, _FINISH_SCREENINGS_S = 10, 30  # when the server stops; others kill it after a minute
 _LOGGER = logging.getLogger(__name__)
 MultiPartParser.spool_max_size = 2 * MAX_BYTES  # above its size an upload is written to a temporary file
 
@@ -51,19 +51,37 @@ MultiPartParser.spool_max_size = 2 * MAX_BYTES  # above its size an upload is wr
 async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Loads the model beside the server, so that pages answer meanwhile; what was begun ends before it stops."""
     record("start", python=sys.version.split()[0], streamlit=st.__version__)
-    Thread(target=_load, name="load the model", daemon=True).start()
-    sweeping = asyncio.create_task(_sweep())
+    _bound_requests()
+    keeping = asyncio.create_task(_keep_house())
     try:
         yield {}
     finally:
-        sweeping.cancel()
-        await asyncio.to_thread(let_finish, _FINISH_S)
+        keeping.cancel()
+        await asyncio.to_thread(let_finish, _FINISH_SCREENINGS_S)
         record("stop")
 
 
-async def _sweep() -> None:
-    """Frees what belonged to sessions that ended; Streamlit alone would wait for the next visitor to do so."""
+def _bound_requests() -> None:
+    """Lets requests that are under way, such as an upload that stalls, hold up a stop for a while only.
+
+    Streamlit has no option for it; its uvicorn is whom SIGTERM is handed to.
+    """
+    served = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(served, uvicorn.Server):
+        served.config.timeout_graceful_shutdown = _FINISH_REQUESTS_S
+
+
+async def _keep_house() -> None:
+    """Loads the model, and another that is put in its place; frees what belonged to sessions that ended.
+
+    Streamlit alone would wait for the next visitor to do either. The log is told of the model when that has changed.
+    """
+    told = None
     while True:
+        found = await asyncio.to_thread(_load)
+        if found and found != told:
+            record(found[0], **found[1])
+            told = found
         await asyncio.sleep(_SWEEP_EVERY_S)
         try:
             _forget_ended()
@@ -89,15 +107,16 @@ def say_failed(_error: Exception) -> bool:
     return True
 
 
-def _load() -> None:
+def _load() -> tuple[str, dict[str, str]] | None:
+    """Loads the model that is to be shown, unless it is there; returns what to log of it, None where it was refused."""
     try:
         card = open_model()
-        try:
-            share_screener(card)
-        except ModelError:
-            _refused.add(card.sha256)
-            raise
+        if is_refused(card):
+            return None
+        share_screener(card)
     except ModelError as error:
-        record("no model", reason=str(error))
-    else:
-        record("model loaded", name=card.name, model_sha256=card.sha256)
+        return "no model", {"reason": str(error)}
+    except Exception:  # the next try may have the memory for it
+        _LOGGER.exception("the model was not loaded")
+        return None
+    return "model loaded", {"name": card.name, "model_sha256": card.sha256}

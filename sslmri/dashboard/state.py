@@ -28,9 +28,11 @@ if TYPE_CHECKING:  # the other pages never load torch
 
 MAX_SCANS = 8
 _MAX_MAPS = 32
+_SCREENINGS = "screenings"
 _MAX_VOXEL_BYTES = 320 * 2**20  # the largest scan has 64 million voxels of four bytes; a dropped one is read again
 _T = TypeVar("_T")
 _screeners: dict[str, "Screener"] = {}  # the one in use, under the hash of its model
+_refused: set[str] = set()  # hashes of models whose cards are sound and whose weights are not
 _loading = Lock()
 
 
@@ -99,7 +101,11 @@ def share_screener(card: ModelCard) -> "Screener":
         if not is_loaded(card):
             from sslmri.screening.screener import Screener
 
-            loaded = Screener.load(card.folder)
+            try:
+                loaded = Screener.load(card.folder)
+            except ModelError:
+                _refused.add(card.sha256)
+                raise
             if loaded.card.sha256 != card.sha256:
                 raise ModelError(f"Expected the model in {card.folder} to stay as it was, got another: try again.")
             _screeners.clear()
@@ -110,6 +116,11 @@ def share_screener(card: ModelCard) -> "Screener":
 def is_loaded(card: ModelCard) -> bool:
     """Returns whether the screener of a model is at hand."""
     return card.sha256 in _screeners
+
+
+def is_refused(card: ModelCard) -> bool:
+    """Returns whether the weights of a model whose card is sound were looked at and cannot be trusted."""
+    return card.sha256 in _refused
 
 
 def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Outcome]:
@@ -124,17 +135,31 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Outc
             progress.progress((number - 0.5) / len(uploads), f"Reading and screening {literal(upload.name)}{which}")
             return _screen(screener, upload)
 
-        outcomes.append(keep("screenings", f"{screener.card.sha256}/{_name(upload)}", MAX_SCANS, make))
+        outcomes.append(keep(_SCREENINGS, _screening_key(screener, upload), MAX_SCANS, make))
     progress.empty()
     return outcomes
 
 
 def _screen(screener: "Screener", upload: Upload) -> Outcome:
-    token = secrets.token_hex(6)
+    """Returns the outcome of an upload: that of the run of this page before this one where that has ended meanwhile."""
+    token, key = secrets.token_hex(6), _screening_key(screener, upload)
+    kept: dict[str, Outcome] = st.session_state[_SCREENINGS]
+
+    def screen(scan: Scan) -> "Screening | None":
+        if key in kept:
+            return None
+        kept[key] = Outcome(screener.screen(scan), None, token)
+        return kept[key].screening
+
     try:
-        return Outcome(screen_in_turn(screener, lambda: scan_of(upload), token), None, token)
+        screen_in_turn(screener.card.sha256, token, lambda: scan_of(upload), screen)
     except ScanError as error:
         return Outcome(None, str(error), token)
+    return kept[key]
+
+
+def _screening_key(screener: "Screener", upload: Upload) -> str:
+    return f"{screener.card.sha256}/{_name(upload)}"
 
 
 def scan_of(upload: Upload) -> Scan:

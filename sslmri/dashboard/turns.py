@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
@@ -15,8 +15,9 @@ from sslmri.journal import record
 from sslmri.scans.scan import Scan
 
 if TYPE_CHECKING:
-    from sslmri.screening.screener import Screener, Screening
+    from sslmri.screening.screener import Screening
 
+_Found = TypeVar("_Found", "Screening", "Screening | None")
 _TELL_EVERY_S = 0.5
 _CORES_EACH = 2  # torch shares a pass among cores; passes side by side on the same cores wait for each other
 _MOST = 2  # their memory adds up
@@ -82,36 +83,46 @@ def let_finish(seconds: float) -> None:
     _MODEL.wait_until_empty(seconds)
 
 
-def screen_in_turn(screener: "Screener", read: Callable[[], Scan], token: str) -> "Screening":
-    """Returns the screening of the scan that ``read`` returns, and leaves one line in the log, without identity.
+def screen_in_turn(model_sha256: str, token: str, read: Callable[[], Scan], screen: Callable[[Scan], _Found]) -> _Found:
+    """Returns what ``screen`` makes of the scan that ``read`` returns; leaves one line in the log, without identity.
+
+    The scan is read before it waits for its turn: a file that is slow to read holds up nobody at the model.
 
     Args:
-        screener: with the model.
-        read: called when it is this session's turn.
+        model_sha256: hash of the model.
         token: random name of the screening, that of its report.
+        read: returns the scan.
+        screen: called when it is this session's turn. A change on a page starts its script anew while the model still
+            works for the script before; where that has screened the scan meanwhile, ``screen`` returns None.
 
     Raises:
         ScanError: the scan cannot be read.
     """
-    asked = time.monotonic()
-    with turn_at_model():
-        begun = time.monotonic()
-        outcome, answers = "failed", {}
-        try:
-            screening = screener.screen(read())
-            outcome = "screened"
-            answers = {found.disease: found.status if found.applicable else "no answer" for found in screening.findings}
-            return screening
-        except ScanError:
-            outcome = "refused"
-            raise
-        finally:
-            record(
-                "screening",
-                id=token,
-                model_sha256=screener.card.sha256,
-                outcome=outcome,
-                answers=answers,
-                waited_s=round(begun - asked, 3),
-                took_s=round(time.monotonic() - begun, 3),
-            )
+    with _line_in_log(model_sha256, token) as line:
+        scan = read()
+        asked = time.monotonic()
+        with turn_at_model():
+            begun = time.monotonic()
+            screening = screen(scan)
+            seconds = {"waited_s": round(begun - asked, 3), "took_s": round(time.monotonic() - begun, 3)}
+        if screening is not None:
+            found = {own.disease: own.status if own.applicable else "no answer" for own in screening.findings}
+            line |= {"outcome": "screened", "answers": found, **seconds}
+        return screening
+
+
+@contextmanager
+def _line_in_log(model_sha256: str, token: str) -> Iterator[dict[str, Any]]:
+    """Gives what the line will say; none is written without an outcome: the visitor left before it was their turn."""
+    line: dict[str, Any] = {"answers": {}, "waited_s": 0.0, "took_s": 0.0}
+    try:
+        yield line
+    except ScanError:
+        line["outcome"] = "refused"
+        raise
+    except Exception:
+        line["outcome"] = "failed"
+        raise
+    finally:
+        if "outcome" in line:
+            record("screening", id=token, model_sha256=model_sha256, **line)
