@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from streamlit import config
 from streamlit.config import get_config_options
+from streamlit.web import bootstrap
 
 from tests.pages import png
 
@@ -128,9 +130,24 @@ def test_the_words_on_running_it_name_the_settings_that_are_there():
 
 
 def test_the_service_starts_what_make_app_starts():
-    text = SERVICE.read_text()
-    assert re.search(r"^ExecStart=/opt/sslmri/\.venv/bin/streamlit run app\.py$", text, re.M)
-    assert re.search(r"^DynamicUser=yes$", text, re.M)
+    assert re.search(r"^ExecStart=/opt/sslmri/\.venv/bin/streamlit run app\.py$", SERVICE.read_text(), re.M)
+
+
+def test_a_server_that_listens_beyond_its_machine_asks_nobody_for_its_address(monkeypatch):
+    """Streamlit's welcome does, unless it is told an address or says no welcome; logs are lines of JSON alone then."""
+    settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert settings["browser"]["serverAddress"] == "localhost"
+    assert variables()["STREAMLIT_LOGGER_HIDE_WELCOME_MESSAGE"] == "true"
+    assert "STREAMLIT_LOGGER_HIDE_WELCOME_MESSAGE=true" in SERVICE.read_text()
+    asked = []
+    monkeypatch.setattr(bootstrap.net_util, "get_external_ip", lambda: asked.append("outside"))
+    monkeypatch.setattr(bootstrap.net_util, "get_internal_ip", lambda: asked.append("inside"))
+    known = {"server.address": "0.0.0.0", "server.headless": True, "logger.hideWelcomeMessage": False}
+    real = config.get_option
+    monkeypatch.setattr(config, "get_option", lambda key: known.get(key, real(key)))
+    monkeypatch.setattr(config, "is_manually_set", lambda key: key in ("browser.serverAddress", "server.address"))
+    bootstrap._print_url(is_running_hello=False)
+    assert asked == []
 
 
 # As the image: a root that cannot be written to, an empty home, and one folder for temporary files.

@@ -221,6 +221,8 @@ def test_where_people_sign_in_nobody_names_data_unless_a_folder_is_given(folder,
     assert not open_page("pages/data.py").text_input
     monkeypatch.setenv("SSLMRI_DATA", str(folder))
     assert open_page("pages/data.py").text_input
+    monkeypatch.setenv("SSLMRI_DATA", str(folder / "none"))
+    assert not open_page("pages/data.py").text_input
 
 
 def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Path) -> None:

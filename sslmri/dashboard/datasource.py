@@ -1,7 +1,7 @@
 """Which data the data page shows: those of the model, or those that the user names.
 
-Whoever runs the server for others says with SSLMRI_DATA below which folder they may name any; without it, nobody may
-where people sign in: the server's disk is not theirs.
+Whoever runs the server for others says with SSLMRI_DATA below which folder they may name any. Where that folder is not
+there nobody may, and without it nobody where people sign in: the server's disk is not theirs.
 """
 
 import os
@@ -27,7 +27,8 @@ _MAX_SUMMARIES = 4
 
 def ask_for_data() -> str:
     """Returns the path that the user names, empty for the model's own data."""
-    if _root() is None and is_needed():
+    root = _root()
+    if is_needed() if root is None else not root.is_dir():
         return ""
     path: str = st.text_input(
         "Manifest or its folder",

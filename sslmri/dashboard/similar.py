@@ -42,7 +42,7 @@ def draw_similar(screener: "Screener", screening: "Screening", finding: "Finding
     with st.container(horizontal=True, gap="small"):
         for case in cases:
             _draw_case(case, preparation)
-    if not os.environ.get(DATA_FOLDER):
+    if not Path(os.environ.get(DATA_FOLDER) or "/nowhere").is_dir():
         st.caption("Pictures of these cases are shown where their data lie on this machine.")
 
 
