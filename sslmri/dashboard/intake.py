@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from sslmri.dashboard import gallery
+from sslmri.dashboard.room import MAX_SESSION_BYTES
 from sslmri.dashboard.state import MAX_SCANS, Upload
 from sslmri.dashboard.words import count, literal
 
@@ -20,8 +21,8 @@ def ask_for_scans() -> list[Upload]:
         files = st.file_uploader(
             "Drop scans: DICOM, NIfTI, PNG, JPEG, TIFF or zip",
             accept_multiple_files=True,
-            help="A DICOM series may come as a zip or as all its files at once. Files stay in this session's memory "
-            "on the machine that runs this page; nothing is written or sent.",
+            help="A DICOM series may come as a zip or as all its files at once. Files stay in this session's memory, "
+            f"at most {MAX_SESSION_BYTES >> 20} MB, on the machine that runs this page; nothing is written or sent.",
         )
     handed_over: Upload | None = st.session_state.get(HANDED_OVER)
     with right:
