@@ -24,7 +24,7 @@ from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_
 from sslmri.training.recheck import run_recheck
 from sslmri.training.report import crossvalidation_report, report
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
-from sslmri.words import printable
+from sslmri.words import printable_line, told_by_system
 
 
 @dataclass(frozen=True)
@@ -126,20 +126,12 @@ def main() -> int:
             raise TrainingError("Expected one process, got several: torchrun is for `train.py pretrain` alone.")
         command.start()
     except SslmriError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {printable_line(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {printable(_sentence(error))}", file=sys.stderr)
+        print(f"error: {printable_line(told_by_system(error))}", file=sys.stderr)
         return 1
     return 0
-
-
-def _sentence(error: OSError) -> str:
-    place = f" of {error.filename}" if error.filename else ""
-    return (
-        f"Expected to read and write the files of this run, got: {error.strerror or error}{place}. What was whole "
-        "before is kept: make room there, or name a --run and a --cache that can be written."
-    )
 
 
 if __name__ == "__main__":

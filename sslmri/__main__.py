@@ -10,7 +10,7 @@ import tyro
 
 from sslmri.errors import ScanError, SslmriError
 from sslmri.files import neutralised, write_atomically
-from sslmri.words import printable
+from sslmri.words import printable_line, told_by_system
 
 if TYPE_CHECKING:
     from sslmri.cohorts.audit import Audit as Findings
@@ -94,15 +94,17 @@ class Manifest:
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
-        from sslmri.cohorts.manifest import write_manifest
+        from sslmri.cohorts.manifest import check_names, write_manifest
         from sslmri.cohorts.public import build_manifest
 
         rows = build_manifest(self.folder, self.cohort)
         out = self.out or self.folder / "manifest.csv"
         if out.parent.resolve() != self.folder.resolve():
-            rows["path"] = [str(self.folder.resolve() / name) for name in rows["path"]]
+            paths = [str(self.folder.resolve() / name) for name in rows["path"]]
+            check_names(paths)  # of the folders above it too
+            rows["path"] = paths
         write_manifest(out, rows)
-        print(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups")
+        print(printable_line(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups"))
         return 0
 
 
@@ -139,8 +141,8 @@ class Audit:
         found = audit(records, store, describe)
         if self.csv:
             table = found.details.map(neutralised)
-            write_atomically(self.csv, lambda path: table.to_csv(path, index=False))
-        print(printable(_table(found)))
+            write_atomically(self.csv, lambda path: table.to_csv(path, index=False, errors="backslashreplace"))
+        print(_table(found))
         return 3 if found.grave else 0
 
 
@@ -172,7 +174,7 @@ def _table(found: "Findings") -> str:
     lines = [f"{'check':{width}}  {'figure':>7}  examples"]
     lines += [f"{check.name:{width}}  {check.figure:>7}  {'; '.join(check.examples)}" for check in found.checks]
     verdict = f"leak or label conflict: {', '.join(found.grave)}" if found.grave else "no leak and no label conflict"
-    return "\n".join([*(line.rstrip() for line in lines), "", verdict])
+    return "\n".join(printable_line(line.rstrip()) for line in (*lines, "", verdict))
 
 
 def main() -> int:
@@ -180,8 +182,11 @@ def main() -> int:
     command = tyro.cli(Screen | Manifest | Audit | Licences, prog="python -m sslmri", description=__doc__)
     try:
         return command.start()
-    except (SslmriError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+    except SslmriError as error:
+        print(f"error: {printable_line(str(error))}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {printable_line(told_by_system(error))}", file=sys.stderr)
         return 1
 
 

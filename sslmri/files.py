@@ -4,9 +4,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +46,22 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are full-width forms of the first
-_BLANK = " \u00a0\u200b\u2028\u2029\u3000\ufeff"  # what a spreadsheet may leave out before it looks
+_SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"  # that begin a formula; the last four are full-width forms of the first
+_UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")  # categories of signs that a spreadsheet may leave out before it looks
+_PARTED = re.compile(rf"(?<=[;\t])(?=\s*[{re.escape(_SIGNS)}])")  # where one of another country would begin a cell
 
 
 def neutralised(cell: Any) -> Any:
-    """Returns a table's cell, preceded by an apostrophe if a spreadsheet would take it for a formula.
+    """Returns a table's cell, with an apostrophe wherever a spreadsheet would take what follows for a formula.
 
     A carriage return becomes a line feed: ``csv`` puts no quotes around it, and a spreadsheet would begin a row there.
     """
     if not isinstance(cell, str):
         return cell
-    is_formula = cell.lstrip(_BLANK).startswith(_FORMULA_STARTS)
-    return ("'" * is_formula + cell).replace("\r", "\n")
+    unseen = "".join(takewhile(lambda sign: unicodedata.category(sign) in _UNSEEN, cell))
+    seen = cell[len(unseen) : len(unseen) + 1]
+    is_formula = (seen and seen in _SIGNS) or any(sign in unseen for sign in "\t\r\n")
+    return (("'" if is_formula else "") + unseen + _PARTED.sub("'", cell[len(unseen) :])).replace("\r", "\n")
 
 
 def sha256_of(path: Path) -> str:

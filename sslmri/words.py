@@ -33,6 +33,20 @@ def printable(text: str) -> str:
     )
 
 
+def printable_line(text: str) -> str:
+    """Returns text as ``printable`` does, in one line: a name with a line feed in it would begin a line of its own."""
+    return printable(text).replace("\n", "\\n")
+
+
+def told_by_system(error: OSError) -> str:
+    """Returns what the system said of a file, as one sentence."""
+    place = f" of {error.filename}" if error.filename else ""
+    return (
+        f"Expected to read and write the files that were named, got: {error.strerror or error}{place}. What was whole "
+        "before is kept: make room there, or name files and folders that can be read and written."
+    )
+
+
 def count(number: int, thing: str) -> str:
     """Returns a number of things: ``1 slice``, ``2,310 slices``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

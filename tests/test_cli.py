@@ -178,3 +178,37 @@ def test_evaluate_cross_validates_and_prints_both_tables(call, cohort, model_fol
     assert "| Alzheimer's stage | lowest to highest |" in done.stdout
     assert "Fold 0: the encoder has learned from none" in done.stdout
     assert (run / "evidence" / "crossvalidation.json").exists()
+
+
+def test_a_disk_that_takes_nothing_is_one_sentence_without_a_number(screen, files, model_folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = screen(files[0], "--model", model_folder, "--csv", tmp_path / "file" / "out.csv")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Expected to read and write")
+    assert "Errno" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_whose_names_are_not_utf_8_is_refused_by_name(call, tmp_path):
+    for label in ("glioma", "meningioma", "pituitary"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.png").touch()
+    (tmp_path / "glioma" / os.fsdecode(b"b\xff\n.png")).touch()
+    done = call("sslmri", "manifest", tmp_path, "--cohort", "tumours")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: Expected names in UTF-8, got glioma/b\\udcff\\n.png: rename the file or its folder.\n"
+    )
+    assert not (tmp_path / "manifest.csv").exists()
+
+
+def test_a_manifest_elsewhere_of_a_folder_that_is_not_utf_8_is_refused(call, tmp_path):
+    folder = tmp_path / os.fsdecode(b"data\xff")
+    for label in ("glioma", "meningioma", "pituitary"):
+        (folder / label).mkdir(parents=True)
+        (folder / label / "a.png").touch()
+    done = call("sslmri", "manifest", folder, "--cohort", "tumours", "--out", tmp_path / "out.csv")
+    assert done.returncode == 1
+    assert "Expected names in UTF-8" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+    assert call("sslmri", "manifest", folder, "--cohort", "tumours").returncode == 0

@@ -231,3 +231,10 @@ def test_shared_manifest_is_read_whole() -> None:
     assert len(records) == 10_885
     assert {record.disease for record in records} == {"alzheimers", "tumours", "ms", "parkinsons"}
     assert sum(record.box is not None for record in records) == 2_332
+
+
+def test_a_name_that_is_not_in_utf_8_is_refused_and_nothing_is_written(tmp_path):
+    rows = {"path": ["a\udcff\n.png"], "cohort": ["x"], "disease": ["ms"], "label": ["normal"]}
+    with pytest.raises(ManifestError, match=r"^Expected names in UTF-8, got a\\udcff\\n\.png: rename"):
+        write_manifest(tmp_path / "manifest.csv", pd.DataFrame(rows, dtype=object))
+    assert not list(tmp_path.iterdir())

@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.files import write_atomically
+from sslmri.words import printable_line
 
 MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")
@@ -20,6 +22,7 @@ TRAIN_USE = "train"
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 _SHOWN = 5
 _MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
+_LONE = re.compile("[\ud800-\udfff]")
 _ROUNDING = 0.01  # of a side: a box may be written with two decimals
 
 Box = tuple[float, float, float, float]  # centre x, centre y, width, height
@@ -112,10 +115,11 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
     """Writes a manifest whole or not at all; optional columns that ``rows`` lacks are left blank.
 
     Raises:
-        ManifestError: ``rows`` lacks a required column.
+        ManifestError: ``rows`` lacks a required column, or holds text that UTF-8 cannot.
     """
     path = Path(path)
     _check_columns(list(rows.columns), "the rows to write")
+    check_names(text for text in rows.to_numpy(object).ravel() if isinstance(text, str))
     others = [column for column in rows.columns if column not in MANIFEST_COLUMNS]
     # convert_dtypes: a fold column with blanks would otherwise be written as 0.0, 1.0
     table = rows.reindex(columns=[*MANIFEST_COLUMNS, *others]).convert_dtypes()
@@ -123,6 +127,17 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
     if "\r" in text:  # which is quoted with all else or not at all, and would begin a row
         text = table.to_csv(index=False, na_rep="", lineterminator="\n", quoting=csv.QUOTE_ALL)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Checks that a manifest can hold the names of files: of bytes that are no UTF-8, Python makes lone surrogates.
+
+    Raises:
+        ManifestError: naming the first that is of other bytes.
+    """
+    odd = next((name for name in names if _LONE.search(name)), None)
+    if odd is not None:
+        raise ManifestError(f"Expected names in UTF-8, got {printable_line(odd)}: rename the file or its folder.")
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from sslmri.cohorts.alzheimers_6400 import group_6400
-from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE, UNKNOWN
+from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE, UNKNOWN, check_names
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.files import neutralised
@@ -31,7 +31,7 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
     and the folders an adapter skips are left out.
 
     Raises:
-        ManifestError: the cohort is unknown, or the folder does not look like it.
+        ManifestError: the cohort is unknown, the folder does not look like it, or a name is not in UTF-8.
     """
     if cohort not in ADAPTERS:
         raise ManifestError(f"Expected a cohort out of {', '.join(ADAPTERS)}, got {cohort!r}: choose one of these.")
@@ -82,6 +82,7 @@ def _pictures(folder: Path, adapter: "Adapter") -> list[PurePosixPath]:
             f"Expected pictures ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}, got {got}: give the unpacked "
             f"picture version of {adapter.title}."
         )
+    check_names(map(str, pictures))
     return pictures
 
 

@@ -149,7 +149,7 @@ def csv_rows(outcomes: Iterable[dict[str, Any]]) -> str:
             "sha256": outcome["sha256"],
             "file_status": outcome["status"],
             "reason": neutralised(outcome["reason"]),
-            "warnings": " ".join(outcome["warnings"]),
+            "warnings": neutralised(" ".join(outcome["warnings"])),
             "model_sha256": outcome["model_sha256"],
             "notice": outcome["notice"],
         }

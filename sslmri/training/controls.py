@@ -46,7 +46,7 @@ from sslmri.learning.run import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps, enlarge
 from sslmri.training.data import RunOptions, check_untaught, open_cohort, side
-from sslmri.words import printable
+from sslmri.words import printable_line
 
 _BATCH = 64
 _RANDOM_HEADS = 10
@@ -176,7 +176,7 @@ def _open(record: Record, preparation: Preparation) -> Target | None:
     try:
         return open_target(record, preparation)
     except ScanError as error:
-        print(printable(f"left out: {record.name}: {error}"))
+        print(printable_line(f"left out: {record.name}: {error}"))
         return None
 
 

@@ -15,7 +15,7 @@ from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_json
 from sslmri.learning.cards import ENCODER_CARD, ModelCard, read_encoder_card
 from sslmri.scans.slices import Preparation
-from sslmri.words import printable
+from sslmri.words import printable_line
 
 GROUPS_FILE, PICTURES_FILE = "groups.json", "pictures.json"  # what a step learned from, in its folder
 _SHOWN = 5
@@ -62,7 +62,7 @@ def open_cohort(options: RunOptions) -> tuple[list[Record], Store]:
     records = assign_splits(listed, options.split_seed, options.protocol)
     store = open_store([record for record in records if record.split], options.preparation, options.cache)
     for name, reason in store.bad:
-        print(printable(f"left out: {name}: {reason}"))
+        print(printable_line(f"left out: {name}: {reason}"))
     return records, store
 
 
