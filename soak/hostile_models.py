@@ -199,6 +199,17 @@ def _wide(folder: Path) -> None:
     change(folder, ENCODER_CARD, lambda c: c | {"preparation": c["preparation"] | {"image_size": [10**6, 10**6]}})
 
 
+def _rule(key: str, value: object) -> Callable[[Path], object]:
+    """Changes the rule that decides whether a scan shows a brain at all."""
+    return lambda folder: change(
+        folder, BANK_CARD, lambda c: c | {"rules": c["rules"] | {"brain": c["rules"]["brain"] | {key: value}}}
+    )
+
+
+def _ground(**values: object) -> Callable[[Path], object]:
+    return lambda folder: change(folder, BANK_CARD, lambda c: c | {"thresholds": c["thresholds"] | {"ms": values}})
+
+
 ALL = (
     *(HostileModel(f"a byte of {name} changed", name, _flip(name), relist=False)
       for name in (ENCODER, ENCODER_CARD, WEIGHTS, CARD, BANK, BANK_CARD)),
@@ -248,11 +259,21 @@ ALL = (
     HostileModel("a number of 8 MB", CARD, lambda folder: _put(CARD, b'{"a": ' + b"1" * 8_000_000 + b"}")(folder)),
     HostileModel("a scale that is no number", CARD, _field(CARD, calibration_temperature=float("nan"))),
     HostileModel("a threshold that is text", CARD, _field(CARD, threshold_low="0.5")),
+    HostileModel("a threshold that no float can hold", CARD, _field(CARD, threshold_high=10**400)),
+    HostileModel("a low threshold over the high one", CARD, _field(CARD, threshold_low=0.9, threshold_high=0.1)),
+    HostileModel("thresholds beyond any probability", CARD, _field(CARD, threshold_low=1.5, threshold_high=2.0)),
     HostileModel("slices of 10**6 pixels a side", ENCODER_CARD, _wide),
     HostileModel("a hash that is no hash", LIST, _named(**{WEIGHTS: "7"}), relist=False),
+    HostileModel("a list of 10,000 files", LIST,
+                 _named(**{f"{number}.json": "0" * 64 for number in range(10_000)}), relist=False),
     HostileModel("bank and its card swapped", BANK_CARD, _swapped),
     HostileModel("a bank of another shape", BANK,
                  _arrays(BANK, lambda a: a.update(components=a["components"][:9].copy()))),
+    *(HostileModel(f"a bank whose rule has the {key} {str(value)[:9]}", BANK_CARD, _rule(key, value))
+      for key, value in (("threshold", "-inf"), ("threshold", "nan"), ("threshold", 10**400), ("bias", None),
+                         ("gamma", -1.0))),
+    HostileModel("a bank whose distances are no numbers", BANK_CARD, _ground(distance="x", similar=None)),
+    HostileModel("a bank whose distances no float can hold", BANK_CARD, _ground(distance=10**400, similar=1.0)),
     HostileModel("a bank of unknown diseases", BANK, lambda folder: change(
         folder, BANK_CARD, lambda c: c | {"cases": [["none", *row[1:]] for row in c["cases"]]})),
 )  # fmt: skip

@@ -83,6 +83,36 @@ def test_a_damaged_bank_is_refused(copied, fault):
         FeatureBank.load(copied)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("threshold", "-inf"),
+        ("threshold", "nan"),
+        ("threshold", 10**400),
+        ("bias", None),
+        ("gamma", -1.0),
+        ("gamma", 0),
+    ],
+)
+def test_a_rule_of_numbers_that_are_none_is_refused(copied, key, value):
+    content = json.loads((copied / BANK_CARD).read_text())
+    content["rules"]["brain"][key] = value
+    (copied / BANK_CARD).write_text(json.dumps(content))
+    rewritten(copied)
+    with pytest.raises(ModelError, match="got a damaged one"):
+        FeatureBank.load(copied)
+
+
+@pytest.mark.parametrize("ground", [{"distance": "x", "similar": None}, {"distance": 10**400, "similar": 1.0}])
+def test_distances_that_are_no_numbers_are_refused(copied, ground):
+    content = json.loads((copied / BANK_CARD).read_text())
+    content["thresholds"]["ms"] = ground
+    (copied / BANK_CARD).write_text(json.dumps(content))
+    rewritten(copied)
+    with pytest.raises(ModelError, match="got a damaged one"):
+        FeatureBank.load(copied)
+
+
 def test_the_bank_changes_the_hash_of_the_model_and_no_head(gated_folder, model_folder):
     with_bank, without = read_model_card(gated_folder), read_model_card(model_folder)
     assert with_bank.sha256 != without.sha256

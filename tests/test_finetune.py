@@ -133,6 +133,29 @@ def test_training_stops_when_validation_does_not_improve(stores, tmp_path, monke
     assert len(read_history(tmp_path / "history.jsonl")) == 4
 
 
+def test_a_score_that_is_no_number_stops_the_training_and_is_not_written(stores, tmp_path, monkeypatch):
+    import sslmri.learning.finetune as module
+
+    monkeypatch.setattr(module, "_validate", lambda *_: {"ms": float("nan")})
+    with pytest.raises(TrainingError, match="Expected a finite score, got nan in epoch 1"):
+        finetune(Encoder(), *stores, SMALL, tmp_path, SETTINGS)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("spoilt", ["best", "model", "average", "optimizer", "best_score", "best_epoch"])
+def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_training_goes_on(stores, tmp_path, monkeypatch, spoilt):
+    import sslmri.learning.finetune as module
+
+    model = module.MultiHead(Encoder(), ["ms"])
+    average = torch.optim.swa_utils.AveragedModel(model)
+    optimizer = torch.optim.AdamW(model.parameters())
+    state = module._weights(model, average, optimizer) | {"epoch": 1, "best_score": 0.5, "best_epoch": 1}
+    state |= {"settings": dataclasses.asdict(SETTINGS), "best": model.state_dict(), spoilt: {"conv1": torch.ones(2)}}
+    module.save_checkpoint(tmp_path / "checkpoint.pt", state)
+    with pytest.raises(TrainingError, match="got parts that do not fit it"):
+        module._resume(tmp_path, model, average, optimizer, SETTINGS)
+
+
 def test_marked_findings_move_with_their_slices(monkeypatch):
     import sslmri.learning.finetune as module
 

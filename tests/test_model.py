@@ -151,6 +151,25 @@ def test_a_name_that_no_file_can_have_is_refused(copied, name):
         Model.load(copied)
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.9, 0.1), (-0.1, 0.5), (0.5, 1.5), (0.5, 10**400), (0.5, "1"), (None, 0.5)]
+)
+def test_thresholds_that_are_no_pair_of_probabilities_are_refused(copied, low, high):
+    card = json.loads((copied / "heads/ms.json").read_text())
+    (copied / "heads/ms.json").write_text(json.dumps(card | {"threshold_low": low, "threshold_high": high}))
+    rehash(copied)
+    with pytest.raises(ModelError, match=r"Expected .*heads/ms\.json"):
+        read_model_card(copied)
+
+
+def test_a_list_of_endless_files_is_refused(copied):
+    listed = json.loads((copied / "model.json").read_text())
+    listed["files"] |= {f"{number}.json": "0" * 64 for number in range(64)}
+    (copied / "model.json").write_text(json.dumps(listed))
+    with pytest.raises(ModelError, match="at most 64 files"):
+        read_model_card(copied)
+
+
 def test_a_file_that_is_a_link_to_itself_is_refused(copied):
     (copied / "encoder.json").unlink()
     (copied / "encoder.json").symlink_to("encoder.json")

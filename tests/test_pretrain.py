@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -110,6 +111,49 @@ def test_a_checkpoint_with_a_value_that_is_not_finite_is_never_written(tmp_path)
     with pytest.raises(TrainingError, match="finite weights"):
         save_checkpoint(tmp_path / "c.pt", {"model": {"w": torch.tensor([float("nan")])}})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"best_score": float("nan")}, {"best_score": -math.inf}, {"parts": [torch.tensor([float("nan")])]},
+     {"parts": ({"lr": math.inf},)}],
+)  # fmt: skip
+def test_neither_a_number_nor_a_list_that_is_not_finite_is_written(tmp_path, state):
+    with pytest.raises(TrainingError, match=f"finite weights, got {next(iter(state))}"):
+        save_checkpoint(tmp_path / "c.pt", state)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"format": "sslmri-1", "settings": 3}, {"format": "other"}, torch.ones(2)])
+def test_a_checkpoint_that_is_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="Expected a checkpoint"):
+        load_checkpoint(tmp_path / "checkpoint.pt", {"epochs": 1})
+
+
+def test_a_checkpoint_without_settings_is_of_other_settings(tmp_path):
+    torch.save({"format": "sslmri-1"}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="epochs None -> 1"):
+        load_checkpoint(tmp_path / "checkpoint.pt", {"epochs": 1})
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refuse(*_args: object, **_named: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(TrainingError, match=r"got: Permission denied. It is left as it is"):
+        load_checkpoint(tmp_path / "checkpoint.pt", {})
+
+
+@pytest.mark.parametrize("spoilt", [{"model": {}}, {"model": 3}, {"optimizer": {}}, {"epoch": "x"}, {"epoch": None}])
+def test_a_checkpoint_whose_parts_do_not_fit_is_refused(stores, tmp_path, spoilt):
+    once = dataclasses.replace(SETTINGS, epochs=1, probe_every=1)
+    run(stores, tmp_path, once)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(state | spoilt, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="got parts that do not fit it"):
+        run(stores, tmp_path, once)
 
 
 def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path, monkeypatch):

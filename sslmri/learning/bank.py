@@ -16,7 +16,7 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically, write_json
 from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, ModelCard, read_model_card
-from sslmri.learning.listed import parse_json, read_listed
+from sslmri.learning.listed import is_of, parse_json, read_listed
 from sslmri.learning.rules import KernelRule, Space
 
 _BRAIN, _KIND = "brain", "kind"  # before the names of a space's or rule's arrays
@@ -158,7 +158,17 @@ def _rule(name: str, arrays: Mapping[str, np.ndarray], rules: Mapping[str, Any],
     vectors, weights = arrays[f"{name}_vectors"], arrays[f"{name}_weights"]
     if vectors.shape != (*weights.shape, space.axes.shape[1]):
         raise ValueError("shapes of a rule")
-    return KernelRule(vectors, weights, *(float(rules[name][key]) for key in _NUMBERS))
+    numbers = [rules[name][key] for key in _NUMBERS]
+    if not all(is_of(number, float) for number in numbers) or not rules[name]["gamma"] > 0:
+        raise ValueError("numbers of a rule")
+    return KernelRule(vectors, weights, *map(float, numbers))
+
+
+def _ground(content: Mapping[str, Any]) -> Ground:
+    ground = Ground(**content)
+    if not all(is_of(value, float) for value in astuple(ground)):
+        raise ValueError("distances")
+    return ground
 
 
 def _space(name: str, arrays: Mapping[str, np.ndarray], length: int) -> Space:
@@ -194,7 +204,7 @@ def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], fea
         brain=_rule(_BRAIN, arrays, rules, brain_space),
         kind_space=kind_space,
         kinds={name: _rule(name, arrays, rules, kind_space) for name in rules if name != _BRAIN},
-        thresholds={disease: Ground(**ground) for disease, ground in content["thresholds"].items()},
+        thresholds={disease: _ground(ground) for disease, ground in content["thresholds"].items()},
         encoder_sha256=str(content["encoder_sha256"]),
     )
     if (bank.center.shape, bank.features.shape) != ((length,), (len(bank.cases), width)):

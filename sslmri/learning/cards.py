@@ -223,6 +223,7 @@ def _head_card(content: dict[str, Any], path: Path, encoder_sha256: str) -> Head
         )
     is_sound = (
         head.set_thresholds.keys() == head.counts.keys() == set(head.classes)
+        and 0 <= head.threshold_low <= head.threshold_high <= 1
         and head.calibration_temperature > 0
         and head.saliency_scale > 0
         and all(len(own) == 2 for counts in head.counts.values() for own in counts.values())

@@ -1,6 +1,8 @@
 """The state of a training in one file that is always whole."""
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +45,23 @@ def check_finite(state: Any) -> None:
     Quick enough for every step: one norm over all tensors tells, and only where that is not finite is each looked at.
 
     Raises:
-        TrainingError: naming the tensor.
+        TrainingError: naming the value.
     """
     found = dict(_floats(state, ""))
-    if torch.isfinite(get_total_norm(found.values())):
-        return
-    for name, values in found.items():
-        if not torch.isfinite(values).all():
-            raise TrainingError(f"Expected finite weights, got {name} with others: lower the learning rate.")
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    odd = [name for name, value in found.items() if isinstance(value, float) and not math.isfinite(value)]
+    if not torch.isfinite(get_total_norm(tensors.values())):
+        odd += [name for name, values in tensors.items() if not torch.isfinite(values).all()]
+    if odd:
+        raise TrainingError(f"Expected finite weights, got {odd[0]} with others: lower the learning rate.")
 
 
-def _floats(state: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    """Yields the floating-point tensors of nested dictionaries, each with the path that leads to it."""
-    if isinstance(state, Tensor) and state.is_floating_point():
+def _floats(state: Any, name: str) -> Iterator[tuple[str, Tensor | float]]:
+    """Yields the floating-point tensors and numbers of nested dictionaries and lists, each with its path."""
+    if isinstance(state, float) or (isinstance(state, Tensor) and state.is_floating_point()):
         yield name.removeprefix("."), state
-    elif isinstance(state, dict):
-        for key, value in state.items():
+    elif isinstance(state, dict | list | tuple):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
             yield from _floats(value, f"{name}.{key}")
 
 
@@ -66,16 +69,45 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the state saved by a run of the same settings.
 
     Raises:
-        TrainingError: the file is damaged, of another format, or of a run with other settings.
+        TrainingError: the file cannot be read, is damaged, of another format, or of a run with other settings.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise TrainingError(
+            f"Expected to read the checkpoint {path}, got: {error.strerror or error}. It is left as it is: make it "
+            "readable and pass --resume again."
+        ) from error
     except Exception as error:  # torch raises many classes for damaged files
-        raise TrainingError(f"Expected a checkpoint in {path}, got a damaged file: start a new run.") from error
+        raise _damaged(path) from error
+    if not isinstance(state, dict) or not isinstance(state.get("settings", {}), dict):
+        raise _damaged(path)
     if state.get("format") != FORMAT:
-        raise TrainingError(f"Expected a checkpoint of format {FORMAT} in {path}, got {state.get('format')}.")
-    changed = sorted(key for key in settings if settings[key] != state["settings"].get(key))
+        raise TrainingError(f"Expected a checkpoint of format {FORMAT} in {path}, got {state.get('format')!r:.40}.")
+    saved = state.get("settings", {})
+    changed = sorted(key for key in settings if settings[key] != saved.get(key))
     if changed:
-        listed = ", ".join(f"{key} {state['settings'].get(key)} -> {settings[key]}" for key in changed)
+        listed = ", ".join(f"{key} {saved.get(key)} -> {settings[key]}" for key in changed)
         raise TrainingError(f"Expected the settings of the run that is resumed, got others ({listed}): use a new run.")
     return state
+
+
+@contextmanager
+def resuming(path: Path) -> Iterator[None]:
+    """Says in one sentence that what a checkpoint holds is not the state of this training.
+
+    Raises:
+        TrainingError: a part is missing, or of another shape or kind.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:  # a RuntimeError that says nothing of the checkpoint
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # as torch tells of others
+        raise TrainingError(
+            f"Expected a checkpoint of this training in {path}, got parts that do not fit it: name another --run."
+        ) from error
+
+
+def _damaged(path: Path) -> TrainingError:
+    return TrainingError(f"Expected a checkpoint in {path}, got a damaged file: start a new run.")

@@ -1,5 +1,6 @@
 """Fine-tuning: linear heads for every disease on one shared encoder."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from sslmri.cohorts.regions import read_regions
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
-from sslmri.learning.checkpoint import check_finite, load_checkpoint, save_checkpoint
+from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device, pool
 from sslmri.learning.labels import (
     FinetuneSettings,
@@ -137,6 +138,8 @@ def _fit_jointly(
         scores = _validate(average.module, train, validation, preparation)
         entry = {"epoch": epoch + 1, "loss": loss, "seconds": round(time.perf_counter() - started, 2), "auroc": scores}
         score = stopping_score(scores, validation) if scores else float(epoch)  # nothing to stop by: the last one
+        if not math.isfinite(score):
+            raise TrainingError(f"Expected a finite score, got {score} in epoch {epoch + 1}: lower the rate.")
         state["epoch"] = epoch + 1
         if score > state["best_score"]:
             best = {name: value.clone() for name, value in average.module.state_dict().items()}
@@ -155,15 +158,18 @@ def _weights(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimi
 def _resume(
     folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, settings: FinetuneSettings
 ) -> dict[str, Any]:
-    """Returns where training stands: epochs done, best score so far with its epoch and weights."""
-    state: dict[str, Any] = {"epoch": 0, "best_score": float("-inf"), "best_epoch": 0, "best": model.state_dict()}
+    """Returns where training stands: epochs done, best score so far with its epoch and weights; -1 is below any."""
+    state: dict[str, Any] = {"epoch": 0, "best_score": -1.0, "best_epoch": 0, "best": model.state_dict()}
     path = folder / "checkpoint.pt"
     if path.exists():
         saved = load_checkpoint(path, asdict(settings))
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        state = {key: saved[key] for key in state}
+        with resuming(path):
+            for weights in ("best", "model"):  # the best are taken at the end: better to know now that they fit
+                model.load_state_dict(saved[weights])
+            average.load_state_dict(saved["average"])
+            optimizer.load_state_dict(saved["optimizer"])
+            numbers = {"epoch": int(saved["epoch"]), "best_epoch": int(saved["best_epoch"])}
+            state = {**numbers, "best_score": float(saved["best_score"]), "best": saved["best"]}
     keep_history(folder / "history.jsonl", state["epoch"])
     return state
 

@@ -17,6 +17,7 @@ from sslmri.errors import ModelError
 _MAX_BYTES = {".json": 2**24, ".safetensors": 2**27}  # 20 times a card, nearly 3 times an encoder
 _ADVICE = "copy the model again"
 _HASH_DIGITS = 64
+_MAX_FILES = 64  # of a model; four heads and a bank are 12
 _SHOWN = 120  # characters of a name or value that a sentence quotes
 
 
@@ -65,10 +66,14 @@ def check_list(hashes: Any, folder: Path, needed: set[str]) -> dict[str, str]:
     """Returns a model's list of files, whose names lie in the folder and whose hashes look like hashes.
 
     Raises:
-        ModelError: it is none, a needed file is not in it, or a name leads elsewhere.
+        ModelError: it is none or too long, a needed file is not in it, or a name leads elsewhere.
     """
     if not isinstance(hashes, dict) or not needed <= hashes.keys():
         raise ModelError(f"Expected the list of a model's files in {folder / 'model.json'}, got none: {_ADVICE}.")
+    if len(hashes) > _MAX_FILES:
+        raise ModelError(
+            f"Expected at most {_MAX_FILES} files in {folder / 'model.json'}, got {len(hashes)}: {_ADVICE}."
+        )
     for name, value in hashes.items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or path.suffix not in _MAX_BYTES:
@@ -111,8 +116,15 @@ def is_of(value: Any, hint: Any) -> bool:
         keys, values = parts
         return isinstance(value, dict) and all(is_of(key, keys) and is_of(own, values) for key, own in value.items())
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
     return isinstance(value, bool) == (hint is bool) and isinstance(value, hint)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -16,7 +16,7 @@ from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
 from sslmri.learning.batch_size import largest_batch
 from sslmri.learning.cards import ENCODER_FILE
-from sslmri.learning.checkpoint import check_finite, load_checkpoint, save_checkpoint
+from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.model import load_encoder
@@ -141,9 +141,10 @@ def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, se
     first = 0
     if path.exists():
         state = load_checkpoint(path, asdict(settings))
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["epoch"]
+        with resuming(path):
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            first = int(state["epoch"])
     if process_index() == 0:
         keep_history(folder / "history.jsonl", first)
     return first
