@@ -1,9 +1,9 @@
 """Readers that misbehave: what a decoder with a hole in it might do to the process it runs in."""
 
-import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,20 +12,22 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans import reading, sandbox
-from sslmri.scans.scan import Scan
+from sslmri.scans.volume import Volume
+
+MARK = b"\xff\xd8\xff"  # without which the sandbox asks no reader
 
 
 def serve_faults(handle: int) -> None:
-    """Serves as the sandbox does; a file that begins with the name of a fault commits it."""
-    sound = reading.read_scan
+    """Serves as the sandbox does; a file that begins with JPEG's mark and the name of a fault commits it."""
+    sound = reading.read_file
 
-    def read_scan(data: bytes, name: str) -> Scan:
+    def read_file(data: bytes, name: str) -> Volume:
         for start, fault in _FAULTS.items():
-            if data.startswith(start):
+            if data.startswith(MARK + start):
                 fault(data)
         return sound(data, name)
 
-    reading.read_scan = read_scan
+    reading.read_file = read_file
     sandbox.CPU_SECONDS = 1
     sandbox.serve(handle)
 
@@ -68,19 +70,33 @@ def _open_all(data: bytes) -> None:
     raise AssertionError(len(kept))
 
 
+def _spin_a_while(data: bytes) -> None:
+    begun = time.process_time()
+    while time.process_time() < begun + 0.6:
+        pass
+    raise ScanError("0.6 seconds are over")
+
+
+def _want_memory(data: bytes) -> None:
+    raise MemoryError
+
+
 def _mislead(data: bytes) -> None:
-    sandbox._answer = _answer_wrongly
+    """Lets this reader answer, from now on, with what the file holds: JSON, then NUL, then bytes for voxels."""
+    told, _, voxels = data.partition(b":")[2].partition(b"\0")
 
+    def answer(pipe: Connection, what: str, files: object) -> None:
+        pipe.send_bytes(told)
+        pipe.send_bytes(voxels)
 
-def _answer_wrongly(pipe: Connection, what: str, files: object) -> None:
-    """Sends more voxels than were announced."""
-    pipe.send_bytes(json.dumps({"shape": [1, 8, 8], "spacing_mm": ["a"]}).encode())
-    pipe.send_bytes(bytes(4 * 8 * 9))
+    sandbox._answer = answer
 
 
 _FAULTS: dict[bytes, Callable[[bytes], None]] = {
     b"greedy": _allocate,
     b"endless": _spin,
+    b"a while": _spin_a_while,
+    b"memory": _want_memory,
     b"crash": _crash,
     b"write": _write,
     b"asleep": _sleep,

@@ -3,6 +3,8 @@
 import io
 import struct
 import zipfile
+from functools import partial
+from unittest.mock import Mock
 
 import nibabel
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from sslmri.errors import ScanError
 from sslmri.scans.archive import read_archive
+from sslmri.scans.images import read_image
 from sslmri.scans.reading import read_scan
 from tests.conftest import SHARED, needs_shared
 from tests.dicom_files import axial_series
@@ -31,6 +34,13 @@ def picture(grey: int, side: int = 16) -> bytes:
     """Returns a PNG of one grey value."""
     file = io.BytesIO()
     Image.new("L", (side, side), grey).save(file, "PNG")
+    return file.getvalue()
+
+
+def coloured(side: int) -> bytes:
+    """Returns a red PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), (255, 0, 0)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -185,8 +195,33 @@ def test_an_entry_larger_than_its_directory_says_is_damaged():
 
 
 def test_pictures_over_the_limit_are_refused(monkeypatch):
-    monkeypatch.setattr("sslmri.scans.volume.MAX_PIXELS", 3 * 16 * 16)
-    assert "4 slices of 16 x 16" in refusal_of(zipped(*((f"{i}.png", picture(i)) for i in range(6))))
+    monkeypatch.setattr("sslmri.scans.archive.MAX_PIXELS", 3 * 16 * 16)
+    assert "send fewer" in refusal_of(zipped(*((f"{i}.png", picture(i)) for i in range(4))))
+    assert len(read_archive(zipped(*((f"{i}.png", picture(i)) for i in range(3)))).voxels) == 3
+
+
+@pytest.mark.parametrize("colours", ["grey", "colours"])
+def test_pictures_count_with_their_own_size_whatever_becomes_of_them(monkeypatch, colours):
+    monkeypatch.setattr("sslmri.scans.archive.MAX_PIXELS", 64**2 + 32**2)
+    monkeypatch.setattr("sslmri.scans.archive.read_image", decoded := Mock(wraps=read_image))
+    drawn = coloured if colours == "colours" else partial(picture, 7)
+    data = zipped(*((f"{i}.png", drawn(side)) for i, side in enumerate((64, 32, 16))))
+    assert "send fewer" in refusal_of(data)
+    assert decoded.call_count == 2
+
+
+def test_pages_of_all_pictures_count_together(monkeypatch):
+    monkeypatch.setattr("sslmri.scans.archive.MAX_PAGES", 5)
+    file = io.BytesIO()
+    page = Image.new("L", (16, 16), 3)
+    page.save(file, "TIFF", save_all=True, append_images=[page, page])
+    assert "send fewer" in refusal_of(zipped(("1.tif", file.getvalue()), ("2.tif", file.getvalue())))
+
+
+def test_too_little_memory_for_one_picture_is_not_told_as_a_damaged_one(monkeypatch):
+    monkeypatch.setattr("sslmri.scans.archive.read_image", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        read_scan(zipped(("1.png", picture(1))), "scan.zip")
 
 
 @needs_shared("uploads")

@@ -14,7 +14,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sslmri.scans.reading import read_scan
+from sslmri.scans.reading import read_scan, read_series, series_key
 from tests.dicom_files import (
     AXIAL,
     CORONAL,
@@ -26,6 +26,7 @@ from tests.dicom_files import (
     encoded,
     enhanced,
     refusal_of,
+    with_scans,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,6 +140,105 @@ def test_functional_groups_without_end_are_not_parsed(voxels, monkeypatch):
 def test_a_deflated_file_cannot_swell_without_end(voxels, monkeypatch):
     monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 5000)
     assert "swells without end" in refusal_of(encoded(voxels[0], DeflatedExplicitVRLittleEndian))
+
+
+def test_a_deflated_file_unpacks_to_no_more_than_other_packed_files_may(voxels):
+    made = dataset(voxels[0], EncapsulatedDocument=bytes(33 * 2**20))
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    assert "swells without end" in refusal_of(as_bytes(made))
+
+
+def test_a_jpeg_2000_frame_of_endless_tiles_is_not_decoded(monkeypatch):
+    file, made = io.BytesIO(), dataset(np.zeros((1040, 1040), np.uint8))
+    Image.new("L", (1040, 1040)).save(file, "JPEG2000", tile_size=(16, 16))
+    made.PixelData = encapsulate([file.getvalue()])
+    made.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    monkeypatch.setattr("sslmri.scans.dicom_slices.decoded_frames", lambda *_: pytest.fail("was decoded"))
+    assert "at most 1056 tiles in a frame, got 4225" in refusal_of(as_bytes(made))
+
+
+def coded_in_small_parts(frame: bytes) -> bytes:
+    """Returns a JPEG 2000 frame whose main header speaks of code blocks of 4 x 4 pixels."""
+    at = frame.index(b"\xff\x52")
+    return frame[: at + 10] + bytes(2) + frame[at + 12 :]
+
+
+def coded_in_small_parts_by_its_tile(frame: bytes) -> bytes:
+    """Returns a JPEG 2000 frame whose only tile speaks of such code blocks, and no main header."""
+    coding, tile = frame.index(b"\xff\x52"), frame.index(b"\xff\x90")
+    segment = coded_in_small_parts(frame[coding : coding + 2 + frame[coding + 3]])
+    length = int.from_bytes(frame[tile + 6 : tile + 10], "big") + len(segment)
+    return frame[: tile + 6] + length.to_bytes(4, "big") + frame[tile + 10 : tile + 12] + segment + frame[tile + 12 :]
+
+
+def in_small_precincts(frame: bytes) -> bytes:
+    """Returns a JPEG 2000 frame in precincts of 2 x 2 pixels."""
+    at = frame.index(b"\xff\x52")
+    own = bytes([0x11]) * (frame[at + 9] + 1)
+    start = frame[at : at + 2] + bytes([0, frame[at + 3] + len(own), frame[at + 4] | 1])
+    return frame[:at] + start + frame[at + 5 : at + 14] + own + frame[at + 14 :]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "things"),
+    [
+        (coded_in_small_parts, "65536 code blocks"),
+        (coded_in_small_parts_by_its_tile, "65536 code blocks"),
+        (in_small_precincts, "65536 precincts"),
+    ],
+)
+def test_a_jpeg_2000_frame_of_endless_parts_is_not_decoded(monkeypatch, spoil, things):
+    file, made = io.BytesIO(), dataset(np.zeros((1040, 1040), np.uint8))
+    Image.new("L", (1040, 1040)).save(file, "JPEG2000")
+    made.PixelData = encapsulate([spoil(file.getvalue())])
+    made.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    monkeypatch.setattr("sslmri.scans.dicom_slices.decoded_frames", lambda *_: pytest.fail("was decoded"))
+    assert f"at most {things} in a frame" in refusal_of(as_bytes(made))
+
+
+def test_files_that_swell_count_together(voxels, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 3 * voxels[0].nbytes)
+    files = []
+    for i, pixels in enumerate(voxels[:4]):
+        made = dataset(pixels, ImagePositionPatient=[0, 0, i])
+        made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        files.append((str(i), as_bytes(made)))
+    assert read_series(files[:2]).warnings == ()
+    assert "2 of 4 files cannot be read" in read_series(files).warnings[0]
+
+
+def test_the_series_of_a_deflated_file_is_told_without_swelling(voxels, monkeypatch):
+    data = encoded(voxels[0], DeflatedExplicitVRLittleEndian)
+    assert series_key(data) == series_key(dicom(voxels[0]))
+    monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 5000)
+    assert series_key(data) is None
+
+
+def test_a_jpeg_2000_frame_of_some_tiles_is_read():
+    file, grey = io.BytesIO(), np.arange(128 * 128, dtype=np.uint16).reshape(128, 128).astype(np.uint8)
+    Image.fromarray(grey).save(file, "JPEG2000", tile_size=(32, 32), irreversible=False)
+    made = dataset(grey)
+    made.PixelData = encapsulate([file.getvalue()])
+    made.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    assert np.array_equal(read_scan(as_bytes(made), "a").voxels[0], grey)
+
+
+def test_a_jpeg_frame_of_endless_scans_is_not_decoded(monkeypatch):
+    file, made = io.BytesIO(), dataset(np.zeros((64, 72), np.uint8))
+    Image.new("L", (72, 64)).save(file, "JPEG")
+    made.PixelData = encapsulate([with_scans(file.getvalue(), 101)])
+    made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    monkeypatch.setattr("sslmri.scans.dicom_slices.decoded_frames", lambda *_: pytest.fail("was decoded"))
+    assert "at most 100 scans" in refusal_of(as_bytes(made))
+
+
+def test_too_little_memory_is_not_told_as_a_damaged_file(voxels, monkeypatch):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("sslmri.scans.dicom.checked_size", fail)
+    with pytest.raises(MemoryError):
+        read_scan(dicom(voxels[0]), "a")
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGBaseline8Bit])

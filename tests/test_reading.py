@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from PIL import Image
 
 from sslmri.errors import ScanError
 from sslmri.scans.images import MAX_PIXELS
+from sslmri.scans.jpeg import check_scans
 from sslmri.scans.reading import MAX_BYTES, read_scan
 from sslmri.scans.slices import Preparation, to_slices
-from tests.dicom_files import dicom
+from tests.dicom_files import dicom, with_scans
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -142,6 +144,49 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
 
 
+def lying_tile(side: int) -> bytes:
+    """Returns a TIFF of 64 x 64 pixels in one tile of that side, which packs to next to nothing."""
+    packed = zlib.compress(bytes(side * side), 9)
+    tags = ((256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side), (324, 8),
+            (325, len(packed)))  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory + bytes(4)
+
+
+def test_a_large_picture_may_have_fewer_scans_than_a_small_one():
+    data = with_scans(encoded(Image.new("L", (16, 16)), "JPEG"), 50)
+    check_scans(data, 1_000_000)
+    with pytest.raises(ScanError, match="at most 24 scans"):
+        check_scans(data, 64_000_000)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK"])
+def test_a_picture_converted_in_bands_is_the_one_converted_at_once(monkeypatch, grey, mode):
+    data = encoded(Image.fromarray(grey).convert(mode), "TIFF")
+    whole = read_scan(data, "a").voxels
+    monkeypatch.setattr("sslmri.scans.images._BAND_PIXELS", 1000)
+    assert np.array_equal(read_scan(data, "a").voxels, whole)
+
+
+def test_a_tile_somewhat_larger_than_its_page_is_read():
+    assert read_scan(lying_tile(256), "a.tif").voxels.shape == (1, 64, 64)
+
+
+def test_a_progressive_jpeg_is_read(grey):
+    assert read_scan(encoded(Image.fromarray(grey), "JPEG", progressive=True), "a.jpg").voxels.shape == (1, *grey.shape)
+
+
+def test_marks_of_a_scan_within_a_comment_do_not_count(grey):
+    data = encoded(Image.fromarray(grey), "JPEG", comment=b"\xff\xda" * 300)
+    assert read_scan(data, "a.jpg").voxels.shape == (1, *grey.shape)
+
+
+def test_too_little_memory_is_not_told_as_a_damaged_file(grey, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.images._to_grey", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        read_scan(encodings(grey)["png"], "a.png")
+
+
 REFUSED = {
     "empty": (b"", "an empty file"),
     "text": (b"<html><script>alert(1)</script>", "a text file"),
@@ -155,6 +200,14 @@ REFUSED = {
     "too huge for Pillow": (png_of_size(60_000, 60_000), "at most 64 million pixels, got more"),
     "tiny": (png_of_size(2, 2), "at least 8 x 8"),
     "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "at most 64 MB"),
+    "a tile far larger than its page": (lying_tile(1040), "tiles as large as their page"),
+    "endless segments": (
+        encoded(Image.new("L", (16, 16)), "JPEG").replace(b"\xff\xd8", b"\xff\xd8" + b"\xff\xfe\0\2" * 10_001, 1),
+        "at most 10,000 segments",
+    ),
+    "endless fill": (b"\xff\xd8" + b"\xff" * 2000, "without a picture"),
+    "endless chunks": (b"\x89PNG\r\n\x1a\n" + png_of_size(16, 16)[33:-12] * 100_001, "at most 100,000 chunks"),
+    "endless scans": (with_scans(encoded(Image.new("L", (16, 16)), "JPEG"), 101), "at most 100 scans"),
     "no numbers": (encoded(Image.fromarray(np.full((16, 16), np.nan, np.float32)), "TIFF"), "without a single number"),
 }
 

@@ -1,22 +1,29 @@
 """Files of unknown origin are read in a process that the system bounds, and what ends it ends nothing else."""
 
+import hashlib
+import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sslmri import processes
 from sslmri.errors import ScanError
 from sslmri.scans import reading, sandbox
-from tests.dicom_files import axial_series
+from tests.dicom_files import as_bytes, axial_series, dataset
 from tests.pages import nifti, png
+from tests.sandbox_faults import MARK
 
 SENTENCE = (
-    "a.png: Expected a file that can be read in 20 seconds and 2 GB of memory, got one that cannot: "
+    "a.png: Expected a file that can be read in the seconds due to its size and 2 GB of memory, got one that cannot: "
     "export the scan again."
 )
 
@@ -63,22 +70,152 @@ def test_a_refusal_passes_through_word_for_word():
     assert str(bounded.value) == str(direct.value)
 
 
-@pytest.mark.parametrize("fault", [b"endless", b"crash", b"babble"])
+@pytest.mark.parametrize("fault", [b"endless", b"crash", b"babble", b"memory"])
 def test_a_reader_that_ends_is_one_sentence_and_the_next_scan_reads(faulty, fault):
     before = time.monotonic()
     with pytest.raises(ScanError) as refused:
-        sandbox.read_scan(fault, "folder/a.png")
+        sandbox.read_scan(MARK + fault, "folder/a.png")
     assert str(refused.value) == SENTENCE
     assert time.monotonic() - before < 10
     assert same(sandbox.read_scan(png(), "b.png"), reading.read_scan(png(), "b.png"))
 
 
-def test_an_answer_in_another_form_is_one_sentence(faulty):
-    with pytest.raises(ScanError):
-        sandbox.read_scan(b"mislead", "folder/a.png")  # no scan either: from now on this reader answers wrongly
+SOUND = {"shape": [1, 8, 8], "spacing_mm": None, "orientation": None, "modality": None, "warnings": []}
+VOXELS = np.ones((1, 8, 8), np.float32)
+ODD_ANSWERS = {
+    "no answer": [],
+    "another shape": SOUND | {"shape": [1, 8, 9]},
+    "a shape that is none": SOUND | {"shape": ["a", 8, 8]},
+    "no shape": {key: value for key, value in SOUND.items() if key != "shape"},
+    "no warnings": {key: value for key, value in SOUND.items() if key != "warnings"},
+    "warnings that are numbers": SOUND | {"warnings": [1]},
+    "a spacing of text": SOUND | {"spacing_mm": ["a", "b", "c"]},
+    "an endless spacing": SOUND | {"spacing_mm": [10**400, 1, 1]},
+    "a spacing below zero": SOUND | {"spacing_mm": [-1.0, 1.0, 1.0]},
+    "two spacings": SOUND | {"spacing_mm": [1.0, 1.0]},
+    "an orientation of numbers": SOUND | {"orientation": [1, 2, 3]},
+    "a modality that is none": SOUND | {"modality": {"a": 1}},
+    "a refusal that is no text": {"refused": 5},
+}
+
+
+def mislead(answer: object, voxels: np.ndarray = VOXELS) -> None:
+    """Lets the reader that waits answer so from now on: it is asked for a file that takes it over."""
+    with suppress(ScanError):
+        sandbox.read_scan(MARK + b"mislead:" + json.dumps(answer).encode() + b"\0" + voxels.tobytes(), "a.png")
+    assert sandbox._idle
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_an_answer_in_another_form_is_one_sentence_and_ends_the_reader(faulty, answer):
+    mislead(answer)
     with pytest.raises(ScanError) as refused:
         sandbox.read_scan(png(), "folder/a.png")
     assert str(refused.value) == SENTENCE
+    assert not sandbox._idle
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_voxels_that_are_no_numbers_end_the_reader(faulty, value):
+    mislead(SOUND, np.full((1, 8, 8), value, np.float32))
+    with pytest.raises(ScanError, match="that cannot"):
+        sandbox.read_scan(png(), "a.png")
+    assert not sandbox._idle
+
+
+@pytest.mark.parametrize("key", [{}, [], {"key": 5}, {"key": ""}, {"key": "x"}, {"key": ["a" * 64]}])
+def test_a_key_in_another_form_is_none_and_ends_the_reader(faulty, key):
+    mislead(key)
+    assert sandbox.series_key(dicom_slice()) is None
+    assert not sandbox._idle
+
+
+def test_name_kind_and_hash_of_a_scan_are_not_what_its_reader_says(faulty):
+    mislead(SOUND | {"name": "other", "sha256": "0" * 64, "source": "NIfTI"})
+    scan = sandbox.read_scan(png(), "folder/b.png")
+    assert (scan.name, scan.source, scan.sha256) == ("b.png", "PNG", hashlib.sha256(png()).hexdigest())
+
+
+@pytest.mark.parametrize("fault", [OSError(11, "Resource temporarily unavailable"), BlockingIOError()])
+def test_a_reader_that_cannot_be_started_is_one_sentence(monkeypatch, fault):
+    monkeypatch.setattr(sandbox, "_idle", [])
+    monkeypatch.setattr(sandbox, "start_with_pipe", _raising(fault))
+    with pytest.raises(ScanError, match=r"^a.png: Expected room to read it, got a machine that is busy: try again.$"):
+        sandbox.read_scan(png(), "folder/a.png")
+    assert sandbox.series_key(dicom_slice()) is None
+
+
+def test_a_thread_that_cannot_be_started_is_one_sentence_and_the_next_scan_reads(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(sandbox.Timer, "start", _raising(RuntimeError("can't start new thread")))
+        with pytest.raises(ScanError, match="a machine that is busy"):
+            sandbox.read_scan(png(), "a.png")
+    assert same(sandbox.read_scan(png(), "b.png"), reading.read_scan(png(), "b.png"))
+
+
+def test_files_that_are_too_large_together_are_refused_before_a_reader_is_asked(monkeypatch):
+    monkeypatch.setattr(reading, "MAX_SERIES_BYTES", 1000)
+    monkeypatch.setattr(sandbox, "_ask", _raising(AssertionError))
+    with pytest.raises(ScanError, match="a and 1 more: Expected at most 0 MB"):
+        sandbox.read_series([("a", bytes(600)), ("b", bytes(600))])
+
+
+def test_the_seconds_of_one_scan_are_not_taken_from_the_next(faulty):
+    for _ in range(4):  # of 0.6 seconds each, where one scan may take 1
+        with pytest.raises(ScanError, match="are over"):
+            sandbox.read_scan(MARK + b"a while", "a.png")
+    assert len(sandbox._idle) == 1
+
+
+def test_a_larger_file_may_take_longer(monkeypatch):
+    allowed = []
+    monkeypatch.setattr(sandbox.resource, "setrlimit", lambda kind, limits: allowed.append(limits[0]))
+    monkeypatch.setattr(sandbox.time, "process_time", lambda: 0.5)
+    sandbox._allow(7)
+    assert allowed == [8]
+
+
+def test_a_fork_has_neither_the_readers_nor_the_locks_of_its_parent(monkeypatch):
+    sandbox.read_scan(png(), "a.png")
+    monkeypatch.setattr(sandbox, "_lock", sandbox._lock)
+    monkeypatch.setattr(sandbox, "_places", sandbox._places)
+    with sandbox._lock, sandbox._places:
+        child = os.fork()
+        if not child:
+            is_anew = not sandbox._idle and not sandbox._lock.locked() and sandbox._places._value == sandbox._READERS
+            os._exit(0 if is_anew else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sandbox._idle
+
+
+def test_a_reader_keeps_nothing_of_the_files_it_refused(monkeypatch):
+    monkeypatch.setattr(sandbox, "_idle", [])
+    made = dataset(
+        np.zeros((64, 72), np.uint16), EncapsulatedDocument=bytes(30 * 2**20), RescaleSlope=0, RescaleIntercept=0
+    )
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data = as_bytes(made)
+    assert len(data) < 2**20
+    held = []
+    for _ in range(10):
+        with pytest.raises(ScanError, match="a slope and an intercept"):
+            sandbox.read_scan(data, "a.dcm")
+        (reader,) = sandbox._idle
+        statm = Path(f"/proc/{reader._process.pid}/statm").read_text()
+        held.append(int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    reader.close()
+    assert held[-1] < held[0] + 50, held
+
+
+def _raising(error) -> Callable[..., NoReturn]:
+    def fail(*_args, **_kwargs):
+        raise error
+
+    return fail
+
+
+def dicom_slice() -> bytes:
+    return axial_series(np.ones((1, 32, 72), np.uint16))[0][1]
 
 
 def test_a_reader_that_ended_while_it_waited_costs_nobody_a_scan(faulty):
@@ -97,22 +234,22 @@ def test_a_limit_is_no_higher_than_the_one_that_was_given(monkeypatch):
 
 def test_a_reader_that_wants_more_memory_than_the_bound_does_not_get_it(faulty):
     with pytest.raises(ScanError, match="cannot"):
-        sandbox.read_scan(b"greedy", "a.png")
+        sandbox.read_scan(MARK + b"greedy", "a.png")
 
 
 def test_a_reader_that_waits_is_ended_by_the_clock(faulty, monkeypatch):
     monkeypatch.setattr(sandbox, "WALL_SECONDS", 1.0)
     with pytest.raises(ScanError, match="cannot"):
-        sandbox.read_scan(b"asleep", "a.png")
+        sandbox.read_scan(MARK + b"asleep", "a.png")
 
 
 def test_a_reader_writes_no_file_and_holds_few_handles(faulty, tmp_path: Path):
     target = tmp_path / "stolen"
     with pytest.raises(ScanError, match="no file: File too large"):
-        sandbox.read_scan(b"write:" + bytes(target), "a.png")
+        sandbox.read_scan(MARK + b"write:" + bytes(target), "a.png")
     assert target.stat().st_size == 0
     with pytest.raises(ScanError, match="no handle: Too many open files"):
-        sandbox.read_scan(b"handles", "a.png")
+        sandbox.read_scan(MARK + b"handles", "a.png")
 
 
 def test_several_threads_get_each_their_own_scan():

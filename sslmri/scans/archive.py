@@ -5,23 +5,25 @@ import re
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.gunzip import check_unpacked
-from sslmri.scans.images import read_image
+from sslmri.scans.images import MAX_PAGES, MAX_PIXELS, read_image, size_told
 from sslmri.scans.scan import left_out
 from sslmri.scans.sniffing import PICTURES, SOURCES, TEXT, kind_of, natural_order
-from sslmri.scans.volume import Volume, check_size
+from sslmri.scans.volume import Volume
 
 _MAX_ENTRIES = 1_000
 _HEAD = 1024  # bytes of an entry that say what it is
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others in pieces of any size
 _ENTRY_MARK = b"PK\x01\x02"  # before each entry of the directory
+_Read = TypeVar("_Read")
 _HOLDS = "DICOM slices, PNG, JPEG or TIFF pictures, or one NIfTI file"
 
 
@@ -110,10 +112,7 @@ def _nifti(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
 
 def _pictures(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     """Returns the pictures of the commonest size as slices; the others, and what is unreadable, are told by number."""
-    pages: dict[int, np.ndarray] = {}
-    for number, picture in _decoded(archive, entries):
-        check_size((sum(map(len, pages.values())) + len(picture), *picture.shape[1:]))
-        pages[number] = picture
+    pages = dict(_decoded(archive, entries))
     if not pages:
         raise ScanError("Expected readable pictures in a zip file, got none that is undamaged: send it again.")
     size = Counter(page.shape[1:] for page in pages.values()).most_common(1)[0][0]
@@ -127,13 +126,35 @@ def _pictures(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
 
 
 def _decoded(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the pictures that can be read, each counted by its headers before it is decoded, whatever becomes of it.
+
+    Raises:
+        ScanError: they have too many pages or pixels together.
+    """
+    n_pages = n_pixels = 0
     for number, entry in enumerate(entries, start=1):
-        if entry.kind in PICTURES:
-            try:
-                picture = read_image(_read(archive, entry.info), entry.kind)
-            except Exception:  # decoders of untrusted bytes raise any class; the other pictures may be sound
-                continue
+        data = _read_or_none(archive, entry) if entry.kind in PICTURES else None
+        told = None if data is None else _unless_damaged(size_told, data, entry.kind)
+        if data is None or told is None:
+            continue
+        n_pages, n_pixels = n_pages + told[0], n_pixels + told[1]
+        if n_pages > MAX_PAGES or n_pixels > MAX_PIXELS:
+            raise ScanError(
+                f"Expected at most {MAX_PAGES:,} pictures of {MAX_PIXELS // 1_000_000} million pixels together in a "
+                f"zip file, got {n_pages:,} of {n_pixels / 1e6:.0f} million or more: send fewer."
+            )
+        picture = _unless_damaged(read_image, data, entry.kind)
+        if picture is not None:
             yield number, picture
+
+
+def _unless_damaged(read: Callable[[bytes, str], _Read], data: bytes, kind: str) -> _Read | None:
+    try:
+        return read(data, kind)
+    except MemoryError:
+        raise
+    except Exception:  # decoders of untrusted bytes raise any class; the other pictures may be sound
+        return None
 
 
 def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
@@ -162,5 +183,7 @@ def _read_or_none(archive: zipfile.ZipFile, entry: _Entry) -> bytes | None:
         return None
     try:
         return _read(archive, entry.info)
+    except MemoryError:
+        raise
     except Exception:  # zipfile raises many classes on damaged entries; the others may be sound
         return None

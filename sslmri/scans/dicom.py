@@ -19,6 +19,7 @@ from sslmri.errors import ScanError
 from sslmri.scans.dicom_rules import has_picture, refusal
 from sslmri.scans.dicom_slices import slice_images
 from sslmri.scans.frames import checked_size
+from sslmri.scans.gunzip import most_unpacked
 from sslmri.scans.images import MAX_PIXELS
 from sslmri.scans.quiet import hush
 from sslmri.scans.scan import left_out
@@ -26,7 +27,8 @@ from sslmri.scans.series import SliceImage, assemble
 from sslmri.scans.volume import Volume
 
 _MAX_READS = 300_000  # pydicom reads each tag on its own: a file of millions of empty tags would take minutes
-_MAX_INFLATED = 256 * 2**20
+_MAX_INFLATED = 160 * 2**20  # of all files together: 64 million voxels of 16 bits, and their tags
+_STEP = 2**20  # bytes inflated at once
 _SHOWN = 10  # counts that a sentence lists
 _BURNED_IN = "The file says that text is burned into its pixels: it may name the patient and mislead the heads."
 
@@ -50,6 +52,7 @@ class _Found:
     images: list[SliceImage] = field(default_factory=list)
     slices: Counter[str | None] = field(default_factory=Counter)  # of each series
     n_pixels: int = 0
+    n_inflated: int = 0  # bytes, of files that were refused too
     modality: str | None = None
     is_burned_in: bool = False
     refused: str | None = None
@@ -77,9 +80,11 @@ def read_dicom(files: Iterable[tuple[str, bytes | None]]) -> Volume:
     for n_files, (_, data) in enumerate(files, start=1):
         try:
             _add(found, n_files, data)
+        except MemoryError:
+            raise
         except Exception as error:  # decoders of untrusted bytes raise any class; the other slices may be sound
             found.unreadable.append(n_files)
-            found.error = error
+            found.error = error.with_traceback(None)  # which would hold what was found, and so itself
     _check(found, n_files)
     volume = assemble(found.images)
     warnings = (
@@ -94,7 +99,8 @@ def series_key(data: bytes) -> str | None:
     """Returns a hash that all files of one DICOM series share, or None for anything else."""
     hush()
     try:
-        return _key(dcmread(_CountedBytes(data), stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]))
+        file = _opened(data, _Found())
+        return _key(dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]))
     except Exception:  # a file that cannot be read belongs to no series; read_scan says why it is refused
         return None
 
@@ -103,7 +109,7 @@ def _add(found: _Found, number: int, data: bytes | None) -> None:
     """Adds what one file holds. Nothing is decoded any more once it is clear that the upload is refused."""
     if data is None:
         raise ScanError("Expected a complete entry, got a damaged one: send the archive again.")
-    dataset = _dataset(data)
+    dataset = dcmread(_opened(data, found))
     refused = refusal(dataset)
     if refused and not has_picture(dataset):
         found.without_picture.append(number)
@@ -147,25 +153,32 @@ def _key(dataset: Dataset) -> str | None:
     return hashlib.sha256(str(uid).encode()).hexdigest() if uid else None
 
 
-def _dataset(data: bytes) -> Dataset:
-    if DeflatedExplicitVRLittleEndian.encode() in data[:4096]:
-        data = _inflated(data)
-    return dcmread(_CountedBytes(data))
-
-
-def _inflated(data: bytes) -> bytes:
-    """Returns a deflated DICOM file as one that is not, never larger than the limit; pydicom itself knows no limit."""
+def _opened(data: bytes, found: _Found) -> _CountedBytes:
+    """Returns a file to read; one that is deflated as one that is not, for pydicom itself inflates without a limit."""
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
+        return _CountedBytes(data)
     file = io.BytesIO(data)
     read_preamble(file, False)
     meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2))
     if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-        return data
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    dataset = stream.decompress(data[file.tell() :], _MAX_INFLATED)
-    if not stream.eof:
-        raise ScanError("Expected a complete deflated DICOM file, got one that breaks off or swells without end.")
+        return _CountedBytes(data)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    plain = DicomBytesIO()
-    plain.write(bytes(128) + b"DICM")
-    write_file_meta_info(plain, meta, enforce_standard=False)
-    return plain.getvalue() + dataset
+    start = DicomBytesIO()
+    start.write(bytes(128) + b"DICM")
+    write_file_meta_info(start, meta, enforce_standard=False)
+    plain = _CountedBytes()
+    plain.write(start.getvalue())
+    _inflate(data[file.tell() :], plain, most_unpacked(len(data)), found)
+    plain.seek(0)
+    return plain
+
+
+def _inflate(packed: bytes, into: io.BytesIO, most: int, found: _Found) -> None:
+    stream, is_within = zlib.decompressobj(-zlib.MAX_WBITS), True
+    while is_within and not stream.eof and (piece := stream.decompress(packed, _STEP)):
+        into.write(piece)
+        packed = stream.unconsumed_tail
+        found.n_inflated += len(piece)
+        is_within = into.tell() <= most and found.n_inflated <= _MAX_INFLATED
+    if not (stream.eof and is_within):
+        raise ScanError("Expected a complete deflated DICOM file, got one that breaks off or swells without end.")

@@ -10,6 +10,8 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 
 from sslmri.errors import ScanError
+from sslmri.scans.jpeg import check_scans
+from sslmri.scans.jpeg2000 import coded_size
 from sslmri.scans.volume import check_size
 
 _BITS = (8, 16, 32)
@@ -17,7 +19,6 @@ _MAX_RLE_PIXELS = 2**21  # run lengths can swell 64 times: keeps what one frame 
 _JPEG = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
 _JPEG_2000 = {*uid.JPEG2000TransferSyntaxes, uid.HTJ2K, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL}
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-_CODESTREAM = b"\xff\x4f\xff\x51"
 _END_OF_IMAGE = b"\xff\xd9"
 
 Size = tuple[int, int, int]
@@ -83,7 +84,9 @@ def _check_frame(frame: bytes, syntax: uid.UID, size: tuple[int, int], bits: int
         return
     if syntax not in _JPEG | _JPEG_2000:
         raise ScanError("Expected pixels or JPEG, JPEG-LS, JPEG 2000 or RLE frames, got a film: export single images.")
-    coded = _jpeg_2000_size(frame) if syntax in _JPEG_2000 else _jpeg_size(frame)
+    if syntax in _JPEG:
+        check_scans(frame, math.prod(size))
+    coded = coded_size(frame) if syntax in _JPEG_2000 else _jpeg_size(frame)
     if coded != size:
         raise ScanError("Expected compressed frames of the header's size, got another: export the scan again.")
     if not frame.rstrip(b"\x00\xff").endswith(_END_OF_IMAGE):
@@ -102,15 +105,6 @@ def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
             return (_number(frame, at + 5, 2), _number(frame, at + 7, 2)) if is_grey else None
         at += 2 + _number(frame, at + 2, 2)
     return None
-
-
-def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
-    """Returns (rows, columns) of a JPEG 2000 frame of one component, or None where it says none."""
-    at = frame.find(_CODESTREAM, 0, 1024)
-    if at < 0 or len(frame) < at + 42 or _number(frame, at + 40, 2) != 1:
-        return None
-    columns, rows, left, top = (_number(frame, at + start, 4) for start in (8, 12, 16, 20))
-    return rows - top, columns - left
 
 
 def _number(data: bytes, at: int, length: int) -> int:

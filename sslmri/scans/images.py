@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import math
 import re
 import struct
 import warnings
@@ -11,19 +12,24 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps, _imaging
+from PIL import Image, ImageChops, ImageOps, PngImagePlugin, _imaging
 
 from sslmri.errors import ScanError
+from sslmri.scans.jpeg import check_scans, check_segments
 
 MAX_PIXELS = 64_000_000  # all pages together; checked against the header before anything is decoded
 MAX_PAGES = 1_000
 _COLOURED, _MAX_COLOURED = 64, 0.1  # a pixel whose channels differ by more; share of such pixels that notes may take
 MIN_SIDE = 8  # smaller pictures hold no anatomy
 _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
-_PHOTOMETRIC_TAG = 262
+_BAND_PIXELS = 2**20  # converted at once
+_MAX_CHUNKS = 100_000  # of a PNG: 64 MB in pieces of 640 bytes, and usual are 8 KB
+_ORIENTATION_TAG, _PHOTOMETRIC_TAG, _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 274, 262, 322, 323
+_MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF may be larger than its page
 _MUTTERER = r"PIL\."
 _FILTER = ("ignore", None, Warning, re.compile(_MUTTERER), 0)
 
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # bytes of all texts of a PNG, unpacked: nobody reads them here
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # nobody asked for its log: it must not reach the terminal
 with contextlib.suppress(AttributeError, OSError):  # a build of Pillow that does not show its libtiff
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)  # libtiff itself prints; Pillow raises all the same
@@ -42,19 +48,44 @@ def read_image(data: bytes, source: str) -> np.ndarray:
         ScanError: the picture is too large, too small, coloured, or its pages differ in size.
         Exception: whatever the decoder raises on damaged data.
     """
-    _hush()
-    if source == "PNG":
-        _check_png_chunks(data)
+    _check_parts(data, source)
     with _refusing_bombs(), Image.open(io.BytesIO(data), formats=[source]) as image:
         n_pages = _count_pages(image) if source == "TIFF" else 1
         pages = []
         for page in range(n_pages):
             image.seek(page)
             _check_size(image.size, n_pages)
+            if source == "JPEG":
+                check_scans(data, math.prod(image.size))
             pages.append(_to_grey(image))
     if len({page.shape for page in pages}) > 1:
         raise ScanError("Expected pages of one size, got a TIFF whose pages differ in size: export one series.")
     return np.stack(pages)
+
+
+def size_told(data: bytes, source: str) -> tuple[int, int]:
+    """Returns how many pages and pixels a picture has by its headers; nothing is decoded.
+
+    Raises:
+        ScanError: a page alone is too large or too small, or they are too many.
+        Exception: whatever the decoder raises on damaged data.
+    """
+    _check_parts(data, source)
+    with _refusing_bombs(), Image.open(io.BytesIO(data), formats=[source]) as image:
+        n_pages, n_pixels = _count_pages(image) if source == "TIFF" else 1, 0
+        for page in range(n_pages):
+            image.seek(page)
+            n_pixels += math.prod(image.size)
+    return n_pages, n_pixels
+
+
+def _check_parts(data: bytes, source: str) -> None:
+    """Checks what a decoder would stumble over before it knows the size of the picture."""
+    _hush()
+    if source == "PNG":
+        _check_png_chunks(data)
+    if source == "JPEG":
+        check_segments(data)
 
 
 def _hush() -> None:
@@ -101,33 +132,62 @@ def _count_pages(image: Image.Image) -> int:
 
 
 def _to_grey(image: Image.Image) -> np.ndarray:
-    """Returns one page as (H, W) float32."""
-    inverted = _is_white_zero_16_bit(image)
-    image.load()
-    upright = ImageOps.exif_transpose(image) or image
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        values = np.asarray(upright).astype(np.float32)
-        return values.max() - values if inverted else values
-    if "A" in upright.getbands() or "transparency" in upright.info:
-        upright = upright.convert("RGBA")
-        black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-        upright = Image.alpha_composite(black, upright)
-    if upright.mode not in ("1", "L"):
-        _check_colours(np.asarray(upright.convert("RGB")))
-    return np.asarray(upright.convert("L")).astype(np.float32)
-
-
-def _check_colours(pixels: np.ndarray) -> None:
-    """Checks that a picture (H, W, 3) is grey, but for coloured notes on it.
+    """Returns one page as (H, W) float32.
 
     Raises:
         ScanError: much of it is coloured: a photograph, or a map painted over a scan.
     """
-    share = float((np.ptp(pixels, axis=2) > _COLOURED).mean())
+    inverted = _is_white_zero_16_bit(image)
+    _check_tile(image)
+    image.load()
+    is_turned = image.getexif().get(_ORIENTATION_TAG, 1) != 1
+    upright = ImageOps.exif_transpose(image) if is_turned else image  # which otherwise makes a copy
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        values = np.asarray(upright).astype(np.float32)
+        return values.max() - values if inverted else values
+    grey, n_coloured = np.empty(upright.size[::-1], np.float32), 0
+    for rows in _bands(upright.size):  # as each step makes a copy of what it is given
+        band = upright.crop((0, rows.start, upright.width, rows.stop))
+        grey[rows], coloured = _band_to_grey(band)
+        n_coloured += coloured
+    share = n_coloured / grey.size
     if share > _MAX_COLOURED:
         raise ScanError(
             f"Expected a grey picture, got one in colours ({share:.0%} of it): MRI is grey, export the scan."
         )
+    return grey
+
+
+def _bands(size: tuple[int, int]) -> Iterator[slice]:
+    width, height = size
+    step = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def _band_to_grey(band: Image.Image) -> tuple[np.ndarray, int]:
+    """Returns some rows of a picture as grey values, (h, W) uint8, and how many of their pixels are coloured."""
+    if "A" in band.getbands() or "transparency" in band.info:
+        band = band.convert("RGBA")
+        band = Image.alpha_composite(Image.new("RGBA", band.size, (0, 0, 0, 255)), band)
+    n_coloured = 0 if band.mode in ("1", "L") else _count_coloured(band.convert("RGB"))
+    return np.asarray(band.convert("L")), n_coloured
+
+
+def _count_coloured(picture: Image.Image) -> int:
+    """Returns how many pixels of an RGB picture are not grey."""
+    red, green, blue = picture.split()
+    highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
+    return sum(ImageChops.subtract(highest, lowest).histogram()[_COLOURED + 1 :])
+
+
+def _check_tile(image: Image.Image) -> None:
+    """Checks that a tile of a TIFF is no larger than its page needs: a whole one is unpacked for a few pixels."""
+    tags = getattr(image, "tag_v2", {})
+    tile = int(tags.get(_TILE_WIDTH_TAG, 0)) * int(tags.get(_TILE_LENGTH_TAG, 0))
+    if tile > math.prod(image.size) + _MAX_MARGIN:
+        raise ScanError(f"Expected tiles as large as their page, got {tile:,} pixels: export it as PNG.")
 
 
 def _is_white_zero_16_bit(image: Image.Image) -> bool:
@@ -143,7 +203,9 @@ def _check_png_chunks(data: bytes) -> None:
         ScanError: a chunk breaks off or its checksum differs.
     """
     position = 8
-    while position + 12 <= len(data):
+    for _ in range(_MAX_CHUNKS):
+        if position + 12 > len(data):
+            break
         (length,) = struct.unpack_from(">I", data, position)
         end = position + 8 + length
         kind = data[position + 4 : position + 8]
@@ -154,4 +216,6 @@ def _check_png_chunks(data: bytes) -> None:
         if kind == b"IEND":
             return
         position = end + 4
+    else:
+        raise ScanError(f"Expected a PNG of at most {_MAX_CHUNKS:,} chunks, got more: save it again.")
     raise ScanError("Expected a complete PNG file, got one that breaks off: send it again.")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -17,6 +18,15 @@ MAX_SERIES_BYTES = 512 * 2**20  # for the files of one series together
 READS = "PNG, JPEG, TIFF, DICOM or NIfTI file, or a zip file of one series"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What is known of an upload before anything in it is decoded: its name, its kind and the hash of its bytes."""
+
+    name: str
+    source: str
+    sha256: str
+
+
 def read_scan(data: bytes, name: str) -> Scan:
     """Returns the scan that a file holds.
 
@@ -26,17 +36,10 @@ def read_scan(data: bytes, name: str) -> Scan:
 
     Raises:
         ScanError: one sentence naming the file, what was expected and what was found.
+        MemoryError: there is too little memory to read it.
     """
-    name = bare_name(name)
-    if len(data) > MAX_BYTES:
-        raise ScanError(
-            f"{name}: Expected at most {MAX_BYTES >> 20} MB, got {len(data) >> 20} MB: send a smaller file."
-        )
-    source = kind_of(data)
-    if source not in SOURCES:
-        raise ScanError(f"{name}: Expected a {READS}, got {source}: export the scan in one of these.")
-    volume = _guarded(lambda: _volume(data, source), source, name)
-    return _scan(volume, source, name, hashlib.sha256(data).hexdigest())
+    origin = origin_of_file(data, name)
+    return scan_of(read_file(data, name), origin)
 
 
 def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
@@ -47,17 +50,67 @@ def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
 
     Raises:
         ScanError: one sentence naming the files by the first of them, what was expected and what was found.
+        MemoryError: there is too little memory to read them.
     """
-    from sslmri.scans.dicom import read_dicom
+    origin = origin_of_series(files)
+    return scan_of(read_files(files), origin)
 
-    files = sorted(files, key=lambda file: natural_order(file[0]))
-    name = bare_name(files[0][0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-    n_bytes = sum(len(data) for _, data in files)
+
+def origin_of_file(data: bytes, name: str) -> Origin:
+    """Returns what is known of a file undecoded.
+
+    Raises:
+        ScanError: it is too large, or of a kind that is not read.
+    """
+    name, source = bare_name(name), kind_of(data)
+    if len(data) > MAX_BYTES:
+        raise ScanError(
+            f"{name}: Expected at most {MAX_BYTES >> 20} MB, got {len(data) >> 20} MB: send a smaller file."
+        )
+    if source not in SOURCES:
+        raise ScanError(f"{name}: Expected a {READS}, got {source}: export the scan in one of these.")
+    return Origin(name, source, hashlib.sha256(data).hexdigest())
+
+
+def origin_of_series(files: Sequence[tuple[str, bytes]]) -> Origin:
+    """Returns what is known of the files of a series undecoded.
+
+    Raises:
+        ScanError: they are too large together.
+    """
+    name, n_bytes = _series_name(_in_order(files)), sum(len(data) for _, data in files)
     if n_bytes > MAX_SERIES_BYTES:
         raise ScanError(f"{name}: Expected at most {MAX_SERIES_BYTES >> 20} MB, got {n_bytes >> 20} MB: send fewer.")
-    volume = _guarded(lambda: read_dicom(files), "DICOM", name)
     hashes = sorted(hashlib.sha256(data).hexdigest() for _, data in files)
-    return _scan(volume, "DICOM", name, hashlib.sha256("".join(hashes).encode()).hexdigest())
+    return Origin(name, "DICOM", hashlib.sha256("".join(hashes).encode()).hexdigest())
+
+
+def read_file(data: bytes, name: str) -> Volume:
+    """Returns the volume, of finite voxels, in a file whose origin was found; raises as ``read_scan``."""
+    source = kind_of(data)
+    return _guarded(lambda: _volume(data, source), source, bare_name(name))
+
+
+def read_files(files: Sequence[tuple[str, bytes]]) -> Volume:
+    """Returns the volume, of finite voxels, of a series whose origin was found; raises as ``read_series``."""
+    from sslmri.scans.dicom import read_dicom
+
+    files = _in_order(files)
+    return _guarded(lambda: read_dicom(files), "DICOM", _series_name(files))
+
+
+def scan_of(volume: Volume, origin: Origin) -> Scan:
+    """Returns a volume of finite voxels as the scan that it is."""
+    return Scan(
+        voxels=volume.voxels,
+        spacing_mm=volume.spacing_mm,
+        orientation=volume.orientation,
+        modality=volume.modality,
+        source=origin.source,
+        name=origin.name,
+        sha256=origin.sha256,
+        warnings=volume.warnings,
+    )
 
 
 def series_key(data: bytes) -> str | None:
@@ -86,27 +139,25 @@ def _volume(data: bytes, source: str) -> Volume:
     return read_archive(data)
 
 
+def _in_order(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    return sorted(files, key=lambda file: natural_order(file[0]))
+
+
+def _series_name(files: Sequence[tuple[str, bytes]]) -> str:
+    return bare_name(files[0][0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+
+
 def _guarded(read: Callable[[], Volume], source: str, name: str) -> Volume:
-    """Returns what a reader returns; whatever it raises becomes one sentence."""
+    """Returns what a reader returns, its voxels finite; whatever it raises of the file becomes one sentence."""
     try:
-        return read()
+        volume = read()
+        return replace(volume, voxels=_finite(volume.voxels))
     except ScanError as error:
         raise ScanError(f"{name}: {error}") from None
+    except MemoryError:  # which says nothing of the file: the machine, or the sandbox, has too little for it
+        raise
     except Exception:  # decoders of untrusted bytes raise any class, and their texts quote tags: none is passed on
         raise ScanError(f"{name}: Expected a complete {source} file, got one that breaks off or is damaged.") from None
-
-
-def _scan(volume: Volume, source: str, name: str, sha256: str) -> Scan:
-    return Scan(
-        voxels=_finite(volume.voxels, name),
-        spacing_mm=volume.spacing_mm,
-        orientation=volume.orientation,
-        modality=volume.modality,
-        source=source,
-        name=name,
-        sha256=sha256,
-        warnings=volume.warnings,
-    )
 
 
 def bare_name(name: str) -> str:
@@ -114,12 +165,12 @@ def bare_name(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
 
 
-def _finite(voxels: np.ndarray, name: str) -> np.ndarray:
+def _finite(voxels: np.ndarray) -> np.ndarray:
     """Returns voxels (D, H, W) as float32; values that are no numbers become the lowest number of the scan."""
     voxels = voxels.astype(np.float32, copy=False)
     finite = np.isfinite(voxels)
     if finite.all():
         return voxels
     if not finite.any():
-        raise ScanError(f"{name}: Expected grey values, got a picture without a single number: export it again.")
+        raise ScanError("Expected grey values, got a picture without a single number: export it again.")
     return np.where(finite, voxels, voxels[finite].min())

@@ -1,22 +1,26 @@
 """The door for files of unknown origin: read in another process, whose time and memory the operating system bounds.
 
 The checks in the readers refuse all that is known to cost too much. What they miss, and what crashes a decoder, ends
-that process and nothing else. It can write nothing into a file, starts no process unless it runs as root, whom Linux
-does not count, and answers in plain bytes: nothing is unpickled.
+that process and nothing else. A decoder that is taken over by its file can make no file longer and, unless it runs as
+root, whom Linux does not count, start no process. What else the account may, it may: empty, remove and rename files,
+open connections, and see the scans that its process is given afterwards. It answers in plain bytes, nothing is
+unpickled, and what it answers is checked; an answer in another form ends it.
 """
 
+import gc
 import json
 import math
 import os
+import re
 import resource
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from multiprocessing.connection import Connection
 from threading import BoundedSemaphore, Lock, Timer
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,14 +29,18 @@ from sslmri.journal import record
 from sslmri.processes import start_with_pipe
 from sslmri.scans import reading
 from sslmri.scans.images import MAX_PIXELS
-from sslmri.scans.reading import bare_name
+from sslmri.scans.reading import Origin, origin_of_file, origin_of_series, scan_of
 from sslmri.scans.scan import Scan
 from sslmri.scans.sniffing import kind_of
+from sslmri.scans.volume import Spacing, Volume
 
-CPU_SECONDS = 20  # for one scan; the largest that is accepted takes a tenth of it
+# Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
+# RLE (61 MB); 2.9 s as RGBA PNG turned by EXIF (54 MB), 2.4 s where that packs to 0.2 MB; 1.5 s as NIfTI.
+CPU_SECONDS = 4  # for a file of hardly any bytes: whatever takes longer was made to
+BYTES_A_SECOND = 4 * 2**20  # for each so many bytes a second more: half the speed of the slowest above
 WALL_SECONDS = 120  # a machine busy with others' scans is slow, not wrong
-MEMORY_BYTES = 2 * 2**30  # of addresses, libraries included; the largest scan that is accepted needs 0.8 of them
-BOUNDS = f"that can be read in {CPU_SECONDS} seconds and {MEMORY_BYTES >> 30} GB of memory, got one that cannot"
+MEMORY_BYTES = 2 * 2**30  # of addresses, libraries included; the largest scan that is accepted needs half of them
+BOUNDS = f"that can be read in the seconds due to its size and {MEMORY_BYTES >> 30} GB of memory, got one that cannot"
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
 _MAX_FILES = 64  # handles a reader may hold
 _READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
@@ -41,6 +49,10 @@ _LIMITS = {
     resource.RLIMIT_NOFILE: _MAX_FILES,
 }  # fmt: skip
 _KEPT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # without it some Pythons end
+_TEXT = r"(?s).+"
+
+_Made = TypeVar("_Made")
+_Understand = Callable[[dict[str, Any], np.ndarray | None], _Made]  # of an answer and the voxels that follow it
 
 
 def read_scan(data: bytes, name: str) -> Scan:
@@ -49,7 +61,7 @@ def read_scan(data: bytes, name: str) -> Scan:
     Raises:
         ScanError: as there; or reading took too long, too much memory, or crashed a decoder.
     """
-    return _read("scan", [(name, data)])
+    return _read("scan", [(name, data)], origin_of_file(data, name))
 
 
 def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
@@ -58,7 +70,7 @@ def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
     Raises:
         ScanError: as ``read_scan``.
     """
-    return _read("series", files)
+    return _read("series", files, origin_of_series(files))
 
 
 def series_key(data: bytes) -> str | None:
@@ -66,11 +78,9 @@ def series_key(data: bytes) -> str | None:
     if kind_of(data) != "DICOM":  # no need to ask
         return None
     try:
-        answer, _ = _ask("key", [("", data)])
-    except _Ended:
+        return _ask("key", [("", data)], _key_of)
+    except (_Ended, _Busy):
         return None
-    key = answer["key"]
-    return None if key is None else str(key)
 
 
 def serve(handle: int) -> None:
@@ -83,11 +93,17 @@ def serve(handle: int) -> None:
         while True:
             asked = json.loads(pipe.recv_bytes())
             files = [(name, pipe.recv_bytes()) for name in asked["names"]]
-            seconds = math.ceil(time.process_time()) + CPU_SECONDS
-            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (_within(resource.RLIMIT_CPU, seconds), hard))
+            _allow(CPU_SECONDS + sum(len(data) for _, data in files) // BYTES_A_SECOND)
             _answer(pipe, asked["what"], files)
             del files
+            gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
+
+
+def _allow(seconds: int) -> None:
+    """Lets this process run for so many more seconds of CPU time."""
+    most = math.ceil(time.process_time()) + seconds
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (_within(resource.RLIMIT_CPU, most), hard))
 
 
 def _within(kind: int, most: int) -> int:
@@ -100,6 +116,10 @@ class _Ended(Exception):
     """The reading process ended before it answered, or answered in another form."""
 
 
+class _Busy(Exception):
+    """The machine has no room for one more process or thread."""
+
+
 class _Reader:
     """A process that reads one scan at a time."""
 
@@ -107,11 +127,12 @@ class _Reader:
         quiet = _KEPT | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process, self._pipe = start_with_pipe(__name__, "serve", quiet, is_mute=True)
 
-    def ask(self, what: str, files: Sequence[tuple[str, bytes]]) -> tuple[dict[str, Any], np.ndarray | None]:
-        """Returns the answer, and the voxels (D, H, W) where there are some.
+    def ask(self, what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
+        """Returns what is understood from the answer.
 
         Raises:
-            _Ended: the process ended meanwhile.
+            _Ended: the process ended meanwhile, or the answer cannot be understood: the process is ended.
+            RuntimeError: there is no thread left to watch it.
         """
         watch = Timer(WALL_SECONDS, self._process.kill)
         watch.start()
@@ -120,7 +141,7 @@ class _Reader:
             for _, data in files:
                 self._pipe.send_bytes(data)
             answer: dict[str, Any] = json.loads(self._pipe.recv_bytes(_MAX_ANSWER))
-            return answer, self._voxels(answer["shape"]) if "shape" in answer else None
+            return understand(answer, self._voxels(answer["shape"]) if "shape" in answer else None)
         except Exception as error:  # whatever form an answer has that a taken-over decoder gives
             self.close()
             record("reader ended", status=self._process.returncode)
@@ -152,59 +173,97 @@ _lock = Lock()
 _places = BoundedSemaphore(_READERS)
 
 
-os.register_at_fork(after_in_child=_idle.clear)  # two processes that ask one reader would get each other's scans
+def _begin_anew() -> None:
+    """Lets a fork of this process start with no reader and no lock of its parent, which nobody there would give back.
+
+    Two processes that ask one reader would get each other's scans.
+    """
+    global _lock, _places
+    _idle.clear()
+    _lock, _places = Lock(), BoundedSemaphore(_READERS)
 
 
-def _ask(what: str, files: Sequence[tuple[str, bytes]]) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Returns what an idle reader answers, or a new one; at most two work at a time."""
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _ask(what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
+    """Returns what is understood from the answer of an idle reader, or a new one; at most two work at a time."""
     with _places:
-        with _lock:
-            alive = [reader for reader in _idle if reader.is_alive()]
-            _idle[:] = alive[1:]
-        reader = alive[0] if alive else _Reader()
-        answer = reader.ask(what, files)
+        try:
+            reader = _idle_reader() or _Reader()
+            made = reader.ask(what, files, understand)
+        except (OSError, RuntimeError) as error:  # there is no process, handle, memory or thread left to start with
+            raise _Busy from error
         with _lock:
             _idle.append(reader)
-    return answer
+    return made
 
 
-def _read(what: str, files: Sequence[tuple[str, bytes]]) -> Scan:
+def _idle_reader() -> _Reader | None:
+    """Returns a reader that waits and is alive, or None."""
+    with _lock:
+        alive = [reader for reader in _idle if reader.is_alive()]
+        _idle[:] = alive[1:]
+    return alive[0] if alive else None
+
+
+def _read(what: str, files: Sequence[tuple[str, bytes]], origin: Origin) -> Scan:
     try:
-        answer, voxels = _ask(what, files)
-        if "refused" in answer:
-            raise ScanError(str(answer["refused"]))
-        if voxels is None:
-            raise _Ended
-        return _scan_of(answer, voxels)
-    except (_Ended, LookupError, TypeError, ValueError) as error:
-        raise ScanError(f"{bare_name(files[0][0])}: Expected a file {BOUNDS}: export the scan again.") from error
+        found = _ask(what, files, _volume_of)
+    except _Ended as error:
+        raise ScanError(f"{origin.name}: Expected a file {BOUNDS}: export the scan again.") from error
+    except _Busy as error:
+        raise ScanError(f"{origin.name}: Expected room to read it, got a machine that is busy: try again.") from error
+    if isinstance(found, str):
+        raise ScanError(found)
+    return scan_of(found, origin)
 
 
 def _answer(pipe: Connection, what: str, files: Sequence[tuple[str, bytes]]) -> None:
-    """Sends what became of the files: a key, a refusal, or a scan whose voxels (D, H, W) follow as bytes."""
+    """Sends what became of the files: a key, a refusal, or a volume whose voxels (D, H, W) follow as bytes."""
     if what == "key":
         pipe.send_bytes(json.dumps({"key": reading.series_key(files[0][1])}).encode())
         return
     try:
-        scan = reading.read_series(files) if what == "series" else reading.read_scan(files[0][1], files[0][0])
+        volume = reading.read_files(files) if what == "series" else reading.read_file(files[0][1], files[0][0])
     except ScanError as error:
         pipe.send_bytes(json.dumps({"refused": str(error)}).encode())
         return
-    known = {field.name: getattr(scan, field.name) for field in fields(scan) if field.name != "voxels"}
-    pipe.send_bytes(json.dumps({**known, "shape": scan.voxels.shape}).encode())
-    pipe.send_bytes(np.ascontiguousarray(scan.voxels).data.cast("B"))
+    told = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
+    pipe.send_bytes(json.dumps({**told, "shape": volume.voxels.shape}).encode())
+    pipe.send_bytes(np.ascontiguousarray(volume.voxels).data.cast("B"))
 
 
-def _scan_of(answer: dict[str, Any], voxels: np.ndarray) -> Scan:
-    """Returns the scan that an answer tells of; JSON has lists where a scan has tuples."""
-    spacing = answer["spacing_mm"]
-    return Scan(
-        voxels=voxels,
-        spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        orientation=answer["orientation"],
-        modality=answer["modality"],
-        source=answer["source"],
-        name=answer["name"],
-        sha256=answer["sha256"],
-        warnings=tuple(answer["warnings"]),
+def _key_of(answer: dict[str, Any], _: np.ndarray | None) -> str | None:
+    """Returns the key that an answer tells of; anything else raises."""
+    key = answer["key"]
+    return None if key is None else _matching("[0-9a-f]{64}", key)
+
+
+def _volume_of(answer: dict[str, Any], voxels: np.ndarray | None) -> Volume | str:
+    """Returns the volume or the refusal that an answer tells of; anything else raises."""
+    if "refused" in answer:
+        return _matching(_TEXT, answer["refused"])
+    spacing, orientation, modality = (answer[key] for key in ("spacing_mm", "orientation", "modality"))
+    if voxels is None or not np.isfinite(voxels).all():
+        raise ValueError("Expected finite voxels, got others.")
+    return Volume(
+        voxels,
+        None if spacing is None else _spacing_of(*spacing),
+        None if orientation is None else _matching("[LRPAIS]{3}", orientation),
+        None if modality is None else _matching("[A-Z]+", modality),
+        tuple(_matching(_TEXT, warning) for warning in answer["warnings"]),
     )
+
+
+def _spacing_of(slice_: float, row: float, column: float) -> Spacing:
+    spacing = float(slice_), float(row), float(column)
+    if not all(0 < value < math.inf for value in spacing):
+        raise ValueError("Expected distances in space, got others.")
+    return spacing
+
+
+def _matching(pattern: str, text: Any) -> str:
+    if not isinstance(text, str) or not re.fullmatch(pattern, text):
+        raise ValueError("Expected text of another form.")
+    return text
