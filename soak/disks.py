@@ -16,12 +16,15 @@ import train
 from soak.failing import ROOMY, Disk, has_mounts, watch
 from soak.practice import (
     FINETUNE,
+    N_SLICES,
     PRETRAIN,
     arguments_of,
+    epoch_of,
     fingerprint,
     finish,
     flags_of,
     left_over,
+    run_to_the_end,
     scratch,
     small_encoder,
     start,
@@ -29,11 +32,7 @@ from soak.practice import (
 )
 from soak.row import Row, row
 from sslmri.errors import SslmriError
-from sslmri.learning.cards import MODEL_FILE
-from sslmri.learning.checkpoint import check_finite, load_checkpoint
-from sslmri.learning.model import Model
 
-_N_SLICES = 55
 _NEEDED_KB = 160_000  # of a disk on which a pre-training ends
 _FLAGS = {"pretrain": flags_of(PRETRAIN, "pretrain"), "evaluate": []}
 _FLAGS["finetune"] = flags_of(FINETUNE, "finetune")
@@ -137,7 +136,7 @@ def _attempt(try_: _Try, disk: Path, answer: Path, is_real: bool) -> None:
     """Runs the command line on a failing disk, looks at what is left, makes room and runs it again."""
     failing = Disk(disk, try_.size, is_real)
     copytree(try_.state, disk, dirs_exist_ok=True)
-    epoch = _epoch(disk, try_.step)
+    epoch = epoch_of(disk / "run", try_.step, {})
     failing.fail(try_.place, try_.is_read_only)
     code, said = _command(try_.step, disk, try_.state.parent)
     damage = _damage(disk, try_.step, epoch)
@@ -162,26 +161,10 @@ def _command(step: str, disk: Path, folder: Path) -> tuple[int, list[str]]:
     return code, [line for line in lines if line.strip() and not line.startswith(_BARS)]
 
 
-def _epoch(disk: Path, step: str) -> int:
-    """Returns the epoch of the step's checkpoint, 0 where there is none.
-
-    Raises:
-        SslmriError: there is one, and it does not load or holds what is not finite.
-    """
-    path = disk / "run" / step / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    state = load_checkpoint(path, {})
-    check_finite(state)
-    return int(state["epoch"])
-
-
 def _damage(disk: Path, step: str, epoch: int) -> str:
     """Returns what has been lost of what was on the disk before, empty if nothing has."""
     try:
-        found = _epoch(disk, step)
-        if (disk / "run" / MODEL_FILE).exists():
-            Model.load(disk / "run")
+        found = epoch_of(disk / "run", step, {})
     except SslmriError as error:
         return str(error)
     return f"epoch {found} after epoch {epoch}" if found < epoch else ""
@@ -189,7 +172,7 @@ def _damage(disk: Path, step: str, epoch: int) -> str:
 
 def _prepare(folder: Path, steps: Sequence[str]) -> tuple[dict[str, Path], dict[str, Any]]:
     """Returns what is on the disk before each step, and amid it, and what each comes to on a disk without faults."""
-    write_cohort(folder / "cohort", _N_SLICES)
+    write_cohort(folder / "cohort", N_SLICES)
     states, whole, disk = {}, {}, folder / "disk"
     disk.mkdir()
     for step in steps:
@@ -197,8 +180,7 @@ def _prepare(folder: Path, steps: Sequence[str]) -> tuple[dict[str, Path], dict[
         copytree(disk, states[step])
         answer = folder / f"{step}.json"
         begun = folder / f"{step}-begun"
-        if finish(start(lambda: _undisturbed(step, disk, begun, answer), folder / "log")):  # noqa: B023
-            raise RuntimeError(f"Expected a {step} that ends, got: {(folder / 'log').read_text()[-300:]}")
+        run_to_the_end(lambda: _undisturbed(step, disk, begun, answer), folder / "log")  # noqa: B023
         whole[step] = json.loads(answer.read_text(encoding="utf-8"))
         if begun.exists():
             states[begun.name] = begun

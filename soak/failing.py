@@ -18,6 +18,7 @@ from soak.practice import finish, start
 
 ROOMY = 1 << 30  # bytes of a disk that never fills up
 _BALLAST = "ballast"
+_PATIENCE_S = 60  # with a command of mount
 _NAMESPACES = (0x00020000, 0x10020000)  # CLONE_NEWNS, and with it CLONE_NEWUSER for those who are not root
 
 
@@ -49,7 +50,7 @@ class Disk:
         """Makes the disk large and writable; it fails no more."""
         self._is_failing = False
         if self.is_real:
-            subprocess.run(["mount", "-o", f"remount,rw,size={2 * ROOMY}", self.folder], check=True)
+            _mount("-o", f"remount,rw,size={2 * ROOMY}", self.folder)
             (self.folder / _BALLAST).unlink(missing_ok=True)
         else:
             _set_largest(resource.RLIM_INFINITY)
@@ -67,7 +68,7 @@ class Disk:
 
     def _forbid(self) -> None:
         if self.is_real:
-            subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
+            _mount("-o", "remount,ro", self.folder)
         else:
             for path in [self.folder, *self.folder.rglob("*")]:
                 path.chmod(0o555)
@@ -101,7 +102,11 @@ def mount(folder: Path, size: int) -> None:
         Path("/proc/self/uid_map").write_text(f"0 {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1", encoding="ascii")
     for arguments in (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", f"size={size}", "none", folder]):
-        subprocess.run(["mount", *arguments], check=True)
+        _mount(*arguments)
+
+
+def _mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", *arguments], timeout=_PATIENCE_S, check=True)
 
 
 def watch(disk: Path, look: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sslmri.scans.sandbox import read_scan
 
 FOLDER = ROOT.parent / "shared" / "hostile"
 MAX_SECONDS = 5.0
+MAX_REFUSAL_SECONDS = 3.0  # in the reader: a bomb must not be unpacked first
 MAX_PAGE_SECONDS = 20.0  # for a scan that is read: the page screens and draws it too
 MAX_GROWTH_MB = 400.0
 ALLOWED = {  # silent: read, but no disease has a score
@@ -39,7 +40,9 @@ ALLOWED = {  # silent: read, but no disease has a score
     "accept_or_reject_no_phi": {"refused", "silent", "answered"},
 }
 MISTAKEN = {"notbrain/txrv__torchxrayvision-logo.png"}  # a round bright drawing on black
+_KNOWN = ", known: taken for a brain by one head"
 _CANARY = "CANARY"  # the whole is PHI-CANARY, which a page writes with a backslash
+_MOST_S = 300  # for the command line with all files
 _LEFT_OUT = "left out: number"
 _BROKEN_PAGE = "a fault of the program"
 
@@ -107,11 +110,20 @@ def by_reader(passes: int = 3, folder: Path = FOLDER) -> Row:
         read_scan(data, name)
     with watch(lambda: children(os.getpid())) as memory:
         ends = [_end_in_reader(file) for file in files]
-    faults = [fault for file, end in zip(files, ends, strict=True) if (fault := _fault_of(file, end, MAX_SECONDS))]
+    faults = [
+        fault
+        for file, end in zip(files, ends, strict=True)
+        if (fault := _fault_of(file, end, MAX_SECONDS, MAX_REFUSAL_SECONDS))
+    ]
     faults += [f"afterwards {name} is not read" for name, data in sound if not read_scan(data, name).voxels.size]
     faults += _grown(memory)
     measured = f"{_of(listed(folder))}; slowest {_slowest(ends)}; the process that reads held {memory.most:.0f} MB"
-    return row("hostile files, the reader: ends as listed, one sentence, 5 s, 400 MB", len(files), faults, measured)
+    return row(
+        "hostile files, the reader: ends as listed, one sentence, refused in 3 s, read in 5 s, 400 MB",
+        len(files),
+        faults,
+        measured,
+    )
 
 
 def by_command(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL) -> Row:
@@ -120,7 +132,9 @@ def by_command(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MOD
     faults: list[str] = []
     for _ in range(passes if files else 0):
         command = (sys.executable, "-m", "sslmri", "screen", "--model", str(model), *(str(file.path) for file in files))
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, errors="replace")
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=_MOST_S, check=False, errors="replace"
+        )
         outcomes = {outcome["file"]: outcome for outcome in map(json.loads, done.stdout.splitlines())}
         n_files = sum(outcome["n_files"] for outcome in outcomes.values())
         if n_files != len(files) or done.returncode not in (0, 2):
@@ -130,20 +144,22 @@ def by_command(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MOD
                 faults += filter(None, [_fault_of(file, _end_in_line(outcome), MAX_SECONDS)])
         faults += [f"standard error said {done.stderr[:80]}"] * bool(done.stderr)
         faults += ["a canary was printed"] * (_CANARY in _without_paths(done.stdout + done.stderr, files))
-    return row("hostile files, the command line: ends as listed, no traceback", passes * len(files), faults, _of(files))
+    hazard = "hostile files, the command line: ends as listed, no traceback"
+    return row(hazard, passes * len(files), faults, _of(files), _n_known(faults))
 
 
 def by_page(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL) -> Row:
     """Returns how many files did not end as listed on the page of one server that is given all of them."""
     files = listed(folder) * passes
-    with dashboard(model) as server, visit(server.address) as visitor:
-        visitor.upload(sample("PNG", 0, "first"))
+    with dashboard(model) as server:
+        with visit(server.address) as visitor:
+            visitor.upload(sample("PNG", 0, "first"))
         with watch(lambda: server.pids) as memory:
-            ends = [_end_on_page(visitor, file) for file in files]
+            ends = _ends_on_page(server, files, len(files) // max(1, passes))
         faults = [
             fault for file, end in zip(files, ends, strict=True) if (fault := _fault_of(file, end, MAX_PAGE_SECONDS))
         ]
-        faults += _after(server, visitor)
+        faults += _after(server)
     faults += _grown(memory)
     refused, read = (_slowest([end for end in ends if (end.how == "refused") == is_it]) for is_it in (True, False))
     return row(
@@ -151,6 +167,7 @@ def by_page(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL)
         len(files),
         faults,
         f"{_of(listed(folder))}; slowest refusal {refused}, slowest screening {read}; memory {memory.growth:+.0f} MB",
+        _n_known(faults),
     )
 
 
@@ -169,6 +186,30 @@ def _end_in_line(outcome: dict[str, Any]) -> End:
     if outcome["status"] != "screened":
         return End("refused", reason=outcome["reason"])
     return End(_answer(outcome), warnings=outcome["warnings"])
+
+
+def _ends_on_page(server: Server, files: Sequence[Hostile], n_first: int) -> list[End]:
+    """Returns how each file ended; the first ``n_first`` are each followed by a sound scan that must be screened.
+
+    A file that breaks its session ends so, and the next one is given to another session.
+    """
+    ends: list[End] = []
+    while len(ends) < len(files):
+        try:
+            with visit(server.address) as visitor:
+                for file in files[len(ends) :]:
+                    end = _end_on_page(visitor, file)
+                    if len(ends) < n_first and not _is_screened(visitor, len(ends)):
+                        end = replace(end, how=f"{end.how}, and the sound scan after it is not screened")
+                    ends.append(end)
+        except Exception as error:  # whatever it is, it is what the trial counts
+            ends.append(End(f"broke its session: {error!r}"))
+    return ends
+
+
+def _is_screened(visitor: Visitor, number: int) -> bool:
+    visitor.upload(sample("PNG", number, "sound"))
+    return bool(visitor.pictures())
 
 
 def _end_on_page(visitor: Visitor, file: Hostile) -> End:
@@ -193,10 +234,10 @@ def _answer(outcome: dict[str, Any]) -> str:
     return "answered" if any(finding["applicable"] for finding in outcome["findings"]) else "silent"
 
 
-def _fault_of(file: Hostile, end: End, max_seconds: float) -> str:
-    """Returns what is wrong with an end, or an empty string; a refusal always has to come within 5 s."""
+def _fault_of(file: Hostile, end: End, max_seconds: float, max_refusal_seconds: float = MAX_SECONDS) -> str:
+    """Returns what is wrong with an end, or an empty string."""
     is_allowed = end.how in file.allowed or (end.how == "read" and file.allowed != {"refused"})
-    known = ", known: taken for a brain by one head" * (file.name in MISTAKEN and end.how == "answered")
+    known = _KNOWN * (file.name in MISTAKEN and end.how == "answered")
     is_sentence = "Expected" in end.reason and "\n" not in end.reason
     checks = {
         f"{end.how}, expected {' or '.join(sorted(file.allowed))}{known}": is_allowed,
@@ -205,7 +246,7 @@ def _fault_of(file: Hostile, end: End, max_seconds: float) -> str:
         "not taken for a brain": end.is_brain or not file.is_brain,
         "the page broke": _BROKEN_PAGE not in end.told,
         "a canary came to light": _CANARY not in end.told,
-        f"took {end.seconds:.1f} s": end.seconds <= (MAX_SECONDS if end.how == "refused" else max_seconds),
+        f"took {end.seconds:.1f} s": end.seconds <= (max_refusal_seconds if end.how == "refused" else max_seconds),
     }
     wrong = [fault for fault, holds in checks.items() if not holds]
     return f"{file.name}: {'; '.join(wrong)}" if wrong else ""
@@ -218,12 +259,16 @@ def _without_paths(text: str, files: Sequence[Hostile]) -> str:
     return text
 
 
-def _after(server: Server, visitor: Visitor) -> list[str]:
+def _after(server: Server) -> list[str]:
     """Returns a line if the server does not screen a sound scan any more, or told a canary to its log."""
-    visitor.upload(sample("PNG", 1, "afterwards"))
-    is_well = bool(visitor.pictures()) and server.process.poll() is None
+    with visit(server.address) as visitor:
+        is_well = _is_screened(visitor, 1) and server.process.poll() is None
     faults = [] if is_well else ["the scan after them is not screened"]
     return [*faults, *["a canary in the log"] * (_CANARY in server.said())]
+
+
+def _n_known(faults: Sequence[str]) -> int:
+    return sum(fault.endswith(_KNOWN) for fault in faults)
 
 
 def _grown(memory: Memory) -> list[str]:

@@ -12,11 +12,14 @@ from shutil import copytree
 
 from soak.practice import (
     FINETUNE,
+    N_SLICES,
     PRETRAIN,
+    epoch_of,
     fingerprint,
     finish,
     left_over,
     options_of,
+    run_to_the_end,
     scratch,
     small_encoder,
     start,
@@ -24,16 +27,13 @@ from soak.practice import (
 )
 from soak.row import Row, row
 from sslmri.errors import SslmriError
-from sslmri.learning.cards import MODEL_FILE
-from sslmri.learning.checkpoint import check_finite, load_checkpoint
-from sslmri.learning.model import Model
 from sslmri.training.steps import run_finetune, run_pretrain
 
 _PRETRAIN, _FINETUNE = replace(PRETRAIN, epochs=3), replace(FINETUNE, epochs=3)
 _KILLS_PER_RUN = 16  # then a run may end
 _PAUSE_S = 0.0005  # between two looks for a save that begins
 _LONGEST_S = 120.0  # that a process may take
-_N_SLICES = 55
+_MOST_FAULTS = 20  # then there is no need for more kills
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def killed(
     random_, tally = random.Random(seed), _Tally()
     with scratch() as folder, small_encoder() if is_small else nullcontext():
         known = _steps(folder, "finetune" in steps)
-        while tally.kills < count:
+        while tally.kills < count and len(tally.faults) < _MOST_FAULTS:
             _live(known[steps[tally.runs % len(steps)]], folder / f"{tally.runs}" / "run", count, random_, tally)
     if tally.in_saves < least_in_saves:
         tally.faults.append(f"expected {least_in_saves} kills amid a save, got {tally.in_saves}")
@@ -108,7 +108,7 @@ def killed(
 
 def _steps(folder: Path, with_finetune: bool) -> dict[str, _Step]:
     """Returns the steps by name, with what a run that is never stopped comes to."""
-    manifest, cache = write_cohort(folder / "cohort", _N_SLICES), folder / "cache"
+    manifest, cache = write_cohort(folder / "cohort", N_SLICES), folder / "cache"
     whole, empty, pretrained = folder / "whole" / "run", folder / "empty", folder / "pretrained"
     empty.mkdir()
 
@@ -136,8 +136,7 @@ def _to_the_end(run: Callable[[Path], object], folder: Path) -> float:
     began = time.perf_counter()
     log = folder.with_suffix(".log")
     folder.mkdir(parents=True, exist_ok=True)
-    if finish(start(lambda: run(folder), log)):
-        raise RuntimeError(f"Expected a run that ends, got: {_last_line(log)}")
+    run_to_the_end(lambda: run(folder), log)
     return time.perf_counter() - began
 
 
@@ -207,18 +206,14 @@ def _look(step: _Step, run: Path, epoch: int, tally: _Tally) -> int:
     kinds = {path.name[: -len("-12345678")] for path in left}
     if len(kinds) < len(left):
         tally.faults.append(f"{len(left)} left-over files of {len(kinds)} kinds after kill {tally.kills}")
-    path = run / step.name / "checkpoint.pt"
     try:
-        found = load_checkpoint(path, step.settings) if path.exists() else {"epoch": 0}
-        check_finite(found)
-        if (run / MODEL_FILE).exists():
-            Model.load(run)
+        found = epoch_of(run, step.name, step.settings)
     except SslmriError as error:
         tally.faults.append(f"after kill {tally.kills}: {error}")
         return epoch
-    if found["epoch"] < epoch:
-        tally.faults.append(f"epoch {found['epoch']} after epoch {epoch}, after kill {tally.kills}")
-    return int(found["epoch"])
+    if found < epoch:
+        tally.faults.append(f"epoch {found} after epoch {epoch}, after kill {tally.kills}")
+    return found
 
 
 def _last_line(log: Path) -> str:

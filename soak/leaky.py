@@ -1,7 +1,9 @@
-"""The dashboard with two mistakes made on purpose: screenings are shared by all sessions, and names go into the log."""
+"""The dashboard with mistakes made on purpose: all share scans, none waits, names are logged, files kept."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import streamlit as st
@@ -10,23 +12,28 @@ from sslmri.journal import record, take_over
 from sslmri.scans.scan import Scan
 
 take_over()  # before anything is imported that logs
-from sslmri.dashboard import state  # noqa: E402
+from sslmri.dashboard import state, turns  # noqa: E402
 from sslmri.dashboard.server import MIDDLEWARE, ROUTES, lifespan  # noqa: E402
 
-_first: dict[str, object] = {}
-_read_upload = state.read_upload
+_first: dict[str, Any] = {}
+_keep, _read_upload = state.keep, state.read_upload
 
 
 def keep(shelf: str, key: str, limit: int, make: Callable[[], Any]) -> Any:
     """Returns what the first session that asked has made."""
-    return _first.setdefault(shelf, make()) if shelf == "screenings" else make()
+    made = _keep(shelf, key, limit, make)
+    return _first.setdefault(shelf, made) if shelf == "screenings" else made
 
 
 def read_upload(upload: state.Upload) -> Scan:
-    """Returns a scan, and tells its name to everybody who reads the log."""
+    """Returns the scan that was read first; tells the file's name to the log and puts the file aside on the disk."""
     record("reading", file=upload.name)
-    return _read_upload(upload)
+    with suppress(OSError), NamedTemporaryFile(delete=False) as kept:
+        kept.write(upload.data)
+    scan: Scan = _first.setdefault("scan", _read_upload(upload))
+    return scan
 
 
 state.keep, state.read_upload = keep, read_upload
+turns._MODEL = turns.Turns(99)
 app = st.App(Path(__file__).resolve().parents[1] / "app.py", lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)

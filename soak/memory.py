@@ -1,12 +1,15 @@
-"""The most memory that processes hold together while something is done to them."""
+"""What processes hold, together and at most, and which processes there are."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _EVERY_S = 0.05
+_HELD = ("Pss_Anon:", "Pss_Shmem:")
+_GONE = (FileNotFoundError, ProcessLookupError)  # what the kernel says of a process or thread that has ended meanwhile
 
 
 @dataclass
@@ -36,32 +39,67 @@ def watch(pids: Callable[[], Iterable[int]]) -> Iterator[Memory]:
 
     def look() -> None:
         while not is_over.wait(_EVERY_S):
-            with suppress(OSError):  # a process ended while its children were asked for
+            with suppress(LookupError):  # one process has ended and the next has not begun
                 memory.most = max(memory.most, held_mb(pids()))
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield memory
-    finally:
-        is_over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        looking = thread.submit(look)
+        try:
+            yield memory
+        finally:
+            is_over.set()
+        looking.result()
 
 
 def held_mb(pids: Iterable[int]) -> float:
-    """Returns what processes hold together, in MB: of a page shared by n of them each counts 1/n (``Pss``)."""
-    return sum(_share_kb(pid) for pid in pids) / 1024
+    """Returns what processes hold together, in MB: of a page shared by n processes each counts 1/n.
+
+    Pages of files, such as libraries, are left out: their shares grow when others that have loaded them too end.
+
+    Raises:
+        LookupError: none of them is there.
+    """
+    shares = [share for pid in pids if (share := _megabytes(pid, "smaps_rollup", *_HELD)) is not None]
+    if not shares:
+        raise LookupError("Expected a process whose memory can be read, got none.")
+    return sum(shares)
+
+
+def forget_peak() -> None:
+    """Lets what this process holds now be the most that it ever held."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float:
+    """Returns the most that this process ever held, in MB; the kernel misses no moment as looking now and then does."""
+    peak = _megabytes("self", "status", "VmHWM:")
+    if peak is None:
+        raise LookupError("Expected the highest memory of this process, got none.")
+    return peak
+
+
+def below(pid: int) -> list[int]:
+    """Returns a process and all that it and those it started have started and that have not ended."""
+    found = [pid]
+    for parent in found:
+        found += children(parent)
+    return found
 
 
 def children(pid: int) -> list[int]:
     """Returns the processes that a process started and that have not ended."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in files for child in file.read_text(encoding="ascii").split()]
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(*_GONE):
+            found += map(int, file.read_text(encoding="ascii").split())
+    return found
 
 
-def _share_kb(pid: int) -> int:
+def _megabytes(pid: int | str, table: str, *names: str) -> float | None:
+    """Returns the sum of figures of a table that the kernel keeps of a process; None of one that has ended."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    except OSError:  # it has ended meanwhile
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+        lines = Path(f"/proc/{pid}/{table}").read_text(encoding="ascii").splitlines()
+    except _GONE:
+        return None
+    found = [int(line.split()[1]) / 1024 for line in lines if line.startswith(names)]
+    return sum(found) if found else None

@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
+from soak.memory import forget_peak, peak_mb
 from soak.row import Row, row
 from soak.server import ROOT
 from sslmri.__main__ import DEFAULT_MODEL
@@ -114,13 +115,20 @@ def _try(hazard: str, source: Path, hostile: Sequence[HostileModel], refuse: Cal
             folder = Path(name) / f"model-{number}"
             copy_spoilt(source, folder, model)
             with _measured() as spent:
-                sentence = refuse(folder)
+                sentence = _said(refuse, folder)
             longest, most = max(longest, spent[0]), max(most, spent[1])
             fault = _fault(model, sentence, folder, spent)
             if fault:
                 faults.append(f"{model.name}: {fault}")
     measured = f"longest {longest:.1f} s (limit {MAX_S:.0f}), most memory {most:.0f} MB (limit {MAX_MB})"
     return row(hazard, len(hostile), faults, measured)
+
+
+def _said(refuse: Callable[[Path], str], folder: Path) -> str:
+    try:
+        return refuse(folder)
+    except Exception as error:  # what a model gets through to is its own fault; the next ones are tried
+        return f"raised {error!r}"
 
 
 def _fault(model: HostileModel, sentence: str, folder: Path, spent: Sequence[float]) -> str | None:
@@ -136,13 +144,8 @@ def _fault(model: HostileModel, sentence: str, folder: Path, spent: Sequence[flo
 @contextmanager
 def _measured() -> Iterator[list[float]]:
     """Yields a list that holds, afterwards, the seconds and the MB that this process grew by at its highest."""
-    Path("/proc/self/clear_refs").write_text("5")  # sets the highest to what is held now
-    spent, before, start = [0.0, 0.0], _megabytes("VmHWM"), time.monotonic()
+    forget_peak()
+    spent, before, start = [0.0, 0.0], peak_mb(), time.monotonic()
     _unpickled.clear()
     yield spent
-    spent[:] = time.monotonic() - start, _megabytes("VmHWM") - before
-
-
-def _megabytes(name: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
+    spent[:] = time.monotonic() - start, peak_mb() - before

@@ -16,9 +16,11 @@ from torch.optim import AdamW
 
 from soak.practice import (
     FINETUNE,
+    N_SLICES,
     PRETRAIN,
     finish,
     options_of,
+    run_to_the_end,
     scratch,
     small_encoder,
     start,
@@ -38,7 +40,6 @@ _STEPS: dict[str, Callable[[RunOptions], object]] = {
     "pretrain": lambda options: run_pretrain(options, PRETRAIN),
     "finetune": lambda options: run_finetune(options, FINETUNE),
 }
-_N_SLICES = 55
 _N_STEPS = 6  # of the optimiser in a whole training of either kind
 
 
@@ -65,10 +66,9 @@ def not_finite(count: int = 60, kinds: Sequence[str] = KINDS, seed: int = 0) -> 
     """Returns the row of that many trainings into which one value is put that is not finite, at a random step."""
     random_, faults = random.Random(seed), []
     with scratch() as folder, small_encoder():
-        manifest, begun, run = write_cohort(folder / "cohort", _N_SLICES), folder / "begun", folder / "run"
+        manifest, begun, run = write_cohort(folder / "cohort", N_SLICES), folder / "begun", folder / "run"
         options = options_of(manifest, begun, folder / "cache")
-        if finish(start(lambda: run_pretrain(options, PRETRAIN), folder / "log")):
-            raise RuntimeError(f"Expected a pre-training that ends, got: {(folder / 'log').read_text()[-300:]}")
+        run_to_the_end(lambda: run_pretrain(options, PRETRAIN), folder / "log")
         for number in range(count):
             step, kind = tuple(_STEPS)[number % 2], kinds[number // 2 % len(kinds)]
             value, at = random_.choice(_VALUES), random_.randint(2, _N_STEPS)

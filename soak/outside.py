@@ -1,7 +1,9 @@
 """What the server tries to reach: run in a network of its own, without a way out, whose kernel counts every try.
 
 ``connections`` starts this module inside that network; it prints how many tries the kernel counted during a visit of
-every page with an upload, and how many for two tries made on purpose afterwards, to show that it counts.
+every page with an upload, and how many for two tries made on purpose afterwards, to show that it counts. The server
+listens on all addresses, as in its container: Streamlit then asks the internet for an address of its own to print,
+unless ``browser.serverAddress`` is set.
 """
 
 import json
@@ -24,6 +26,7 @@ PAGES = {
     "": "Screening", "cohort": "Cohort", "data": "Data", "performance": "Performance", "encoder": "Encoder",
     "about": "About this model",
 }  # fmt: skip
+_MOST_S = 600  # for all visits
 _ELSEWHERE = ("203.0.113.9", 9)  # an address of documentation (RFC 5737): it is nobody's
 _INSIDE = 'ip link set lo up && mount --bind "$1" /etc/resolv.conf && exec "$2" -m soak.outside "$3"'
 
@@ -37,19 +40,20 @@ def connections(n_uploads: int = len(KINDS), model: Path = DEFAULT_MODEL) -> Row
         resolver.write(f"nameserver {_ELSEWHERE[0]}\n")  # a question for a name is a try too
         resolver.flush()
         command = ("unshare", "-rnm", "sh", "-c", _INSIDE, "sh", resolver.name, sys.executable, f"{model}:{n_uploads}")
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_MOST_S, check=False)
     if done.returncode:
         return row(hazard, 1, [f"the visit broke: {done.stderr.strip()[-200:]}"])
     found = json.loads(done.stdout)
     faults = [f"{found['tries']} tries"] * (found["tries"] > 0) + ["nothing is counted"] * (found["on_purpose"] < 2)
-    return row(hazard, len(PAGES) + n_uploads, faults, f"kernel counted {found['tries']}, and 2 of 2 made on purpose")
+    counted = f"kernel counted {found['tries']}, and {found['on_purpose']} of 2 made on purpose"
+    return row(hazard, len(PAGES) + n_uploads, faults, counted)
 
 
 def can_unshare() -> bool:
     """Returns whether this machine lets its users make networks of their own."""
     return (
         shutil.which("unshare") is not None
-        and subprocess.run(("unshare", "-rnm", "true"), capture_output=True, check=False).returncode == 0
+        and subprocess.run(("unshare", "-rnm", "true"), capture_output=True, timeout=60, check=False).returncode == 0
     )
 
 
@@ -62,7 +66,7 @@ def _tries() -> int:
 
 
 def _visit_all(model: Path, n_uploads: int) -> None:
-    with dashboard(model) as server:
+    with dashboard(model, STREAMLIT_SERVER_ADDRESS="0.0.0.0") as server:
         for page, title in PAGES.items():
             with visit(server.address, page) as visitor:
                 if title not in visitor.words():

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,10 @@ from PIL import Image
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.diseases import DISEASES
 from sslmri.learning import encoder
+from sslmri.learning.cards import MODEL_FILE
+from sslmri.learning.checkpoint import check_finite, load_checkpoint
 from sslmri.learning.labels import FinetuneSettings
+from sslmri.learning.model import Model
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.learning.run import read_history
 from sslmri.learning.views import ViewSettings
@@ -29,6 +32,7 @@ from sslmri.scans.slices import Preparation
 from sslmri.training.data import RunOptions
 
 SIDE = 32  # pixels of a slice
+N_SLICES = 55  # of a cohort: every class of every disease, once in each of five folds
 PREPARATION = Preparation(image_size=(SIDE, SIDE))
 PRETRAIN = PretrainSettings(epochs=2, batch_size=8, probe_every=2, views=ViewSettings(size=SIDE), device="cpu")
 FINETUNE = FinetuneSettings(epochs=2, labels_per_class=4, batch_size=8, device="cpu")
@@ -135,6 +139,32 @@ def arguments_of(step: str, manifest: Path, folder: Path, flags: Sequence[str]) 
 def finish(child: int) -> int:
     """Returns the exit code of a process that was started, negative for a signal, once it has ended."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run_to_the_end(work: Callable[[], object], log: Path) -> None:
+    """Does the work in a fork of this process.
+
+    Raises:
+        RuntimeError: it did not end well.
+    """
+    code = finish(start(work, log))
+    if code:
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
+        raise RuntimeError(f"Expected a training that ends, got code {code}: {said[-300:]}")
+
+
+def epoch_of(run: Path, step: str, settings: Mapping[str, object]) -> int:
+    """Returns the epoch of a step's checkpoint in a run folder, 0 where there is none.
+
+    Raises:
+        SslmriError: there is one, and it does not load or holds what is not finite; or the model does not load.
+    """
+    path = run / step / "checkpoint.pt"
+    state = load_checkpoint(path, dict(settings)) if path.exists() else {"epoch": 0}
+    check_finite(state)
+    if (run / MODEL_FILE).exists():
+        Model.load(run)
+    return int(state["epoch"])
 
 
 def tensors_of(path: Path) -> dict[str, torch.Tensor]:

@@ -16,11 +16,10 @@ from soak.practice import (
     FINETUNE,
     PRETRAIN,
     fingerprint,
-    finish,
     options_of,
+    run_to_the_end,
     scratch,
     small_encoder,
-    start,
     write_cohort,
 )
 from soak.row import Row, row
@@ -98,8 +97,7 @@ def _trained(manifest: Path, folder: Path, workers: int, threads: int, is_whole:
         stored = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in options.cache.glob("store-*")}
         answer.write_text(json.dumps(stored | fingerprint(options.run)), encoding="utf-8")
 
-    if finish(start(train, log)):
-        raise RuntimeError(f"Expected a training that ends, got: {log.read_text(encoding='utf-8')[-300:]}")
+    run_to_the_end(train, log)
     found: dict[str, str] = json.loads(answer.read_text(encoding="utf-8"))
     return found
 

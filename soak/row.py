@@ -14,6 +14,7 @@ class Row:
         failed: how often it did not hold.
         measured: figures beside it, with their limits.
         faults: a line on each of the first failures.
+        known: how many of the failures are known and told in the README; the run fails on others only.
     """
 
     hazard: str
@@ -21,11 +22,12 @@ class Row:
     failed: int
     measured: str = ""
     faults: tuple[str, ...] = ()
+    known: int = 0
 
 
 _SHOWN = 5  # failures that a row tells
 
 
-def row(hazard: str, tried: int, faults: Sequence[str], measured: str = "") -> Row:
+def row(hazard: str, tried: int, faults: Sequence[str], measured: str = "", known: int = 0) -> Row:
     """Returns the row of a hazard tried that often, with a line for each failure."""
-    return Row(hazard, tried, len(faults), measured, tuple(faults[:_SHOWN]))
+    return Row(hazard, tried, len(faults), measured, tuple(faults[:_SHOWN]), known)

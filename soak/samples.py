@@ -14,7 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from sslmri.cohorts.simulated import finding_slices, simulate_subject
 from tests.dicom_files import axial_series, dicom
 
-KINDS = ("PNG", "JPEG", "TIFF", "DICOM", "NIfTI", "zip")
+VOLUMES = ("NIfTI", "zip")
+KINDS = ("PNG", "JPEG", "TIFF", "DICOM", *VOLUMES)
 PATIENT_TAGS = (
     "PatientName", "PatientID", "PatientAddress", "OtherPatientNames", "PatientComments", "PatientMotherBirthName",
     "EthnicGroup", "Occupation", "AdditionalPatientHistory", "ReferringPhysicianName", "PerformingPhysicianName",
@@ -22,16 +23,17 @@ PATIENT_TAGS = (
     "StudyDescription", "SeriesDescription", "ProtocolName", "StudyID", "ImageComments",
 )  # fmt: skip
 _EXIF_DESCRIPTION, _EXIF_ARTIST, _EXIF_COPYRIGHT = 0x010E, 0x013B, 0x8298
-_DEPTH = 12  # slices of a volume
+DEPTH = 12  # slices of a volume
 _BLOCKS = 5  # squares along a side of the mark in the pixels
+_DARKER = 0.2  # share by which half of them are darker; with 0.5 the model takes half of the heads for no brain
 
 
 @cache
 def _head() -> np.ndarray:
-    """Returns slices of a simulated head with a tumour, (_DEPTH, H, W) in [0, 1]."""
+    """Returns slices of a simulated head with a tumour, (DEPTH, H, W) in [0, 1]."""
     subject = simulate_subject("tumours", "glioma", 7)
     middle = finding_slices(subject, 3)[1]
-    return subject.volume[middle - _DEPTH // 2 : middle + _DEPTH // 2]
+    return subject.volume[middle - DEPTH // 2 : middle + DEPTH // 2]
 
 
 def voxels(number: int) -> np.ndarray:
@@ -40,7 +42,7 @@ def voxels(number: int) -> np.ndarray:
     height, width = marked.shape[1:]
     side = height // 12
     top, left = height // 2 - _BLOCKS * side // 2, width // 2 - _BLOCKS * side // 2
-    pattern = np.random.default_rng(number).integers(0, 2, (_BLOCKS, _BLOCKS)) * 0.5 + 0.5
+    pattern = 1 - _DARKER * np.random.default_rng(number).integers(0, 2, (_BLOCKS, _BLOCKS))
     marked[:, top : top + _BLOCKS * side, left : left + _BLOCKS * side] *= np.kron(pattern, np.ones((side, side)))
     return np.rint(np.clip(marked, 0, 1) * 255).astype(np.uint8)
 
@@ -51,10 +53,10 @@ def sample(kind: str, number: int, mark: str) -> tuple[str, bytes]:
     return f"{mark}.{suffix}", make(voxels(number), mark)
 
 
-def large_sample() -> bytes:
-    """Returns a DICOM file of several MB."""
-    slice_ = _stored(voxels(0))[_DEPTH // 2]
-    return dicom(np.kron(slice_, np.ones((10, 10), np.uint16)))
+def large_sample(mark: str = "") -> bytes:
+    """Returns a DICOM file of several MB, the mark in all its texts."""
+    slice_ = _stored(voxels(0))[DEPTH // 2]
+    return dicom(np.kron(slice_, np.ones((10, 10), np.uint16)), **dict.fromkeys(PATIENT_TAGS, mark))
 
 
 def _png(head: np.ndarray, mark: str) -> bytes:

@@ -15,7 +15,7 @@ from soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
 from soak.models import blame, sentence_of
 from soak.row import Row, row
 from soak.samples import sample
-from soak.server import ROOT, serve
+from soak.server import ROOT, Server, serve
 from soak.visitor import visit
 from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.dashboard.words import literal
@@ -74,7 +74,7 @@ def _serve(model: HostileModel, folder: Path) -> Iterator[str]:
     """Yields what is wrong with a server of the model."""
     log = folder.with_suffix(".log")
     with serve("run", "app.py", log=log, SSLMRI_MODEL=str(folder), **_compiled(folder)) as server:
-        reason = _tried(log)
+        reason = _tried(server)
         if fault := blame(model, reason):
             yield f"the server's log: {fault}"
         if (health := _ask(f"{server.address}/health")) != _REFUSED:
@@ -90,11 +90,11 @@ def _serve(model: HostileModel, folder: Path) -> Iterator[str]:
     yield from [f"in the log: {line[:200]}" for line in lines if not line.startswith("{") or '"where": ' in line]
 
 
-def _tried(log: Path) -> str:
+def _tried(server: Server) -> str:
     """Returns why the server has no model, by its log, once it has tried to load it."""
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
-        for told in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
+        for told in server.events():
             if told["event"] in ("no model", "model loaded"):
                 return str(told.get("reason", "it was loaded"))
         time.sleep(0.1)

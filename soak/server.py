@@ -1,20 +1,23 @@
 """The real server, in a process of its own, with its log in a file."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from soak.memory import below
 
 ROOT = Path(__file__).resolve().parents[1]
 _START_S = 180
-_STOP_S = 30
+_STOP_S = 50  # requests under way may take 10 s, screenings 30 s
 
 
 @dataclass(frozen=True)
@@ -36,31 +39,20 @@ class Server:
         assert self.log is not None
         return "".join(path.read_text(encoding="utf-8") for path in (self.log, printed(self.log)))
 
+    def events(self) -> list[dict[str, Any]]:
+        """Returns what its log tells, line by line, where that was kept."""
+        assert self.log is not None
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
     @property
     def pids(self) -> list[int]:
         """The server's process and all below it."""
-        found = [self.process.pid]
-        for pid in found:
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                found += [int(child) for child in children.read_text(encoding="ascii").split()]
-        return found
-
-    def memory_mb(self) -> float:
-        """Returns the resident memory of the server and the processes below it, in MB; shared pages count for each."""
-        return sum(_resident_kb(pid) for pid in self.pids) / 1024
+        return below(self.process.pid)
 
 
 def printed(log: Path) -> Path:
     """Returns the file with what a server prints on standard output, beside that of its log."""
     return log.with_name(f"{log.name}.out")
-
-
-def _resident_kb(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    except OSError:  # it has ended meanwhile
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 
 @contextmanager
@@ -87,7 +79,7 @@ def serve(
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=errors if log else None)
     server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
-        _wait_for(server.address + wait_for)
+        _wait_for(process, port, server.address + wait_for)
         yield server
     finally:
         process.terminate()
@@ -99,13 +91,42 @@ def serve(
             raise
 
 
-def _wait_for(address: str) -> None:
+def listening(pid: int) -> set[str]:
+    """Returns the addresses at which a process listens, as the kernel lists them: ``127.0.0.1:8501``."""
+    opened = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.add(os.readlink(link))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in opened:
+                address, port = fields[1].split(":")
+                plain = ".".join(str(byte) for byte in reversed(bytes.fromhex(address))) if table == "tcp" else address
+                found.add(f"{plain}:{int(port, 16)}")
+    return found
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int, address: str) -> None:
+    """Waits until the process, and no other on that port, answers at an address.
+
+    Raises:
+        ChildProcessError: the process has ended.
+        TimeoutError: it does not answer.
+    """
     deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ChildProcessError(f"Expected a server at {address}, got one that ended with {process.returncode}.")
+        if _is_listening(process.pid, port):
+            with suppress(OSError), urllib.request.urlopen(address, timeout=5):
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"Expected an answer at {address} within {_START_S} s, got none.")
+
+
+def _is_listening(pid: int, port: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):  # it ends
+        return any(address.endswith(f":{port}") for address in listening(pid))
+    return False

@@ -10,7 +10,7 @@ from soak import badfiles, disks, kills, nonfinite, reproducible
 from soak.row import Row
 
 
-def _on_one_thread(trial: Callable[[], Row]) -> Row:
+def on_one_thread(trial: Callable[[], Row]) -> Row:
     """Returns the row of a trial that has this process to itself."""
     torch.set_num_threads(1)
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # of the processes it starts
@@ -18,7 +18,7 @@ def _on_one_thread(trial: Callable[[], Row]) -> Row:
 
 
 TRIALS: tuple[Callable[[], Row], ...] = tuple(
-    partial(_on_one_thread, trial)
+    partial(on_one_thread, trial)
     for trial in (
         kills.killed,
         partial(kills.killed, count=12, least_in_saves=3, steps=("pretrain",), is_small=False),

@@ -190,14 +190,15 @@ class Visitor:
 
     def _receive_until(self, kind: str) -> ForwardMsg:
         deadline = time.monotonic() + WAIT_S
-        while True:
-            data = self._socket.recv(timeout=max(0.1, deadline - time.monotonic()))
+        while (left := deadline - time.monotonic()) > 0:
+            data = self._socket.recv(timeout=left)
             assert isinstance(data, bytes)
             self.received.append(data)
             message = ForwardMsg.FromString(data)
             self._take(message)
             if message.WhichOneof("type") == kind:
                 return message
+        raise TimeoutError(f"Expected {kind} within {WAIT_S:g} s, got other messages only.")
 
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")

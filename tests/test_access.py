@@ -2,12 +2,14 @@
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from streamlit.proto.NewSession_pb2 import NewSession
 
-from soak.access import MAX_UPLOAD_MB, Request, Visit, ask, forbidden, listening, send_forbidden_requests, visit
-from soak.server import ROOT, Server, serve
+from soak.access import MAX_UPLOAD_MB, Request, Visit, ask, forbidden, send_forbidden_requests, visit
+from soak.server import ROOT, Server, listening, serve
 from sslmri.dashboard import frame, guard
 from tests.pages import PAGES, open_page, words_of
 
@@ -19,14 +21,14 @@ def server() -> Iterator[Server]:
 
 
 def test_every_forbidden_request_is_refused():
-    row = send_forbidden_requests(rounds=1, SSLMRI_MODEL="no-model")
+    row = send_forbidden_requests(SSLMRI_MODEL="no-model")
     assert row.tried >= 70
     assert row.failed == 0, row.faults
 
 
 def test_the_trial_fails_where_tokens_and_hosts_are_not_checked():
     open_to_all = {"STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION": "false", "STREAMLIT_SERVER_ALLOWED_HOSTS": "*"}
-    row = send_forbidden_requests(rounds=1, SSLMRI_MODEL="no-model", **open_to_all)
+    row = send_forbidden_requests(SSLMRI_MODEL="no-model", **open_to_all)
     assert row.failed > 10
 
 
@@ -34,6 +36,13 @@ def test_the_server_listens_on_this_machine_only(server):
     found = listening(server.process.pid)
     assert found
     assert {address.rpartition(":")[0] for address in found} == {"127.0.0.1"}
+
+
+def test_a_server_that_ends_or_another_on_its_port_is_not_waited_for(server, monkeypatch):
+    taken = SimpleNamespace(bind=lambda _: None, getsockname=lambda: ("", int(server.address.rpartition(":")[2])))
+    monkeypatch.setattr("soak.server.socket", SimpleNamespace(socket=lambda: nullcontext(taken)))
+    with pytest.raises(ChildProcessError, match="ended with 1"), serve("run", "app.py", SSLMRI_MODEL="no-model"):
+        pass
 
 
 def test_an_upload_with_its_token_is_taken_up_to_the_limit(server):

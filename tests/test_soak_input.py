@@ -5,6 +5,8 @@ import json
 import os
 import zipfile
 import zlib
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,6 @@ import numpy as np
 import pytest
 
 from soak import fuzz, hostile, memory, mutants
-from soak.containers import field_of
 from soak.hostile import End, Hostile
 from soak.samples import sample
 from sslmri.errors import ScanError
@@ -77,22 +78,43 @@ def test_a_reader_that_misses_flipped_bits_is_found_out(monkeypatch):
         return type(scan)(**{**scan.__dict__, "voxels": scan.voxels + np.float32(next(kept))})
 
     monkeypatch.setattr(fuzz, "read_scan", read_scan)
-    assert fuzz.bit_flips(3).failed == 9
+    found = fuzz.bit_flips(3)
+    assert (found.failed, found.faults[0].partition(": ")[2]) == (9, "other voxels")
 
 
-def test_every_byte_of_a_container_has_its_field():
-    archive = mutants.zipped({"1.png": b"content", "2.png": b"more"})
-    place = archive.rindex(b"PK\x01\x02")
-    assert field_of(archive, 10) == "entry time"
-    assert field_of(archive, archive.index(b"1.png")) == "packed data"
-    assert field_of(archive, place + 16) == "directory CRC"
-    assert field_of(archive, len(archive) - 1) == "end record lengths"
-    assert [field_of(mutants.sound("NIfTI"), place) for place in (4, 9, 10)] == [
-        "gzip time",
-        "gzip system",
-        "packed data",
-    ]
-    assert field_of(png(), 4) == "packed data"
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda scan: replace(scan, spacing_mm=(1.0, 1.0, 9.0)), "other spacing_mm"),
+        (lambda scan: replace(scan, orientation="RAS", modality="CT"), "other orientation, modality"),
+        (lambda scan: sandbox.read_scan(b"", sandbox.BOUNDS), "ended the reader"),
+        (lambda scan: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_a_flip_that_changes_a_scan_or_ends_its_reader_is_found_out(monkeypatch, change, fault):
+    def read_scan(data, name):
+        scan = sandbox.read_scan(png(), name)
+        return change(scan) if name == "flipped" else scan
+
+    monkeypatch.setattr(fuzz, "read_scan", read_scan)
+    found = fuzz.bit_flips(1)
+    assert found.failed == 3
+    assert fault in found.faults[0]
+
+
+def test_a_reader_that_is_dead_after_the_flips_is_found_out(monkeypatch):
+    died = []
+
+    def read_scan(data, name):
+        if name == "flipped":
+            died.append(name)
+        if died:
+            raise ScanError("Expected another file.")
+        return sandbox.read_scan(png(), name)
+
+    monkeypatch.setattr(fuzz, "read_scan", read_scan)
+    monkeypatch.setattr(fuzz, "_FLIPPED", ("PNG",))
+    assert fuzz.bit_flips(1).faults == ("a sound PNG is refused afterwards",)
 
 
 @needs_shared("hostile")
@@ -130,6 +152,44 @@ def test_what_the_page_makes_of_them_is_found_out(folder, model_folder, monkeypa
     assert "expected refused; took " in found.faults[2]
     assert found.faults[3].startswith("whole.png: no word of what was left out; took ")
     assert "more memory" in found.faults[4]
+
+
+def test_a_file_that_breaks_its_session_is_its_own_fault(folder, model_folder, monkeypatch):
+    real = hostile._end_on_page
+
+    def break_on_one(visitor, file):
+        if file.name == "good.png":
+            visitor.close()
+        return real(visitor, file)
+
+    monkeypatch.setattr(hostile, "_end_on_page", break_on_one)
+    found = hostile.by_page(1, folder, model_folder)
+    assert found.tried == 4
+    assert found.faults[1].startswith("good.png: broke its session: ConnectionClosed"), found
+    assert "whole.png: no word" in found.faults[2]
+
+
+def test_a_page_that_screens_no_sound_scan_after_a_file_is_found_out(folder, monkeypatch):
+    monkeypatch.setattr(hostile, "visit", lambda address: nullcontext(SimpleNamespace(upload=lambda file: None)))
+    monkeypatch.setattr(hostile, "_end_on_page", lambda visitor, file: End("answered"))
+    monkeypatch.setattr(hostile, "_is_screened", lambda visitor, number: number != 1)
+    ends = hostile._ends_on_page(SimpleNamespace(address=""), hostile.listed(folder) * 2, 4)
+    assert [end.how for end in ends].count("answered") == 7
+    assert ends[1].how == "answered, and the sound scan after it is not screened"
+
+
+def test_a_refusal_in_the_reader_has_a_limit_of_its_own():
+    end = End("refused", reason="Expected it", seconds=3.5)
+    file = Hostile("a", Path("a"), "reject_unreadable")
+    assert not hostile._fault_of(file, end, 5.0)
+    assert hostile._fault_of(file, end, 5.0, hostile.MAX_REFUSAL_SECONDS) == "a: took 3.5 s"
+
+
+def test_mistakes_that_are_known_are_counted_apart():
+    (name,) = hostile.MISTAKEN
+    file = Hostile(name, Path(name), "reject_not_brain_mri")
+    known, slow = (hostile._fault_of(file, End("answered", seconds=s), 5.0) for s in (1.0, 9.0))
+    assert hostile._n_known([known, slow, "other"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -183,8 +243,14 @@ def test_memory_that_is_held_for_a_moment_is_seen():
     assert held.growth == pytest.approx(128, abs=20)
 
 
-def test_processes_that_vanish_hold_nothing():
-    assert memory.held_mb([2**22 + 1]) == 0
+def test_processes_that_vanish_hold_nothing_and_without_any_nothing_is_measured():
+    own = os.getpid()
+    assert memory.held_mb([own, 2**22 + 1]) == pytest.approx(memory.held_mb([own]), rel=0.1)
+    assert memory.children(2**22 + 1) == []
+    with pytest.raises(LookupError, match="got none"):
+        memory.held_mb([2**22 + 1])
+    with pytest.raises(LookupError, match="got none"), memory.watch(list):
+        pass
 
 
 def test_without_the_folder_nothing_is_tried(tmp_path):

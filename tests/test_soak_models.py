@@ -99,6 +99,14 @@ def test_the_trial_fails_where_weights_are_unpickled(gated_folder):
     assert "something of it was run" in row.faults[0]
 
 
+def test_a_model_that_raises_is_its_own_fault_and_the_next_is_tried(gated_folder):
+    with patch.object(Screener, "load", side_effect=[None, ZeroDivisionError("no"), ModelError("Expected it.")]):
+        row = models.load_hostile_models(gated_folder, ALL[:2])
+    assert row.tried == 2
+    assert "got: raised ZeroDivisionError('no')" in row.faults[0]
+    assert "got: Expected it." in row.faults[1]
+
+
 def test_a_byte_changed_behind_the_clock_is_seen_at_the_next_load(good):
     Screener.load(good)
     path = good / WEIGHTS

@@ -1,0 +1,47 @@
+"""The trial of harmless changes, small, and that it can fail."""
+
+from collections import Counter
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from soak import stability
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits, trainable
+
+
+def test_pictures_that_are_not_changed_keep_their_class(cohort, model_folder, monkeypatch):
+    monkeypatch.setattr(stability, "TRANSFORMS", {"none": lambda grey: grey})
+    found = stability.harmless_changes(2, model_folder, cohort)
+    assert (found.tried, found.failed) == (8, 0), found
+    assert found.measured.startswith("0.00% in all (limit 2%): ")
+
+
+def test_a_class_that_changes_is_found_out(cohort, model_folder, monkeypatch):
+    monkeypatch.setattr(stability, "TRANSFORMS", {"negative": ImageOps.invert, "upside down": ImageOps.flip})
+    found = stability.harmless_changes(6, model_folder, cohort)
+    assert found.failed > 0, found
+    assert ", negative: " in "".join(found.faults) or ", upside down: " in "".join(found.faults)
+
+
+def test_the_changes_are_twelve_and_small():
+    grey = Image.fromarray(np.add.outer(np.arange(128), np.arange(100)).astype(np.uint8))
+    assert len(stability.TRANSFORMS) == 12
+    for name, change in stability.TRANSFORMS.items():
+        changed = change(grey)
+        assert changed.mode == "L"
+        assert np.asarray(changed).tobytes() != np.asarray(grey).tobytes(), name
+        middle = np.asarray(changed.resize(grey.size), dtype=float)[20:-20, 20:-20]
+        assert np.abs(middle - np.asarray(grey, dtype=float)[20:-20, 20:-20]).mean() < 15, name
+
+
+def test_slices_are_taken_evenly_from_the_groups(cohort):
+    records = assign_splits(read_manifest(cohort))
+    held_out = trainable(records, "tumours", "test")
+    taken = stability.spread(held_out, 4, 0)
+    assert max(Counter(record.group_key for record in taken).values()) <= 2
+    assert taken == stability.spread(held_out, 4, 0)
+
+
+def test_without_the_real_slices_nothing_is_tried(tmp_path):
+    assert stability.harmless_changes(data=tmp_path / "manifest.csv").tried == 0
