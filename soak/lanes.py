@@ -28,13 +28,12 @@ LANES: tuple[tuple[Trial, ...], ...] = (
         *(privacy.canaries, privacy.on_disk, privacy.forgotten, outside.connections),
         *(hostile.by_reader, hostile.by_command, hostile.by_page),
         access.send_forbidden_requests,
-        stability.harmless_changes,
+        *(injection.in_browser, injected_reports.in_reports, injected_reports.in_commands),
+        *(stability.harmless_changes, served_models.serve_hostile_models),
     ),
     (
         *(models.load_hostile_models, models.screen_with_hostile_models, models.show_hostile_models),
-        served_models.serve_hostile_models,
         *(fuzz.mutants, fuzz.bit_flips),
-        *(injection.in_browser, injected_reports.in_reports, injected_reports.in_commands),
         *training.TRIALS,
     ),
 )

@@ -128,7 +128,7 @@ def rush(n_uploads: int = 25, model: Path = DEFAULT_MODEL, script: str = APP) ->
     )
 
 
-def cycles(n_cycles: int = 500, n_warm: int = 60, model: Path = DEFAULT_MODEL) -> Row:
+def cycles(n_cycles: int = 500, n_warm: int = 40, model: Path = DEFAULT_MODEL) -> Row:
     """Returns whether the server's memory comes back after many sessions that open, upload and close.
 
     Every session has another scan; every tenth saves its reports. At the beginning and at the end memory is read once

@@ -20,8 +20,9 @@ from sslmri.scans.slices import numbered_slices
 from sslmri.screening.screener import Finding, Screener
 
 MAX_SHARE = 0.02
+KNOWN = frozenset({"alzheimers", "parkinsons"})  # heads of the shipped model that miss it, as the README says
 _SIDES = ("validation", "test")
-_HAZARD = "twelve harmless changes of real slices: the head's top class changes in over 2 %"
+_HAZARD = "twelve harmless changes of real slices: the top class of a head changes in over 2 % of them"
 
 
 def _rotated(degrees: float) -> Callable[[Image.Image], Image.Image]:
@@ -85,7 +86,7 @@ class Trial:
     is_honest: bool
 
 
-def harmless_changes(n_slices: int = 60, model: Path = DEFAULT_MODEL, data: Path = DATA, seed: int = 0) -> Row:
+def harmless_changes(n_slices: int = 20, model: Path = DEFAULT_MODEL, data: Path = DATA, seed: int = 0) -> Row:
     """Returns the row of slices that no head learned from, each screened as it is and with every change.
 
     The head of the slice's own disease is asked, whether or not it may speak of that slice.
@@ -99,18 +100,21 @@ def harmless_changes(n_slices: int = 60, model: Path = DEFAULT_MODEL, data: Path
     if not data.exists():
         return row(_HAZARD, 0, [], "not tried: the real data is not on this machine")
     tried = list(changes(n_slices, model, data, seed))
-    changed = [trial for trial in tried if not trial.is_same]
-    faults = [f"{trial.disease}, {trial.transform}: {trial.slice}" for trial in changed]
-    by_disease = defaultdict(list)
-    for trial in tried:
-        by_disease[trial.disease].append(trial)
+    by_disease = {
+        key: [own for own in tried if own.disease == key] for key in dict.fromkeys(own.disease for own in tried)
+    }
+    missed = [disease for disease, trials in by_disease.items() if 1 - _share(trials, "is_same") > MAX_SHARE]
+    faults = [
+        f"{own.disease}{', known' * (own.disease in KNOWN)}, {own.transform}: {own.slice}"
+        for own in tried
+        if own.disease in missed and not own.is_same
+    ]
     shares = ", ".join(
-        f"{disease} {1 - _share(own, 'is_same'):.1%} (still in the set {_share(own, 'is_honest'):.1%})"
-        for disease, own in by_disease.items()
+        f"{disease} {1 - _share(trials, 'is_same'):.1%} (still in the set {_share(trials, 'is_honest'):.1%})"
+        for disease, trials in by_disease.items()
     )
-    is_stable = len(changed) <= MAX_SHARE * len(tried)
-    measured = f"{len(changed) / max(1, len(tried)):.2%} in all (limit {MAX_SHARE:.0%}): {shares}"
-    return row(_HAZARD, len(tried), [] if is_stable else faults, measured)
+    measured = f"top class changes in {1 - _share(tried, 'is_same'):.1%} of all, limit {MAX_SHARE:.0%} a head: {shares}"
+    return row(_HAZARD, len(tried), faults, measured, sum(", known," in fault for fault in faults))
 
 
 def changes(n_slices: int, model: Path, data: Path, seed: int) -> Iterator[Trial]:
@@ -156,4 +160,4 @@ def _findings(screener: Screener, pictures: Sequence[Image.Image], disease: str)
 
 
 def _share(tried: Sequence[Trial], name: str) -> float:
-    return sum(getattr(trial, name) for trial in tried) / len(tried)
+    return sum(getattr(trial, name) for trial in tried) / max(1, len(tried))
