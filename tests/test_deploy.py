@@ -158,7 +158,9 @@ mount --bind "$PYTHON" "$WORK/python"
 case "$PYTHON" in /root/*) mount -t tmpfs -o mode=755 none /root; mkdir -p "$PYTHON";; esac
 mount --bind "$WORK/python" "$PYTHON"
 mount --bind "$WORK/image" /mnt
+mount --bind "$VENV" /media
 mount -t tmpfs -o mode=1777 none /tmp
+case "$VENV" in /tmp/*) mkdir -p "$VENV"; mount --bind /media "$VENV";; esac
 mount -o remount,bind,ro /
 cd /mnt
 exec setpriv --reuid "$NOBODY" --regid "$NOBODY" --clear-groups --no-new-privs --bounding-set=-all "$@"
@@ -170,7 +172,7 @@ def contained(work: Path, *command: str, **env: str) -> "subprocess.Popen[bytes]
     python = Path(sys.executable).resolve().parents[1]
     paths = {"PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin"}
     inside = {key: value for key, value in variables().items() if key != "PATH"} | env
-    outside = paths | {"WORK": str(work), "PYTHON": str(python), "NOBODY": NOBODY}
+    outside = paths | {"WORK": str(work), "PYTHON": str(python), "VENV": sys.prefix, "NOBODY": NOBODY}
     words = ["env", "-i", *(f"{key}={value}" for key, value in (paths | inside).items()), *command]
     return subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", _CONTAIN, "sh", *words], env=outside, stderr=(work / "log").open("wb")
