@@ -147,7 +147,7 @@ def _tensors(kind: str, optimiser: AdamW) -> list[torch.Tensor]:
         return [weight.grad for weight in weights if weight.grad is not None]
     if kind == "optimiser":
         return [state[name] for state in optimiser.state.values() for name in ("exp_avg", "exp_avg_sq")]
-    layers = [thing for thing in gc.get_objects() if isinstance(thing, torch.nn.BatchNorm2d)]
+    layers = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.nn.BatchNorm2d)]  # no dead proxy
     trained = {id(weight) for weight in weights}
     return [layer.running_var for layer in layers if id(layer.weight) in trained and layer.running_var is not None]
 

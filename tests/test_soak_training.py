@@ -1,6 +1,7 @@
 """Training keeps its promises under kills, full disks, NaN and bad files; and each trial can fail."""
 
 import dataclasses
+import gc
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +121,8 @@ def test_a_command_line_that_shows_a_traceback_is_found(monkeypatch):
 
 
 def test_values_that_are_not_finite_stop_a_training_and_reach_no_file():
+    dead = weakref.proxy(set())  # as other tests leave some behind: the trial looks through every object
+    assert gc.is_tracked(dead)
     row = nonfinite.not_finite(count=10)
     assert (row.tried, row.failed) == (10, 0), row
 
