@@ -29,6 +29,7 @@ def serve_faults(handle: int) -> None:
 
     reading.read_file = read_file
     sandbox.CPU_SECONDS = 1
+    time.process_time = lambda: 0.0  # far behind what the kernel counts, as it gets to be after many thousand files
     sandbox.serve(handle)
 
 
@@ -71,8 +72,8 @@ def _open_all(data: bytes) -> None:
 
 
 def _spin_a_while(data: bytes) -> None:
-    begun = time.process_time()
-    while time.process_time() < begun + 0.6:
+    begun = time.thread_time()
+    while time.thread_time() < begun + 0.6:
         pass
     raise ScanError("0.6 seconds are over")
 

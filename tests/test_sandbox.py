@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
+from multiprocessing import Pipe
 from pathlib import Path
+from threading import Thread
 from typing import NoReturn
 
 import numpy as np
@@ -167,12 +169,21 @@ def test_the_seconds_of_one_scan_are_not_taken_from_the_next(faulty):
     assert len(sandbox._idle) == 1
 
 
-def test_a_larger_file_may_take_longer(monkeypatch):
+def test_a_larger_file_may_take_longer_and_waiting_costs_nothing(monkeypatch):
     allowed = []
-    monkeypatch.setattr(sandbox.resource, "setrlimit", lambda kind, limits: allowed.append(limits[0]))
-    monkeypatch.setattr(sandbox.time, "process_time", lambda: 0.5)
-    sandbox._allow(7)
-    assert allowed == [8]
+    monkeypatch.setattr(sandbox.signal, "setitimer", lambda kind, seconds: allowed.append(seconds))
+    monkeypatch.setattr(sandbox.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sandbox, "_LIMITS", {})
+    mine, theirs = Pipe()
+    server = Thread(target=sandbox.serve, args=(os.dup(theirs.fileno()),), daemon=True)
+    server.start()
+    with mine, theirs:
+        for data in (b"small", bytes(3 * sandbox.BYTES_A_SECOND)):
+            mine.send_bytes(json.dumps({"what": "scan", "names": ["a"]}).encode())
+            mine.send_bytes(data)
+            assert "refused" in json.loads(mine.recv_bytes())
+    server.join()
+    assert allowed == [sandbox.CPU_SECONDS, 0, sandbox.CPU_SECONDS + 3, 0]
 
 
 def test_a_fork_has_neither_the_readers_nor_the_locks_of_its_parent(monkeypatch):
