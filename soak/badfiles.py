@@ -23,9 +23,9 @@ def bad_files(count: int = 20_000, share: float = 0.005, seed: int = 0) -> Row:
     with scratch() as folder, small_encoder():
         bad = _cohort(folder, count, round(share * count), seed)
         code, said = _train(folder)
-        listed = re.findall(r"left out: (\S+): ", said)
+        listed = dict(re.findall(r"left out: (\S+): (.*)", said))
         faults = [f"{name} ({kind}) was not listed" for name, kind in bad.items() if name not in listed]
-        faults += [f"{name} was listed" for name in listed if name not in bad]
+        faults += [f"{name} was listed: {reason}" for name, reason in listed.items() if name not in bad]
         if code or not (folder / "run" / "pretrain" / "encoder.safetensors").exists():
             faults.append(f"ended with {code}: {said[-300:]}")
         measured = f"{count} slices, {len(listed)} bad ones listed by path, training ended with {code}"
