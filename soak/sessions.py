@@ -28,6 +28,7 @@ from soak.visitor import Visitor, visit
 from sslmri.__main__ import DEFAULT_MODEL
 
 APP = "app.py"
+LEAKY = "soak/leaky.py"  # the same with mistakes, each of which a trial has to find
 P95_S = 20.0
 MEMORY_MB = 150.0
 SLOPE_MB = 0.1

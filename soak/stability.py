@@ -20,7 +20,7 @@ from sslmri.scans.slices import numbered_slices
 from sslmri.screening.screener import Finding, Screener
 
 MAX_SHARE = 0.02
-KNOWN = frozenset({"alzheimers", "parkinsons"})  # heads of the shipped model that miss it, as the README says
+KNOWN = {"alzheimers": 0.1, "parkinsons": 0.05}  # shipped heads that miss it, told in README, and how far
 _SIDES = ("validation", "test")
 _HAZARD = "twelve harmless changes of real slices: the top class of a head changes in over 2 % of them"
 
@@ -100,21 +100,19 @@ def harmless_changes(n_slices: int = 20, model: Path = DEFAULT_MODEL, data: Path
     if not data.exists():
         return row(_HAZARD, 0, [], "not tried: the real data is not on this machine")
     tried = list(changes(n_slices, model, data, seed))
-    by_disease = {
-        key: [own for own in tried if own.disease == key] for key in dict.fromkeys(own.disease for own in tried)
-    }
-    missed = [disease for disease, trials in by_disease.items() if 1 - _share(trials, "is_same") > MAX_SHARE]
-    faults = [
-        f"{own.disease}{', known' * (own.disease in KNOWN)}, {own.transform}: {own.slice}"
-        for own in tried
-        if own.disease in missed and not own.is_same
-    ]
-    shares = ", ".join(
-        f"{disease} {1 - _share(trials, 'is_same'):.1%} (still in the set {_share(trials, 'is_honest'):.1%})"
+    by_disease: dict[str, list[Trial]] = defaultdict(list)
+    for own in tried:
+        by_disease[own.disease].append(own)
+    shares = {disease: 1 - _share(trials, "is_same") for disease, trials in by_disease.items()}
+    known = {disease for disease, share in shares.items() if share <= KNOWN.get(disease, 0)}
+    changed = [own for own in tried if not own.is_same and shares[own.disease] > MAX_SHARE]
+    faults = [f"{own.disease}{', known' * (own.disease in known)}, {own.transform}: {own.slice}" for own in changed]
+    told = ", ".join(
+        f"{disease} {shares[disease]:.1%} (still in the set {_share(trials, 'is_honest'):.1%})"
         for disease, trials in by_disease.items()
     )
-    measured = f"top class changes in {1 - _share(tried, 'is_same'):.1%} of all, limit {MAX_SHARE:.0%} a head: {shares}"
-    return row(_HAZARD, len(tried), faults, measured, sum(", known," in fault for fault in faults))
+    measured = f"top class changes in {1 - _share(tried, 'is_same'):.1%} of all, limit {MAX_SHARE:.0%} a head: {told}"
+    return row(_HAZARD, len(tried), faults, measured, sum(own.disease in known for own in changed))
 
 
 def changes(n_slices: int, model: Path, data: Path, seed: int) -> Iterator[Trial]:

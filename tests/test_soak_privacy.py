@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from soak import outside, privacy, row, server, sessions
+from soak.sessions import LEAKY
 
-LEAKY = "soak/leaky.py"
 needs_network = pytest.mark.skipif(
     not outside.can_unshare(), reason="this machine lets nobody make a network of their own"
 )

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 from soak import memory, row, server, sessions
+from soak.sessions import LEAKY
 
-LEAKY = "soak/leaky.py"
 WAITED = {"event": "screening", "time": "2026-01-01T00:00:00+00:00", "waited_s": 2.0, "took_s": 1.0}
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from soak import stability
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits, trainable
+from sslmri.diseases import DISEASES
 
 
 def test_pictures_that_are_not_changed_keep_their_class(cohort, model_folder, monkeypatch):
@@ -21,7 +22,10 @@ def test_a_class_that_changes_is_found_out(cohort, model_folder, monkeypatch):
     monkeypatch.setattr(stability, "TRANSFORMS", {"negative": ImageOps.invert, "upside down": ImageOps.flip})
     found = stability.harmless_changes(6, model_folder, cohort)
     assert found.failed > 0, found
-    assert found.known < found.failed
+    assert found.known == 0  # heads that are known to miss it, too: not by that much
+    monkeypatch.setattr(stability, "KNOWN", dict.fromkeys(DISEASES, 1.0))
+    again = stability.harmless_changes(6, model_folder, cohort)
+    assert again.known == again.failed == found.failed
     assert ", negative: " in "".join(found.faults) or ", upside down: " in "".join(found.faults)
 
 

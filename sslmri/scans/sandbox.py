@@ -102,8 +102,8 @@ def serve(handle: int) -> None:
 def _allow(seconds: int) -> None:
     """Lets this process run for so many more seconds of CPU time, then SIGPROF ends it; 0 for as long as it likes.
 
-    RLIMIT_CPU counts from the start of the process, by Linux in ticks: no clock that a process can read gives that
-    count, and after some thousand files the two were seconds apart.
+    RLIMIT_CPU would count from the start of the process, and Linux counts for it in ticks: after some thousand files
+    that count and the process's own clock were seconds apart.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
