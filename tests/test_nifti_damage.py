@@ -69,7 +69,11 @@ def test_a_file_that_breaks_off_is_refused(head, share, pack):
         read_nifti(data[: int(len(data) * share)])
 
 
-@pytest.mark.parametrize("garbage", [b"\x00", b"more", gzip.compress(b"\x1f")[:-1]])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x00", b"more", gzip.compress(b"\x1f")[:-1]],
+    ids=["zero", "text", "half a part"],
+)
 def test_anything_behind_the_gzip_data_is_refused(head, garbage):
     with pytest.raises(ScanError, match="gzip"):
         read_nifti(gzip.compress(nifti(head)) + garbage)
