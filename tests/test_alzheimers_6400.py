@@ -1,5 +1,6 @@
 """The people of the 6,400-image set are recovered from the order of its files, or the set is refused."""
 
+from functools import cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -182,13 +183,19 @@ def test_adapter_names_the_group_after_the_training_part(volumes, tmp_path: Path
         list(group_6400(tmp_path, "moderate_demented", files[:-1]))
 
 
-@needs_shared("data")
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("label", LAYOUTS)
-def test_real_people_are_recovered_from_the_public_order(label: str, seed: int) -> None:
+@cache
+def real_people(label: str) -> np.ndarray:
+    """Returns the real people of a class: (N, 32, 64, 64) of subject, slice, row, column."""
     rows = pd.read_csv(SHARED / "data" / "manifest.csv")
     people = rows[(rows["cohort"] == "oasis_2d") & (rows["label"] == label)].sort_values("slice").groupby("group")
-    volumes = np.stack([[read_small(SHARED / "data" / path) for path in own["path"]] for _, own in people])
+    return np.stack([[read_small(SHARED / "data" / path) for path in own["path"]] for _, own in people])
+
+
+@needs_shared("data")
+@pytest.mark.parametrize("label", LAYOUTS)
+@pytest.mark.parametrize("seed", range(2))
+def test_real_people_are_recovered_from_the_public_order(label: str, seed: int) -> None:
+    volumes = real_people(label)
     n, whole = len(volumes), LAYOUTS[label]
     n_left_over = round(n * (whole.n_test % whole.n_subjects) / whole.n_subjects)
     files = public_order(n, n_left_over, seed)
