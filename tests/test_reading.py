@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sslmri.errors import ScanError
 from sslmri.scans.images import MAX_PIXELS
@@ -99,7 +99,7 @@ def test_the_content_decides_and_not_the_extension(grey):
 def test_pages_of_a_tiff_are_a_volume(grey):
     pages = [Image.fromarray(grey), Image.fromarray(grey // 2), Image.fromarray(grey // 3)]
     data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    assert read_scan(data, "volume.tif").voxels.shape == (3, *grey.shape)
+    assert np.array_equal(read_scan(data, "volume.tif").voxels, np.stack([grey, grey // 2, grey // 3]))
 
 
 def test_folders_are_dropped_from_the_name(grey):
@@ -147,8 +147,18 @@ def png_of_size(width: int, height: int) -> bytes:
 def lying_tile(side: int) -> bytes:
     """Returns a TIFF of 64 x 64 pixels in one tile of that side, which packs to next to nothing."""
     packed = zlib.compress(bytes(side * side), 9)
-    tags = ((256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side), (324, 8),
-            (325, len(packed)))  # fmt: skip
+    return tiff(packed, (256, 64), (257, 64), (258, 8), (322, side), (323, side), (324, 8), (325, len(packed)))
+
+
+def strip_of(height: int, bits: int) -> bytes:
+    """Returns a TIFF 8,000 pixels wide whose one strip is that high and wide by its header, and holds nothing."""
+    packed = zlib.compress(b"")
+    return tiff(packed, (256, 8000), (257, height), (258, bits), (273, 8), (278, height), (279, len(packed)))
+
+
+def tiff(packed: bytes, *own: tuple[int, int]) -> bytes:
+    """Returns a grey TIFF of one packed part with these tags."""
+    tags = sorted((*own, (259, 8), (262, 1), (277, 1)))
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory + bytes(4)
 
@@ -160,12 +170,24 @@ def test_a_large_picture_may_have_fewer_scans_than_a_small_one():
         check_scans(data, 64_000_000)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK", "I", "F", "I;16"])
 def test_a_picture_converted_in_bands_is_the_one_converted_at_once(monkeypatch, grey, mode):
     data = encoded(Image.fromarray(grey).convert(mode), "TIFF")
     whole = read_scan(data, "a").voxels
     monkeypatch.setattr("sslmri.scans.images._BAND_PIXELS", 1000)
     assert np.array_equal(read_scan(data, "a").voxels, whole)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("mode", ["L", "I;16"])
+def test_a_page_is_turned_as_pillow_turns_it(orientation: int, mode: str) -> None:
+    page = Image.fromarray(np.arange(9 * 12, dtype=np.uint8).reshape(9, 12)).convert("I").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(page, "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(read_scan(data, "a.png").voxels[0], expected)
 
 
 def test_a_tile_somewhat_larger_than_its_page_is_read():
@@ -201,6 +223,8 @@ REFUSED = {
     "tiny": (png_of_size(2, 2), "at least 8 x 8"),
     "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "at most 64 MB"),
     "a tile far larger than its page": (lying_tile(1040), "tiles as large as their page"),
+    "a strip of more bytes than are unpacked at once": (strip_of(8000, 32), r"at most 128 MB, got one of 256 MB"),
+    "a strip of just as many": (strip_of(8000, 16), "got one that breaks off"),
     "endless segments": (
         encoded(Image.new("L", (16, 16)), "JPEG").replace(b"\xff\xd8", b"\xff\xd8" + b"\xff\xfe\0\2" * 10_001, 1),
         "at most 10,000 segments",

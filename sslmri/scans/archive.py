@@ -126,26 +126,33 @@ def _pictures(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
 
 
 def _decoded(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the pictures that can be read, each counted by its headers before it is decoded, whatever becomes of it.
+    """Yields the pictures that can be read; all are counted by their headers before the first is decoded.
 
     Raises:
         ScanError: they have too many pages or pixels together.
     """
+    sound: list[int] = []
     n_pages = n_pixels = 0
     for number, entry in enumerate(entries, start=1):
         data = _read_or_none(archive, entry) if entry.kind in PICTURES else None
         told = None if data is None else _unless_damaged(size_told, data, entry.kind)
-        if data is None or told is None:
-            continue
-        n_pages, n_pixels = n_pages + told[0], n_pixels + told[1]
-        if n_pages > MAX_PAGES or n_pixels > MAX_PIXELS:
-            raise ScanError(
-                f"Expected at most {MAX_PAGES:,} pictures of {MAX_PIXELS // 1_000_000} million pixels together in a "
-                f"zip file, got {n_pages:,} of {n_pixels / 1e6:.0f} million or more: send fewer."
-            )
-        picture = _unless_damaged(read_image, data, entry.kind)
+        if told is not None:
+            sound.append(number)
+            n_pages, n_pixels = n_pages + told[0], n_pixels + told[1]
+            _check_together(n_pages, n_pixels)
+    for number in sound:
+        data = _read_or_none(archive, entries[number - 1])
+        picture = None if data is None else _unless_damaged(read_image, data, entries[number - 1].kind)
         if picture is not None:
             yield number, picture
+
+
+def _check_together(n_pages: int, n_pixels: int) -> None:
+    if n_pages > MAX_PAGES or n_pixels > MAX_PIXELS:
+        raise ScanError(
+            f"Expected at most {MAX_PAGES:,} pictures of {MAX_PIXELS // 1_000_000} million pixels together in a "
+            f"zip file, got {n_pages:,} of {n_pixels / 1e6:.0f} million or more: send fewer."
+        )
 
 
 def _unless_damaged(read: Callable[[bytes, str], _Read], data: bytes, kind: str) -> _Read | None:
@@ -158,7 +165,9 @@ def _unless_damaged(read: Callable[[bytes, str], _Read], data: bytes, kind: str)
 
 
 def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
-    """Returns pages (n, H, W) of several pictures in one array, each freed as it is copied."""
+    """Returns pages (n, H, W) of several pictures in one array, each freed as it is copied; one picture as it is."""
+    if len(pictures) == 1:
+        return pictures[0]
     stacked = np.empty((sum(map(len, pictures)), *pictures[0].shape[1:]), dtype=np.float32)
     end = len(stacked)
     while pictures:

@@ -9,10 +9,10 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps, PngImagePlugin, _imaging
+from PIL import Image, ImageChops, PngImagePlugin, _imaging
 
 from sslmri.errors import ScanError
 from sslmri.scans.jpeg import check_scans, check_segments
@@ -25,7 +25,19 @@ _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _BAND_PIXELS = 2**20  # converted at once
 _MAX_CHUNKS = 100_000  # of a PNG: 64 MB in pieces of 640 bytes, and usual are 8 KB
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG, _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 274, 262, 322, 323
+_BITS_TAG, _STRIP_ROWS_TAG = 258, 278
+_MAX_PIECE = 2 * MAX_PIXELS  # bytes: libtiff unpacks a strip or a tile whole, beside the page
 _MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF may be larger than its page
+_Turn = Callable[[np.ndarray], np.ndarray]
+_TURNS: dict[int, _Turn] = {  # EXIF 2.3, table 6: by where the first row and column of a page belong
+    2: lambda page: page[:, ::-1],
+    3: lambda page: page[::-1, ::-1],
+    4: lambda page: page[::-1],
+    5: lambda page: page.T,
+    6: lambda page: page.T[:, ::-1],
+    7: lambda page: page.T[::-1, ::-1],
+    8: lambda page: page.T[::-1],
+}
 _MUTTERER = r"PIL\."
 _FILTER = ("ignore", None, Warning, re.compile(_MUTTERER), 0)
 
@@ -49,6 +61,19 @@ def read_image(data: bytes, source: str) -> np.ndarray:
         Exception: whatever the decoder raises on damaged data.
     """
     _check_parts(data, source)
+    pages = _pages(data, source)
+    if len({page.shape for page in pages}) > 1:
+        raise ScanError("Expected pages of one size, got a TIFF whose pages differ in size: export one series.")
+    if len(pages) == 1:
+        return np.ascontiguousarray(pages[0][None], np.float32)
+    stacked = np.empty((len(pages), *pages[0].shape), np.float32)
+    for number in reversed(range(len(pages))):
+        stacked[number] = pages.pop()
+    return stacked
+
+
+def _pages(data: bytes, source: str) -> list[np.ndarray]:
+    """Returns the pages as grey values, each (H, W) of the narrowest type; what they were decoded from is freed."""
     with _refusing_bombs(), Image.open(io.BytesIO(data), formats=[source]) as image:
         n_pages = _count_pages(image) if source == "TIFF" else 1
         pages = []
@@ -58,9 +83,7 @@ def read_image(data: bytes, source: str) -> np.ndarray:
             if source == "JPEG":
                 check_scans(data, math.prod(image.size))
             pages.append(_to_grey(image))
-    if len({page.shape for page in pages}) > 1:
-        raise ScanError("Expected pages of one size, got a TIFF whose pages differ in size: export one series.")
-    return np.stack(pages)
+    return pages
 
 
 def size_told(data: bytes, source: str) -> tuple[int, int]:
@@ -132,30 +155,32 @@ def _count_pages(image: Image.Image) -> int:
 
 
 def _to_grey(image: Image.Image) -> np.ndarray:
-    """Returns one page as (H, W) float32.
+    """Returns one page, upright, as (H, W) in uint8 or in the type of its 16-bit or float values.
 
     Raises:
         ScanError: much of it is coloured: a photograph, or a map painted over a scan.
     """
     inverted = _is_white_zero_16_bit(image)
-    _check_tile(image)
+    _check_unpacked_at_once(image)
     image.load()
-    is_turned = image.getexif().get(_ORIENTATION_TAG, 1) != 1
-    upright = ImageOps.exif_transpose(image) if is_turned else image  # which otherwise makes a copy
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        values = np.asarray(upright).astype(np.float32)
-        return values.max() - values if inverted else values
-    grey, n_coloured = np.empty(upright.size[::-1], np.float32), 0
-    for rows in _bands(upright.size):  # as each step makes a copy of what it is given
-        band = upright.crop((0, rows.start, upright.width, rows.stop))
-        grey[rows], coloured = _band_to_grey(band)
+    one_pixel = image.crop((0, 0, 1, 1))
+    grey, n_coloured = np.empty(image.size[::-1], np.asarray(one_pixel).dtype if _is_wide(image) else np.uint8), 0
+    for rows in _bands(image.size):  # as each step makes a copy of what it is given
+        grey[rows], coloured = _band_to_grey(image.crop((0, rows.start, image.width, rows.stop)))
         n_coloured += coloured
     share = n_coloured / grey.size
     if share > _MAX_COLOURED:
         raise ScanError(
             f"Expected a grey picture, got one in colours ({share:.0%} of it): MRI is grey, export the scan."
         )
-    return grey
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    upright = turn(grey) if turn else grey
+    return upright.max() - upright if inverted else upright
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Returns whether a picture has grey values of over 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def _bands(size: tuple[int, int]) -> Iterator[slice]:
@@ -166,7 +191,9 @@ def _bands(size: tuple[int, int]) -> Iterator[slice]:
 
 
 def _band_to_grey(band: Image.Image) -> tuple[np.ndarray, int]:
-    """Returns some rows of a picture as grey values, (h, W) uint8, and how many of their pixels are coloured."""
+    """Returns some rows of a picture as grey values, (h, W), and how many of their pixels are coloured."""
+    if _is_wide(band):
+        return np.asarray(band), 0
     if "A" in band.getbands() or "transparency" in band.info:
         band = band.convert("RGBA")
         band = Image.alpha_composite(Image.new("RGBA", band.size, (0, 0, 0, 255)), band)
@@ -182,12 +209,19 @@ def _count_coloured(picture: Image.Image) -> int:
     return sum(ImageChops.subtract(highest, lowest).histogram()[_COLOURED + 1 :])
 
 
-def _check_tile(image: Image.Image) -> None:
-    """Checks that a tile of a TIFF is no larger than its page needs: a whole one is unpacked for a few pixels."""
+def _check_unpacked_at_once(image: Image.Image) -> None:
+    """Checks what a TIFF has unpacked in one piece: a tile far larger than its page, or a strip of very many bytes."""
     tags = getattr(image, "tag_v2", {})
     tile = int(tags.get(_TILE_WIDTH_TAG, 0)) * int(tags.get(_TILE_LENGTH_TAG, 0))
     if tile > math.prod(image.size) + _MAX_MARGIN:
         raise ScanError(f"Expected tiles as large as their page, got {tile:,} pixels: export it as PNG.")
+    n_rows = min(image.height, int(tags.get(_STRIP_ROWS_TAG, image.height)))
+    n_bytes = (tile or n_rows * image.width) * sum(map(int, tags.get(_BITS_TAG, (8,)))) // 8
+    if tags and n_bytes > _MAX_PIECE:
+        raise ScanError(
+            f"Expected a TIFF in pieces of at most {_MAX_PIECE // 1_000_000} MB, got one of {n_bytes // 1_000_000} MB: "
+            "export it as PNG."
+        )
 
 
 def _is_white_zero_16_bit(image: Image.Image) -> bool:
