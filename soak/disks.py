@@ -59,7 +59,7 @@ class _Try:
     is_read_only: bool = False
 
 
-def full_at_each_file(most: int = 16, steps: Sequence[str] = STEPS) -> Row:
+def full_at_each_file(most: int = 8, steps: Sequence[str] = STEPS) -> Row:
     """Returns the row of a disk that is full from the first, second, third ... file on that a step writes.
 
     Args:
