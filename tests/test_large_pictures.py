@@ -11,12 +11,9 @@ from tests.test_reading import ROOT, encoded
 
 PEAK = """
 import pathlib, sys
+from soak.memory import peak_mb
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
-
-def peak_mb():
-    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 read_scan(pathlib.Path(sys.argv[1]).read_bytes(), "small.png")  # loads the libraries
 before = peak_mb()

@@ -150,10 +150,11 @@ def lying_tile(side: int) -> bytes:
     return tiff(packed, (256, 64), (257, 64), (258, 8), (322, side), (323, side), (324, 8), (325, len(packed)))
 
 
-def strip_of(height: int, bits: int) -> bytes:
-    """Returns a TIFF 8,000 pixels wide whose one strip is that high and wide by its header, and holds nothing."""
+def strip_of(width: int, height: int, bits: int, turn: int = 1) -> bytes:
+    """Returns a TIFF whose one strip is that large by its header and holds nothing."""
+    size = (256, width), (257, height), (258, bits), (274, turn), (278, height)
     packed = zlib.compress(b"")
-    return tiff(packed, (256, 8000), (257, height), (258, bits), (273, 8), (278, height), (279, len(packed)))
+    return tiff(packed, *size, (273, 8), (279, len(packed)))
 
 
 def tiff(packed: bytes, *own: tuple[int, int]) -> bytes:
@@ -179,15 +180,15 @@ def test_a_picture_converted_in_bands_is_the_one_converted_at_once(monkeypatch, 
 
 
 @pytest.mark.parametrize("orientation", range(10))
-@pytest.mark.parametrize("mode", ["L", "I;16"])
-def test_a_page_is_turned_as_pillow_turns_it(orientation: int, mode: str) -> None:
+@pytest.mark.parametrize(("mode", "kind"), [("L", "PNG"), ("I;16", "PNG"), ("L", "TIFF"), ("F", "TIFF"), ("L", "JPEG")])
+def test_a_page_is_turned_as_pillow_turns_it(orientation: int, mode: str, kind: str) -> None:
     page = Image.fromarray(np.arange(9 * 12, dtype=np.uint8).reshape(9, 12)).convert("I").convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(page, "PNG", exif=exif)
+    data = encoded(page, kind, exif=exif)
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
-    assert np.array_equal(read_scan(data, "a.png").voxels[0], expected)
+    assert np.array_equal(read_scan(data, "a").voxels[0], expected)
 
 
 def test_a_tile_somewhat_larger_than_its_page_is_read():
@@ -223,8 +224,9 @@ REFUSED = {
     "tiny": (png_of_size(2, 2), "at least 8 x 8"),
     "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "at most 64 MB"),
     "a tile far larger than its page": (lying_tile(1040), "tiles as large as their page"),
-    "a strip of more bytes than are unpacked at once": (strip_of(8000, 32), r"at most 128 MB, got one of 256 MB"),
-    "a strip of just as many": (strip_of(8000, 16), "got one that breaks off"),
+    "a strip of more bytes than are unpacked at once": (strip_of(8000, 8000, 32), "128 MB, got one of 256 MB"),
+    "such a strip, turned": (strip_of(64_000, 1000, 32, turn=6), "128 MB, got one of 256 MB"),
+    "a strip of just as many": (strip_of(8000, 8000, 16), "got one that breaks off"),
     "endless segments": (
         encoded(Image.new("L", (16, 16)), "JPEG").replace(b"\xff\xd8", b"\xff\xd8" + b"\xff\xfe\0\2" * 10_001, 1),
         "at most 10,000 segments",

@@ -25,7 +25,7 @@ _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _BAND_PIXELS = 2**20  # converted at once
 _MAX_CHUNKS = 100_000  # of a PNG: 64 MB in pieces of 640 bytes, and usual are 8 KB
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG, _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 274, 262, 322, 323
-_BITS_TAG, _STRIP_ROWS_TAG = 258, 278
+_WIDTH_TAG, _LENGTH_TAG, _BITS_TAG, _STRIP_ROWS_TAG = 256, 257, 258, 278
 _MAX_PIECE = 2 * MAX_PIXELS  # bytes: libtiff unpacks a strip or a tile whole, beside the page
 _MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF may be larger than its page
 _Turn = Callable[[np.ndarray], np.ndarray]
@@ -211,13 +211,16 @@ def _count_coloured(picture: Image.Image) -> int:
 
 def _check_unpacked_at_once(image: Image.Image) -> None:
     """Checks what a TIFF has unpacked in one piece: a tile far larger than its page, or a strip of very many bytes."""
-    tags = getattr(image, "tag_v2", {})
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return
     tile = int(tags.get(_TILE_WIDTH_TAG, 0)) * int(tags.get(_TILE_LENGTH_TAG, 0))
     if tile > math.prod(image.size) + _MAX_MARGIN:
         raise ScanError(f"Expected tiles as large as their page, got {tile:,} pixels: export it as PNG.")
-    n_rows = min(image.height, int(tags.get(_STRIP_ROWS_TAG, image.height)))
-    n_bytes = (tile or n_rows * image.width) * sum(map(int, tags.get(_BITS_TAG, (8,)))) // 8
-    if tags and n_bytes > _MAX_PIECE:
+    width, height = int(tags[_WIDTH_TAG]), int(tags[_LENGTH_TAG])  # as stored: Pillow's size is turned already
+    strip = width * min(height, int(tags.get(_STRIP_ROWS_TAG, height)))
+    n_bytes = (tile or strip) * sum(map(int, tags.get(_BITS_TAG, (1,)))) // 8
+    if n_bytes > _MAX_PIECE:
         raise ScanError(
             f"Expected a TIFF in pieces of at most {_MAX_PIECE // 1_000_000} MB, got one of {n_bytes // 1_000_000} MB: "
             "export it as PNG."
