@@ -55,6 +55,18 @@ def test_the_sandbox_returns_what_the_reader_returns(data):
     assert same(sandbox.read_scan(data, "folder/a.x"), reading.read_scan(data, "folder/a.x"))
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 3), (9, 5, 3), (5, 12, 3), (2, 3, 700), (7, 1, 1)])
+def test_voxels_go_through_the_pipe_in_parts_of_a_bounded_size_and_number(monkeypatch, shape):
+    monkeypatch.setattr(sandbox, "_PART_BYTES", 240)
+    voxels = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    parts = list(sandbox._parts(voxels))
+    assert b"".join(part.data.cast("B") for part in parts) == voxels.tobytes()
+    assert all(part.nbytes <= max(240, 4 * shape[2]) for part in parts)
+    assert len(parts) <= 1 + 2 * voxels.nbytes / 240
+    turned = np.ascontiguousarray(voxels[:, ::-1])[:, ::-1]
+    assert b"".join(np.ascontiguousarray(part).tobytes() for part in sandbox._parts(turned)) == voxels.tobytes()
+
+
 def test_a_series_and_its_key_are_those_of_the_reader():
     files = axial_series(np.random.default_rng(0).integers(0, 4000, (4, 32, 72), dtype=np.uint16))
     assert same(sandbox.read_series(files), reading.read_series(files))

@@ -8,13 +8,14 @@ unpickled, and what it answers is checked; an answer in another form ends it.
 """
 
 import gc
+import itertools
 import json
 import math
 import os
 import re
 import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from multiprocessing.connection import Connection
@@ -41,6 +42,7 @@ WALL_SECONDS = 120  # a machine busy with others' scans is slow, not wrong
 MEMORY_BYTES = 2 * 2**30  # of addresses, libraries included; the largest scan that is accepted needs half of them
 BOUNDS = f"that can be read in the seconds due to its size and {MEMORY_BYTES >> 30} GB of memory, got one that cannot"
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
+_PART_BYTES = 2**20  # of voxels that go through the pipe at once, or one row of them
 _MAX_FILES = 64  # handles a reader may hold
 _READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
 _LIMITS = {
@@ -155,8 +157,9 @@ class _Reader:
         if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_PIXELS:
             raise ValueError(f"Expected the shape of a volume, got {shape}.")
         voxels = np.empty(shape, np.float32)
-        if self._pipe.recv_bytes_into(voxels.data.cast("B")) != voxels.nbytes:
-            raise ValueError("Expected all voxels of the volume, got fewer.")
+        for part in _parts(voxels):
+            if self._pipe.recv_bytes_into(part.data.cast("B")) != part.nbytes:
+                raise ValueError("Expected all voxels of the volume, got fewer.")
         return voxels
 
     def is_alive(self) -> bool:
@@ -222,7 +225,7 @@ def _read(what: str, files: Sequence[tuple[str, bytes]], origin: Origin) -> Scan
 
 
 def _answer(pipe: Connection, what: str, files: Sequence[tuple[str, bytes]]) -> None:
-    """Sends what became of the files: a key, a refusal, or a volume whose voxels (D, H, W) follow as bytes."""
+    """Sends what became of the files: a key, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
     if what == "key":
         pipe.send_bytes(json.dumps({"key": reading.series_key(files[0][1])}).encode())
         return
@@ -233,7 +236,17 @@ def _answer(pipe: Connection, what: str, files: Sequence[tuple[str, bytes]]) -> 
         return
     told = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
     pipe.send_bytes(json.dumps({**told, "shape": volume.voxels.shape}).encode())
-    pipe.send_bytes(np.ascontiguousarray(volume.voxels).data.cast("B"))
+    for part in _parts(volume.voxels):
+        pipe.send_bytes(np.ascontiguousarray(part).data.cast("B"))
+
+
+def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:
+    """Returns the voxels (D, H, W) in their order, in views of 1 MB at most: both ends copy what goes at once."""
+    depth, height, width = voxels.shape
+    n_rows = max(1, _PART_BYTES // (width * voxels.itemsize))
+    n_planes = max(1, n_rows // height)
+    starts = itertools.product(range(0, depth, n_planes), range(0, height, n_rows))
+    return (voxels[plane : plane + n_planes, row : row + n_rows] for plane, row in starts)
 
 
 def _key_of(answer: dict[str, Any], _: np.ndarray | None) -> str | None:
@@ -247,7 +260,7 @@ def _volume_of(answer: dict[str, Any], voxels: np.ndarray | None) -> Volume | st
     if "refused" in answer:
         return _matching(_TEXT, answer["refused"])
     spacing, orientation, modality = (answer[key] for key in ("spacing_mm", "orientation", "modality"))
-    if voxels is None or not np.isfinite(voxels).all():
+    if voxels is None or not all(np.isfinite(part).all() for part in _parts(voxels)):
         raise ValueError("Expected finite voxels, got others.")
     return Volume(
         voxels,

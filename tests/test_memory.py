@@ -1,0 +1,47 @@
+"""What a volume costs on its way from the process that reads it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.nifti_files import nifti
+from tests.test_reading import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read where Linux tells it")
+VOLUME = """
+import os, pathlib, re, sys
+from sslmri.scans import sandbox
+
+def status(name):
+    tables = (pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids)
+    return [int(re.search(rf"{name}:\\s+(\\d+)", table)[1]) / 1024 for table in tables]
+
+small, large = (pathlib.Path(path).read_bytes() for path in sys.argv[1:])
+sandbox.read_scan(small, "small.nii")  # loads the libraries
+pids = [os.getpid(), sandbox._idle[0]._process.pid]
+for pid in pids:
+    pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")  # the highest memory is what it is now
+before = status("VmHWM")
+scan = sandbox.read_scan(large, "large.nii")
+print(scan.voxels.nbytes / 2**20, *(most - least for least, most in zip(before, status("VmHWM"))))
+"""
+
+
+def told(code: str, *arguments: str) -> list[float]:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return [float(word) for word in done.stdout.split()]
+
+
+def test_a_volume_is_held_once_at_each_end_of_its_way_from_the_reader(tmp_path):
+    paths = [str(tmp_path / name) for name in ("small", "large")]
+    for path, side in zip(paths, (16, 240), strict=True):
+        voxels = np.random.default_rng(0).integers(0, 255, (side, side, side), dtype=np.uint8)
+        Path(path).write_bytes(nifti(voxels, "LIP", "u1"))
+    size, here, in_reader = told(VOLUME, *paths)
+    assert size > 50
+    assert here < 1.3 * size
+    assert in_reader < 1.3 * size + size / 4  # where the file lies too
