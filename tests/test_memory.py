@@ -1,4 +1,4 @@
-"""What a volume costs on its way from the process that reads it."""
+"""What a process still holds of what it freed, and what a volume costs on its way from the process that reads it."""
 
 import subprocess
 import sys
@@ -11,6 +11,22 @@ from tests.nifti_files import nifti
 from tests.test_reading import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read where Linux tells it")
+LEFT = """
+import os
+import numpy as np
+from soak.memory import held_mb
+from sslmri import memory
+
+def left(n, size, gives_back=False):
+    before = held_mb([os.getpid()])
+    blocks = [np.ones(size, np.uint8) for _ in range(n)]
+    last = blocks[-1]  # in use, above the others in their heap
+    del blocks
+    if gives_back:
+        memory.give_back()
+    return held_mb([os.getpid()]) - before
+
+"""
 VOLUME = """
 import os, pathlib, re, sys
 from sslmri.scans import sandbox
@@ -34,6 +50,12 @@ def told(code: str, *arguments: str) -> list[float]:
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     return [float(word) for word in done.stdout.split()]
+
+
+def test_small_blocks_below_one_in_use_are_given_back():
+    kept, kept_given_back = told(LEFT + "print(left(800, 100_000), left(800, 100_000, True))")
+    assert kept > 70
+    assert kept_given_back < 20
 
 
 def test_a_volume_is_held_once_at_each_end_of_its_way_from_the_reader(tmp_path):

@@ -131,6 +131,13 @@ def test_each_screening_leaves_one_line_without_identity(configured, journal):
     assert "1959" not in json.dumps(line)
 
 
+def test_what_a_screening_freed_is_given_back_once_its_turn_is_over(configured, monkeypatch):
+    lines = []
+    monkeypatch.setattr(turns, "give_back", lambda: lines.append(list(turns._MODEL._line)))
+    upload(("a.png", png()))
+    assert lines == [[]]
+
+
 def test_a_refused_scan_leaves_a_line_too(configured, journal):
     upload(("DOE^JANE.png", b"no picture"))
     (line,) = lines_of(journal)

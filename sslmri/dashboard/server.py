@@ -1,7 +1,6 @@
 """What the server does beside drawing pages: it loads the model when it starts, says which, and logs its own life."""
 
 import asyncio
-import ctypes
 import gc
 import logging
 import signal
@@ -24,6 +23,7 @@ from sslmri.dashboard.state import is_loaded, is_refused, share_screener
 from sslmri.dashboard.turns import let_finish
 from sslmri.errors import ModelError
 from sslmri.journal import record
+from sslmri.memory import give_back
 from sslmri.scans.reading import MAX_BYTES
 
 
@@ -45,7 +45,6 @@ MIDDLEWARE = [Middleware(Guard)]
 _SWEEP_EVERY_S = 20
 _FINISH_REQUESTS_S, _FINISH_SCREENINGS_S = 10, 30  # when the server stops; others kill it after a minute
 _LOGGER = logging.getLogger(__name__)
-_LIBC = ctypes.CDLL(None)
 MultiPartParser.spool_max_size = 2 * MAX_BYTES  # above its size an upload is written to a temporary file
 
 
@@ -101,8 +100,7 @@ def _forget_ended() -> None:
         kept.expire()
         del ended, session
         gc.collect()  # a session and its script hold each other
-        if hasattr(_LIBC, "malloc_trim"):
-            _LIBC.malloc_trim(0)  # glibc keeps what was freed for later, in an arena for each thread
+        give_back()
 
 
 def say_failed(_error: Exception) -> bool:

@@ -12,6 +12,7 @@ import streamlit as st
 from sslmri.dashboard.words import count
 from sslmri.errors import ScanError
 from sslmri.journal import record
+from sslmri.memory import give_back
 from sslmri.scans.scan import Scan
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def screen_in_turn(model_sha256: str, token: str, read: Callable[[], Scan], scre
             begun = time.monotonic()
             screening = screen(scan)
             seconds = {"waited_s": round(begun - asked, 3), "took_s": round(time.monotonic() - begun, 3)}
+        give_back()  # or a pass of the model would leave some 100 MB
         if screening is not None:
             found = {own.disease: own.status if own.applicable else "no answer" for own in screening.findings}
             line |= {"outcome": "screened", "answers": found, **seconds}

@@ -26,6 +26,7 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.journal import record
+from sslmri.memory import give_back
 from sslmri.processes import start_with_pipe
 from sslmri.scans import reading
 from sslmri.scans.images import MAX_PIXELS
@@ -99,6 +100,7 @@ def serve(handle: int) -> None:
             _allow(0)
             del files
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
+            give_back()
 
 
 def _allow(seconds: int) -> None:
