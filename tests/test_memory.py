@@ -58,6 +58,13 @@ def test_small_blocks_below_one_in_use_are_given_back():
     assert kept_given_back < 20
 
 
+def test_large_blocks_are_free_at_once_whatever_was_freed_before():
+    code = "left(1, 30 * 2**20); print(left(4, 20 * 2**20))"
+    (kept,), (kept_if_told,) = told(LEFT + code), told(f"{LEFT}memory.free_large_at_once(); {code}")
+    assert kept > 60
+    assert kept_if_told < 25
+
+
 def test_a_volume_is_held_once_at_each_end_of_its_way_from_the_reader(tmp_path):
     paths = [str(tmp_path / name) for name in ("small", "large")]
     for path, side in zip(paths, (16, 240), strict=True):

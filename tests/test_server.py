@@ -144,6 +144,20 @@ def test_a_server_that_stops_lets_a_screening_end_and_log_first(monkeypatch, cap
     assert [told.getMessage() for told in caplog.records] == ["start", "screening", "stop"]
 
 
+def test_a_server_frees_large_blocks_at_once_from_before_it_loads_the_model_on(monkeypatch):
+    done: list[str] = []
+    monkeypatch.setattr(server, "free_large_at_once", lambda: done.append("frees"))
+    monkeypatch.setattr(server, "_load", lambda: done.append("loads"))
+
+    async def live() -> None:
+        async with server.lifespan(None):
+            while len(done) < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(live(), 20))
+    assert done == ["frees", "loads"]
+
+
 def test_an_upload_that_stalls_holds_up_a_stop_for_a_while_only(tmp_path):
     log = tmp_path / "log"
     with serve("run", "app.py", log=log, SSLMRI_MODEL="no-model") as running, visit(running.address) as (seen, _):

@@ -23,7 +23,7 @@ from sslmri.dashboard.state import is_loaded, is_refused, share_screener
 from sslmri.dashboard.turns import let_finish
 from sslmri.errors import ModelError
 from sslmri.journal import record
-from sslmri.memory import give_back
+from sslmri.memory import free_large_at_once, give_back
 from sslmri.scans.reading import MAX_BYTES
 
 
@@ -53,6 +53,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Loads the model beside the server, so that pages answer meanwhile; what was begun ends before it stops."""
     record("start", python=sys.version.split()[0], streamlit=st.__version__)
     _bound_requests()
+    free_large_at_once()
     keeping = asyncio.create_task(_keep_house())
     try:
         yield {}
