@@ -69,6 +69,26 @@ def test_no_augmentation_is_the_identity():
     assert torch.allclose(augment(slices(), draw_augmentation(6, none, Generator())), slices(), atol=1e-5)
 
 
+def test_where_slices_are_blurred_some_stay_nearly_as_sharp_as_they_were():
+    noise = torch.rand(8, 1, 64, 64, generator=Generator().manual_seed(0))
+    moved = AugmentSettings(max_rotation_deg=0, max_scale=0, flip_probability=0, brightness=0, contrast=0)
+    parameters = draw_augmentation(8, moved, Generator().manual_seed(0))
+    faint = parameters._replace(sigma=torch.full((8,), 0.02))
+    linear, cubic = (augment(noise, own)[..., 8:-8, 8:-8].std() for own in (parameters, faint))
+    assert cubic > 1.15 * linear
+
+
+def test_an_augmented_slice_is_blurred_up_to_the_bound():
+    noise = torch.rand(1, 1, 64, 64, generator=Generator().manual_seed(0)).expand(8, 1, 64, 64)
+    still = AugmentSettings(
+        max_rotation_deg=0, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0, max_blur=1.0
+    )
+    parameters = draw_augmentation(8, still, Generator().manual_seed(0))
+    assert 0 < parameters.sigma.min() < parameters.sigma.max() <= 1
+    spread = augment(noise, parameters).std(dim=(1, 2, 3))
+    assert torch.equal(spread.argsort(), parameters.sigma.argsort(descending=True))
+
+
 def test_slices_that_are_not_square_keep_their_shape_and_are_turned_without_shear():
     disc = torch.zeros(1, 1, 96, 48)
     rows, columns = torch.meshgrid(torch.arange(96), torch.arange(48), indexing="ij")

@@ -20,6 +20,7 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
+from sslmri.learning.consistency import HARMLESS, consistency_loss
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device, pool
 from sslmri.learning.labels import (
     FinetuneSettings,
@@ -36,7 +37,7 @@ from sslmri.learning.model import Head
 from sslmri.learning.pretrain import autocast, cosine_with_warmup
 from sslmri.learning.probe import extract_features
 from sslmri.learning.run import append_history, keep_history
-from sslmri.learning.views import ViewParameters, augment, draw_augmentation, resample
+from sslmri.learning.views import ViewParameters, augment, draw_augmentation, nudge, resample
 from sslmri.scans.slices import Preparation
 
 
@@ -216,27 +217,47 @@ def _loss(
     settings: FinetuneSettings,
     generator: Generator,
 ) -> Tensor:
-    """Returns the mean cross-entropy of a batch, each slice for its own disease only, and what its maps miss."""
+    """Returns the loss of a batch: of its labels, of what its maps miss, and of what a small change does to it."""
     device = next(model.parameters()).device
-    slices = torch.from_numpy(batch.slices).to(device).unsqueeze(1).float() / 255.0
-    aspect = slices.shape[2] / slices.shape[3]
-    parameters = draw_augmentation(len(slices), settings.augmentation, generator, aspect)
-    slices = (augment(slices, parameters) - preparation.mean) / preparation.std
+    slices, parameters, batch = _augmented(batch, settings, generator, device)
+    slices = (slices - preparation.mean) / preparation.std
     with autocast(device):
         logits, maps = model(slices.contiguous(memory_format=torch.channels_last))
-    total = torch.zeros((), device=device)
-    for key, values in logits.items():
-        rows = [row for row, record in enumerate(batch.records) if record.disease == key]
-        if rows:
-            target = torch.from_numpy(class_indices(batch, rows)).to(device)
-            total = total + functional.cross_entropy(
-                values[rows].float(), target, label_smoothing=settings.label_smoothing, reduction="sum"
-            )
-    total = total / len(batch.records)
+    total = _cross_entropy(logits, batch, settings.label_smoothing)
+    if settings.consistency_weight:
+        total = total + settings.consistency_weight * consistency_loss(pool(maps))
     marked = [row for row, record in enumerate(batch.records) if record.path in regions]
     if not marked:
         return total
     return total + settings.location_weight * _missed(model, batch, marked, maps, regions, parameters)
+
+
+def _augmented(
+    batch: Store, settings: FinetuneSettings, generator: Generator, device: torch.device
+) -> tuple[Tensor, ViewParameters, Store]:
+    """Returns a batch's slices (N, 1, H, W) as they are shown, how they were changed, and their batch.
+
+    Where the loss compares twins every slice is there once more, in a second half, changed a little more.
+    """
+    slices = torch.from_numpy(batch.slices).to(device).unsqueeze(1).float() / 255.0
+    aspect = slices.shape[2] / slices.shape[3]
+    parameters = draw_augmentation(len(slices), settings.augmentation, generator, aspect)
+    if settings.consistency_weight:
+        twins = nudge(parameters, draw_augmentation(len(slices), HARMLESS, generator, aspect))
+        parameters = ViewParameters(*(torch.cat(pair) for pair in zip(parameters, twins, strict=True)))
+        slices, batch = torch.cat([slices, slices]), batch.select([*range(len(slices))] * 2)
+    return augment(slices, parameters), parameters, batch
+
+
+def _cross_entropy(logits: Mapping[str, Tensor], batch: Store, label_smoothing: float) -> Tensor:
+    """Returns the mean cross-entropy of a batch, each slice for its own disease only."""
+    parts = []
+    for key, values in logits.items():
+        rows = [row for row, record in enumerate(batch.records) if record.disease == key]
+        target = torch.from_numpy(class_indices(batch, rows)).to(values.device)
+        own = values[rows].float()
+        parts.append(functional.cross_entropy(own, target, label_smoothing=label_smoothing, reduction="sum"))
+    return torch.stack(parts).sum() / len(batch.records)
 
 
 def _missed(

@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+_NO_BLUR = 0.01  # sigma, in pixels, whose kernel is a single pixel
+
 
 @dataclass(frozen=True)
 class ViewSettings:
@@ -54,6 +56,7 @@ class AugmentSettings:
         flip_probability: of a horizontal flip.
         brightness, contrast: greatest relative change of grey values and of their distance from their mean.
         max_gamma, max_bias: as of views.
+        max_blur: greatest sigma of a Gaussian blur, in pixels; 0: no more blur than linear resampling leaves.
     """
 
     max_rotation_deg: float = 15.0
@@ -64,6 +67,7 @@ class AugmentSettings:
     contrast: float = 0.2
     max_gamma: float = 1.0
     max_bias: float = 0.0
+    max_blur: float = 0.0
 
 
 class ViewParameters(NamedTuple):
@@ -94,7 +98,7 @@ def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewPara
     theta = _crop_and_flip(n, settings, generator)
     gain, spread = _jitter(n, settings.brightness, settings.contrast, settings.jitter_probability, generator)
     on = torch.rand(n, generator=generator) < settings.blur_probability
-    sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), 0.01)
+    sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), _NO_BLUR)
     if settings.max_rotation_deg:
         theta = torch.bmm(_rotation(n, settings.max_rotation_deg, generator), theta)
     return ViewParameters(theta, gain, spread, sigma, *_scanner(n, settings.max_gamma, settings.max_bias, generator))
@@ -104,7 +108,8 @@ def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSetting
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
     views = resample(slices, parameters.theta, (settings.size, settings.size))
     views = _as_scanned(views, parameters.gamma, parameters.bias)
-    return _blur(_jittered(views, parameters.gain, parameters.spread), parameters.sigma, settings)
+    views = _jittered(views, parameters.gain, parameters.spread)
+    return _blur(views, parameters.sigma, max(1, math.ceil(2 * settings.max_blur_fraction * settings.size)))
 
 
 def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
@@ -114,7 +119,7 @@ def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> T
 
 
 def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, aspect: float = 1.0) -> ViewParameters:
-    """Returns how n labelled slices, ``aspect`` times as high as wide, are changed, each in its own way; unblurred."""
+    """Returns how n labelled slices, ``aspect`` times as high as wide, are changed, each in its own way."""
     angle = _uniform(n, -1, 1, generator) * math.radians(settings.max_rotation_deg)
     scale = 1 + _uniform(n, -1, 1, generator) * settings.max_scale
     shift_x, shift_y = (_uniform(n, -2, 2, generator) * settings.max_shift for _ in range(2))
@@ -123,14 +128,40 @@ def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, a
     theta = torch.stack([cos * flip, -sin * aspect, shift_x, sin * flip / aspect, cos, shift_y], dim=1).view(n, 2, 3)
     gain, spread = _jitter(n, settings.brightness, settings.contrast, 1.0, generator)
     gamma, bias = _scanner(n, settings.max_gamma, settings.max_bias, generator)
-    return ViewParameters(theta, gain, spread, torch.zeros(n), gamma, bias)
+    sigma = _uniform(n, 0, settings.max_blur, generator) if settings.max_blur else torch.zeros(n)
+    return ViewParameters(theta, gain, spread, sigma, gamma, bias)
+
+
+def nudge(parameters: ViewParameters, by: ViewParameters) -> ViewParameters:
+    """Returns parameters after which every slice is changed once more, resampled only once for both."""
+    theta = _square(parameters.theta) @ _square(by.theta)
+    return ViewParameters(
+        theta[:, :2],
+        parameters.gain * by.gain,
+        parameters.spread * by.spread,
+        torch.hypot(parameters.sigma, by.sigma),
+        parameters.gamma * by.gamma,
+        parameters.bias + by.bias,
+    )
 
 
 def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
-    """Returns each slice turned, scaled, shifted, flipped and shown otherwise: (N, 1, H, W) in [0, 1] as before."""
-    changed = resample(slices, parameters.theta, (slices.shape[2], slices.shape[3]))
+    """Returns each slice turned, scaled, shifted, flipped and shown otherwise: (N, 1, H, W) in [0, 1] as before.
+
+    Where slices are blurred they are resampled by cubic convolution, so that some stay as sharp as what is screened.
+    """
+    most = float(parameters.sigma.max())
+    shape = (slices.shape[2], slices.shape[3])
+    changed = resample(slices, parameters.theta, shape, "bicubic" if most else "bilinear").clamp(0, 1)
     changed = _as_scanned(changed, parameters.gamma, parameters.bias)
-    return _jittered(changed, parameters.gain, parameters.spread)
+    changed = _jittered(changed, parameters.gain, parameters.spread)
+    return _blur(changed, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(4 * most)) if most else changed
+
+
+def _square(theta: Tensor) -> Tensor:
+    """Returns affine maps (N, 2, 3) as (N, 3, 3), which compose by multiplication."""
+    last = torch.tensor([0.0, 0.0, 1.0]).expand(len(theta), 1, 3)
+    return torch.cat([theta, last], dim=1)
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -172,10 +203,10 @@ def _as_scanned(views: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
     return (views.clamp(min=1e-6) ** gamma.view(-1, 1, 1, 1) * field).clamp(0, 1)
 
 
-def resample(slices: Tensor, theta: Tensor, shape: tuple[int, int]) -> Tensor:
+def resample(slices: Tensor, theta: Tensor, shape: tuple[int, int], mode: str = "bilinear") -> Tensor:
     """Returns slices (N, 1, H, W) resampled by affine maps theta (N, 2, 3) to (N, 1, *shape), zero outside."""
     grid = functional.affine_grid(theta.to(slices.device), [len(slices), 1, *shape], align_corners=False)
-    return functional.grid_sample(slices, grid, mode="bilinear", align_corners=False)
+    return functional.grid_sample(slices, grid, mode=mode, align_corners=False)
 
 
 def _jitter(
@@ -196,10 +227,9 @@ def _jittered(views: Tensor, gain: Tensor, spread: Tensor) -> Tensor:
     return ((views - mean) * spread + mean).clamp(0, 1)
 
 
-def _blur(views: Tensor, sigma: Tensor, settings: ViewSettings) -> Tensor:
-    """Gaussian blur, a separable kernel for each view."""
+def _blur(views: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Gaussian blur, a separable kernel for each view with its sigma (N,), cut off at ``radius``; both in pixels."""
     n = len(views)
-    radius = max(1, math.ceil(2 * settings.max_blur_fraction * settings.size))
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(views.device)

@@ -1,0 +1,75 @@
+"""Twins, slices changed a little more: made once for both changes, and held against the slices they are made of."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import Store, open_store
+from sslmri.learning import finetune as module
+from sslmri.learning.consistency import HARMLESS, consistency_loss
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.finetune import MultiHead
+from sslmri.learning.labels import FinetuneSettings
+from sslmri.learning.views import AugmentSettings, augment, draw_augmentation, nudge
+from sslmri.scans.slices import Preparation
+from sslmri.training.data import side
+
+SMALL = Preparation(image_size=(32, 32))
+SETTINGS = FinetuneSettings(augmentation=AugmentSettings(max_blur=0.5))
+
+
+@pytest.fixture(scope="module")
+def train(cohort, tmp_path_factory) -> Store:
+    records = [record for record in assign_splits(read_manifest(cohort)) if record.disease == "ms"]
+    return side(open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1), "train")
+
+
+def seeded() -> Generator:
+    return Generator().manual_seed(0)
+
+
+def blobs(n: int = 4) -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
+    return torch.exp(-4 * ((rows - 0.2) ** 2 + 2 * (columns + 0.1) ** 2)).expand(n, 1, 64, 64).contiguous()
+
+
+def test_a_nudge_is_both_changes_one_after_the_other():
+    settings = AugmentSettings(max_shift=0.03, brightness=0.1, contrast=0.0)
+    first, then = (draw_augmentation(4, settings, Generator().manual_seed(seed)) for seed in (0, 1))
+    at_once, in_turn = augment(blobs(), nudge(first, then)), augment(augment(blobs(), first), then)
+    assert (at_once - in_turn).abs().mean() < 0.002
+    assert (at_once - augment(blobs(), first)).abs().mean() > 0.02
+
+
+def test_the_loss_is_that_of_numpy_and_blind_to_scale():
+    features = torch.randn(12, 7, generator=Generator().manual_seed(0))
+    loss = consistency_loss(features).item()
+    own, twins = features[:6].numpy(), features[6:].numpy()
+    assert np.isclose(loss, np.mean((own - twins) ** 2) / np.mean(np.var(features.numpy(), axis=0, ddof=1)))
+    assert np.isclose(loss, consistency_loss(100 * features).item())
+    assert consistency_loss(torch.cat([features, features])).item() == 0
+
+
+def test_fine_tuning_adds_the_loss_of_twins_times_its_weight(train, monkeypatch):
+    monkeypatch.setattr(module, "autocast", lambda _device: nullcontext())  # rounded, the two would differ by percents
+    torch.manual_seed(0)
+    model = MultiHead(Encoder(), ["ms"]).eval()
+    batch = train.select([row for row, record in enumerate(train.records) if record.disease == "ms"][:6])
+    losses = {
+        weight: module._loss(model, batch, {}, SMALL, replace(SETTINGS, consistency_weight=weight), seeded()).item()
+        for weight in (1.0, 3.0)
+    }
+    generator = seeded()
+    own = draw_augmentation(6, SETTINGS.augmentation, generator)
+    slices = torch.from_numpy(batch.slices).unsqueeze(1).float() / 255
+    shown = [augment(slices, how) for how in (own, nudge(own, draw_augmentation(6, HARMLESS, generator)))]
+    with torch.inference_mode():
+        features = model.encoder((torch.cat(shown) - SMALL.mean) / SMALL.std)
+    assert losses[3.0] - losses[1.0] == pytest.approx(2 * consistency_loss(features).item(), rel=1e-3)
+    assert losses[1.0] > 0.01
