@@ -91,6 +91,7 @@ def serve(handle: int) -> None:
     for kind, most in _LIMITS.items():
         least = _within(kind, most)
         resource.setrlimit(kind, (least, least))
+    gc.freeze()  # the collection after each file looks at what that left, not at all that was loaded before
     with Connection(handle) as pipe, suppress(EOFError, ConnectionError):
         while True:
             asked = json.loads(pipe.recv_bytes())
