@@ -65,16 +65,20 @@ def held_mb(pids: Iterable[int]) -> float:
     return sum(shares)
 
 
-def forget_peak() -> None:
-    """Lets what this process holds now be the most that it ever held."""
-    Path("/proc/self/clear_refs").write_text("5")
+def forget_peak(pid: int | str = "self") -> None:
+    """Lets what a process, this one if none is named, holds now be the most that it ever held."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def peak_mb() -> float:
-    """Returns the most that this process ever held, in MB; the kernel misses no moment as looking now and then does."""
-    peak = _megabytes("self", "status", "VmHWM:")
+def peak_mb(pid: int | str = "self") -> float:
+    """Returns the most that a process ever held, in MB; the kernel misses no moment as looking now and then does.
+
+    Raises:
+        LookupError: it has ended.
+    """
+    peak = _megabytes(pid, "status", "VmHWM:")
     if peak is None:
-        raise LookupError("Expected the highest memory of this process, got none.")
+        raise LookupError("Expected a process whose highest memory can be read, got none.")
     return peak
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from soak.memory import forget_peak, peak_mb
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
 
@@ -30,8 +31,8 @@ def read_all(folder: Path) -> None:
 
 def outcome(data: bytes) -> dict[str, object]:
     """Returns what became of one file, with its cost."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # starts the peak anew
-    before, start, warned = memory_mb("VmRSS"), time.perf_counter(), 0
+    forget_peak()
+    before, start, warned = peak_mb(), time.perf_counter(), 0
     try:
         scan = read_scan(data, "upload")
         ended, said, warned = "read", repr(scan), len(scan.warnings)
@@ -40,14 +41,8 @@ def outcome(data: bytes) -> dict[str, object]:
     except BaseException as error:  # whatever a reader lets through is what the test looks for
         ended, said = "raised", repr(error)
     seconds = time.perf_counter() - start
-    growth_mb = memory_mb("VmHWM") - before
+    growth_mb = peak_mb() - before
     return {"outcome": ended, "said": said, "warned": warned, "seconds": seconds, "growth_mb": growth_mb}
-
-
-def memory_mb(kind: str) -> float:
-    """Returns this process's memory in MB: VmRSS is what it has, VmHWM its peak."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(kind))) / 1024
 
 
 if __name__ == "__main__":

@@ -28,21 +28,18 @@ def left(n, size, gives_back=False):
 
 """
 VOLUME = """
-import os, pathlib, re, sys
+import pathlib, sys
+from soak.memory import forget_peak, peak_mb
 from sslmri.scans import sandbox
-
-def status(name):
-    tables = (pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids)
-    return [int(re.search(rf"{name}:\\s+(\\d+)", table)[1]) / 1024 for table in tables]
 
 small, large = (pathlib.Path(path).read_bytes() for path in sys.argv[1:])
 sandbox.read_scan(small, "small.nii")  # loads the libraries
-pids = [os.getpid(), sandbox._idle[0]._process.pid]
+pids = ["self", sandbox._idle[0]._process.pid]
 for pid in pids:
-    pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")  # the highest memory is what it is now
-before = status("VmHWM")
+    forget_peak(pid)
+before = [peak_mb(pid) for pid in pids]
 scan = sandbox.read_scan(large, "large.nii")
-print(scan.voxels.nbytes / 2**20, *(most - least for least, most in zip(before, status("VmHWM"))))
+print(scan.voxels.nbytes / 2**20, *(peak_mb(pid) - least for pid, least in zip(pids, before)))
 """
 
 

@@ -20,8 +20,8 @@ def consistency_loss(features: Tensor) -> Tensor:
     """Returns how far twins lie apart, as a share of how far slices do: 0 for features that no twin changes.
 
     The mean squared distance between a slice's features and its twin's (Sajjadi et al. 2016, arXiv:1606.04586, eq. 1,
-    on the features, so that every head gains and no label is needed), over their variance in the batch: features
-    that shrink gain nothing. No gradient flows through the variance.
+    on the features, so that every head gains and no label is needed), over their variance in the batch, so that a
+    weight means the same for features of any size. No gradient flows through the variance.
 
     Args:
         features: (2 N, K), of N slices and then of their N twins, the same slices changed a little more.
