@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from sslmri.cohorts.simulated import finding_slices, simulate_subject, slice_png
 from sslmri.diseases import DISEASES
@@ -156,6 +156,15 @@ def slice_in_view(page: Page) -> int:
     return number
 
 
+def box_of(page: Page, element: Locator) -> FloatRect:
+    """Returns where an element of a chart lies; while the chart is drawn anew it lies nowhere."""
+    for _ in range(LONG_MS // 100):
+        if box := element.bounding_box():
+            return box
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{element} was drawn nowhere")
+
+
 def test_a_series_is_read_leafed_through_overridden_and_reported_and_the_next_patient_starts_afresh(
     page: Page, series: bytes, slices: dict[str, bytes]
 ) -> None:
@@ -166,8 +175,7 @@ def test_a_series_is_read_leafed_through_overridden_and_reported_and_the_next_pa
     second = slice_in_view(page)
     assert abs(second - first) == 1
     bars = page.get_by_label("by slice").locator(".bars .point path")
-    box = (bars.first if first > 12 else bars.last).bounding_box()  # on the other side of the scan
-    assert box is not None
+    box = box_of(page, bars.first if first > 12 else bars.last)  # on the other side of the scan
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2)
     page.wait_for_timeout(500)
     assert slice_in_view(page) not in (first, second)

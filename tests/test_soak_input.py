@@ -237,7 +237,7 @@ def test_the_names_that_a_command_was_given_are_not_what_it_told():
 def test_memory_that_is_held_for_a_moment_is_seen():
     with memory.watch(lambda: [os.getpid()]) as held:
         block = np.ones(2**24)
-        while held.growth < 100:
+        while held.growth < 108:  # a look while the block was being filled saw less of it
             assert block.all()
         del block
     assert held.growth == pytest.approx(128, abs=20)
