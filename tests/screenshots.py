@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.cohorts.patients import PATIENTS, make_patient
-from tests.browser import LONG_MS, ROOT, browse, open_page, serve, settle
+from tests.browser import LONG_MS, browse, open_page, serve, settle
 
 _PAGES = ("start", "screening", "cohort", "data", "performance", "encoder", "about")
 
@@ -64,7 +65,7 @@ def _save_whole(page: Page, path: Path, width: int) -> None:
 def main() -> None:
     """Takes all pictures."""
     out = Path(sys.argv[1])
-    model = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else ROOT / "models" / "default"
+    model = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else DEFAULT_MODEL
     out.mkdir(parents=True, exist_ok=True)
     with serve(model) as address, browse() as browser:
         for width in (1440, 900):
