@@ -39,8 +39,6 @@ ALLOWED = {  # silent: read, but no disease has a score
     "accept_or_abstain": {"silent", "answered"},
     "accept_or_reject_no_phi": {"refused", "silent", "answered"},
 }
-MISTAKEN = {"notbrain/txrv__torchxrayvision-logo.png"}  # a round bright drawing on black
-_KNOWN = ", known: taken for a brain by one head"
 _CANARY = "CANARY"  # the whole is PHI-CANARY, which a page writes with a backslash
 _MOST_S = 300  # for the command line with all files
 _LEFT_OUT = "left out: number"
@@ -145,7 +143,7 @@ def by_command(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MOD
         faults += [f"standard error said {done.stderr[:80]}"] * bool(done.stderr)
         faults += ["a canary was printed"] * (_CANARY in _without_paths(done.stdout + done.stderr, files))
     hazard = "hostile files, the command line: ends as listed, no traceback"
-    return row(hazard, passes * len(files), faults, _of(files), _n_known(faults))
+    return row(hazard, passes * len(files), faults, _of(files))
 
 
 def by_page(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL) -> Row:
@@ -167,7 +165,6 @@ def by_page(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL)
         len(files),
         faults,
         f"{_of(listed(folder))}; slowest refusal {refused}, slowest screening {read}; memory {memory.growth:+.0f} MB",
-        _n_known(faults),
     )
 
 
@@ -237,10 +234,9 @@ def _answer(outcome: dict[str, Any]) -> str:
 def _fault_of(file: Hostile, end: End, max_seconds: float, max_refusal_seconds: float = MAX_SECONDS) -> str:
     """Returns what is wrong with an end, or an empty string."""
     is_allowed = end.how in file.allowed or (end.how == "read" and file.allowed != {"refused"})
-    known = _KNOWN * (file.name in MISTAKEN and end.how == "answered")
     is_sentence = "Expected" in end.reason and "\n" not in end.reason
     checks = {
-        f"{end.how}, expected {' or '.join(sorted(file.allowed))}{known}": is_allowed,
+        f"{end.how}, expected {' or '.join(sorted(file.allowed))}": is_allowed,
         "refused otherwise than in one plain sentence": is_sentence or end.how != "refused",
         "no word of what was left out": _LEFT_OUT in str(end.warnings) or file.expected != "accept_with_warning",
         "not taken for a brain": end.is_brain or not file.is_brain,
@@ -265,10 +261,6 @@ def _after(server: Server) -> list[str]:
         is_well = _is_screened(visitor, 1) and server.process.poll() is None
     faults = [] if is_well else ["the scan after them is not screened"]
     return [*faults, *["a canary in the log"] * (_CANARY in server.said())]
-
-
-def _n_known(faults: Sequence[str]) -> int:
-    return sum(fault.endswith(_KNOWN) for fault in faults)
 
 
 def _grown(memory: Memory) -> list[str]:

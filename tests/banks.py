@@ -6,12 +6,19 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES
+from sslmri.learning.bank import TEXTURE_DIM, Seen
 
 
 def record(disease: str, group: str, split: str = "train") -> Record:
     """Returns a record of a healthy slice of a disease, of a cohort of its own."""
     label = DISEASES[disease].classes[0]
     return Record(Path("x"), "x.png", f"cohort-{disease}", disease, label, group, None, split=split)
+
+
+def seen(rng: np.random.Generator, *places: int, count: int) -> Seen:
+    """Returns what an encoder sees in so many made-up slices at each of these places."""
+    found = np.concatenate([features(rng, place, count) for place in places])
+    return Seen(found[:, :TEXTURE_DIM], found)
 
 
 def features(rng: np.random.Generator, place: int, count: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from sslmri.learning.cards import ModelCard, read_model_card
 from sslmri.scans.scan import Scan
-from tests.banks import features, record
+from tests.banks import record, seen
 from tests.nifti_files import make_head
 
 if TYPE_CHECKING:
@@ -88,11 +88,10 @@ def bank() -> "FeatureBank":
 
     rng = np.random.default_rng(0)
     diseases = ["ms"] * 40 + ["tumours"] * 40
-    train = np.concatenate([features(rng, 0, 40), features(rng, 1, 40)])
-    validation = np.concatenate([features(rng, 0, 20), features(rng, 1, 20)])
+    train, validation = seen(rng, 0, 1, count=40), seen(rng, 0, 1, count=20)
     cases = [record(disease, str(i // 4)) for i, disease in enumerate(diseases)]
     judged = [record(disease, f"v{i}", split="validation") for i, disease in enumerate(diseases[::2])]
-    return fit_bank(train, cases, validation, judged, features(rng, 2, 60))
+    return fit_bank(train, cases, validation, judged, seen(rng, 2, count=60))
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from sslmri.evidence.applicability import NO_BRAIN, OTHER, OWN, SAME_CONTRASTS, SAME_DISEASE, exact_share, shares
+from sslmri.learning.bank import TEXTURE_DIM, Seen
 from sslmri.screening.applicability import judge, judge_brain
 from sslmri.training.applicability import PICTURES, applicability_report, relations, table
-from tests.banks import features, record
+from tests.banks import features, record, seen
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def test_a_head_that_the_bank_does_not_know_never_applies(bank, own):
 
 
 def test_what_is_no_brain_is_said_to_be_none(bank, own):
-    assert judge_brain(bank, own).reason is None
-    pictures = features(np.random.default_rng(7), 2, 4)
+    assert judge_brain(bank, own[:, :TEXTURE_DIM]).reason is None
+    pictures = seen(np.random.default_rng(7), 2, count=4).textures
     assert judge_brain(bank, pictures).reason == "This does not look like an MRI of a brain: no head was asked."
 
 
@@ -54,7 +55,7 @@ def test_the_table_has_a_row_for_each_head_and_cohort(bank, own, other):
     found = np.concatenate([own, other, features(np.random.default_rng(8), 2, 4)])
     groups = [str(i // 3) for i in range(22)]
     kin = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
-    measured = table(bank, found, cohorts, groups, kin)
+    measured = table(bank, Seen(found[:, :TEXTURE_DIM], found), cohorts, groups, kin)
     rows = measured["rows"]
     assert [(row["disease"], row["cohort"], row["relation"]) for row in rows[:3]] == [
         ("ms", "cohort-ms", OWN),

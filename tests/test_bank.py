@@ -11,14 +11,14 @@ from sklearn.svm import SVC
 
 from sslmri.errors import ModelError
 from sslmri.files import write_json
-from sslmri.learning.bank import FeatureBank, save_bank, unit
+from sslmri.learning.bank import TEXTURE_DIM, FeatureBank, save_bank, unit
 from sslmri.learning.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
 from sslmri.learning.rules import Space
 from sslmri.training.bank import spread_by_group, whitened_axes
 from sslmri.training.bodies import BODIES, SPOILERS
 from sslmri.training.notbrain import MAKERS, make_pictures
 from sslmri.training.rules import fit_rule, halfway, root_space
-from tests.banks import features, record
+from tests.banks import record, seen
 
 
 @pytest.fixture
@@ -65,11 +65,13 @@ def test_a_bank_of_another_encoder_is_refused(copied):
         FeatureBank.load(copied)
 
 
-@pytest.mark.parametrize("fault", ["shape", "nan", "missing", "columns"])
+@pytest.mark.parametrize("fault", ["shape", "other stage", "nan", "missing", "columns"])
 def test_a_damaged_bank_is_refused(copied, fault):
     arrays, content = load_file(copied / BANK_FILE), json.loads((copied / BANK_CARD).read_text())
     if fault == "shape":
         arrays["features"] = arrays["features"][1:]
+    elif fault == "other stage":
+        arrays["brain_center"], arrays["brain_axes"] = arrays["kind_center"], arrays["kind_axes"]
     elif fault == "nan":
         arrays["center"][0] = np.nan
     elif fault == "missing":
@@ -129,7 +131,8 @@ def test_cases_are_spread_evenly_over_groups():
 
 def test_the_brain_rule_tells_features_of_slices_from_those_of_pictures(bank):
     rng = np.random.default_rng(1)
-    scores = [bank.brain.scores(bank.brain_space.project(features(rng, place, 20))) for place in (0, 2)]
+    textures = [seen(rng, place, count=20).textures for place in (0, 2)]
+    scores = [bank.brain.scores(bank.brain_space.project(found)) for found in textures]
     assert (scores[0] >= bank.brain.threshold).mean() > 0.9
     assert (scores[1] < bank.brain.threshold).all()
 
@@ -199,7 +202,9 @@ def test_a_bank_comes_back_as_it_was_saved(bank, gated_folder, tmp_path):
     assert loaded.kinds.keys() == bank.kinds.keys()
     for name, rule in {"": bank.brain, **bank.kinds}.items():
         again = loaded.kinds[name] if name else loaded.brain
-        space = bank.kind_space if name else bank.brain_space
-        assert np.allclose(again.scores(space.project(found)), rule.scores(space.project(found)), atol=1e-5)
-    assert np.allclose(loaded.kind_space.project(found), bank.kind_space.project(found), atol=1e-5)
+        points = bank.kind_space.project(found) if name else bank.brain_space.project(found[:, :TEXTURE_DIM])
+        assert np.allclose(again.scores(points), rule.scores(points), atol=1e-5)
+    for space, same in ((loaded.kind_space, bank.kind_space), (loaded.brain_space, bank.brain_space)):
+        part = found[:, : len(same.center)]
+        assert np.allclose(space.project(part), same.project(part), atol=1e-5)
     assert np.allclose(loaded.features, bank.features, atol=1e-3)

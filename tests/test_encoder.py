@@ -1,12 +1,14 @@
 """The encoder against torchvision's ResNet-50."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torchvision.models import resnet50
 
 from sslmri.errors import ModelError
-from sslmri.learning.encoder import ARCHITECTURES, FEATURE_DIM, Encoder, normalise, pool
+from sslmri.learning.bank import TEXTURE_DIM
+from sslmri.learning.encoder import ARCHITECTURES, FEATURE_DIM, Encoder, normalise, pool, textures
 from sslmri.scans.slices import Preparation
 
 
@@ -48,6 +50,19 @@ def test_features_are_the_average_of_the_feature_maps(output_stride):
     maps = encoder.feature_maps(slices)
     assert maps.shape == (2, FEATURE_DIM, 128 // output_stride, 128 // output_stride)
     assert torch.allclose(encoder(slices), pool(maps))
+
+
+def test_textures_are_mean_and_spread_of_the_second_stage_of_torchvision():
+    torch.manual_seed(0)
+    encoder = Encoder(16).eval()
+    slices, seen = torch.randn(2, 1, 64, 64), []
+    reference = reference_of(encoder).eval()
+    reference.layer2.register_forward_hook(lambda *found: seen.append(found[-1].detach().numpy()))
+    reference(slices)
+    found = textures(encoder.maps(slices).early).detach().numpy()
+    assert found.shape == (2, TEXTURE_DIM)
+    expected = np.concatenate([seen[0].mean(axis=(2, 3)), seen[0].std(axis=(2, 3), ddof=1)], axis=1)
+    assert np.allclose(found, expected, atol=1e-5)
 
 
 def test_another_output_stride_keeps_the_weights_and_has_its_own_name():

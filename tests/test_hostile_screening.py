@@ -2,7 +2,7 @@
 
 import pytest
 
-from soak.hostile import MISTAKEN, Hostile, listed
+from soak.hostile import Hostile, listed
 from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
@@ -27,11 +27,7 @@ def outcome_of(screener: Screener, file: Hostile) -> tuple[str, bool]:
 
 @needs_shared("hostile")
 @pytest.mark.parametrize("file", listed(), ids=lambda file: file.name)
-def test_a_hostile_file_ends_as_its_list_says(
-    file: Hostile, screener: Screener, request: pytest.FixtureRequest
-) -> None:
-    if file.name in MISTAKEN:
-        request.applymarker(pytest.mark.xfail(reason="taken for a brain by one head", strict=True))
+def test_a_hostile_file_ends_as_its_list_says(file: Hostile, screener: Screener) -> None:
     how, is_brain = outcome_of(screener, file)
     assert how in file.allowed
     assert is_brain or not file.is_brain

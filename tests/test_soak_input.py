@@ -185,18 +185,10 @@ def test_a_refusal_in_the_reader_has_a_limit_of_its_own():
     assert hostile._fault_of(file, end, 5.0, hostile.MAX_REFUSAL_SECONDS) == "a: took 3.5 s"
 
 
-def test_mistakes_that_are_known_are_counted_apart():
-    (name,) = hostile.MISTAKEN
-    file = Hostile(name, Path(name), "reject_not_brain_mri")
-    known, slow = (hostile._fault_of(file, End("answered", seconds=s), 5.0) for s in (1.0, 9.0))
-    assert hostile._n_known([known, slow, "other"]) == 1
-
-
 @pytest.mark.parametrize(
     ("name", "expected", "end", "fault"),
     [
         ("a", "reject_not_brain_mri", End("answered"), "answered, expected refused or silent"),
-        (*hostile.MISTAKEN, "reject_not_brain_mri", End("answered"), "known: taken for a brain by one head"),
         ("a", "accept", End("silent", is_brain=False), "not taken for a brain"),
         ("a", "accept_or_abstain", End("silent", is_brain=False), ""),
         ("a", "reject_unreadable", End("read"), "read, expected refused"),

@@ -49,7 +49,7 @@ class Look:
 
 _CONTRAST_T1 = Look((6, 23, 43, 56, 62, 68, 81, 125, 191), 0.93, 0.81, blur=0.5, shading=0.25, noise=4.0)
 _STRIPPED_T1 = Look(
-    (3, 22, 69, 110, 134, 156, 197, 227, 245), 0.87, 0.80, blur=0.4, sharpening=0.84, shading=-0.42, noise=1.25
+    (3, 22, 69, 110, 134, 156, 197, 227, 245), 0.87, 0.80, blur=0.2, sharpening=0.83, shading=-0.5, noise=3.8
 )
 _T2 = Look((10, 28, 59, 72, 80, 89, 110, 144, 205), 0.70, 0.72, blur=1.0, sharpening=0.1, shading=-0.25, noise=3.0)
 _STRIPPED_MIXED = Look((27, 62, 114, 146, 160, 170, 186, 208, 237), 0.59, 0.55, blur=0.7)
@@ -81,11 +81,11 @@ PATIENTS: dict[str, Patient] = {
     patient.key: patient
     for patient in (
         Patient("healthy", "Healthy", "tumours", "no_tumour", 1, None, (-20, 94)),
-        Patient("dementia", "Mild dementia", "alzheimers", "mild_demented", 34, _STRIPPED_T1, (-20, 50)),
-        Patient("glioma", "Glioma", "tumours", "glioma", 145, _CONTRAST_T1, (-58, 10)),
-        Patient("meningioma", "Meningioma", "tumours", "meningioma", 32, _CONTRAST_T1, (-46, 24)),
+        Patient("dementia", "Mild dementia", "alzheimers", "mild_demented", 122, _STRIPPED_T1, (-10, 40)),
+        Patient("glioma", "Glioma", "tumours", "glioma", 7, _CONTRAST_T1, (10, 75)),
+        Patient("meningioma", "Meningioma", "tumours", "meningioma", 46, _CONTRAST_T1, (20, 85)),
         Patient("pituitary", "Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
-        Patient("ms", "Multiple sclerosis", "ms", "multiple_sclerosis", 14, _T2, (-46, 24)),
+        Patient("ms", "Multiple sclerosis", "ms", "multiple_sclerosis", 125, _T2, (-46, 24)),
         Patient("parkinsons", "Parkinson's disease", "parkinsons", "parkinsons", 1, _STRIPPED_MIXED, (-50, 60)),
     )
 }

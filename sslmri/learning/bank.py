@@ -6,7 +6,7 @@ Beside a model as ``bank.safetensors`` and ``bank.json``, both in its list of ha
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,9 +19,17 @@ from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, ModelCard,
 from sslmri.learning.listed import is_of, parse_json, read_listed
 from sslmri.learning.rules import KernelRule, Space
 
+TEXTURE_DIM = 1024  # mean and spread of the 512 channels of the encoder's second stage
 _BRAIN, _KIND = "brain", "kind"  # before the names of a space's or rule's arrays
 _NUMBERS = ("bias", "gamma", "threshold")  # of a rule
 _ADVICE = "run `python train.py bank` again"
+
+
+class Seen(NamedTuple):
+    """What an encoder sees in slices: ``textures`` (S, 1024) of its second stage and ``features`` (S, 2048)."""
+
+    textures: np.ndarray
+    features: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,9 @@ class FeatureBank:
         components: (2048, d) float32, principal axes scaled so that slices of one cohort spread alike along all.
         features: (N, d) float32, projected and of length 1.
         cases: the N training slices.
-        brain_space, brain: tell brain MRI from other pictures.
-        kind_space, kinds: by disease, tell slices of its head's kind from those of other heads and other pictures.
+        brain_space, brain: by textures, tell brain MRI from other pictures.
+        kind_space, kinds: by disease and by features, tell slices of its head's kind from those of other heads and
+            other pictures.
         thresholds: by disease.
         encoder_sha256: hash of the encoder whose features these are.
     """
@@ -193,7 +202,7 @@ def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], fea
     length, width = arrays["components"].shape
     if length != feature_dim:
         raise ValueError("length")
-    brain_space, kind_space = (_space(name, arrays, length) for name in (_BRAIN, _KIND))
+    brain_space, kind_space = _space(_BRAIN, arrays, TEXTURE_DIM), _space(_KIND, arrays, length)
     rules = content["rules"]
     bank = FeatureBank(
         center=arrays["center"],

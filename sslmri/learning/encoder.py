@@ -1,6 +1,8 @@
 """ResNet-50 for slices of one channel: (N, 1, H, W) -> (N, 2048)."""
 
+import math
 import os
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,14 @@ from sslmri.scans.slices import Preparation
 FEATURE_DIM = 512 * Bottleneck.expansion
 ARCHITECTURES = {32: "resnet50-1ch", 16: "resnet50-1ch-os16"}  # by output stride
 _STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # width, blocks, stride (He et al. 2016, table 1)
+_EARLY = 2  # the stage whose textures tell a brain from other pictures
+
+
+class Maps(NamedTuple):
+    """Feature maps of two stages: ``early`` (N, 512, H / 8, W / 8) of the second, ``last`` (N, 2048, h, w)."""
+
+    early: Tensor
+    last: Tensor
 
 
 class Encoder(nn.Module):
@@ -43,12 +53,17 @@ class Encoder(nn.Module):
             width_in = width * Bottleneck.expansion
         _initialise(self)
 
-    def feature_maps(self, slices: Tensor) -> Tensor:
-        """Returns the last feature maps A: (N, 1, H, W) -> (N, 2048, H / stride, W / stride)."""
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(slices))))
+    def maps(self, slices: Tensor) -> Maps:
+        """Returns the feature maps of the second and of the last stage for slices (N, 1, H, W)."""
+        maps = early = self.maxpool(self.relu(self.bn1(self.conv1(slices))))
         for index in range(1, len(_STAGES) + 1):
             maps = self.get_submodule(f"layer{index}")(maps)
-        return maps
+            early = maps if index == _EARLY else early
+        return Maps(early, maps)
+
+    def feature_maps(self, slices: Tensor) -> Tensor:
+        """Returns the last feature maps A: (N, 1, H, W) -> (N, 2048, H / stride, W / stride)."""
+        return self.maps(slices).last
 
     def forward(self, slices: Tensor) -> Tensor:
         """Returns the features h, the feature maps averaged over space: (N, 1, H, W) -> (N, 2048)."""
@@ -84,6 +99,16 @@ class Encoder(nn.Module):
 def pool(maps: Tensor) -> Tensor:
     """Returns the average over space: (N, C, h, w) -> (N, C)."""
     return maps.mean(dim=(2, 3))
+
+
+def textures(maps: Tensor) -> Tensor:
+    """Returns the mean of each channel over space and its spread: (N, C, h, w) -> (N, 2C).
+
+    They say what a picture is made of and not where (Huang and Belongie 2017, arXiv:1703.06868, equations 5 and 6).
+    """
+    mean = pool(maps)
+    spread = torch.linalg.vector_norm(maps - mean[..., None, None], dim=(2, 3))  # a third of the time of torch.std
+    return torch.cat([mean, spread / math.sqrt(maps.shape[2] * maps.shape[3] - 1)], dim=1)
 
 
 def normalise(slices: Tensor, preparation: Preparation) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
 from sslmri.learning.cards import ENCODER_FILE, HEADS, HeadCard, ModelCard, read_model_card
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, normalise, pool
+from sslmri.learning.encoder import FEATURE_DIM, Encoder, Maps, normalise, pool
 from sslmri.learning.listed import read_bounded, read_listed
 from sslmri.scans.slices import Preparation
 
@@ -64,10 +64,13 @@ class Model:
         heads = {key: _load_head(card, head) for key, head in card.heads.items()}
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads)
 
-    @torch.inference_mode()
+    def maps(self, slices: np.ndarray) -> Maps:
+        """Returns the feature maps of two stages of one batch of prepared slices (N, H, W) uint8."""
+        return maps_of(self.encoder, slices, self.card.encoder.preparation)
+
     def feature_maps(self, slices: np.ndarray) -> Tensor:
         """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, 2048, h, w)."""
-        return feature_maps(self.encoder, slices, self.card.encoder.preparation)
+        return self.maps(slices).last
 
     @torch.inference_mode()
     def logits(self, slices: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,10 +81,10 @@ class Model:
 
 
 @torch.inference_mode()
-def feature_maps(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> Tensor:
-    """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, 2048, h, w) float32."""
+def maps_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> Maps:
+    """Returns the feature maps of two stages, float32, of one batch of prepared slices (N, H, W) uint8."""
     batch = normalise(torch.from_numpy(np.array(slices)), preparation)
-    return encoder.feature_maps(batch.contiguous(memory_format=torch.channels_last))
+    return encoder.maps(batch.contiguous(memory_format=torch.channels_last))
 
 
 def rounded(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:

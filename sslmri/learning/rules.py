@@ -1,4 +1,4 @@
-"""What decides whether a scan may be answered: a space of features, and a machine with a threshold in it."""
+"""What decides whether a scan may be answered: a space, and a machine with a threshold in it."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ class Space:
     """A linear space of the roots of features, in which a few axes say most of what tells slices apart.
 
     Attributes:
-        center: (2048,) float32, mean of the roots of the features that made it.
-        axes: (2048, q) float32.
+        center: (F,) float32, mean of the roots of the features that made it.
+        axes: (F, q) float32.
     """
 
     center: np.ndarray
     axes: np.ndarray
 
     def project(self, features: np.ndarray) -> np.ndarray:
-        """Returns features (S, 2048) as points of the space, (S, q)."""
+        """Returns features (S, F) as points of the space, (S, q)."""
         return np.asarray((np.sqrt(np.maximum(features, 0)) - self.center) @ self.axes)
 
 

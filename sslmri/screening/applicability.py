@@ -1,7 +1,9 @@
 """Whether a scan may be answered: is it brain MRI at all, and is it the kind of scan that a head learned from.
 
-Both levels look at the encoder's features beside those of the feature bank. A softmax cannot tell a stranger; nearest
-neighbours in feature space can (Sun et al. 2022, arXiv:2204.06507).
+Both levels compare with what the encoder saw in the slices of the feature bank. A softmax cannot tell a stranger;
+nearest neighbours in feature space can (Sun et al. 2022, arXiv:2204.06507). What a picture is made of is told better by
+statistics of an early stage than by late features, which learned to overlook it (Sastry and Oore 2020,
+arXiv:1912.12510).
 """
 
 from dataclasses import dataclass
@@ -27,12 +29,12 @@ class Judgement:
     passes: np.ndarray
 
 
-def judge_brain(bank: FeatureBank, features: np.ndarray) -> Judgement:
-    """Returns whether a scan is brain MRI at all, from the features (S, 2048) of its slices.
+def judge_brain(bank: FeatureBank, textures: np.ndarray) -> Judgement:
+    """Returns whether a scan is brain MRI at all, from the textures (S, 1024) of its slices.
 
     What a DICOM file says it is instead was refused when it was read.
     """
-    passes = bank.brain.scores(bank.brain_space.project(features)) >= bank.brain.threshold
+    passes = bank.brain.scores(bank.brain_space.project(textures)) >= bank.brain.threshold
     return Judgement(None if _most(passes) else "This does not look like an MRI of a brain: no head was asked.", passes)
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sslmri.errors import ModelError
-from sslmri.learning.bank import FeatureBank
+from sslmri.learning.bank import FeatureBank, Seen
 from sslmri.learning.cards import HeadCard, ModelCard
-from sslmri.learning.encoder import pool
+from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Head, Model, calibrated
 from sslmri.learning.run import created_now
 from sslmri.scans.scan import Scan
@@ -164,13 +164,13 @@ class Screener:
         All slices go through the encoder in one pass.
         """
         slices = np.concatenate([own for _, own, _ in prepared])
-        features, maps = self._forward(slices)
+        early, features, maps = self._forward(slices)
         screenings, start = [], 0
         for scan, own, numbers in prepared:
             rows = slice(start, start + len(own))
             start += len(own)
             head_of = cache(partial(_head_of, own))  # every disease asks for the same head
-            not_brain, reasons = self._judge(features[rows].numpy())
+            not_brain, reasons = self._judge(Seen(early[rows].numpy(), features[rows].numpy()))
             findings = tuple(
                 _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows], reasons[key])
                 for key, card in self.card.heads.items()
@@ -198,15 +198,15 @@ class Screener:
             )
         return screenings
 
-    def _judge(self, features: np.ndarray) -> tuple[str | None, dict[str, str | None]]:
+    def _judge(self, seen: Seen) -> tuple[str | None, dict[str, str | None]]:
         """Returns why the scan is no brain MRI and why each head does not apply; None where there is no reason."""
         reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
         if self._bank is None:
             return None, reasons
-        not_brain = judge_brain(self._bank, features).reason
+        not_brain = judge_brain(self._bank, seen.textures).reason
         if not_brain:
             return not_brain, dict.fromkeys(reasons, not_brain)
-        return None, {key: found or judge(self._bank, features, key).reason for key, found in reasons.items()}
+        return None, {key: found or judge(self._bank, seen.features, key).reason for key, found in reasons.items()}
 
     def explain(self, slice_: np.ndarray, disease: str, label: str, method: str) -> np.ndarray:
         """Returns another method's map of a class for a prepared slice (H, W): (H, W) float32 in [0, 1].
@@ -222,16 +222,18 @@ class Screener:
     def _explainer(self) -> Explainer:
         return Explainer(self._model)
 
-    def _forward(self, slices: np.ndarray) -> tuple[Tensor, dict[str, np.ndarray]]:
-        """Returns features (N, 2048) and each head's maps (N, C, h, w): one pass of the encoder."""
+    def _forward(self, slices: np.ndarray) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
+        """Returns textures (N, 1024), features (N, 2048), each head's maps (N, C, h, w): one pass of the encoder."""
+        early: list[Tensor] = []
         features: list[Tensor] = []
         maps: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}
         for start in range(0, len(slices), BATCH):
-            found = self._model.feature_maps(slices[start : start + BATCH])
-            features.append(pool(found))
+            found = self._model.maps(slices[start : start + BATCH])
+            early.append(textures(found.early))
+            features.append(pool(found.last))
             for key, head in self._model.heads.items():
-                maps[key].append(class_maps(found, head))
-        return torch.cat(features), {key: torch.cat(own).numpy() for key, own in maps.items()}
+                maps[key].append(class_maps(found.last, head))
+        return torch.cat(early), torch.cat(features), {key: torch.cat(own).numpy() for key, own in maps.items()}
 
 
 def _head_of(slices: np.ndarray, index: int) -> np.ndarray:

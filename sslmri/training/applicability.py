@@ -20,12 +20,12 @@ from sslmri.evidence.applicability import (
     shares,
 )
 from sslmri.files import sha256_of, write_json
-from sslmri.learning.bank import FeatureBank
+from sslmri.learning.bank import FeatureBank, Seen
 from sslmri.learning.cards import ENCODER_FILE
 from sslmri.learning.model import Model
 from sslmri.learning.run import created_now
 from sslmri.screening.applicability import judge, judge_brain
-from sslmri.training.bank import build_bank, features_of, prepared_pictures
+from sslmri.training.bank import build_bank, joined, prepared_pictures, seen_by
 from sslmri.training.data import RunOptions, check_untaught, open_cohort, side
 
 PICTURES = "made-up pictures"
@@ -51,8 +51,7 @@ def run_bank(options: RunOptions) -> dict[str, Any]:
         raise ModelError(f"Expected a feature bank in {options.run}, got none: run `python train.py bank` again.")
     test, outside = side(store, "test"), _outside(records, store, options)
     pictures = prepared_pictures(side(store, "train").slices, options.preparation, _N_PICTURES, _SEED)
-    features = [features_of(model, part) for part in (test, outside)]
-    features.append(features_of(model, Store(pictures, [], []), len(pictures)))
+    seen = joined([seen_by(model, part) for part in (test.slices, outside.slices, pictures)])
     judged = [*test.records, *outside.records]
     cohorts = [record.cohort for record in judged] + [PICTURES] * len(pictures)
     groups = [record.group_key for record in judged] + [str(i) for i in range(len(pictures))]
@@ -62,7 +61,7 @@ def run_bank(options: RunOptions) -> dict[str, Any]:
         "created": created_now(),
         "rule": RULE,
         "n_cases": len(bank.cases),
-        **table(bank, np.concatenate(features), cohorts, groups, kin),
+        **table(bank, seen, cohorts, groups, kin),
     }
     write_json(options.run / EVIDENCE_FOLDERS[options.protocol] / APPLICABILITY_FILE, result)
     return result
@@ -99,7 +98,7 @@ def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]
 
 def table(
     bank: FeatureBank,
-    features: np.ndarray,
+    seen: Seen,
     cohorts: Sequence[str],
     groups: Sequence[str],
     kin: Mapping[str, Mapping[str, str]],
@@ -111,17 +110,17 @@ def table(
 
     Args:
         bank: of the model.
-        features: (N, 2048).
+        seen: what its encoder sees in N slices.
         cohorts: of the N slices.
         groups: of the N slices.
         kin: of each head to each cohort, from ``relations``; what is in none are pictures.
     """
-    is_brain = judge_brain(bank, features).passes
+    is_brain = judge_brain(bank, seen.textures).passes
     cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
     order = (OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NO_BRAIN)
     rows, heads = [], {}
     for disease, own in kin.items():
-        applies = judge(bank, features, disease).passes & is_brain
+        applies = judge(bank, seen.features, disease).passes & is_brain
         relation = {cohort: own.get(cohort, NO_BRAIN) for cohort in set(cohorts)}
         heads[disease] = shares(applies, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
         for _, cohort in sorted((order.index(kinship), cohort) for cohort, kinship in relation.items()):

@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.store import Store
 from sslmri.errors import ScanError, TrainingError
 from sslmri.files import sha256_of
-from sslmri.learning.bank import BankCase, FeatureBank, Ground, save_bank, unit
+from sslmri.learning.bank import TEXTURE_DIM, BankCase, FeatureBank, Ground, Seen, save_bank, unit
 from sslmri.learning.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, MODEL_FILE, write_model_file
-from sslmri.learning.encoder import pool
+from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
 from sslmri.learning.rules import KernelRule, Space
 from sslmri.scans.scan import Scan
@@ -27,7 +26,6 @@ _N_PICTURES = 2400  # made-up ones that are no brain MRI, at most; and at most a
 _WIDTH = 64  # principal axes; with 128 and 256 the other cohorts' slices were told apart less well
 _PICTURE_SHARE = 0.3  # of the pictures in the axes
 _SHRINKAGE = 0.03  # of the covariance within cohorts towards an even one
-_PER_COHORT = 400  # slices of a cohort that teach what a brain is
 _KIND_WIDTH = 256  # from 128 to 512 validation groups show no difference
 _REFUSED = 0.01  # share of validation slices that the brain rule refuses at most
 _FAR = 2.0  # of the distance that 99 % of a head's validation slices keep: beyond it a slice is of no known kind
@@ -50,11 +48,11 @@ def build_bank(options: RunOptions) -> None:
     validation = side(labelled, "validation")
     pictures = prepared_pictures(train.slices, model.card.encoder.preparation, min(_N_PICTURES, len(train.records)))
     bank = fit_bank(
-        features_of(model, train),
+        seen_by(model, train.slices),
         train.records,
-        features_of(model, validation),
+        seen_by(model, validation.slices),
         validation.records,
-        features_of(model, Store(pictures, [], []), len(pictures)),
+        seen_by(model, pictures),
     )
     bank = replace(bank, encoder_sha256=sha256_of(options.run / ENCODER_FILE))
     (options.run / MODEL_FILE).unlink()  # from here to the end the folder is no model
@@ -91,44 +89,50 @@ def prepared_pictures(slices: np.ndarray, preparation: Preparation, count: int, 
     return np.stack(found)
 
 
-def features_of(model: Model, store: Store, count: int | None = None) -> np.ndarray:
-    """Returns the features of the store's slices: (N, 2048) float32."""
-    rows = range(len(store.records) if count is None else count)
-    batches = (store.batch(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH))
-    found = [pool(model.feature_maps(batch)).numpy() for batch in batches]
-    return np.concatenate(found) if found else np.zeros((0, model.card.encoder.feature_dim), np.float32)
+def seen_by(model: Model, slices: np.ndarray) -> Seen:
+    """Returns what the model's encoder sees in prepared slices (N, H, W) uint8."""
+    found = [Seen(np.zeros((0, TEXTURE_DIM), np.float32), np.zeros((0, model.card.encoder.feature_dim), np.float32))]
+    for start in range(0, len(slices), BATCH):
+        maps = model.maps(slices[start : start + BATCH])
+        found.append(Seen(textures(maps.early).numpy(), pool(maps.last).numpy()))
+    return joined(found)
+
+
+def joined(parts: Sequence[Seen]) -> Seen:
+    """Returns what an encoder saw in the slices of all parts, in their order."""
+    return Seen(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def fit_bank(
-    train: np.ndarray, cases: Sequence[Record], validation: np.ndarray, judged: Sequence[Record], pictures: np.ndarray
+    train: Seen, cases: Sequence[Record], validation: Seen, judged: Sequence[Record], pictures: Seen
 ) -> FeatureBank:
-    """Returns the bank of training features (N, 2048), with thresholds of validation features (V, 2048).
+    """Returns the bank of training slices, with thresholds of validation slices.
 
     Args:
-        train: features of the cases.
+        train: what the encoder sees in the cases.
         cases: N training records.
-        validation: features of the judged.
+        validation: what it sees in the judged.
         judged: V validation records.
-        pictures: (M, 2048), features of what is no brain MRI.
+        pictures: what it sees in M pictures that are no brain MRI.
     """
-    center = train.mean(axis=0)
+    features, center = train.features, train.features.mean(axis=0)
     cohorts = np.array([record.cohort for record in cases])
-    components = whitened_axes(train - center, cohorts, pictures - center)
-    brain_space, brain = fit_brain(train, cohorts, pictures, validation)
-    kind_space = root_space(train, _KIND_WIDTH)
+    components = whitened_axes(features - center, cohorts, pictures.features - center)
+    brain_space, brain = fit_brain(train.textures, pictures.textures, validation.textures)
+    kind_space = root_space(features, _KIND_WIDTH)
     bank = FeatureBank(
         center=center,
         components=components,
-        features=unit((train - center) @ components),
+        features=unit((features - center) @ components),
         cases=tuple(_case(record) for record in cases),
         brain_space=brain_space,
         brain=brain,
         kind_space=kind_space,
-        kinds=fit_kinds(kind_space, train, cases, validation, judged, pictures),
+        kinds=fit_kinds(kind_space, features, cases, validation.features, judged, pictures.features),
         thresholds={},
         encoder_sha256="",
     )
-    points = bank.project(validation)
+    points = bank.project(validation.features)
     grounds = {key: fit_ground(bank, points, judged, key) for key in sorted({str(record.disease) for record in cases})}
     return replace(bank, thresholds=grounds)
 
@@ -153,15 +157,14 @@ def whitened_axes(centred: np.ndarray, cohorts: np.ndarray, pictures: np.ndarray
     return np.asarray(axes @ turn / np.sqrt(np.maximum(scales, 1e-12)), dtype=np.float32)
 
 
-def fit_brain(
-    train: np.ndarray, cohorts: np.ndarray, pictures: np.ndarray, validation: np.ndarray
-) -> tuple[Space, KernelRule]:
-    """Returns what tells brain slices from pictures; all but 1 % of the validation slices reach its threshold."""
-    rows = [np.flatnonzero(cohorts == cohort) for cohort in np.unique(cohorts)]
-    chosen = np.concatenate([own[:: -(-len(own) // _PER_COHORT)] for own in rows])
-    taught = np.concatenate([train[chosen], pictures])
+def fit_brain(train: np.ndarray, pictures: np.ndarray, validation: np.ndarray) -> tuple[Space, KernelRule]:
+    """Returns what tells brain slices from pictures, from the textures (., 1024) of both.
+
+    All but 1 % of the validation slices reach its threshold.
+    """
+    taught = np.concatenate([train, pictures])
     space = root_space(taught, _WIDTH)
-    rule = fit_rule(space.project(taught), np.arange(len(taught)) < len(chosen))
+    rule = fit_rule(space.project(taught), np.arange(len(taught)) < len(train))
     if not len(validation):
         return space, rule
     lowest = float(np.quantile(rule.scores(space.project(validation)), _REFUSED))

@@ -26,7 +26,7 @@ from sslmri.files import sha256_of
 from sslmri.learning.cards import ENCODER_FILE, HeadCard, write_card
 from sslmri.learning.encoder import Encoder, pool
 from sslmri.learning.labels import FinetuneSettings, class_indices
-from sslmri.learning.model import BATCH, Head, calibrated, feature_maps, head_path
+from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
 from sslmri.learning.run import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps
@@ -141,7 +141,7 @@ def _counts(counts: pd.DataFrame, disease: str, label: str) -> dict[str, list[in
 def _look(encoder: Encoder, head: Head, own: Store, preparation: Preparation) -> Look:
     scores, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
     for start in range(0, len(own.records), BATCH):
-        maps = feature_maps(encoder, own.batch(range(len(own.records))[start : start + BATCH]), preparation)
+        maps = maps_of(encoder, own.batch(range(len(own.records))[start : start + BATCH]), preparation).last
         scores.append((pool(maps) @ head.weight.T).numpy().astype(np.float64))
         peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
     return Look(own, np.concatenate(scores), np.concatenate(peaks))

@@ -12,7 +12,7 @@ _REFUSED, _LET_IN = 0.02, 0.05  # shares of validation slices, own and of others
 
 
 def root_space(features: np.ndarray, width: int) -> Space:
-    """Returns the principal axes of the roots of features (N, 2048), each root feature scaled by its spread.
+    """Returns the principal axes of the roots of features (N, F), each root feature scaled by its spread.
 
     Spreads along the axes become their square roots, halfway between as they are and all alike.
 
