@@ -36,7 +36,7 @@ N_SLICES = 55  # of a cohort: every class of every disease, once in each of five
 PREPARATION = Preparation(image_size=(SIDE, SIDE))
 PRETRAIN = PretrainSettings(epochs=2, batch_size=8, probe_every=2, views=ViewSettings(size=SIDE), device="cpu")
 FINETUNE = FinetuneSettings(epochs=2, labels_per_class=4, batch_size=8, device="cpu")
-_SMALL_STAGES = ((8, 1, 1), (8, 1, 2), (8, 1, 2), (512, 1, 2))  # of the same kind as ResNet-50's, with its features
+_SMALL_STAGES = ((8, 1, 1), (128, 1, 2), (8, 1, 2), (512, 1, 2))  # ResNet-50's kind, with its textures and features
 _CLASSES = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
 _SCRATCH = 4 << 30  # bytes that a trial may need
 _FIVE = 5  # groups a class: one for each fold

@@ -19,12 +19,14 @@ import torch
 
 import train
 from soak import badfiles, disks, kills, nonfinite, reproducible
-from soak.practice import start
+from soak.practice import small_encoder, start
 from sslmri import files
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
 from sslmri.learning import checkpoint, finetune, pretrain
+from sslmri.learning.bank import TEXTURE_DIM
 from sslmri.learning.checkpoint import check_finite
+from sslmri.learning.encoder import FEATURE_DIM, Encoder, pool, textures
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.training import data
 from sslmri.training.bodies import enlarged
@@ -35,6 +37,14 @@ from sslmri.training.steps import run_pretrain
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)  # a fork of a process whose torch has more may hang
+
+
+def test_the_small_encoder_has_what_a_bank_is_made_of():
+    with small_encoder():
+        maps = Encoder().eval().maps(torch.zeros(2, 1, 8, 8))
+    assert textures(maps.early).shape == (2, TEXTURE_DIM)
+    assert torch.isfinite(textures(maps.early)).all()  # of a single place, too
+    assert pool(maps.last).shape == (2, FEATURE_DIM)
 
 
 def test_a_training_killed_at_random_moments_comes_to_the_same_weights():

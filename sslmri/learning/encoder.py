@@ -108,7 +108,7 @@ def textures(maps: Tensor) -> Tensor:
     """
     mean = pool(maps)
     spread = torch.linalg.vector_norm(maps - mean[..., None, None], dim=(2, 3))  # a third of the time of torch.std
-    return torch.cat([mean, spread / math.sqrt(maps.shape[2] * maps.shape[3] - 1)], dim=1)
+    return torch.cat([mean, spread / math.sqrt(max(maps.shape[2] * maps.shape[3] - 1, 1))], dim=1)
 
 
 def normalise(slices: Tensor, preparation: Preparation) -> Tensor:
