@@ -14,7 +14,7 @@ test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/installed-dev
-	$(PYTHON) -m soak --out docs/soak.md
+	$(PYTHON) -m tests.soak --out docs/soak.md
 
 $(VENV)/bin/uv:
 	python3 -m venv $(VENV)

@@ -8,18 +8,18 @@ import streamlit as st
 from sslmri.errors import SslmriError
 
 if __name__ == "__main__":
-    from sslmri.dashboard.frame import choose_page
-    from sslmri.dashboard.words import literal
+    from sslmri.dashboard.layout import choose_page
+    from sslmri.dashboard.text import escape_markdown
 
     page = choose_page()
     try:
         page.run()
     except SslmriError as error:
-        st.error(literal(str(error)))
+        st.error(escape_markdown(str(error)))
 else:
-    from sslmri.journal import take_over
+    from sslmri.logging_config import install
 
-    take_over()  # before anything is imported that logs
-    from sslmri.dashboard.server import MIDDLEWARE, ROUTES, lifespan, say_failed
+    install()  # before anything is imported that logs
+    from sslmri.dashboard.server.lifespan import MIDDLEWARE, ROUTES, lifespan, say_failed
 
     app = st.App(__file__, lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE, on_script_error=say_failed)

@@ -13,18 +13,18 @@ import tyro
 
 from sslmri.errors import SslmriError, TrainingError
 from sslmri.evidence.efficiency import efficiency_report
+from sslmri.gate.measure import applicability_report, run_bank
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
-from sslmri.training.applicability import applicability_report, run_bank
+from sslmri.text import format_os_error, printable_line
 from sslmri.training.controls import run_controls
-from sslmri.training.controlsreport import report_controls
+from sslmri.training.controls_report import report_controls
 from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
-from sslmri.training.recheck import run_recheck
 from sslmri.training.report import crossvalidation_report, report
+from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
-from sslmri.words import printable_line, told_by_system
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Evaluate(RunOptions):
         if self.check + self.cross_validate + (self.beside is not None) > 1:
             raise TrainingError("Expected one of --check, --cross-validate and --beside, got several: give one.")
         if self.check:
-            print(run_recheck(self))
+            print(run_reproduce(self))
         elif self.cross_validate:
             print(crossvalidation_report(run_crossvalidation(self)))
         else:
@@ -129,7 +129,7 @@ def main() -> int:
         print(f"error: {printable_line(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {printable_line(told_by_system(error))}", file=sys.stderr)
+        print(f"error: {printable_line(format_os_error(error))}", file=sys.stderr)
         return 1
     return 0
 

@@ -21,8 +21,8 @@ from benchmarks.pictures import write_pictures
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
 from sslmri.learning.pretrain import PretrainSettings, SimCLR, pretrain
-from sslmri.learning.run import read_history
 from sslmri.learning.views import ViewSettings
+from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 
 _SIZES = (128, 224)  # pixels a side

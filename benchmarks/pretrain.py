@@ -29,8 +29,8 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import open_store
 from sslmri.learning.encoder import FEATURE_DIM, Encoder
 from sslmri.learning.pretrain import PretrainSettings, autocast, pretrain
-from sslmri.learning.run import read_history
 from sslmri.learning.views import ViewSettings
+from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 
 _CPU = torch.device("cpu")

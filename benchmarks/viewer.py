@@ -36,11 +36,11 @@ _WATCH = f"""() => {{
 
 def time_drop(page: Page, path: Path) -> float:
     """Returns the seconds from the drop of a file to its findings and pictures."""
-    begun = perf_counter()
+    pending = perf_counter()
     page.locator("input[type=file]").set_input_files(path)
     page.get_by_role("img", name="The scan").or_(page.get_by_role("img", name="Map of")).first.wait_for(timeout=LONG_MS)
     page.get_by_role("button", name="Report, JSON").wait_for(timeout=LONG_MS)  # the last thing on the page
-    return perf_counter() - begun
+    return perf_counter() - pending
 
 
 def time_changes(page: Page) -> tuple[float, float]:

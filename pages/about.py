@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from sslmri.dashboard import cardtables, evidencepanel, tables
-from sslmri.dashboard.evidence import find_applicability, find_metrics, find_summary, found_or_said, protocol_of
-from sslmri.dashboard.frame import require_model, start_page
-from sslmri.dashboard.panel import draw_notes, draw_table
-from sslmri.learning.cards import INTENDED_USE
+from sslmri.dashboard.about import card_tables
+from sslmri.dashboard.layout import require_model, start_page
+from sslmri.dashboard.model_evidence import find_applicability, find_metrics, find_summary, protocol_of, try_read
+from sslmri.dashboard.performance import sections, tables
+from sslmri.dashboard.section import draw_notes, draw_table
+from sslmri.models.cards import INTENDED_USE
 
 start_page("About this model")
 card = require_model("This page is the model's card: for what it is, on what data it learned, how good it is.")
@@ -16,7 +17,7 @@ st.markdown(
     f"{INTENDED_USE} It is for researchers who study what an encoder that learned brain-MRI slices without labels "
     "(SimCLR) knows about diseases, and how far such figures can be trusted. It answers one question a disease:"
 )
-st.markdown(cardtables.questions(card))
+st.markdown(card_tables.questions(card))
 
 st.subheader("What it must not be used for")
 st.markdown(
@@ -26,41 +27,41 @@ st.markdown(
 )
 
 st.subheader("When it stays silent")
-applicability = found_or_said(find_applicability, card)
+applicability = try_read(find_applicability, card)
 st.markdown(
     "- Between the two thresholds of a disease the finding is *indeterminate*.\n"
     "- A class that was never learned cannot be predicted, and is marked so.\n"
     "- A figure that rests on too few test groups is *not estimable* and has no number.\n"
-    + cardtables.gate_sentence(applicability)
+    + card_tables.gate_sentence(applicability)
 )
 if applicability:
-    table, key = cardtables.applicability(applicability), "applicability"
+    table, key = card_tables.applicability(applicability), "applicability"
     draw_table("Share of slices that each head answers, by cohort", table, key, applicability["rule"])
-    draw_notes(cardtables.applicability_notes(applicability))
+    draw_notes(card_tables.applicability_notes(applicability))
 
 st.subheader("On what data")
-st.markdown(cardtables.training_sentence(card, found_or_said(find_summary, card)))
-draw_table("Cohorts and their terms", cardtables.cohorts(card), "cohorts")
-draw_table("Training, validation and test data of each head", cardtables.head_counts(card), "head-counts")
+st.markdown(card_tables.training_sentence(card, try_read(find_summary, card)))
+draw_table("Cohorts and their terms", card_tables.cohorts(card), "cohorts")
+draw_table("Training, validation and test data of each head", card_tables.head_counts(card), "head-counts")
 
 st.subheader("How good")
-metrics, protocol = found_or_said(find_metrics, card), protocol_of(card)
+metrics, protocol = try_read(find_metrics, card), protocol_of(card)
 if metrics is None:
-    st.info(evidencepanel.not_measured(card, protocol))
+    st.info(sections.not_measured(card, protocol))
 else:
     draw_table(
-        f"Figures under the {evidencepanel.split_of(protocol)}",
+        f"Figures under the {sections.split_of(protocol)}",
         tables.overview(metrics),
         "figures",
         "Best floor: the best of majority class, 1-NN and PCA + logistic regression on pixels.",
     )
 
 st.subheader("Limits of each head")
-st.markdown(cardtables.limits(card))
+st.markdown(card_tables.limits(card))
 
 st.subheader("Hashes, versions, settings")
-draw_table("Identity", cardtables.identity(card), "identity")
-draw_table("Heads", cardtables.heads(card), "heads", "The top of the map's scale is in logits.")
-draw_notes(cardtables.threshold_rules(card))
+draw_table("Identity", card_tables.identity(card), "identity")
+draw_table("Heads", card_tables.heads(card), "heads", "The top of the map's scale is in logits.")
+draw_notes(card_tables.threshold_rules(card))
 with st.expander("Settings of pre-training, fine-tuning and preparation"):
-    st.json(cardtables.settings(card), expanded=2)
+    st.json(card_tables.settings(card), expanded=2)

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from sslmri.dashboard import cohortcharts, cohorttables
-from sslmri.dashboard.cohort import open_cohort
-from sslmri.dashboard.cohortpanel import choose_rows, draw_exports, draw_list, draw_summary, take_in
-from sslmri.dashboard.evidence import find_unseen_metrics, found_or_said
-from sslmri.dashboard.frame import require_model, start_page
-from sslmri.dashboard.panel import draw_chart
+from sslmri.dashboard.cohort import cohort_charts, cohort_tables
+from sslmri.dashboard.cohort.cohort_sections import choose_rows, draw_exports, draw_list, draw_summary, take_in
+from sslmri.dashboard.cohort.session import open_cohort
+from sslmri.dashboard.layout import require_model, start_page
+from sslmri.dashboard.model_evidence import find_unseen_metrics, try_read
+from sslmri.dashboard.section import draw_chart
 
 start_page("Cohort")
 card = require_model("This page screens many scans and lists what was found.")
@@ -18,18 +18,18 @@ if not cohort.rows:
     st.stop()
 
 draw_summary(cohort)
-table = cohorttables.findings_table(cohort.rows.values())
+table = cohort_tables.findings_table(cohort.rows.values())
 shown = choose_rows(table)
 draw_list(cohort, shown)
-draw_exports(card, cohort, shown, found_or_said(find_unseen_metrics, card))
+draw_exports(card, cohort, shown, try_read(find_unseen_metrics, card))
 
-statuses, classes = cohorttables.status_counts(shown), cohorttables.class_counts(shown)
+statuses, classes = cohort_tables.status_counts(shown), cohort_tables.class_counts(shown)
 left, right = st.columns(2, gap="large")
 if len(statuses):
     with left:
-        draw_chart("Findings by disease", cohortcharts.status_bars(statuses), statuses, "cohort-findings")
+        draw_chart("Findings by disease", cohort_charts.status_bars(statuses), statuses, "cohort-findings")
 if len(classes):
     with right:
         draw_chart(
-            "Predicted classes, where the head applies", cohortcharts.class_bars(classes), classes, "cohort-classes"
+            "Predicted classes, where the head applies", cohort_charts.class_bars(classes), classes, "cohort-classes"
         )

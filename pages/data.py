@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from sslmri.dashboard import cardtables, datacharts, datatables
-from sslmri.dashboard.datasource import ask_for_data, head_of_model, summarise_named, summary_of_model
-from sslmri.dashboard.frame import start_page
-from sslmri.dashboard.panel import draw_chart, draw_table
-from sslmri.dashboard.words import count, literal
+from sslmri.dashboard.about import card_tables
+from sslmri.dashboard.data import summary_charts, summary_tables
+from sslmri.dashboard.data.source import ask_for_data, head_of_model, summarise_named, summary_of_model
+from sslmri.dashboard.layout import start_page
+from sslmri.dashboard.section import draw_chart, draw_table
+from sslmri.dashboard.text import count, escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
 
@@ -15,7 +16,7 @@ path = ask_for_data()
 try:
     summary = summarise_named(path) if path else summary_of_model()
 except (ManifestError, ModelError) as error:
-    st.error(literal(str(error)))
+    st.error(escape_markdown(str(error)))
     st.stop()
 if summary is None:
     st.info(
@@ -23,64 +24,64 @@ if summary is None:
         "at data before training."
     )
     st.stop()
-if not datatables.diseases(summary):
+if not summary_tables.diseases(summary):
     st.info("These data hold no labelled picture for training.")
     st.stop()
 
 key = st.segmented_control(
     "Disease",
-    datatables.diseases(summary),
+    summary_tables.diseases(summary),
     format_func=lambda key: DISEASES[key].title,
-    default=datatables.diseases(summary)[0],
+    default=summary_tables.diseases(summary)[0],
     required=True,
     wrap=True,
 )
 disease = DISEASES[key]
-classes = datatables.classes(summary, disease)
-n_groups, n_slices = datatables.totals(classes)
-meaning = datatables.meaning_of_group(summary, disease)
+classes = summary_tables.classes(summary, disease)
+n_groups, n_slices = summary_tables.totals(classes)
+meaning = summary_tables.meaning_of_group(summary, disease)
 st.markdown(f"**{count(n_groups, 'group')}** with **{count(n_slices, 'slice')}**. {meaning}")
 
 left, right = st.columns([3, 2], gap="large")
 with left:
     draw_chart(
         f"{disease.title}: class balance",
-        datacharts.balance(classes, disease),
+        summary_charts.balance(classes, disease),
         classes,
         f"balance-{key}",
         "Groups and slices of each class; the splits never share a group.",
     )
     head = None if path else head_of_model(disease.key)
     if head is not None:
-        training = cardtables.balancing(head)
+        training = card_tables.balancing(head)
         draw_chart(
             "Training slices before and after balancing",
-            datacharts.balancing(training, disease),
+            summary_charts.balancing(training, disease),
             training,
             f"balancing-{key}",
-            cardtables.balancing_rule(head),
+            card_tables.balancing_rule(head),
         )
 with right, st.container(border=True):
     st.markdown("**What is wrong with these data**")
-    faults = datatables.faults(summary, disease)
+    faults = summary_tables.faults(summary, disease)
     for fault in faults:
-        st.markdown(f"- {literal(fault)}")
+        st.markdown(f"- {escape_markdown(fault)}")
     if not faults:
         st.markdown("Nothing was found; that is no proof that nothing is wrong.")
 
-densities, quantiles = datatables.densities(summary, disease), datatables.intensities(summary, disease)
-sizes = datatables.sizes(summary, disease)
+densities, quantiles = summary_tables.densities(summary, disease), summary_tables.intensities(summary, disease)
+sizes = summary_tables.sizes(summary, disease)
 left, right = st.columns(2, gap="large")
 with left:
     draw_chart(
         "Grey values inside the head, by class",
-        datacharts.density(densities, quantiles, disease),
+        summary_charts.density(densities, quantiles, disease),
         densities,
         f"grey-values-{key}",
         "Of a sample of files, after the preparation that training and screening share.",
     )
 with right:
-    draw_chart("Image sizes in the sample, by cohort", datacharts.size_bubbles(sizes), sizes, f"sizes-{key}")
+    draw_chart("Image sizes in the sample, by cohort", summary_charts.size_bubbles(sizes), sizes, f"sizes-{key}")
 draw_table(
     "Quantiles of the grey values",
     quantiles,
@@ -91,10 +92,10 @@ left, right = st.columns(2, gap="large")
 with left:
     draw_table("Image sizes", sizes, f"size-table-{key}")
 with right:
-    draw_table("File formats", datatables.formats(summary, disease), f"formats-{key}")
+    draw_table("File formats", summary_tables.formats(summary, disease), f"formats-{key}")
 draw_table(
     "All records by cohort and use",
-    datatables.uses(summary),
+    summary_tables.uses(summary),
     "uses",
     "Only records whose use is train are in a split; the others serve the purpose named.",
 )

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from sslmri.dashboard import encoderpanel
-from sslmri.dashboard.frame import require_model, start_page
+from sslmri.dashboard.encoder import encoder_sections
+from sslmri.dashboard.layout import require_model, start_page
 
 start_page("Encoder")
 card = require_model("This page shows what the encoder learned and how its features lie.")
 
-encoderpanel.draw_facts(card)
+encoder_sections.draw_facts(card)
 st.subheader("Pre-training")
-encoderpanel.draw_pretraining(card)
+encoder_sections.draw_pretraining(card)
 st.subheader("Map of the features")
-encoderpanel.draw_map(card)
+encoder_sections.draw_map(card)

@@ -4,49 +4,50 @@ from functools import partial
 
 import streamlit as st
 
-from sslmri.dashboard import charts, evidencepanel, tables
-from sslmri.dashboard.controls import draw_controls
-from sslmri.dashboard.efficiency import draw_label_efficiency
-from sslmri.dashboard.evidence import find_history, find_metrics, find_roc, found_or_said, protocol_of
-from sslmri.dashboard.frame import require_model, start_page
-from sslmri.dashboard.panel import draw_chart
-from sslmri.dashboard.words import in_order
+from sslmri.dashboard import charts
+from sslmri.dashboard.layout import require_model, start_page
+from sslmri.dashboard.model_evidence import find_history, find_metrics, find_roc, protocol_of, try_read
+from sslmri.dashboard.performance import sections, tables
+from sslmri.dashboard.performance.controls import draw_controls
+from sslmri.dashboard.performance.efficiency import draw_label_efficiency
+from sslmri.dashboard.section import draw_chart
+from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES
 
 start_page("Performance")
 card = require_model("This page shows how often the model is right on data it never saw.")
-protocols = list(evidencepanel.IS_SHARED)
-metrics = {protocol: found_or_said(find_metrics, card, protocol) for protocol in protocols}
+protocols = list(sections.IS_SHARED)
+metrics = {protocol: try_read(find_metrics, card, protocol) for protocol in protocols}
 diseases = in_order({key for found in metrics.values() if found for key in found["diseases"]})
 if not diseases:
-    st.info(f"{evidencepanel.not_measured(card, protocol_of(card))} Then load this page again.")
+    st.info(f"{sections.not_measured(card, protocol_of(card))} Then load this page again.")
     st.stop()
 
 protocol = st.segmented_control("Protocol", protocols, required=True, default=protocol_of(card))
 key = st.segmented_control(
     "Disease",
     diseases,
-    format_func=partial(evidencepanel.grade_of, metrics[protocol_of(card)]),
+    format_func=partial(sections.grade_of, metrics[protocol_of(card)]),
     required=True,
     wrap=True,
     default=diseases[0],
 )
 disease = DISEASES[key]
 results = {name: found["diseases"].get(key) if found else None for name, found in metrics.items()}
-encoders = {name: evidencepanel.encoder_of(card, found) for name, found in metrics.items() if found}
+encoders = {name: sections.encoder_of(card, found) for name, found in metrics.items() if found}
 chosen, result = metrics[protocol], results[protocol]
 if chosen is None or result is None:
-    st.info(evidencepanel.not_measured(card, protocol))
+    st.info(sections.not_measured(card, protocol))
 else:
-    evidencepanel.draw_headline(disease, result, chosen, card)
-evidencepanel.draw_protocols(results, encoders, card, disease)
+    sections.draw_headline(disease, result, chosen, card)
+sections.draw_protocols(results, encoders, card, disease)
 if result is not None:
-    evidencepanel.draw_classes(disease, result)
-    curves = found_or_said(find_roc, card, disease, protocol)
+    sections.draw_classes(disease, result)
+    curves = try_read(find_roc, card, disease, protocol)
     if curves is not None:
-        evidencepanel.draw_curves(disease, result, curves)
+        sections.draw_curves(disease, result, curves)
     st.subheader("Calibration")
-    evidencepanel.draw_calibration(disease, result)
+    sections.draw_calibration(disease, result)
 
 st.subheader("What the figures rest on")
 draw_controls(card, disease)

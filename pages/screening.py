@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from sslmri.dashboard.evidence import find_unseen_metrics, found_or_said
-from sslmri.dashboard.findings import choose_outcome, draw_findings, draw_warnings
-from sslmri.dashboard.frame import require_model, start_page
-from sslmri.dashboard.gallery import draw_gallery
-from sslmri.dashboard.intake import ask_for_scans
-from sslmri.dashboard.review import draw_review
-from sslmri.dashboard.similar import draw_similar
-from sslmri.dashboard.state import load_screener, scan_of, screen_uploads, true_mask
-from sslmri.dashboard.viewer import choose_finding, draw_viewer
-from sslmri.dashboard.words import literal
+from sslmri.dashboard.layout import require_model, start_page
+from sslmri.dashboard.model_evidence import find_unseen_metrics, try_read
+from sslmri.dashboard.screening.findings import choose_outcome, draw_findings, draw_warnings
+from sslmri.dashboard.screening.gallery import draw_gallery
+from sslmri.dashboard.screening.intake import ask_for_scans
+from sslmri.dashboard.screening.review import draw_review
+from sslmri.dashboard.screening.similar import draw_similar
+from sslmri.dashboard.screening.state import load_screener, scan_of, screen_uploads, true_mask
+from sslmri.dashboard.screening.viewer import choose_finding, draw_viewer
+from sslmri.dashboard.text import escape_markdown
 
 start_page("Screening")
 card = require_model("This page screens a brain-MRI scan for each disease and shows what the answer rests on.")
@@ -26,13 +26,13 @@ screener = load_screener(card)
 outcomes = screen_uploads(screener, uploads)
 for outcome in outcomes:
     if outcome.refusal:
-        st.error(literal(outcome.refusal))
+        st.error(escape_markdown(outcome.refusal))
 chosen = choose_outcome(outcomes)
 screening = outcomes[chosen].screening if chosen is not None else None
 if chosen is None or screening is None:
     st.stop()
 
-metrics = found_or_said(find_unseen_metrics, card)
+metrics = try_read(find_unseen_metrics, card)
 left, right = st.columns([11, 9], gap="large")
 with left:
     st.text(screening.name)

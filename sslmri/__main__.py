@@ -10,14 +10,14 @@ import tyro
 
 from sslmri.errors import ScanError, SslmriError
 from sslmri.files import neutralised, write_atomically
-from sslmri.words import printable_line, told_by_system
+from sslmri.text import format_os_error, printable_line
 
 if TYPE_CHECKING:
     from sslmri.cohorts.audit import Audit as Findings
     from sslmri.cohorts.duplicates import Describe
-    from sslmri.learning.cards import ModelCard
+    from sslmri.models.cards import ModelCard
     from sslmri.scans.slices import Preparation
-    from sslmri.screening.sheets import Reported
+    from sslmri.screening.report.report_data import Reported
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "models" / "default"
 
@@ -46,7 +46,7 @@ class Screen:
     def start(self) -> int:
         """Runs the command and returns its exit code."""
         from sslmri.screening.batch import csv_rows, list_files, screen_files, write_overlays
-        from sslmri.screening.report import report_pdf
+        from sslmri.screening.report.export import report_pdf
         from sslmri.screening.screener import Screener
 
         files = list_files(self.paths)
@@ -73,7 +73,7 @@ class Screen:
 
 
 def _unseen_metrics(card: "ModelCard") -> dict[str, Any] | None:
-    from sslmri.dashboard.evidence import find_unseen_metrics  # Streamlit, which only a report needs
+    from sslmri.dashboard.model_evidence import find_unseen_metrics  # Streamlit, which only a report needs
 
     return find_unseen_metrics(card)
 
@@ -186,7 +186,7 @@ def main() -> int:
         print(f"error: {printable_line(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {printable_line(told_by_system(error))}", file=sys.stderr)
+        print(f"error: {printable_line(format_os_error(error))}", file=sys.stderr)
         return 1
 
 

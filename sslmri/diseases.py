@@ -42,6 +42,19 @@ class Disease:
         return self.caveat if self.public_cohorts.isdisjoint(cohorts) else f"{self.caveat} {self.public_caveat}"
 
 
+@dataclass(frozen=True)
+class Notice:
+    """A sentence that a reader must see, of one disease or of none in particular.
+
+    Attributes:
+        disease: key of the disease, or None.
+        text: one plain sentence that does not repeat the disease's title.
+    """
+
+    disease: str | None
+    text: str
+
+
 DISEASES: dict[str, Disease] = {
     disease.key: disease
     for disease in (

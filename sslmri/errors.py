@@ -6,7 +6,16 @@ class SslmriError(Exception):
 
 
 class ScanError(SslmriError):
-    """A file that cannot be read as a scan."""
+    """A file that cannot be read as a scan.
+
+    Attributes:
+        reason: one plain sentence that does not name the file.
+        source: name of the file or of the entry of an archive; empty where it is clear from the context.
+    """
+
+    def __init__(self, reason: str, source: str = "") -> None:
+        super().__init__(f"{source}: {reason}" if source else reason)
+        self.reason, self.source = reason, source
 
 
 class ManifestError(SslmriError):

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection, Pipe
 
 
 def start_with_pipe(
-    module: str, function: str, environment: Mapping[str, str], is_mute: bool = False
+    module: str, function: str, environment: Mapping[str, str], discard_output: bool = False
 ) -> tuple[subprocess.Popen[bytes], Connection]:
     """Returns a fresh Python process that calls ``function(handle)`` of a module, and this end of its pipe.
 
@@ -30,8 +30,8 @@ def start_with_pipe(
             [sys.executable, "-P", "-c", code, str(handle)],
             pass_fds=[handle],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if is_mute else None,
-            stderr=subprocess.DEVNULL if is_mute else None,
+            stdout=subprocess.DEVNULL if discard_output else None,
+            stderr=subprocess.DEVNULL if discard_output else None,
             env={**environment, "PYTHONPATH": path},
         )
     return process, pipe

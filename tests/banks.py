@@ -6,7 +6,7 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES
-from sslmri.learning.bank import TEXTURE_DIM, Seen
+from sslmri.models.bank import TEXTURE_DIM, EncoderFeatures
 
 
 def record(disease: str, group: str, split: str = "train") -> Record:
@@ -15,10 +15,10 @@ def record(disease: str, group: str, split: str = "train") -> Record:
     return Record(Path("x"), "x.png", f"cohort-{disease}", disease, label, group, None, split=split)
 
 
-def seen(rng: np.random.Generator, *places: int, count: int) -> Seen:
+def seen(rng: np.random.Generator, *places: int, count: int) -> EncoderFeatures:
     """Returns what an encoder sees in so many made-up slices at each of these places."""
     found = np.concatenate([features(rng, place, count) for place in places])
-    return Seen(found[:, :TEXTURE_DIM], found)
+    return EncoderFeatures(found[:, :TEXTURE_DIM], found)
 
 
 def features(rng: np.random.Generator, place: int, count: int) -> np.ndarray:

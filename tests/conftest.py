@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from sslmri.learning.cards import ModelCard, read_model_card
+from sslmri.models.cards import ModelCard, read_model_card
 from sslmri.scans.scan import Scan
 from tests.banks import record, seen
 from tests.nifti_files import make_head
 
 if TYPE_CHECKING:
-    from sslmri.learning.bank import FeatureBank
+    from sslmri.models.bank import FeatureBank
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -84,7 +84,7 @@ def gated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def bank() -> "FeatureBank":
     """Returns a bank of made-up features: those of ms, of tumours and of pictures lie at three places."""
-    from sslmri.training.bank import fit_bank
+    from sslmri.gate.fit import fit_bank
 
     rng = np.random.default_rng(0)
     diseases = ["ms"] * 40 + ["tumours"] * 40

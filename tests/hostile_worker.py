@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soak.memory import forget_peak, peak_mb
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
+from tests.soak.memory import forget_peak, peak_mb
 
 GOOD = "images/ants__r64slice.jpg"
 FIRST = ("dicom/own__brain_plain.dcm", "nifti/own__brain_small.nii.gz", "zip/own__brain_series_30.zip")

@@ -72,8 +72,8 @@ def _open_all(data: bytes) -> None:
 
 
 def _spin_a_while(data: bytes) -> None:
-    begun = time.thread_time()
-    while time.thread_time() < begun + 0.6:
+    pending = time.thread_time()
+    while time.thread_time() < pending + 0.6:
         pass
     raise ScanError("0.6 seconds are over")
 

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 from streamlit.proto.NewSession_pb2 import NewSession
 
-from soak.access import MAX_UPLOAD_MB, Request, Visit, ask, forbidden, send_forbidden_requests, visit
-from soak.server import ROOT, Server, listening, serve
-from sslmri.dashboard import frame, guard
+from sslmri.dashboard import layout
+from sslmri.dashboard.server import middleware
 from tests.pages import PAGES, open_page, words_of
+from tests.soak.access import MAX_UPLOAD_MB, Request, Visit, ask, forbidden, send_forbidden_requests, visit
+from tests.soak.server import ROOT, Server, listening, serve
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_server_listens_on_this_machine_only(server):
 
 def test_a_server_that_ends_or_another_on_its_port_is_not_waited_for(server, monkeypatch):
     taken = SimpleNamespace(bind=lambda _: None, getsockname=lambda: ("", int(server.address.rpartition(":")[2])))
-    monkeypatch.setattr("soak.server.socket", SimpleNamespace(socket=lambda: nullcontext(taken)))
+    monkeypatch.setattr("tests.soak.server.socket", SimpleNamespace(socket=lambda: nullcontext(taken)))
     with pytest.raises(ChildProcessError, match="ended with 1"), serve("run", "app.py", SSLMRI_MODEL="no-model"):
         pass
 
@@ -103,7 +104,7 @@ def test_a_fault_of_a_page_shows_none_of_its_words(unconfigured, monkeypatch):
     def fail() -> None:
         raise RuntimeError("words of a tag")
 
-    monkeypatch.setattr(frame, "_draw_notice", fail)
+    monkeypatch.setattr(layout, "_draw_notice", fail)
     app = open_page(PAGES[0])
     assert app.exception
     said = " ".join([words_of(app), *(str(element.value) for element in app.exception)])
@@ -137,4 +138,4 @@ def test_a_server_whose_pages_lie_below_a_path_is_guarded_there_too(tmp_path):
 
 
 def test_a_host_that_is_no_name_opens_nothing():
-    assert "ws:" not in guard._policy("a; script-src *")
+    assert "ws:" not in middleware._policy("a; script-src *")

@@ -11,13 +11,13 @@ from sklearn.svm import SVC
 
 from sslmri.errors import ModelError
 from sslmri.files import write_json
-from sslmri.learning.bank import TEXTURE_DIM, FeatureBank, save_bank, unit
-from sslmri.learning.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
-from sslmri.learning.rules import Space
-from sslmri.training.bank import spread_by_group, whitened_axes
-from sslmri.training.bodies import BODIES, SPOILERS
-from sslmri.training.notbrain import MAKERS, make_pictures
-from sslmri.training.rules import fit_rule, halfway, root_space
+from sslmri.gate.fit import spread_by_group, whitened_axes
+from sslmri.gate.fit_rules import fit_rule, halfway, root_space
+from sslmri.gate.synthetic_bodies import BODIES, CORRUPTIONS
+from sslmri.gate.synthetic_ood import MAKERS, make_pictures
+from sslmri.models.bank import TEXTURE_DIM, FeatureBank, save_bank, unit
+from sslmri.models.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
+from sslmri.models.gate_rules import PcaProjection
 from tests.banks import record, seen
 
 
@@ -157,7 +157,7 @@ def test_a_space_holds_the_principal_axes_of_scaled_roots_half_as_far_apart():
 
 def test_a_space_is_of_the_roots():
     found = np.random.default_rng(4).random((5, 20))
-    assert np.allclose(Space(np.zeros(20), np.eye(20)).project(found) ** 2, found)
+    assert np.allclose(PcaProjection(np.zeros(20), np.eye(20)).project(found) ** 2, found)
 
 
 def test_a_threshold_lies_halfway_between_refusing_own_and_letting_in_others():
@@ -182,7 +182,7 @@ def test_unit_leaves_the_origin_alone():
 
 def test_made_up_pictures_are_reproducible_of_all_kinds_and_in_the_grey_range():
     slices = np.random.default_rng(0).integers(0, 256, (3, 128, 128), dtype=np.uint8)
-    count = 4 * max(len(MAKERS) + len(BODIES), len(SPOILERS))
+    count = 4 * max(len(MAKERS) + len(BODIES), len(CORRUPTIONS))
     pictures, again = make_pictures(count, slices), make_pictures(count, slices)
     assert len(pictures) == count
     assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))

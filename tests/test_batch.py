@@ -17,15 +17,15 @@ from PIL import Image
 
 from sslmri.cohorts.workers import AHEAD
 from sslmri.errors import WorkerError
-from sslmri.learning.cards import INTENDED_USE
+from sslmri.models.cards import INTENDED_USE
+from sslmri.scans.group_files import gather
 from sslmri.scans.prepare import prepare_file
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation
-from sslmri.scans.together import gather
 from sslmri.screening import batch
 from sslmri.screening.batch import csv_rows, overlay_png, screen_files, write_overlays
+from sslmri.screening.report.report_data import Refusal
 from sslmri.screening.screener import Screener, Screening
-from sslmri.screening.sheets import Refusal
 from tests.dicom_files import axial_series
 from tests.test_workers import die_while_preparing_scans
 
@@ -115,17 +115,17 @@ def test_a_few_files_start_no_worker(files, screener, workers_asked_for, count):
 
 
 def test_no_more_files_are_prepared_than_the_encoder_will_soon_see(files, screener, monkeypatch):
-    begun = []
+    pending = []
 
     def counted(function: Any, tasks: Any, workers: int) -> Any:
-        return in_order(function, (begun.append(len(task)) or task for task in tasks), workers)
+        return in_order(function, (pending.append(len(task)) or task for task in tasks), workers)
 
     in_order = batch.in_order
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(batch, "in_order", counted)
     outcomes = screen_files(screener, files)
     next(outcomes)
-    assert sum(begun) <= (2 * AHEAD + torch.get_num_threads() + 1) * 16 < len(files)
+    assert sum(pending) <= (2 * AHEAD + torch.get_num_threads() + 1) * 16 < len(files)
     outcomes.close()
 
 

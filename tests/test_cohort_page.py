@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from sslmri.dashboard import cohort as cohorts
-from sslmri.dashboard.cohort import Cohort, Row, accept, screen_into, time_left
-from sslmri.dashboard.cohorttables import class_counts, filtered, findings_table, status_counts
-from sslmri.dashboard.intake import HANDED_OVER
-from sslmri.dashboard.state import Upload
+from sslmri.dashboard.cohort import session as cohorts
+from sslmri.dashboard.cohort.cohort_tables import class_counts, filtered, findings_table, status_counts
+from sslmri.dashboard.cohort.session import Cohort, Row, accept, screen_into, time_left
+from sslmri.dashboard.screening.intake import HANDED_OVER
+from sslmri.dashboard.screening.state import Upload
 from sslmri.diseases import DISEASES
-from sslmri.learning.cards import ModelCard, read_model_card
-from sslmri.screening.report import report_json
+from sslmri.models.cards import ModelCard, read_model_card
+from sslmri.screening.report.export import report_json
+from sslmri.screening.report.report_data import Refusal
 from sslmri.screening.screener import Screener
-from sslmri.screening.sheets import Refusal
 from tests.dicom_files import axial_series
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from sslmri.learning.consistency import HARMLESS, consistency_loss
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import MultiHead
 from sslmri.learning.labels import FinetuneSettings
-from sslmri.learning.views import AugmentSettings, augment, draw_augmentation, nudge
+from sslmri.learning.views import AugmentSettings, augment, compose, draw_augmentation
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import side
 
@@ -42,7 +42,7 @@ def blobs(n: int = 4) -> torch.Tensor:
 def test_a_nudge_is_both_changes_one_after_the_other():
     settings = AugmentSettings(max_shift=0.03, brightness=0.1, contrast=0.0)
     first, then = (draw_augmentation(4, settings, Generator().manual_seed(seed)) for seed in (0, 1))
-    at_once, in_turn = augment(blobs(), nudge(first, then)), augment(augment(blobs(), first), then)
+    at_once, in_turn = augment(blobs(), compose(first, then)), augment(augment(blobs(), first), then)
     assert (at_once - in_turn).abs().mean() < 0.002
     assert (at_once - augment(blobs(), first)).abs().mean() > 0.02
 
@@ -68,7 +68,7 @@ def test_fine_tuning_adds_the_loss_of_twins_times_its_weight(train, monkeypatch)
     generator = seeded()
     own = draw_augmentation(6, SETTINGS.augmentation, generator)
     slices = torch.from_numpy(batch.slices).unsqueeze(1).float() / 255
-    shown = [augment(slices, how) for how in (own, nudge(own, draw_augmentation(6, HARMLESS, generator)))]
+    shown = [augment(slices, how) for how in (own, compose(own, draw_augmentation(6, HARMLESS, generator)))]
     with torch.inference_mode():
         features = model.encoder((torch.cat(shown) - SMALL.mean) / SMALL.std)
     assert losses[3.0] - losses[1.0] == pytest.approx(2 * consistency_loss(features).item(), rel=1e-3)

@@ -15,18 +15,18 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.cohorts.manifest import read_manifest, write_manifest
-from sslmri.dashboard.controls import alarms_table, find_controls, localisation_table, shortcut_table
+from sslmri.dashboard.performance.controls import alarms_table, find_controls, localisation_table, shortcut_table
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.files import sha256_of, write_json
-from sslmri.learning.cards import read_model_card
 from sslmri.learning.model import Head, Model
+from sslmri.models.cards import read_model_card
 from sslmri.scans.reading import read_scan
 from sslmri.screening.saliency import enlarge
 from sslmri.screening.screener import Screener, Screening
 from sslmri.training.controls import _localisation, _random_weights, run_controls
-from sslmri.training.controlsreport import report_controls
+from sslmri.training.controls_report import report_controls
 from sslmri.training.data import RunOptions
 
 SIDE = 64
@@ -204,9 +204,9 @@ def test_random_heads_have_the_scale_of_the_head_and_nothing_else(model_folder):
 def draw(run: Path, disease: str) -> AppTest:
     script = (
         "from pathlib import Path\n"
-        "from sslmri.dashboard.controls import draw_controls\n"
+        "from sslmri.dashboard.performance.controls import draw_controls\n"
         "from sslmri.diseases import DISEASES\n"
-        "from sslmri.learning.cards import read_model_card\n"
+        "from sslmri.models.cards import read_model_card\n"
         f"draw_controls(read_model_card(Path({str(run)!r})), DISEASES[{disease!r}])\n"
     )
     app = AppTest.from_string(script, default_timeout=60).run()

@@ -20,8 +20,8 @@ from sslmri.learning.model import Head
 from sslmri.training import crossvalidation
 from sslmri.training.crossvalidation import CROSSVALIDATION_FILE, run_crossvalidation
 from sslmri.training.data import RunOptions
-from sslmri.training.exposure import find_exposure, tell_fold
 from sslmri.training.report import crossvalidation_report
+from sslmri.training.training_overlap import find_training_overlap, fold_summary
 
 MS = DISEASES["ms"].classes
 
@@ -35,14 +35,14 @@ def records_of(n_groups: int, label: str, disease: str = "ms") -> list[Record]:
     ]
 
 
-def bench_of(records: list[Record], signal: float) -> crossvalidation._Bench:
+def bench_of(records: list[Record], signal: float) -> crossvalidation._Experiment:
     """Returns a bench whose features and pixels hold the class as strongly as the signal says, beside noise."""
     generator = np.random.default_rng(0)
     truth = np.array([DISEASES[str(r.disease)].classes.index(str(r.label)) for r in records])
     pixels = np.clip(generator.normal(120, 40, (len(records), 16, 16)), 0, 255).astype(np.uint8)
     features = torch.from_numpy(generator.normal(size=(len(records), 2048)).astype(np.float32))
     features[:, :200] += signal * torch.from_numpy(truth).float().unsqueeze(1)
-    return crossvalidation._Bench(
+    return crossvalidation._Experiment(
         Store(pixels, records, []),
         features,
         np.array([r.fold for r in records]),
@@ -50,7 +50,7 @@ def bench_of(records: list[Record], signal: float) -> crossvalidation._Bench:
     )
 
 
-def diseases_of(bench: crossvalidation._Bench) -> tuple[dict, list[str]]:
+def diseases_of(bench: crossvalidation._Experiment) -> tuple[dict, list[str]]:
     return crossvalidation._diseases(bench, sorted(set(bench.folds.tolist())), is_seen=False)
 
 
@@ -83,13 +83,13 @@ def test_a_fold_is_never_taught_or_validated_by_itself(monkeypatch) -> None:
 
 def test_floors_are_taught_on_the_same_folds_as_the_probe(monkeypatch) -> None:
     bench, seen = bench_of(records_of(10, MS[0]) + records_of(10, MS[1]), 0.0), []
-    real = crossvalidation.floor_probabilities
+    real = crossvalidation.baseline_probabilities
 
     def floors(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> dict[str, np.ndarray]:
         seen.append((train.tobytes(), test.tobytes()))
         return real(train, truth, test, n_classes)
 
-    monkeypatch.setattr(crossvalidation, "floor_probabilities", floors)
+    monkeypatch.setattr(crossvalidation, "baseline_probabilities", floors)
     diseases_of(bench)
     expected = [
         (bench.slices([f for f in range(5) if f not in (k, (k + 1) % 5)]).slices, bench.slices([k]).slices)
@@ -199,26 +199,29 @@ def test_what_the_encoder_knows_is_read_from_lists_then_hashes_then_cohorts(opti
     folds = {fold: [r for r in records if r.fold == fold] for fold in (0, 2)}
 
     def told() -> list[int | None]:
-        return [tell_fold(fold, own, find_exposure(options.run, records))["n_seen"] for fold, own in folds.items()]
+        return [
+            fold_summary(fold, own, find_training_overlap(options.run, records))["n_seen"]
+            for fold, own in folds.items()
+        ]
 
     assert told() == [0, 12]
-    assert not find_exposure(options.run, records).has_labels
+    assert not find_training_overlap(options.run, records).has_labels
     shutil.rmtree(options.run / "pretrain")
-    exposure = find_exposure(options.run, records)
+    exposure = find_training_overlap(options.run, records)
     assert (exposure.has_labels, exposure.path) == (True, options.run / "encoder.safetensors")
     assert "fine-tuned with labels" in exposure.says
     assert told() == [0, 12]
-    assert "with labels: optimistic" in tell_fold(2, folds[2], exposure)["says"]
+    assert "with labels: optimistic" in fold_summary(2, folds[2], exposure)["says"]
     shutil.rmtree(options.run / "finetune")
     assert told() == [0, 12]
     records = [r for r in records if r.group != folds[2][0].group]  # no longer the data of the training
     assert told() == [None, None]
-    assert "is unknown" in tell_fold(2, folds[2], find_exposure(options.run, records))["says"]
+    assert "is unknown" in fold_summary(2, folds[2], find_training_overlap(options.run, records))["says"]
     folds = {fold: [replace(r, cohort="elsewhere") for r in own] for fold, own in folds.items()}
     assert told() == [0, 0]
-    exposure = find_exposure(options.run, records)
+    exposure = find_training_overlap(options.run, records)
     taught = replace(exposure, training={**exposure.training, "cohorts": {"elsewhere": "taught with labels only"}})
-    assert tell_fold(0, folds[0], taught)["n_seen"] is None
+    assert fold_summary(0, folds[0], taught)["n_seen"] is None
 
 
 def test_folds_are_dealt_where_the_manifest_has_none(options, cohort, tmp_path):

@@ -97,7 +97,7 @@ def test_only_the_image_listens_beyond_its_machine_and_only_inside_its_container
 
 
 def test_the_image_asks_for_the_health_that_the_app_tells():
-    from sslmri.dashboard.server import ROUTES
+    from sslmri.dashboard.server.lifespan import ROUTES
 
     (path,) = re.findall(r"http://127\.0\.0\.1:8501(/[\w/]+)", last("HEALTHCHECK"))
     assert path in {route.path for route in ROUTES}

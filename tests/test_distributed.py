@@ -17,8 +17,8 @@ from sslmri.learning.batch_size import LARGEST, SMALLEST, largest_batch, largest
 from sslmri.learning.distributed import GlobalBatchNorm, distributed_model, joined_processes
 from sslmri.learning.encoder import pick_device
 from sslmri.learning.pretrain import PretrainSettings, SimCLR, backpropagate, pretrain
-from sslmri.learning.run import read_history
 from sslmri.learning.views import ViewSettings, draw_views
+from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 
 SETTINGS = PretrainSettings(

@@ -25,7 +25,7 @@ from sslmri.evidence.efficiency import (
     read_label_efficiency,
     small_classes_note,
 )
-from sslmri.evidence.metrics import compute_figures
+from sslmri.evidence.metrics import compute_metrics
 from sslmri.evidence.sample import draw_sample
 
 TUMOURS, MS = DISEASES["tumours"], DISEASES["ms"]
@@ -65,7 +65,7 @@ def test_figures_and_intervals_are_those_of_evaluate() -> None:
     probabilities = guess(truth, 2, 0.7, 1)
     cells = {Cell(SIMCLR, PROBE, 25, 0): probabilities}
     rows = {row["measure"]: row for row in compare_cells(MS, truth, groups, cells)["curves"]}
-    figures = compute_figures(truth, probabilities, groups)
+    figures = compute_metrics(truth, probabilities, groups)
     pairs = [
         (rows["auroc"], figures["auroc"]),
         (rows["subject_auroc"], figures["subject"]["auroc"]),

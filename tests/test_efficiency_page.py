@@ -9,7 +9,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.efficiency import curve_table, difference_table, efficiency_curves, efficiency_differences
+from sslmri.dashboard.performance.efficiency import (
+    curve_table,
+    difference_table,
+    efficiency_curves,
+    efficiency_differences,
+)
 from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import (
     EFFICIENCY_FILE,
@@ -22,15 +27,15 @@ from sslmri.evidence.efficiency import (
     Cell,
     compare_cells,
 )
-from sslmri.learning.cards import read_model_card
+from sslmri.models.cards import read_model_card
 
 MS = DISEASES["ms"]
 BUDGETS = (25, 100, 450)
 _SECTION = """
 from pathlib import Path
-from sslmri.dashboard.efficiency import draw_label_efficiency
+from sslmri.dashboard.performance.efficiency import draw_label_efficiency
 from sslmri.diseases import DISEASES
-from sslmri.learning.cards import read_model_card
+from sslmri.models.cards import read_model_card
 draw_label_efficiency(read_model_card(Path({folder!r})), DISEASES["ms"])
 """
 

@@ -7,8 +7,8 @@ from torch import nn
 from torchvision.models import resnet50
 
 from sslmri.errors import ModelError
-from sslmri.learning.bank import TEXTURE_DIM
 from sslmri.learning.encoder import ARCHITECTURES, FEATURE_DIM, Encoder, normalise, pool, textures
+from sslmri.models.bank import TEXTURE_DIM
 from sslmri.scans.slices import Preparation
 
 

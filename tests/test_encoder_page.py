@@ -10,9 +10,9 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from sslmri.dashboard import encoderchoice, encodermap, encoderpanel, theme
-from sslmri.dashboard.encodercharts import CLASS, COHORT, DISEASE, GROUP, feature_map, shares
-from sslmri.dashboard.encodermap import (
+from sslmri.dashboard import theme
+from sslmri.dashboard.encoder import encoder_sections, features, selection
+from sslmri.dashboard.encoder.features import (
     N_NEIGHBOURS,
     case_table,
     neighbour_shares,
@@ -24,11 +24,12 @@ from sslmri.dashboard.encodermap import (
     tsne_map,
     tsne_sample,
 )
-from sslmri.dashboard.encoderwords import chance_loss, facts
+from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP, feature_map, shares
+from sslmri.dashboard.encoder.messages import chance_loss, facts
 from sslmri.diseases import DISEASES
-from sslmri.learning.bank import BankCase
-from sslmri.learning.cards import ModelCard, read_model_card
 from sslmri.learning.simclr import nt_xent
+from sslmri.models.bank import BankCase
+from sslmri.models.cards import ModelCard, read_model_card
 from tests.pages import open_page, words_of
 
 N_GROUPS, PER_GROUP, DIM = 12, 8, 16
@@ -99,7 +100,7 @@ def test_tsne_is_the_same_at_every_call_and_keeps_groups_together(bank: Bank) ->
 
 
 def test_tsne_lays_out_a_fixed_sample_of_a_large_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encodermap, "MAX_TSNE", 40)
+    monkeypatch.setattr(features, "MAX_TSNE", 40)
     assert tsne_sample(30).tolist() == list(range(30))
     drawn = tsne_sample(1000)
     assert len(set(drawn.tolist())) == 40
@@ -214,7 +215,7 @@ def test_the_card_is_told_in_words(configured: ModelCard) -> None:
 
 
 def test_a_model_without_a_bank_says_how_to_make_one(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoderpanel, "_load_bank", lambda folder, sha256: None)
+    monkeypatch.setattr(encoder_sections, "_load_bank", lambda folder, sha256: None)
     app = open_page(PAGE)
     assert not app.exception
     assert "python train.py bank" in words_of(app)
@@ -222,7 +223,7 @@ def test_a_model_without_a_bank_says_how_to_make_one(configured: ModelCard, monk
 
 
 def page_with(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(encoderpanel, "_load_bank", lambda folder, sha256: bank)
+    monkeypatch.setattr(encoder_sections, "_load_bank", lambda folder, sha256: bank)
     app = open_page(PAGE)
     assert not app.exception
     return app
@@ -245,7 +246,7 @@ def test_a_chosen_point_shows_its_neighbours_until_none_is_chosen(
     configured: ModelCard, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = page_with(bank, monkeypatch)
-    app.session_state[encoderchoice.CHOSEN] = [10]
+    app.session_state[selection.CHOSEN] = [10]
     app.run()
     assert "Its 5 nearest slices" in words_of(app)
     listed = next(frame.value for frame in app.dataframe if "distance" in frame.value)

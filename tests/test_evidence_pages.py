@@ -9,18 +9,22 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sslmri.dashboard import cardtables, datasource, datatables, signin, tables, theme
-from sslmri.dashboard.controls import find_controls
-from sslmri.dashboard.datacharts import size_bubbles
-from sslmri.dashboard.datasource import summarise_named
-from sslmri.dashboard.evidence import find_history, find_metrics, find_summary, find_unseen_metrics
-from sslmri.dashboard.evidencepanel import not_measured
-from sslmri.dashboard.words import literal
+from sslmri.dashboard import theme
+from sslmri.dashboard.about import card_tables
+from sslmri.dashboard.data import source, summary_tables
+from sslmri.dashboard.data.source import summarise_named
+from sslmri.dashboard.data.summary_charts import size_bubbles
+from sslmri.dashboard.model_evidence import find_history, find_metrics, find_summary, find_unseen_metrics
+from sslmri.dashboard.performance import tables
+from sslmri.dashboard.performance.controls import find_controls
+from sslmri.dashboard.performance.sections import not_measured
+from sslmri.dashboard.server import signin
+from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
 from sslmri.evidence.shortcuts import FORMAT
 from sslmri.files import write_json
-from sslmri.learning.cards import read_model_card, write_model_file
+from sslmri.models.cards import read_model_card, write_model_file
 from tests.pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
 
 OLD = "2000-01-01T00:00:00+00:00"
@@ -145,7 +149,7 @@ def test_a_model_trained_as_published_shows_its_own_evidence(published: Path) ->
     assert metrics["protocol"] == "as-published"
     assert find_summary(card) is not None
     app = open_page("pages/performance.py")
-    assert f"Protocol **{literal('as-published')}**" in words_of(app)
+    assert f"Protocol **{escape_markdown('as-published')}**" in words_of(app)
     assert "NT-Xent loss by epoch" in words_of(app)
     app = open_page("pages/about.py")
     assert "**Figures under the protocol as-published: images are split at random" in words_of(app)
@@ -193,10 +197,10 @@ def test_caveats_of_public_cohorts_are_told_only_of_models_that_learned_from_the
     assert all(disease.caveat in words and disease.public_caveat not in words for disease in DISEASES.values())
     assert "learned from axial" not in words
     public = replace(card, encoder=replace(card.encoder, cohorts=("oasis_2d",)))
-    assert DISEASES["alzheimers"].public_caveat in cardtables.limits(public)
-    assert DISEASES["ms"].public_caveat not in cardtables.limits(public)
+    assert DISEASES["alzheimers"].public_caveat in card_tables.limits(public)
+    assert DISEASES["ms"].public_caveat not in card_tables.limits(public)
     taught = replace(card, training={"cohorts": {"ntua_volumes": "terms"}})
-    assert DISEASES["parkinsons"].public_caveat in cardtables.limits(taught)
+    assert DISEASES["parkinsons"].public_caveat in card_tables.limits(taught)
 
 
 def write_data(folder: Path) -> Path:
@@ -216,7 +220,7 @@ def test_data_may_be_named_in_the_folder_of_the_server_alone(folder, tmp_path, m
 
 
 def test_where_people_sign_in_nobody_names_data_unless_a_folder_is_given(folder, monkeypatch):
-    monkeypatch.setattr(datasource, "is_needed", lambda: True)
+    monkeypatch.setattr(source, "is_needed", lambda: True)
     monkeypatch.setattr(signin, "may_enter", lambda person: True)
     assert not open_page("pages/data.py").text_input
     monkeypatch.setenv("SSLMRI_DATA", str(folder))
@@ -229,11 +233,11 @@ def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Pat
     card = read_model_card(folder)
     summary = find_summary(card)
     assert summary is not None
-    assert "Each group is one subject." in cardtables.training_sentence(card, summary)
-    assert "Each group is one subject." in cardtables.training_sentence(card, None)
+    assert "Each group is one subject." in card_tables.training_sentence(card, summary)
+    assert "Each group is one subject." in card_tables.training_sentence(card, None)
     summary["use"][0]["unit"] = "group"
-    assert "otherwise one picture" in cardtables.training_sentence(card, summary)
-    assert "otherwise one picture" in datatables.meaning_of_group(summary, DISEASES[summary["use"][0]["disease"]])
+    assert "otherwise one picture" in card_tables.training_sentence(card, summary)
+    assert "otherwise one picture" in summary_tables.meaning_of_group(summary, DISEASES[summary["use"][0]["disease"]])
 
 
 def test_shipped_evidence_is_that_of_the_shipped_model() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from sslmri.dashboard.charts import probability_bars
 from sslmri.dashboard.export import to_csv
-from sslmri.dashboard.viewer import _shown_classes
+from sslmri.dashboard.screening.viewer import _shown_classes
 from sslmri.diseases import DISEASES
-from sslmri.screening.report import report_csv, report_json
+from sslmri.screening.report.export import report_csv, report_json
 from sslmri.screening.screener import Finding, Screener, Screening
 from tests.conftest import as_scan
 

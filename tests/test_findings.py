@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.findings import set_words
-from sslmri.dashboard.prevalence import predictive_words
-from sslmri.dashboard.similar import DATA_FOLDER, case_picture
+from sslmri.dashboard.screening.findings import set_words
+from sslmri.dashboard.screening.prevalence import predictive_words
+from sslmri.dashboard.screening.similar import DATA_FOLDER, case_picture
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
-from sslmri.learning.cards import HeadCard, ModelCard
+from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.scans.slices import Preparation
 from sslmri.screening.similar import SimilarCase
 from tests.pages import png

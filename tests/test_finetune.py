@@ -17,7 +17,7 @@ from sslmri.errors import TrainingError
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, macro_auroc, stopping_score
-from sslmri.learning.run import read_history
+from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import side
 
@@ -175,10 +175,10 @@ def test_marked_findings_move_with_their_slices(monkeypatch):
         seen["weights"], seen["regions"] = weights, regions
         return torch.tensor(5.0)
 
-    monkeypatch.setattr(module, "location_loss", keep)
+    monkeypatch.setattr(module, "localisation_loss", keep)
     model = Watched(Encoder(), ["ms"])
     torch.nn.init.normal_(model.heads["ms"].weight)
-    settings = dataclasses.replace(SETTINGS, location_weight=0.5)
+    settings = dataclasses.replace(SETTINGS, localisation_weight=0.5)
     plain, full = (
         module._loss(model, Store(slices, marked, []), found, Preparation(), settings, Generator().manual_seed(0))
         for found in ({}, regions)

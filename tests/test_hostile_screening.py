@@ -2,12 +2,12 @@
 
 import pytest
 
-from soak.hostile import Hostile, listed
 from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
 from sslmri.screening.screener import Screener
 from tests.conftest import needs_shared
+from tests.soak.hostile import Hostile, listed
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
+from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.efficiency import (
     EFFICIENCY_FILE,
     FINETUNE,
@@ -29,7 +30,6 @@ from sslmri.evidence.efficiency import (
     efficiency_report,
     read_label_efficiency,
 )
-from sslmri.evidence.floors import floor_probabilities
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.labels import class_indices
@@ -38,7 +38,7 @@ from sslmri.learning.probe import extract_features
 from sslmri.scans.slices import Preparation
 from sslmri.training import label_efficiency
 from sslmri.training.data import RunOptions
-from sslmri.training.fits import Bench, Features, logistic, pixels_floor, probe, sample_labels, untrained_encoder
+from sslmri.training.fits import Experiment, Features, logistic, pixels_floor, probe, sample_labels, untrained_encoder
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 
 SMALL = Preparation(image_size=(32, 32))
@@ -57,9 +57,9 @@ def store_of(n_groups: int, n_slices: int, first: int = 0) -> Store:
 
 
 @pytest.fixture
-def bench() -> Bench:
+def bench() -> Experiment:
     train = store_of(10, 6)
-    return Bench(train, train, store_of(6, 3, 100), store_of(8, 3, 200), SMALL, "cpu")
+    return Experiment(train, train, store_of(6, 3, 100), store_of(8, 3, 200), SMALL, "cpu")
 
 
 def test_labels_are_taken_from_the_groups_in_turn() -> None:
@@ -76,7 +76,7 @@ def test_a_smaller_budget_is_part_of_a_larger_one_and_seeds_differ() -> None:
     assert few == set(sample_labels(train, 3, 3)) != set(sample_labels(train, 3, 4))
 
 
-def test_the_probe_tells_planted_features_from_useless_ones(bench: Bench) -> None:
+def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -> None:
     generator = np.random.default_rng(0)
     truths = [class_indices(own, range(len(own.records))) for own in (bench.train, bench.validation, bench.test)]
     useless = Features(*(generator.normal(size=(len(own), 200)).astype(np.float32) for own in truths))
@@ -101,7 +101,7 @@ def test_the_probe_tells_planted_features_from_useless_ones(bench: Bench) -> Non
     assert areas[RANDOM] == pytest.approx(0.5, abs=0.2)
 
 
-def test_the_penalty_is_the_one_with_the_best_validation_area(bench: Bench, monkeypatch) -> None:
+def test_the_penalty_is_the_one_with_the_best_validation_area(bench: Experiment, monkeypatch) -> None:
     def fitted(known, truth, asked, n_classes, inverse_penalty):
         right = class_indices(bench.validation, range(len(bench.validation.records)))
         sure = np.eye(2)[right] if inverse_penalty == 0.1 else np.full((len(right), 2), 0.5)
@@ -132,15 +132,15 @@ def test_one_taught_class_gets_all_probability() -> None:
     assert logistic(np.ones((3, 5)), np.full(3, 1), np.ones((2, 5)), 3, 1.0).tolist() == [[0, 1, 0]] * 2
 
 
-def test_the_pixels_floor_is_that_of_evaluate(bench: Bench) -> None:
+def test_the_pixels_floor_is_that_of_evaluate(bench: Experiment) -> None:
     rows = sample_labels(bench.train, 7, 0)
     taught = bench.train.select(rows)
     truth = class_indices(taught, range(len(rows)))
-    expected = floor_probabilities(taught.slices, truth, bench.test.slices, 2)["pca_logistic"]
+    expected = baseline_probabilities(taught.slices, truth, bench.test.slices, 2)["pca_logistic"]
     assert (pixels_floor(bench, rows)["ms"] == expected).all()
 
 
-def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_each_seed(bench: Bench) -> None:
+def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_each_seed(bench: Experiment) -> None:
     encoder = untrained_encoder(bench, 0)
     seen = []
     encoder.bn1.register_forward_hook(

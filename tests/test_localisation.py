@@ -13,12 +13,12 @@ from sslmri.errors import ManifestError
 from sslmri.evidence.localisation import (
     Target,
     energy_inside,
-    game_figures,
-    judge_maps,
+    game_metrics,
     localisable,
+    localisation_messages,
     open_target,
     points_inside,
-    random_head_figures,
+    random_head_metrics,
     random_point,
     rank_correlation,
 )
@@ -165,7 +165,7 @@ def targets_with_maps(n_hits: int, n_slices: int = 20) -> tuple[list[Target], np
 def test_figures_over_slices_and_the_random_point():
     targets, maps = targets_with_maps(15)
     maps[-1] = 0
-    found = game_figures(targets, maps)
+    found = game_metrics(targets, maps)
     assert found["pointing"]["value"] == found["energy"]["value"] == 0.75
     assert found["n_flat"] == 1
     assert random_point(targets) == {"slice": 0.25, "head": 0.5}
@@ -182,16 +182,16 @@ def test_figures_over_slices_and_the_random_point():
 def test_sentences_say_what_the_game_is_worth(n_hits, random_hits, said):
     targets, maps = targets_with_maps(n_hits)
     hits = np.full((20, 10), random_hits)
-    found = {"true": game_figures(targets, maps), "random_point": random_point(targets)}
-    found["random_head"] = random_head_figures(targets, hits, np.zeros((20, 10)))
+    found = {"true": game_metrics(targets, maps), "random_point": random_point(targets)}
+    found["random_head"] = random_head_metrics(targets, hits, np.zeros((20, 10)))
     assert found["random_head"]["n_heads"] == 10
-    sentences = " ".join(judge_maps(found))
+    sentences = " ".join(localisation_messages(found))
     assert all(part in sentences for part in said)
     assert ("encoder's doing" in sentences) == ("the encoder's doing" in said)
 
 
 def test_few_groups_leave_the_sentence_open():
     targets, maps = targets_with_maps(3, n_slices=4)
-    found = {"true": game_figures(targets, maps), "random_point": random_point(targets)}
-    found["random_head"] = random_head_figures(targets, np.zeros((4, 2)), np.zeros((4, 2)))
-    assert "cannot be told" in judge_maps(found)[0]
+    found = {"true": game_metrics(targets, maps), "random_point": random_point(targets)}
+    found["random_head"] = random_head_metrics(targets, np.zeros((4, 2)), np.zeros((4, 2)))
+    assert "cannot be told" in localisation_messages(found)[0]

@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from sslmri.errors import ManifestError, ModelError
 from sslmri.evidence.intervals import MIN_GROUPS, Interval
-from sslmri.evidence.metrics import CaseFigures, compute_figures
+from sslmri.evidence.metrics import CaseMetrics, compute_metrics
 from sslmri.evidence.sample import draw_sample
 
 Cases = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -70,7 +70,7 @@ def expected_ece(truth: np.ndarray, probabilities: np.ndarray) -> float:
     return gap
 
 
-def check_against_scikit_learn(figures: CaseFigures, truth: np.ndarray, probabilities: np.ndarray) -> None:
+def check_against_scikit_learn(figures: CaseMetrics, truth: np.ndarray, probabilities: np.ndarray) -> None:
     """Asserts that every figure is scikit-learn's, or that of a plain loop where it has none."""
     predicted = probabilities.argmax(axis=1)
     score = 1 - probabilities[:, 0]
@@ -95,7 +95,7 @@ def check_against_scikit_learn(figures: CaseFigures, truth: np.ndarray, probabil
 @pytest.mark.parametrize("groups_per_class", [[6, 5], [9, 7, 6, 5], [8, 2, 1]])
 def test_slice_figures_are_those_of_scikit_learn(groups_per_class: list[int]) -> None:
     truth, probabilities, groups = cases(groups_per_class)
-    figures = compute_figures(truth, probabilities, groups, n_resamples=10)
+    figures = compute_metrics(truth, probabilities, groups, n_resamples=10)
     check_against_scikit_learn(figures, truth, probabilities)
     assert [own["groups"] for own in figures["per_class"]] == groups_per_class
 
@@ -104,20 +104,20 @@ def test_slice_figures_are_those_of_scikit_learn(groups_per_class: list[int]) ->
 def test_subject_figures_are_those_of_the_mean_probabilities(groups_per_class: list[int]) -> None:
     truth, probabilities, groups = cases(groups_per_class)
     label, means = by_subject(truth, probabilities, groups)
-    subject = compute_figures(truth, probabilities, groups, n_resamples=10)["subject"]
+    subject = compute_metrics(truth, probabilities, groups, n_resamples=10)["subject"]
     check_against_scikit_learn(subject, label, means)
 
 
 def test_two_class_brier_is_twice_that_of_scikit_learn_for_one_class() -> None:
     truth, probabilities, groups = cases([6, 5])
     probabilities[:, 0] = 1 - probabilities[:, 1]
-    figures = compute_figures(truth, probabilities, groups, n_resamples=10)
+    figures = compute_metrics(truth, probabilities, groups, n_resamples=10)
     assert raw(figures["brier"]) == pytest.approx(2 * metrics.brier_score_loss(truth, probabilities[:, 1]))
 
 
 def test_bins_of_the_reliability_curve_make_up_the_calibration_error() -> None:
     truth, probabilities, groups = cases([9, 7, 6])
-    figures = compute_figures(truth, probabilities, groups, n_resamples=10)
+    figures = compute_metrics(truth, probabilities, groups, n_resamples=10)
     bins = figures["reliability"]
     assert sum(own["count"] for own in bins) == len(truth)
     gap = sum(own["count"] * abs(own["probability"] - own["share_right"]) for own in bins) / len(truth)
@@ -134,9 +134,9 @@ def test_model_as_sure_as_it_is_right_has_a_small_calibration_error() -> None:
     truth = (generator.uniform(size=8000) < probability).astype(int)
     probabilities = np.stack([1 - probability, probability], axis=1)
     groups = np.array([f"{label}-{number % 50}" for number, label in enumerate(truth)])
-    assert raw(compute_figures(truth, probabilities, groups, n_resamples=2)["ece"]) < 0.025
+    assert raw(compute_metrics(truth, probabilities, groups, n_resamples=2)["ece"]) < 0.025
     surer = np.clip(probabilities * 3 - 1, 0, 1)
-    assert raw(compute_figures(truth, surer, groups, n_resamples=2)["ece"]) > 0.1
+    assert raw(compute_metrics(truth, surer, groups, n_resamples=2)["ece"]) > 0.1
 
 
 def test_intervals_are_those_of_resampled_slices() -> None:
@@ -153,7 +153,7 @@ def test_intervals_are_those_of_resampled_slices() -> None:
         brier = ((p - np.eye(2)[t]) ** 2).sum(axis=1).mean()
         found.append([*one, metrics.average_precision_score(t, p[:, 1]), brier, expected_ece(t, p)])
     expected = np.percentile(found, (2.5, 97.5), axis=0).T
-    figures = compute_figures(truth, probabilities, groups, n_resamples=60, seed=1)
+    figures = compute_metrics(truth, probabilities, groups, n_resamples=60, seed=1)
     one = figures["per_class"][1]
     got = [bounds(own) for own in (one["f1"], one["auroc"], figures["accuracy"], one["average_precision"])]
     assert np.allclose([*got, bounds(figures["brier"]), bounds(figures["ece"])], expected)
@@ -164,7 +164,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     true = metrics.roc_auc_score(truth, probabilities[:, 1])
     inside = 0
     for seed in range(60):
-        low, high = bounds(compute_figures(*cases([30, 30], seed=seed), n_resamples=200)["auroc"])
+        low, high = bounds(compute_metrics(*cases([30, 30], seed=seed), n_resamples=200)["auroc"])
         inside += low <= true <= high
     assert 50 <= inside <= 60
 
@@ -172,15 +172,15 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_interval_shrinks_with_more_groups() -> None:
     widths = []
     for n_groups in (10, 40, 160):
-        figures = compute_figures(*cases([n_groups, n_groups]), n_resamples=500)
+        figures = compute_metrics(*cases([n_groups, n_groups]), n_resamples=500)
         widths.append([high - low for low, high in map(bounds, (figures["accuracy"], figures["auroc"]))])
     assert np.all(np.diff(widths, axis=0) < 0)
 
 
 def test_more_slices_of_the_same_people_do_not_shrink_the_interval() -> None:
     truth, probabilities, groups = cases([12, 12])
-    once = compute_figures(truth, probabilities, groups)
-    many = compute_figures(truth.repeat(10), probabilities.repeat(10, axis=0), groups.repeat(10))
+    once = compute_metrics(truth, probabilities, groups)
+    many = compute_metrics(truth.repeat(10), probabilities.repeat(10, axis=0), groups.repeat(10))
     assert bounds(many["accuracy"]) == pytest.approx(bounds(once["accuracy"]))
     assert bounds(many["auroc"]) == pytest.approx(bounds(once["auroc"]))
 
@@ -189,7 +189,7 @@ def test_labels_dealt_at_random_give_an_auroc_about_one_half() -> None:
     _, probabilities, groups = cases([150, 150], strength=2.0)
     names = sorted(set(groups.tolist()))
     dealt = dict(zip(names, np.random.default_rng(0).permutation(np.arange(len(names)) % 2), strict=True))
-    figures = compute_figures(np.array([dealt[name] for name in groups]), probabilities, groups)
+    figures = compute_metrics(np.array([dealt[name] for name in groups]), probabilities, groups)
     for interval in (figures["auroc"], figures["subject"]["auroc"]):
         low, high = bounds(interval)
         assert low < 0.5 < high
@@ -199,15 +199,15 @@ def test_labels_dealt_at_random_give_an_auroc_about_one_half() -> None:
 def test_same_seed_gives_the_same_intervals_whatever_the_order_of_rows() -> None:
     truth, probabilities, groups = cases([7, 6, 5])
     order = np.random.default_rng(5).permutation(len(truth))
-    first = compute_figures(truth, probabilities, groups, seed=3)
-    second = compute_figures(truth[order], probabilities[order], groups[order], seed=3)
+    first = compute_metrics(truth, probabilities, groups, seed=3)
+    second = compute_metrics(truth[order], probabilities[order], groups[order], seed=3)
     assert bounds(first["accuracy"]) == bounds(second["accuracy"])
     assert bounds(first["auroc"]) == pytest.approx(bounds(second["auroc"]))
-    assert bounds(first["accuracy"]) != bounds(compute_figures(truth, probabilities, groups, seed=4)["accuracy"])
+    assert bounds(first["accuracy"]) != bounds(compute_metrics(truth, probabilities, groups, seed=4)["accuracy"])
 
 
 def test_class_with_under_five_groups_is_not_estimable_but_keeps_its_raw_value() -> None:
-    figures = compute_figures(*cases([9, 7, MIN_GROUPS - 1]))
+    figures = compute_metrics(*cases([9, 7, MIN_GROUPS - 1]))
     for name in ("precision", "recall", "f1", "auroc", "average_precision"):
         rare: Interval = figures["per_class"][2][name]
         assert (rare["value"], rare["low"], rare["high"]) == (None, None, None)
@@ -218,7 +218,7 @@ def test_class_with_under_five_groups_is_not_estimable_but_keeps_its_raw_value()
 
 
 def test_auroc_against_too_few_others_is_not_estimable() -> None:
-    figures = compute_figures(*cases([2, 7]))
+    figures = compute_metrics(*cases([2, 7]))
     assert figures["auroc"]["reason"] == "not estimable: 2 test groups of the reference class, 5 needed"
     for name in ("auroc", "average_precision", "specificity"):
         reason = "not estimable: 2 test groups of the other classes, 5 needed"
@@ -229,7 +229,7 @@ def test_auroc_against_too_few_others_is_not_estimable() -> None:
 
 def test_one_class_alone_has_accuracy_but_no_auroc() -> None:
     truth, probabilities, groups = cases([6, 0])
-    figures = compute_figures(truth, probabilities, groups)
+    figures = compute_metrics(truth, probabilities, groups)
     assert figures["accuracy"]["value"] == pytest.approx(np.mean(probabilities.argmax(axis=1) == 0))
     assert figures["balanced_accuracy"]["value"] == figures["accuracy"]["value"]
     assert figures["auroc"] == figures["average_precision"] == nothing("0 test groups with disease")
@@ -237,7 +237,7 @@ def test_one_class_alone_has_accuracy_but_no_auroc() -> None:
 
 
 def test_one_group_alone_is_not_estimable() -> None:
-    figures = compute_figures(*cases([1, 0]))
+    figures = compute_metrics(*cases([1, 0]))
     assert figures["n_groups"] == 1
     assert figures["accuracy"]["value"] is None
     assert figures["accuracy"]["raw"] is not None
@@ -245,7 +245,7 @@ def test_one_group_alone_is_not_estimable() -> None:
 
 
 def test_no_slices_give_zeros_and_no_figure() -> None:
-    figures = compute_figures(np.array([], dtype=int), np.zeros((0, 3)), np.array([], dtype=str))
+    figures = compute_metrics(np.array([], dtype=int), np.zeros((0, 3)), np.array([], dtype=str))
     assert figures["confusion"] == figures["subject"]["confusion"] == [[0] * 3] * 3
     for name in ("accuracy", "balanced_accuracy", "brier", "ece"):
         assert figures[name] == figures["subject"][name] == nothing("0 test groups")
@@ -257,22 +257,22 @@ def test_two_thousand_slices_take_seconds_only() -> None:
     parts = cases([140, 140, 140, 140], per_group=7)
     assert len(parts[0]) > 2000
     start = time.process_time()
-    compute_figures(*parts)
+    compute_metrics(*parts)
     assert time.process_time() - start < 10
 
 
 def test_group_of_two_classes_is_refused() -> None:
     with pytest.raises(ManifestError, match="first c/a"):
-        compute_figures(np.array([0, 1]), np.full((2, 2), 0.5), np.array(["c/a", "c/a"]))
+        compute_metrics(np.array([0, 1]), np.full((2, 2), 0.5), np.array(["c/a", "c/a"]))
 
 
 def test_probabilities_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ModelError, match="finite"):
-        compute_figures(np.array([0]), np.array([[np.nan, 1.0]]), np.array(["c/a"]))
+        compute_metrics(np.array([0]), np.array([[np.nan, 1.0]]), np.array(["c/a"]))
 
 
 def test_probabilities_of_other_shape_or_classes_are_refused() -> None:
     with pytest.raises(ModelError, match=r"shape \(2, C\)"):
-        compute_figures(np.array([0, 1]), np.full((3, 2), 0.5), np.array(["c/a", "c/b"]))
+        compute_metrics(np.array([0, 1]), np.full((3, 2), 0.5), np.array(["c/a", "c/b"]))
     with pytest.raises(ModelError, match="Expected classes 0 to 1, got 2 to 2"):
-        compute_figures(np.array([2]), np.full((1, 2), 0.5), np.array(["c/a"]))
+        compute_metrics(np.array([2]), np.full((1, 2), 0.5), np.array(["c/a"]))

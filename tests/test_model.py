@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically, write_json
-from sslmri.learning.cards import read_model_card
 from sslmri.learning.model import Model, load_encoder
+from sslmri.models.cards import read_model_card
 
 
 @pytest.fixture

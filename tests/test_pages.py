@@ -12,12 +12,12 @@ import torch
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
-from sslmri.dashboard import cardtables
+from sslmri.dashboard.about import card_tables
 from sslmri.dashboard.export import to_csv
-from sslmri.dashboard.words import literal
+from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
-from sslmri.learning.cards import ModelCard
 from sslmri.learning.labels import balanced_epoch, labelled_budget
+from sslmri.models.cards import ModelCard
 from tests.pages import PAGES, ROOT, TIMEOUT_S, open_page, words_of
 
 
@@ -78,7 +78,7 @@ def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
     ]
     used = labelled_budget(Store(np.zeros((len(records), 1, 1), np.uint8), records, []), 5)
     epoch = balanced_epoch(used, 5, torch.Generator())
-    table = cardtables.balancing(head).set_index("label")
+    table = card_tables.balancing(head).set_index("label")
     for label in counts:
         assert table.loc[label, "used"] == sum(record.label == label for record in used.records)
         assert table.loc[label].loc[["used", "repeated"]].sum() == sum(used.records[i].label == label for i in epoch)
@@ -93,8 +93,8 @@ def test_missing_manifest_is_one_sentence(unconfigured: Path) -> None:
 
 
 def test_markup_in_a_name_is_shown_sign_by_sign() -> None:
-    assert literal("**a**") == "\\*\u2060\\*a\\*\u2060\\*"
-    shown = literal(":red[x] :smile: a->b <b>")
+    assert escape_markdown("**a**") == "\\*\u2060\\*a\\*\u2060\\*"
+    shown = escape_markdown(":red[x] :smile: a->b <b>")
     assert not any(sign in shown.replace("\\:\u2060", "") for sign in (":red", ":smile:", "->", "[x]"))
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from sslmri.dashboard.evidence import find_roc
-from sslmri.dashboard.words import literal
+from sslmri.dashboard.model_evidence import find_roc
+from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.evaluate import evaluate_disease
-from sslmri.evidence.stored import read_metrics, read_predictions
-from sslmri.learning.cards import ModelCard
+from sslmri.evidence.evidence_io import read_metrics, read_predictions
+from sslmri.models.cards import ModelCard
 from tests.pages import choose, open_page, table_of, words_of
 
 
@@ -19,7 +19,7 @@ def test_performance_shows_every_disease(configured: ModelCard) -> None:
         assert any(DISEASES[key].title in str(part.value) for part in app.markdown)
         grade = metrics["diseases"][key]["grade"]
         words = words_of(app)
-        assert f"**{grade['grade'].capitalize()} evidence.** {literal(grade['reason'])}" in words
+        assert f"**{grade['grade'].capitalize()} evidence.** {escape_markdown(grade['reason'])}" in words
         for title in ("Precision and recall of each class", "Reliability of the probabilities", "Prediction sets"):
             assert title in words
 
@@ -51,12 +51,12 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, m
     result = evaluate_disease(DISEASES["tumours"], frame, None, thresholds=thresholds, set_thresholds=bars)
     metrics = read_metrics(folder)
     metrics["diseases"]["tumours"] = result
-    monkeypatch.setattr("sslmri.dashboard.evidence.read_metrics", lambda folder: metrics)
+    monkeypatch.setattr("sslmri.dashboard.model_evidence.read_metrics", lambda folder: metrics)
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
     sets = table_of(app, "coverage, slices").set_index("class")
     assert sets["in the set from"].tolist() == ["always", "0.25", "0.25", "0.25"]
-    assert literal("In every set because too few validation groups show it: no tumour.") in words_of(app)
+    assert escape_markdown("In every set because too few validation groups show it: no tumour.") in words_of(app)
     overall = table_of(app, "subjects")["measure"].tolist()
     assert f"Specificity of any disease, flagged from {head.threshold_high:.2f}" in overall
 
@@ -71,9 +71,9 @@ def published(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> str:
         result["accuracy"]["high"] = 0.99
         result["n_slices"], result["n_shared_groups"] = 4321, 7
     by_protocol = {"group-disjoint": found, "as-published": shared}
-    monkeypatch.setattr("sslmri.dashboard.evidence.find_metrics", lambda card, protocol: by_protocol[protocol])
+    monkeypatch.setattr("sslmri.dashboard.model_evidence.find_metrics", lambda card, protocol: by_protocol[protocol])
     curves = find_roc(configured, DISEASES["tumours"])
-    monkeypatch.setattr("sslmri.dashboard.evidence.find_roc", lambda card, disease, protocol: curves)
+    monkeypatch.setattr("sslmri.dashboard.model_evidence.find_roc", lambda card, disease, protocol: curves)
     return "tumours"
 
 
@@ -82,7 +82,7 @@ def test_both_protocols_are_always_in_sight(published: str) -> None:
     choose(app, "Disease", published)
     for protocol, said in (("group-disjoint", "no group is on two sides"), ("as-published", "people are shared")):
         choose(app, "Protocol", protocol)
-        assert f"Protocol **{literal(protocol)}**" in words_of(app)
+        assert f"Protocol **{escape_markdown(protocol)}**" in words_of(app)
         assert said in words_of(app)
         table = table_of(app, "people shared")
         accuracy = table[table["measure"] == "Accuracy, slices"].set_index("protocol")
@@ -97,7 +97,7 @@ def test_performance_says_what_a_group_is(unit: str, says: str, configured: Mode
     metrics = read_metrics(configured.folder / "evidence")
     for result in metrics["diseases"].values():
         result["unit"] = unit
-    monkeypatch.setattr("sslmri.dashboard.evidence.read_metrics", lambda folder: metrics)
+    monkeypatch.setattr("sslmri.dashboard.model_evidence.read_metrics", lambda folder: metrics)
     words = words_of(open_page("pages/performance.py"))
     assert says in words
     assert f"Confusion matrix, {unit}s" in words

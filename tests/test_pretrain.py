@@ -20,8 +20,8 @@ from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
 from sslmri.learning.model import save_encoder
 from sslmri.learning.pretrain import PretrainSettings, cosine_with_warmup, pretrain
-from sslmri.learning.run import read_history
 from sslmri.learning.views import ViewSettings
+from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import side
 

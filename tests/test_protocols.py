@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from sslmri.cohorts.manifest import read_manifest
-from sslmri.dashboard.evidence import find_metrics, find_roc
+from sslmri.dashboard.model_evidence import find_metrics, find_roc
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
 from sslmri.files import sha256_of
-from sslmri.learning.cards import read_encoder_card, read_model_card, write_model_file
+from sslmri.models.cards import read_encoder_card, read_model_card, write_model_file
 from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember, side
 from sslmri.training.report import report
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain

@@ -12,12 +12,12 @@ import pypdfium2
 import pytest
 
 from sslmri.diseases import DISEASES, class_title
-from sslmri.evidence.stored import read_metrics
-from sslmri.learning.cards import INTENDED_USE
-from sslmri.screening import report
-from sslmri.screening.report import Review, make_refusal, make_sheet, report_csv, report_json, report_pdf
-from sslmri.screening.reportpage import latin
-from sslmri.screening.reporttext import side_marks
+from sslmri.evidence.evidence_io import read_metrics
+from sslmri.models.cards import INTENDED_USE
+from sslmri.screening.report import export
+from sslmri.screening.report.export import Review, make_refusal, make_sheet, report_csv, report_json, report_pdf
+from sslmri.screening.report.messages import orientation_labels
+from sslmri.screening.report.pdf_page import latin
 from sslmri.screening.screener import Finding, Screener, Screening
 from tests.conftest import as_scan
 
@@ -73,7 +73,7 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
 
 
 def test_every_page_says_intended_use_model_and_time(screener, screening, metrics, monkeypatch):
-    monkeypatch.setattr(report, "created_now", lambda: WHEN)
+    monkeypatch.setattr(export, "created_now", lambda: WHEN)
     pages = pages_of(report_pdf(screener.card, [(screening, {})] * 3, metrics))
     assert len(pages) == 5
     for number, page in enumerate(pages, start=1):
@@ -149,7 +149,7 @@ def test_a_scan_of_unknown_orientation_has_no_marks_of_left_and_right(screener, 
     ("orientation", "marks"), [("SPL", ("R", "L")), ("LIP", ("A", "P")), ("ASR", ("L", "R")), (None, None)]
 )
 def test_marks_name_the_sides_of_the_patient_at_left_and_right_of_the_picture(orientation, marks):
-    assert side_marks(orientation) == marks
+    assert orientation_labels(orientation) == marks
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_file_that_was_refused_alone_has_a_page(screener, metrics):
 
 
 def test_the_same_screening_makes_the_same_bytes(screener, screening, metrics, monkeypatch):
-    monkeypatch.setattr(report, "created_now", lambda: WHEN)
+    monkeypatch.setattr(export, "created_now", lambda: WHEN)
     for make in (report_pdf, report_json, report_csv):
         assert make(screener.card, [(screening, {})], metrics) == make(screener.card, [(screening, {})], metrics)
 
@@ -233,7 +233,7 @@ def test_a_model_without_evidence_says_so(screener, screening):
 
 
 def test_a_class_that_was_never_learned_has_no_number(screener, screening, metrics, monkeypatch):
-    monkeypatch.setattr("sslmri.learning.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
+    monkeypatch.setattr("sslmri.models.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
     page = pages_of(report_pdf(screener.card, [(screening, {})], metrics))[0]
     for finding in screening.findings:
         last = class_title(list(finding.probabilities)[-1])

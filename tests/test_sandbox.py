@@ -34,8 +34,8 @@ SENTENCE = (
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets the sandbox start readers that commit the fault a file names."""
 
-    def start(module, function, environment, is_mute):
-        return processes.start_with_pipe("tests.sandbox_faults", "serve_faults", environment, is_mute)
+    def start(module, function, environment, discard_output):
+        return processes.start_with_pipe("tests.sandbox_faults", "serve_faults", environment, discard_output)
 
     monkeypatch.setattr(sandbox, "start_with_pipe", start)
     idle: list = []
@@ -184,7 +184,7 @@ def test_the_seconds_of_one_scan_are_not_taken_from_the_next(faulty):
 def test_a_larger_file_may_take_longer_and_what_comes_after_it_costs_nothing(monkeypatch):
     done: list[object] = []
     monkeypatch.setattr(sandbox.signal, "setitimer", lambda kind, seconds: done.append(seconds))
-    monkeypatch.setattr(sandbox, "give_back", lambda: done.append("gave back"))
+    monkeypatch.setattr(sandbox, "release_freed_memory", lambda: done.append("gave back"))
     monkeypatch.setattr(sandbox.gc, "freeze", lambda: done.append("froze"))  # or this process stays frozen
     monkeypatch.setattr(sandbox.signal, "signal", lambda *_: None)
     monkeypatch.setattr(sandbox, "_LIMITS", {})

@@ -7,7 +7,7 @@ import pytest
 
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError
-from sslmri.learning.bank import Ground
+from sslmri.models.bank import DistanceThreshold
 from sslmri.scans.slices import numbered_slices
 from sslmri.screening.screener import UNGATED, Screener, _prediction_set, _status
 from tests.conftest import as_scan
@@ -166,7 +166,7 @@ def test_a_head_is_refused_by_its_own_ground_alone(gated, phantom):
     bank = gated.bank
     assert bank is not None
     all_brain = dataclasses.replace(bank.brain, threshold=-1e9)
-    grounds = dict.fromkeys(bank.thresholds, Ground(9.0, 0.0)) | {"ms": Ground(-9.0, 0.0)}
+    grounds = dict.fromkeys(bank.thresholds, DistanceThreshold(9.0, 0.0)) | {"ms": DistanceThreshold(-9.0, 0.0)}
     all_kinds = {key: dataclasses.replace(rule, threshold=-1e9) for key, rule in bank.kinds.items()}
     open_bank = dataclasses.replace(bank, brain=all_brain, kinds=all_kinds, thresholds=grounds)
     findings = Screener(gated._model, open_bank).screen(as_scan(phantom)).findings

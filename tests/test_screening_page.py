@@ -13,11 +13,11 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.cohorts.patients import PATIENTS
-from sslmri.dashboard.evidence import find_metrics
-from sslmri.dashboard.state import Upload
-from sslmri.dashboard.words import literal
+from sslmri.dashboard.model_evidence import find_metrics
+from sslmri.dashboard.screening.state import Upload
+from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
-from sslmri.learning.cards import ModelCard
+from sslmri.models.cards import ModelCard
 from sslmri.screening.screener import Screener, Screening
 from sslmri.screening.similar import SimilarCase
 from tests.dicom_files import axial_series
@@ -123,7 +123,7 @@ def test_pages_of_a_tiff_get_a_slider_over_the_screened_numbers_of_the_file(conf
     assert not app.exception
     assert [slider.options for slider in app.select_slider if slider.label == "Slice"] == [["2", "3", "4"]]
     words = words_of(app)
-    assert literal("Only slices 2 to 4 of 5 were screened.") in words
+    assert escape_markdown("Only slices 2 to 4 of 5 were screened.") in words
     assert set(re.findall(r"on slice (\d+)", words)) <= {"2", "3", "4"}
     assert not any(group.label == "Plane" for group in app.button_group)
 
@@ -174,7 +174,7 @@ def test_a_window_is_kept_for_its_own_scan_only(configured: ModelCard) -> None:
 
 
 def test_unlearned_class_is_said_on_the_card(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sslmri.learning.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
+    monkeypatch.setattr("sslmri.models.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
     words = words_of(upload(("slice.png", png())))
     assert "was never learned and cannot be predicted" in words
 
@@ -182,7 +182,7 @@ def test_unlearned_class_is_said_on_the_card(configured: ModelCard, monkeypatch:
 def test_a_head_that_does_not_apply_says_why_and_has_no_number_no_map_and_no_review(changed) -> None:
     changed(lambda screening: silence(screening, "ms"))
     app = upload(("slice.png", png()))
-    assert literal(REASON) in words_of(app)
+    assert escape_markdown(REASON) in words_of(app)
     assert "does not apply" in words_of(app)
     assert len(app.get("plotly_chart")) == len(DISEASES) - 1
     assert "ms" not in widget(app.button_group, "disease-").proto.options
@@ -194,7 +194,7 @@ def test_without_any_head_the_scan_stands_alone(changed) -> None:
     app = upload(("slice.png", png()))
     assert not app.exception
     assert len(app.image) == 1
-    assert words_of(app).count(literal(REASON)) == len(DISEASES)
+    assert words_of(app).count(escape_markdown(REASON)) == len(DISEASES)
     assert "probability" not in words_of(app)
 
 
@@ -202,7 +202,7 @@ def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
     sentence = "This does not look like a brain MRI: no head was asked."
     changed(lambda own: replace(silence(own, *DISEASES), not_brain_reason=sentence))
     app = upload(("dog.png", png()))
-    assert [warning.value for warning in app.warning] == [literal(sentence)]
+    assert [warning.value for warning in app.warning] == [escape_markdown(sentence)]
     assert not app.get("plotly_chart")
     assert "probability" not in words_of(app)
     assert REASON not in words_of(app)
@@ -214,7 +214,7 @@ def test_ppv_and_npv_follow_the_prevalence_that_the_reader_sets(configured: Mode
     if not app.number_input:  # the small model may have too few validation slices for figures of its own
         assert not any(head.threshold_figures for head in configured.heads.values())
     monkeypatch.setattr(
-        "sslmri.learning.cards.HeadCard.threshold_figures",
+        "sslmri.models.cards.HeadCard.threshold_figures",
         property(lambda head: figures, lambda head, value: None),
         raising=False,
     )
@@ -248,7 +248,7 @@ def test_similar_cases_say_class_cohort_distance_and_whether_they_are_close(is_c
     monkeypatch.setattr("sslmri.screening.similar.similar_cases", lambda *arguments: cases)
     words = words_of(upload(("slice.png", png())))
     assert "normal **0.40**" in words
-    assert literal("cohort_4") in words
+    assert escape_markdown("cohort_4") in words
     assert ("No close match" in words) is not is_close
 
 
@@ -263,7 +263,7 @@ def test_a_scan_of_the_cohort_page_is_screened_until_it_is_closed(configured: Mo
 
 
 def test_voxels_beyond_the_limit_are_dropped_and_read_again(configured: ModelCard, monkeypatch) -> None:
-    monkeypatch.setattr("sslmri.dashboard.state._MAX_VOXEL_BYTES", 1)
+    monkeypatch.setattr("sslmri.dashboard.screening.state._MAX_VOXEL_BYTES", 1)
     app = upload(("first.png", png(0)), ("second.png", png(3)))
     assert [scan.name for scan in app.session_state["scans"].values()] == ["second.png"]
     widget(app.selectbox, "view-").set_value(0).run()

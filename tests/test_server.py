@@ -14,12 +14,13 @@ from types import SimpleNamespace
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
-from soak.access import visit
-from soak.server import serve
-from sslmri.dashboard import server, state, turns
-from sslmri.dashboard.turns import Turns
+from sslmri.dashboard.screening import state
+from sslmri.dashboard.server import lifespan, queue
+from sslmri.dashboard.server.queue import FifoLimiter
 from sslmri.errors import ModelError
 from sslmri.screening.screener import Screener
+from tests.soak.access import visit
+from tests.soak.server import serve
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +33,14 @@ def keep_house_until(is_enough: Callable[[], bool], monkeypatch: pytest.MonkeyPa
     """Lets the server keep house, without a pause between two rounds, until something has happened."""
 
     async def live() -> None:
-        keeping = asyncio.create_task(server._keep_house())
+        keeping = asyncio.create_task(lifespan._keep_house())
         deadline = time.monotonic() + 20
         while not is_enough() and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         keeping.cancel()
 
-    monkeypatch.setattr(server, "_SWEEP_EVERY_S", 0.01)
-    monkeypatch.setattr(server.runtime, "get_instance", runtime_without_sessions)
+    monkeypatch.setattr(lifespan, "_SWEEP_EVERY_S", 0.01)
+    monkeypatch.setattr(lifespan.runtime, "get_instance", runtime_without_sessions)
     asyncio.run(live())
     assert is_enough()
 
@@ -50,7 +51,7 @@ def runtime_without_sessions() -> SimpleNamespace:
 
 
 def asked() -> tuple[int, dict]:
-    answer = server.health(None)
+    answer = lifespan.health(None)
     return answer.status_code, json.loads(answer.body)
 
 
@@ -70,18 +71,18 @@ def test_health_of_a_model_whose_weights_are_refused_says_that_there_is_none(con
         raise ModelError("Expected weights.")
 
     monkeypatch.setattr(Screener, "load", refuse)
-    assert server._load() == ("no model", {"reason": "Expected weights."})
+    assert lifespan._load() == ("no model", {"reason": "Expected weights."})
     assert asked() == (503, {"status": "no model"})
-    assert server._load() is None  # it is not tried again and again
+    assert lifespan._load() is None  # it is not tried again and again
 
 
 def test_a_model_put_in_the_place_of_another_is_loaded_and_told_once(configured, monkeypatch, caplog):
-    caplog.set_level(logging.INFO, logger="sslmri.journal")
+    caplog.set_level(logging.INFO, logger="sslmri.logging_config")
     loaded: list[str] = []
     other = dataclasses.replace(configured, sha256="0" * 64)
     cards = itertools.chain([configured, configured], itertools.repeat(other))
-    monkeypatch.setattr(server, "open_model", lambda: next(cards))
-    monkeypatch.setattr(server, "share_screener", lambda card: loaded.append(card.sha256))
+    monkeypatch.setattr(lifespan, "open_model", lambda: next(cards))
+    monkeypatch.setattr(lifespan, "share_screener", lambda card: loaded.append(card.sha256))
     keep_house_until(lambda: len(loaded) > 4, monkeypatch)
     assert loaded[:4] == [configured.sha256] * 2 + [other.sha256] * 2
     assert [told.facts["model_sha256"] for told in caplog.records] == [configured.sha256, other.sha256]
@@ -92,7 +93,7 @@ def test_a_fault_while_the_model_is_loaded_is_logged_and_loading_is_tried_again(
         raise MemoryError
 
     monkeypatch.setattr(Screener, "load", fail)
-    assert server._load() is None
+    assert lifespan._load() is None
     assert [told.getMessage() for told in caplog.records] == ["the model was not loaded"]
     monkeypatch.undo()
     assert not state.is_refused(configured)
@@ -116,25 +117,25 @@ def test_sessions_that_ended_are_forgotten_and_others_are_not(monkeypatch):
     storage._cache._data["here"] = session("here")
     storage._cache._expirations["here"] = time.monotonic() + 60
     manager = SimpleNamespace(_session_mgr=SimpleNamespace(_session_storage=storage))
-    monkeypatch.setattr(server.runtime, "get_instance", lambda: manager)
-    server._forget_ended()
+    monkeypatch.setattr(lifespan.runtime, "get_instance", lambda: manager)
+    lifespan._forget_ended()
     assert ended == ["gone"]
     assert list(storage._cache._data) == ["here"]
 
 
 def test_a_server_that_stops_lets_a_screening_end_and_log_first(monkeypatch, caplog):
-    line, done = Turns(1), Event()
-    monkeypatch.setattr(turns, "_MODEL", line)
-    monkeypatch.setattr(server, "_load", lambda: None)
-    caplog.set_level(logging.INFO, logger="sslmri.journal")
+    line, done = FifoLimiter(1), Event()
+    monkeypatch.setattr(queue, "_MODEL", line)
+    monkeypatch.setattr(lifespan, "_load", lambda: None)
+    caplog.set_level(logging.INFO, logger="sslmri.logging_config")
 
     def screen() -> None:
         with line.take(lambda before: None):
             done.wait(10)
-            server.record("screening")
+            lifespan.record("screening")
 
     async def live() -> None:
-        async with server.lifespan(None):
+        async with lifespan.lifespan(None):
             Thread(target=screen, daemon=True).start()
             while not line._line:
                 await asyncio.sleep(0.01)
@@ -146,11 +147,11 @@ def test_a_server_that_stops_lets_a_screening_end_and_log_first(monkeypatch, cap
 
 def test_a_server_frees_large_blocks_at_once_from_before_it_loads_the_model_on(monkeypatch):
     done: list[str] = []
-    monkeypatch.setattr(server, "free_large_at_once", lambda: done.append("frees"))
-    monkeypatch.setattr(server, "_load", lambda: done.append("loads"))
+    monkeypatch.setattr(lifespan, "set_mmap_threshold", lambda: done.append("frees"))
+    monkeypatch.setattr(lifespan, "_load", lambda: done.append("loads"))
 
     async def live() -> None:
-        async with server.lifespan(None):
+        async with lifespan.lifespan(None):
             while len(done) < 2:
                 await asyncio.sleep(0.01)
 
@@ -169,11 +170,11 @@ def test_an_upload_that_stalls_holds_up_a_stop_for_a_while_only(tmp_path):
             "Content-Length: 100000\r\n\r\n--b\r\n".encode()
         )
         time.sleep(0.5)
-        begun = time.monotonic()
+        pending = time.monotonic()
         running.process.terminate()
         running.process.wait(30)
     stalled.close()
-    assert time.monotonic() - begun > server._FINISH_REQUESTS_S - 1  # it was under way
+    assert time.monotonic() - pending > lifespan._FINISH_REQUESTS_S - 1  # it was under way
     assert json.loads(log.read_text().splitlines()[-1])["event"] == "stop"
 
 
@@ -185,15 +186,15 @@ def test_a_sweep_that_fails_is_logged_and_the_next_one_runs(monkeypatch, caplog)
         if len(done) == 1:
             raise KeyError("DOE^JANE")
 
-    monkeypatch.setattr(server, "_load", lambda: None)
-    monkeypatch.setattr(server, "_forget_ended", forget)
+    monkeypatch.setattr(lifespan, "_load", lambda: None)
+    monkeypatch.setattr(lifespan, "_forget_ended", forget)
     keep_house_until(lambda: len(done) > 1, monkeypatch)
     assert [told.getMessage() for told in caplog.records] == ["sessions that ended were not forgotten"]
 
 
 def test_a_page_that_breaks_says_one_sentence(monkeypatch):
     said = []
-    monkeypatch.setattr(server.st, "error", said.append)
-    assert server.say_failed(KeyError("DOE^JANE")) is True
+    monkeypatch.setattr(lifespan.st, "error", said.append)
+    assert lifespan.say_failed(KeyError("DOE^JANE")) is True
     assert len(said) == 1
     assert "DOE" not in said[0]

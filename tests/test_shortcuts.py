@@ -12,15 +12,15 @@ from sklearn.preprocessing import StandardScaler
 
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
-from sslmri.evidence.metrics import compute_figures
+from sslmri.evidence.metrics import compute_metrics
 from sslmri.evidence.shortcuts import (
     CONTROLS_FILE,
     FORMAT,
     blank_head,
+    compare_with_shortcuts,
     control_probabilities,
     false_alarms,
     file_traits,
-    judge_shortcuts,
     mean_figure,
     read_controls,
     thumbnails,
@@ -96,7 +96,7 @@ def test_control_of_one_class_says_that_class_and_of_none_is_refused():
 
 def test_verdict_and_sentence_follow_the_rule():
     controls = {"background": wrong_on(0.1), "thumbnail": wrong_on(0.3), "file": wrong_on(0.5)}
-    result = judge_shortcuts(MS, TRUTH, wrong_on(0.05), controls, GROUPS)
+    result = compare_with_shortcuts(MS, TRUTH, wrong_on(0.05), controls, GROUPS)
     assert result["chance"] == 0.5
     assert {name: own["verdict"] for name, own in result["controls"].items()} == {
         "background": "carries",
@@ -108,23 +108,23 @@ def test_verdict_and_sentence_follow_the_rule():
     assert carries.endswith("a shortcut carries the result.")
     assert "below the model's 0.95 (" in part
     assert "an interval that includes chance (0.50): not shown to carry the result." in nothing
-    own = compute_figures(TRUTH, wrong_on(0.05), GROUPS)
+    own = compute_metrics(TRUTH, wrong_on(0.05), GROUPS)
     assert result["model"] == {"balanced_accuracy": own["balanced_accuracy"], "auroc": own["auroc"]}
     json.dumps(result, allow_nan=False)
 
 
 def test_few_test_groups_leave_the_verdict_open():
-    result = judge_shortcuts(MS, TRUTH[:9], wrong_on(0)[:9], {"file": wrong_on(0)[:9]}, GROUPS[:9])
+    result = compare_with_shortcuts(MS, TRUTH[:9], wrong_on(0)[:9], {"file": wrong_on(0)[:9]}, GROUPS[:9])
     assert result["controls"]["file"]["verdict"] == "unknown"
     assert "cannot be told" in result["sentences"][0]
     kept = np.r_[0:60, 60:66]  # two groups with disease
-    found = judge_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0)[kept]}, GROUPS[kept])
+    found = compare_with_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0)[kept]}, GROUPS[kept])
     assert "multiple sclerosis (2)" in found["sentences"][-1]
 
 
 def test_a_class_of_too_few_groups_leaves_the_verdict_open():
     kept = np.r_[0:60, 60:66]  # two groups with disease
-    found = judge_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0.5)[kept]}, GROUPS[kept])
+    found = compare_with_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0.5)[kept]}, GROUPS[kept])
     assert found["controls"]["file"]["verdict"] == "unknown"
     assert "cannot be told" in found["sentences"][0]
 
@@ -138,7 +138,7 @@ def test_share_that_all_groups_agree_on_reaches_as_far_as_their_number_allows():
 
 def test_mean_of_a_share_has_the_interval_of_the_metrics():
     is_hit = np.random.default_rng(0).random(120) < 0.3
-    figures = compute_figures(np.zeros(120, int), sure(1 - is_hit.astype(int)), GROUPS)
+    figures = compute_metrics(np.zeros(120, int), sure(1 - is_hit.astype(int)), GROUPS)
     assert mean_figure(is_hit.astype(float), GROUPS) == pytest.approx(figures["accuracy"])
 
 

@@ -13,23 +13,23 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from fpdf import FPDF
 from playwright.sync_api import Browser, Page
 
-from soak import injected_reports, injection
-from soak.injected_reports import actions, controls, formulas, lost
-from soak.payloads import ELSEWHERE, MARK, PAYLOADS, some
-from soak.server import ROOT, serve
-from soak.sessions import dashboard
-from soak.visitor import Visitor
-from soak.watched import Watch
 from sslmri.cohorts.manifest import read_manifest, write_manifest
 from sslmri.cohorts.public import build_manifest
-from sslmri.dashboard.words import literal
+from sslmri.dashboard.text import escape_markdown
 from sslmri.files import neutralised
-from sslmri.words import printable
+from sslmri.text import printable
 from tests.browser import CHROMIUM, browse
 from tests.conftest import Call
+from tests.soak import injected_reports, injection
+from tests.soak.client import Visitor
+from tests.soak.injected_reports import actions, controls, formulas, lost
+from tests.soak.payloads import ELSEWHERE, MARK, PAYLOADS, some
+from tests.soak.server import ROOT, serve
+from tests.soak.sessions import dashboard
+from tests.soak.watched import Watch
 
 needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}")
-_NOT_LITERAL = "import sslmri.dashboard.words as words\nwords.literal = str\n"
+_NOT_LITERAL = "import sslmri.dashboard.text as words\nwords.literal = str\n"
 
 
 @pytest.fixture(scope="module")
@@ -190,5 +190,5 @@ def test_a_carriage_return_in_a_name_begins_no_row_of_a_manifest(tmp_path: Path)
 
 
 def test_signs_that_turn_the_writing_or_steer_a_terminal_are_not_passed_on() -> None:
-    assert "\u202e" not in literal("report\u202egnp.exe")
+    assert "\u202e" not in escape_markdown("report\u202egnp.exe")
     assert printable("a\x1b[2J\u202eb\nc") == "a\\x1b[2J\\u202eb\nc"

@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from soak import fuzz, hostile, memory, mutants
-from soak.hostile import End, Hostile
-from soak.samples import sample
 from sslmri.errors import ScanError
 from sslmri.scans import sandbox
 from sslmri.scans.images import read_image
 from tests.conftest import needs_shared
 from tests.pages import png
+from tests.soak import fuzz, hostile, memory, mutants
+from tests.soak.hostile import End, Hostile
+from tests.soak.samples import sample
 
 LISTED_WRONGLY = """file,expected_outcome
 brain.png,accept

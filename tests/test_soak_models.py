@@ -10,13 +10,14 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from soak import models, served_models
-from soak.hostile_models import ALL, CARD, ENCODER, LIST, WEIGHTS, HostileModel, copy_spoilt, mark_of
 from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ModelError
-from sslmri.learning import listed, model
-from sslmri.learning.cards import ModelCard, read_model_card
+from sslmri.learning import model
+from sslmri.models import integrity
+from sslmri.models.cards import ModelCard, read_model_card
 from sslmri.screening.screener import Screener
+from tests.soak import models, served_models
+from tests.soak.hostile_models import ALL, CARD, ENCODER, LIST, WEIGHTS, HostileModel, copy_spoilt, mark_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,7 +79,7 @@ def test_what_is_not_one_line_with_an_error_is_no_refusal(said):
 
 def test_the_trial_fails_where_hashes_are_not_checked(gated_folder):
     with patch.object(model, "read_listed", lambda folder, hashes, name: (folder / name).read_bytes()), patch(
-        "sslmri.learning.cards.read_listed", lambda folder, hashes, name: (folder / name).read_bytes()
+        "sslmri.models.cards.read_listed", lambda folder, hashes, name: (folder / name).read_bytes()
     ):  # fmt: skip
         row = models.load_hostile_models(gated_folder, named("a byte of encoder.safetensors"))
     assert (row.tried, row.failed) == (1, 1)
@@ -158,7 +159,7 @@ def test_a_list_swapped_after_the_check_changes_neither_the_bank_nor_the_hash(go
     ],
 )  # fmt: skip
 def test_values_are_compared_with_the_types_of_their_fields(value, hint, is_so):
-    assert listed.is_of(value, hint) is is_so
+    assert integrity.is_of(value, hint) is is_so
 
 
 def test_the_shipped_model_loads_within_the_limits_of_its_files():

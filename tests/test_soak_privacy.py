@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from soak import outside, privacy, row, server, sessions
-from soak.sessions import LEAKY
+from tests.soak import outside, privacy, result, server, sessions
+from tests.soak.sessions import LEAKY
 
 needs_network = pytest.mark.skipif(
     not outside.can_unshare(), reason="this machine lets nobody make a network of their own"
@@ -30,7 +30,7 @@ def test_a_server_that_logs_names_is_found_out(model_folder):
 def test_files_that_a_server_keeps_on_a_disk_are_found(model_folder, monkeypatch):
     found = privacy.on_disk(1, model_folder)
     assert (found.tried, found.failed) == (2, 0), found
-    monkeypatch.setattr(row, "_SHOWN", 99)
+    monkeypatch.setattr(result, "_SHOWN", 99)
     found = privacy.on_disk(1, model_folder, LEAKY)
     for said in ("CANARY00^ZEISIG in ", "the file CANARY00^ZEISIG.png in ", "the file CANARY00^ZEISIG.dcm in "):
         assert any(fault.startswith(said) for fault in found.faults), found
@@ -46,7 +46,7 @@ def test_a_removed_file_that_is_still_open_is_searched(tmp_path):
 
 def test_what_a_closed_session_leaves_for_too_long_is_found_out(model_folder, monkeypatch):
     monkeypatch.setattr(privacy, "FORGET_S", 0.1)  # long before the server forgets
-    monkeypatch.setattr(row, "_SHOWN", 99)
+    monkeypatch.setattr(result, "_SHOWN", 99)
     found = privacy.forgotten(1, model_folder)
     assert any("/media/" in fault for fault in found.faults), found
     assert found.faults[-1].endswith(" bytes of uploads after 0.1 s")

@@ -5,9 +5,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from soak import __main__ as soak
-from soak import lanes, running
-from soak.row import Row, row
+from tests.soak import __main__ as soak
+from tests.soak import lanes, running
+from tests.soak.result import Row, row
 from tests.trials import broken, called, hanging, killed, leaving, sound
 
 

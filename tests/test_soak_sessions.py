@@ -4,8 +4,8 @@ import re
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-from soak import memory, row, server, sessions
-from soak.sessions import LEAKY
+from tests.soak import memory, result, server, sessions
+from tests.soak.sessions import LEAKY
 
 WAITED = {"event": "screening", "time": "2026-01-01T00:00:00+00:00", "waited_s": 2.0, "took_s": 1.0}
 
@@ -16,7 +16,7 @@ def test_sessions_at_once_see_their_own_scan_only(model_folder):
 
 
 def test_a_server_that_shares_screenings_is_found_out(model_folder, monkeypatch):
-    monkeypatch.setattr(row, "_SHOWN", 99)
+    monkeypatch.setattr(result, "_SHOWN", 99)
     found = sessions.crossings(3, model_folder, LEAKY)
     told = "\n".join(found.faults)
     for said in ("was sent", "JSON on the scans", "CSV on the scans", "was shown .*: /media", "was shown .*: PDF"):

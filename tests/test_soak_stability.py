@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 from PIL import Image, ImageOps
 
-from soak import stability
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits, trainable
 from sslmri.diseases import DISEASES
+from tests.soak import stability
 
 
 def test_pictures_that_are_not_changed_keep_their_class(cohort, model_folder, monkeypatch):

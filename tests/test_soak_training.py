@@ -18,20 +18,20 @@ import pytest
 import torch
 
 import train
-from soak import badfiles, disks, kills, nonfinite, reproducible
-from soak.practice import small_encoder, start
 from sslmri import files
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
+from sslmri.gate.synthetic_bodies import enlarged
 from sslmri.learning import checkpoint, finetune, pretrain
-from sslmri.learning.bank import TEXTURE_DIM
 from sslmri.learning.checkpoint import check_finite
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, pool, textures
 from sslmri.learning.pretrain import PretrainSettings
+from sslmri.models.bank import TEXTURE_DIM
 from sslmri.training import data
-from sslmri.training.bodies import enlarged
-from sslmri.training.recheck import run_recheck
+from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_pretrain
+from tests.soak import badfiles, disks, kills, nonfinite, reproducible
+from tests.soak.toy_training import small_encoder, start
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_weights_that_depend_on_the_workers_are_found(monkeypatch):
 def test_kept_figures_are_measured_anew_to_the_last_digit(cohort, model_folder, tmp_path):
     options = data.RunOptions(data=cohort, run=model_folder, cache=tmp_path)
     before = {path: path.stat().st_mtime_ns for path in model_folder.rglob("*")}
-    assert "figures as kept" in run_recheck(options)
+    assert "figures as kept" in run_reproduce(options)
     assert {path: path.stat().st_mtime_ns for path in model_folder.rglob("*")} == before
     changed = tmp_path / "tiny"
     shutil.copytree(model_folder, changed, ignore=shutil.ignore_patterns("*.pt"))
@@ -186,7 +186,7 @@ def test_kept_figures_are_measured_anew_to_the_last_digit(cohort, model_folder, 
     content["diseases"]["ms"]["auroc"]["raw"] += 0.001
     metrics.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="got 1 others: ms/auroc/raw"):
-        run_recheck(dataclasses.replace(options, run=changed))
+        run_reproduce(dataclasses.replace(options, run=changed))
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (128, 128), (62, 31), (496, 248)])

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.pictures import SIDE, fit, overlay_picture, place_map, scan_picture, windowed
-from sslmri.dashboard.planes import Cut, Marks, cut, n_cuts, own_cut, own_plane, planes_of
-from sslmri.dashboard.viewcontrols import _grey_range, _round_step
+from sslmri.dashboard.screening.pictures import SIDE, fit, overlay_picture, place_map, scan_picture, windowed
+from sslmri.dashboard.screening.planes import (
+    OrientationLabels,
+    ReformattedSlice,
+    cut,
+    n_cuts,
+    own_cut,
+    own_plane,
+    planes_of,
+)
+from sslmri.dashboard.screening.viewer_controls import _grey_range, _round_step
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, numbered_slices, shown_box
 
@@ -59,14 +67,14 @@ def test_a_map_of_few_places_is_zero_where_the_prepared_slice_was_only_padded() 
 
 
 def test_pixels_are_shown_square_at_one_size() -> None:
-    assert fit(Cut(np.zeros((40, 80), np.float32), (4.0, 1.0), None)).shape == (SIDE, SIDE // 2)
-    assert fit(Cut(np.zeros((4000, 2000), np.float32), None, None)).shape == (SIDE, SIDE // 2)
+    assert fit(ReformattedSlice(np.zeros((40, 80), np.float32), (4.0, 1.0), None)).shape == (SIDE, SIDE // 2)
+    assert fit(ReformattedSlice(np.zeros((4000, 2000), np.float32), None, None)).shape == (SIDE, SIDE // 2)
 
 
 def test_a_large_slice_is_thinned_by_means_and_keeps_its_place() -> None:
     image = np.zeros((4096, 4096), np.float32)
     image[1024:1536, 2048:3072] = 1.0
-    assert centre(fit(Cut(image, None, None))) == pytest.approx((1280 / 4096, 2560 / 4096), abs=0.004)
+    assert centre(fit(ReformattedSlice(image, None, None))) == pytest.approx((1280 / 4096, 2560 / 4096), abs=0.004)
 
 
 def test_a_window_is_black_below_and_white_above() -> None:
@@ -79,9 +87,9 @@ def test_an_axial_volume_is_cut_in_three_planes_with_the_marks_of_each() -> None
     assert planes_of(scan) == ("axial", "coronal", "sagittal")
     assert [n_cuts(scan, plane) for plane in planes_of(scan)] == [2, 3, 4]
     axial, coronal, sagittal = cut(scan, "axial", 1), cut(scan, "coronal", 2), cut(scan, "sagittal", 3)
-    assert axial.marks == Marks(top="A", right="L", bottom="P", left="R")
-    assert coronal.marks == Marks(top="S", right="L", bottom="I", left="R")
-    assert sagittal.marks == Marks(top="S", right="P", bottom="I", left="A")
+    assert axial.marks == OrientationLabels(top="A", right="L", bottom="P", left="R")
+    assert coronal.marks == OrientationLabels(top="S", right="L", bottom="I", left="R")
+    assert sagittal.marks == OrientationLabels(top="S", right="P", bottom="I", left="A")
     assert (coronal.pixel_mm, sagittal.pixel_mm) == ((5.0, 2.0), (5.0, 1.0))
     assert coronal.image[0].tolist() == voxels[1, 2].tolist()
     assert sagittal.image[:, 0].tolist() == [voxels[1, 0, 3], voxels[0, 0, 3]]
@@ -100,7 +108,9 @@ def test_only_an_axial_volume_of_known_spacing_is_cut_in_other_planes(spacing, o
 
 def test_marks_stand_at_the_edges_that_they_name() -> None:
     grey = np.zeros((SIDE, SIDE), np.uint8)
-    marked = np.asarray(Image.open(io.BytesIO(scan_picture(grey, Marks("A", "L", "P", "R"), ("", "")))).convert("L"))
+    marked = np.asarray(
+        Image.open(io.BytesIO(scan_picture(grey, OrientationLabels("A", "L", "P", "R"), ("", "")))).convert("L")
+    )
     bare = np.asarray(Image.open(io.BytesIO(scan_picture(grey, None, ("", "")))).convert("L"))
     edges = (marked[:40, 236:276], marked[236:276, -40:], marked[SIDE - 40 : SIDE, 236:276], marked[236:276, :40])
     assert all(edge.max() > 150 for edge in edges)

@@ -67,17 +67,17 @@ def test_results_come_in_the_order_of_the_tasks():
 
 
 def test_no_more_tasks_are_begun_than_the_window_holds():
-    begun = []
+    pending = []
 
     def tasks() -> Iterator[int]:
         for number in range(100):
-            begun.append(number)
+            pending.append(number)
             yield number
 
     results = in_order(abs, tasks(), 2)
     for taken in range(1, 20):
         next(results)
-        assert len(begun) < taken + AHEAD * 2
+        assert len(pending) < taken + AHEAD * 2
     results.close()
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
-from sslmri.learning.cards import BANK_CARD, BANK_FILE, MODEL_FILE, write_model_file
+from sslmri.gate.fit import drop_bank
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.learning.views import ViewSettings
-from sslmri.training.bank import drop_bank
+from sslmri.models.cards import BANK_CARD, BANK_FILE, MODEL_FILE, write_model_file
 from sslmri.training.data import RunOptions
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from soak.row import Row
+from tests.soak.result import Row
 
 
 def broken() -> Row:

@@ -13,7 +13,7 @@ import pandas as pd
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.files import write_atomically
-from sslmri.words import printable_line
+from sslmri.text import printable_line
 
 MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")

@@ -43,17 +43,17 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
     crew: list[_Worker] = []
     idle: SimpleQueue[_Worker] = SimpleQueue()
     threads = ThreadPoolExecutor(workers)
-    begun: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     try:
         for _ in range(workers):
             crew.append(_Worker())
             idle.put(crew[-1])
         for task in tasks:
-            begun.append(threads.submit(_call, idle, function, task))
-            if len(begun) == AHEAD * workers:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+            pending.append(threads.submit(_call, idle, function, task))
+            if len(pending) == AHEAD * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         for worker in crew:
             worker.kill()  # a thread that waits for it wakes up

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.words import in_order, percent, proportion
+from sslmri.dashboard.text import in_order, percent, proportion
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.evidence.grade import FLOOR_TITLES
 

@@ -11,12 +11,12 @@ from sslmri.cohorts.terms import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
 from sslmri.evidence.decisions import set_result, threshold_result
+from sslmri.evidence.evidence_io import check_frame
 from sslmri.evidence.grade import grade_evidence
-from sslmri.evidence.metrics import CaseFigures, compute_figures
+from sslmri.evidence.metrics import CaseMetrics, compute_metrics
 from sslmri.evidence.notes import notes_of
 from sslmri.evidence.sample import draw_sample
-from sslmri.evidence.stored import check_frame
-from sslmri.evidence.subsets import Cases, by_label, floor_figures, stage_figures, type_figures
+from sslmri.evidence.subsets import Cases, baseline_metrics, by_label, stage_metrics, type_metrics
 
 
 def predictions_frame(records: Sequence[Record], probabilities: np.ndarray, disease: Disease) -> pd.DataFrame:
@@ -80,9 +80,9 @@ def evaluate_disease(
     check_frame(disease, frame)
     cases = _cases_of(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64))
     floor_cases = {name: _cases_of(disease, frame, floor) for name, floor in (floors or {}).items()}
-    figures, sample = compute_figures(*cases, seed=seed), draw_sample(*cases, seed=seed)
-    types = type_figures(disease, cases, floor_cases, seed)
-    later = stage_figures(disease, cases, floor_cases, seed)
+    figures, sample = compute_metrics(*cases, seed=seed), draw_sample(*cases, seed=seed)
+    types = type_metrics(disease, cases, floor_cases, seed)
+    later = stage_metrics(disease, cases, floor_cases, seed)
     found = {name: _all_floors(name, floor, types, later) for name, floor in floor_cases.items()}
     return {
         "classes": list(disease.classes),
@@ -105,14 +105,14 @@ def _all_floors(
 ) -> dict[str, float | None]:
     """Returns a floor's figures for every measure that has one, None for questions the disease does not ask."""
     return {
-        **floor_figures(cases),
+        **baseline_metrics(cases),
         "types_accuracy": types["floors"][name]["accuracy"] if types else None,
         "later_stages_auroc": later["floors"][name]["auroc"] if later else None,
         "subject_later_stages_auroc": later["floors"][name]["subject_auroc"] if later else None,
     }
 
 
-def _labelled(disease: Disease, figures: CaseFigures) -> dict[str, Any]:
+def _labelled(disease: Disease, figures: CaseMetrics) -> dict[str, Any]:
     return {**figures, "per_class": by_label(disease.classes, figures["per_class"])}
 
 

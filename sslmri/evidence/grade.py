@@ -8,7 +8,7 @@ import pandas as pd
 from sslmri.cohorts.manifest import UNKNOWN
 from sslmri.diseases import Disease, class_title
 from sslmri.evidence.intervals import MIN_GROUPS
-from sslmri.evidence.metrics import Figures
+from sslmri.evidence.metrics import Metrics
 
 STRONG, LIMITED, INSUFFICIENT = "strong", "limited", "insufficient"
 STRONG_GROUPS = 10  # test groups of each class
@@ -32,7 +32,7 @@ class Grade(TypedDict):
 def grade_evidence(
     disease: Disease,
     frame: pd.DataFrame,
-    figures: Figures,
+    figures: Metrics,
     floors: Mapping[str, Mapping[str, float | None]],
     is_shared: bool,
 ) -> Grade:
@@ -70,7 +70,7 @@ def confounded(disease: Disease, frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _faults(disease: Disease, frame: pd.DataFrame, figures: Figures, is_shared: bool) -> list[str]:
+def _faults(disease: Disease, frame: pd.DataFrame, figures: Metrics, is_shared: bool) -> list[str]:
     """Returns what makes the evidence insufficient, each as part of a sentence."""
     auroc = figures["subject"]["auroc"]
     faults = ["people are shared between training and test"] if is_shared else []
@@ -85,7 +85,7 @@ def _faults(disease: Disease, frame: pd.DataFrame, figures: Figures, is_shared: 
 
 
 def _limits(
-    disease: Disease, frame: pd.DataFrame, figures: Figures, floors: Mapping[str, Mapping[str, float | None]]
+    disease: Disease, frame: pd.DataFrame, figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]
 ) -> list[str]:
     """Returns what keeps sufficient evidence from being strong, each as part of a sentence."""
     counts = zip(disease.classes, figures["per_class"], strict=True)
@@ -108,7 +108,7 @@ def _limits(
     return limits
 
 
-def _area(figures: Figures) -> str:
+def _area(figures: Metrics) -> str:
     auroc = figures["subject"]["auroc"]
     return f"the AUROC of any disease per group ({auroc['low']:.2f} to {auroc['high']:.2f})"
 

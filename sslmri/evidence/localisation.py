@@ -83,7 +83,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(rankdata(first.ravel()), rankdata(second.ravel()))[0, 1])
 
 
-def game_figures(targets: Sequence[Target], maps: np.ndarray) -> dict[str, Any]:
+def game_metrics(targets: Sequence[Target], maps: np.ndarray) -> dict[str, Any]:
     """Returns how often maps (N, H, W), at the shape of the slices, point at the finding, and their energy in it."""
     groups = _groups(targets)
     pairs = list(zip(maps, (target.region for target in targets), strict=True))
@@ -100,7 +100,7 @@ def random_point(targets: Sequence[Target]) -> dict[str, float]:
     return {"slice": float(np.mean([t.region.mean() for t in targets])), "head": float(np.mean(in_head))}
 
 
-def random_head_figures(targets: Sequence[Target], hits: np.ndarray, correlations: np.ndarray) -> dict[str, Any]:
+def random_head_metrics(targets: Sequence[Target], hits: np.ndarray, correlations: np.ndarray) -> dict[str, Any]:
     """Returns what heads with random weights do on the same slices, as means over heads with intervals over groups.
 
     A map that looks alike whatever the head's weights are says nothing of the head (Adebayo et al. 2018,
@@ -119,7 +119,7 @@ def random_head_figures(targets: Sequence[Target], hits: np.ndarray, correlation
     }
 
 
-def judge_maps(found: Mapping[str, Any]) -> list[str]:
+def localisation_messages(found: Mapping[str, Any]) -> list[str]:
     """Returns in sentences what the pointing game of the true class says beside a random point and random heads."""
     own, chance, random = found["true"]["pointing"], found["random_point"]["head"], found["random_head"]["pointing"]
     if own["value"] is None:

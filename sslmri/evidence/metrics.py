@@ -27,7 +27,7 @@ class ClassFigures(TypedDict):
     average_precision: Interval
 
 
-class CaseFigures(TypedDict):
+class CaseMetrics(TypedDict):
     """Figures of one kind of case; rows of the confusion matrix are the truth, columns what was predicted."""
 
     accuracy: Interval
@@ -41,17 +41,17 @@ class CaseFigures(TypedDict):
     per_class: list[ClassFigures]
 
 
-class Figures(CaseFigures):
+class Metrics(CaseMetrics):
     """All figures of one disease: of its slices, and of each group with the mean probabilities of its slices."""
 
     n_slices: int
     n_groups: int
-    subject: CaseFigures
+    subject: CaseMetrics
 
 
-def compute_figures(
+def compute_metrics(
     truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> Figures:
+) -> Metrics:
     """Returns all figures of a classifier; the class with the highest probability is predicted.
 
     The bootstrap draws whole groups with replacement, class by class, so that every resample has each class; the
@@ -78,7 +78,7 @@ def compute_figures(
     }
 
 
-def _case_figures(sample: Sample) -> CaseFigures:
+def _case_figures(sample: Sample) -> CaseMetrics:
     counts = confusion.confusions(sample)
     reason, is_disease = shortage(len(sample.labels)), sample.labels != 0
     against = disease_shortage(sample.labels)

@@ -6,17 +6,17 @@ import pandas as pd
 
 from sslmri.diseases import Disease, class_title
 from sslmri.evidence.intervals import MIN_GROUPS
-from sslmri.evidence.metrics import Figures
+from sslmri.evidence.metrics import Metrics
 
 
 def notes_of(
-    disease: Disease, frame: pd.DataFrame, figures: Figures, floors: Mapping[str, Mapping[str, float | None]]
+    disease: Disease, frame: pd.DataFrame, figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]
 ) -> list[str]:
     """Returns what a reader must know before believing the figures: rare classes, sources, floors not cleared."""
     return _class_notes(disease, figures) + _source_notes(disease, frame) + _floor_notes(figures, floors)
 
 
-def _class_notes(disease: Disease, figures: Figures) -> list[str]:
+def _class_notes(disease: Disease, figures: Metrics) -> list[str]:
     """Returns a sentence for each class with too few test groups."""
     notes = []
     for label, found in zip(disease.classes, figures["per_class"], strict=True):
@@ -40,7 +40,7 @@ def _source_notes(disease: Disease, frame: pd.DataFrame) -> list[str]:
     return [f"No cohort holds both {name} and another class: what tells them apart may be the source."]
 
 
-def _floor_notes(figures: Figures, floors: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+def _floor_notes(figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     own = figures["balanced_accuracy"]["raw"]
     known = {name: value for name, floor in floors.items() if (value := floor["balanced_accuracy"]) is not None}
     best = max(known, key=lambda name: known[name], default=None)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sslmri.diseases import Disease, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.intervals import MIN_GROUPS, Interval, interval, shortage
-from sslmri.evidence.metrics import Figures, compute_figures
+from sslmri.evidence.metrics import Metrics, compute_metrics
 from sslmri.evidence.sample import N_RESAMPLES, draw_weights, ratio
 from sslmri.scans.slices import head_mask
 
@@ -101,7 +101,7 @@ def control_probabilities(
     return probabilities
 
 
-def judge_shortcuts(
+def compare_with_shortcuts(
     disease: Disease,
     truth: np.ndarray,
     model: np.ndarray,
@@ -119,13 +119,13 @@ def judge_shortcuts(
         groups: (N,) names.
         seed: of the bootstrap.
     """
-    own = compute_figures(truth, model, groups, N_RESAMPLES, seed)
+    own = compute_metrics(truth, model, groups, N_RESAMPLES, seed)
     n_present = sum(found["groups"] > 0 for found in own["per_class"])
     chance = 1 / n_present
     is_estimable = n_present > 1 and own["auroc"]["reason"] is None
     results, sentences = {}, []
     for name, probabilities in controls.items():
-        figures = compute_figures(truth, probabilities, groups, N_RESAMPLES, seed)
+        figures = compute_metrics(truth, probabilities, groups, N_RESAMPLES, seed)
         verdict = _verdict(figures["balanced_accuracy"], own["balanced_accuracy"], chance if is_estimable else None)
         results[name] = {**_kept(figures), "verdict": verdict}
         sentences.append(_sentence(name, figures["balanced_accuracy"], own["balanced_accuracy"], chance, verdict))
@@ -133,7 +133,7 @@ def judge_shortcuts(
     return {**shared, "model": _kept(own), "controls": results, "sentences": sentences + _scarce(disease, own)}
 
 
-def _kept(figures: Figures) -> dict[str, Interval]:
+def _kept(figures: Metrics) -> dict[str, Interval]:
     return {"balanced_accuracy": figures["balanced_accuracy"], "auroc": figures["auroc"]}
 
 
@@ -162,7 +162,7 @@ def _figure(figure: Interval) -> str:
     return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
 
 
-def _scarce(disease: Disease, figures: Figures) -> list[str]:
+def _scarce(disease: Disease, figures: Metrics) -> list[str]:
     """Returns a sentence that names the classes with too few test groups, if there are any."""
     found = zip(disease.classes, figures["per_class"], strict=True)
     few = [f"{class_title(label)} ({own['groups']})" for label, own in found if 0 < own["groups"] < MIN_GROUPS]

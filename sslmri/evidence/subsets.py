@@ -7,7 +7,7 @@ import numpy as np
 
 from sslmri.diseases import Disease
 from sslmri.evidence.intervals import disease_shortage, interval
-from sslmri.evidence.metrics import ClassFigures, compute_figures
+from sslmri.evidence.metrics import ClassFigures, compute_metrics
 from sslmri.evidence.ranking import aurocs
 from sslmri.evidence.sample import N_RESAMPLES, Sample, draw_sample
 
@@ -20,9 +20,9 @@ def by_label(labels: Sequence[str], figures: Sequence[ClassFigures]) -> dict[str
     return dict(zip(labels, figures, strict=True))
 
 
-def floor_figures(cases: Cases) -> dict[str, float | None]:
+def baseline_metrics(cases: Cases) -> dict[str, float | None]:
     """Returns a floor's figures, without intervals: it is a bar to clear."""
-    figures = compute_figures(*cases, n_resamples=1)
+    figures = compute_metrics(*cases, n_resamples=1)
     return {
         "accuracy": figures["accuracy"]["raw"],
         "balanced_accuracy": figures["balanced_accuracy"]["raw"],
@@ -32,7 +32,7 @@ def floor_figures(cases: Cases) -> dict[str, float | None]:
     }
 
 
-def type_figures(disease: Disease, cases: Cases, floors: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
+def type_metrics(disease: Disease, cases: Cases, floors: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
     """Returns the figures of the types: the slices with disease, their probabilities shared out among the types.
 
     Stages and diseases of two classes have none.
@@ -40,8 +40,8 @@ def type_figures(disease: Disease, cases: Cases, floors: Mapping[str, Cases], se
     labels = disease.classes[1:]
     if len(labels) < 2 or disease.is_ordinal:
         return None
-    figures = compute_figures(*_types_only(*cases), seed=seed)
-    found = {name: floor_figures(_types_only(*floor)) for name, floor in floors.items()}
+    figures = compute_metrics(*_types_only(*cases), seed=seed)
+    found = {name: baseline_metrics(_types_only(*floor)) for name, floor in floors.items()}
     bars = ("accuracy", "balanced_accuracy")
     kept = ("n_slices", "n_groups", *bars, "confusion")
     return {
@@ -52,7 +52,7 @@ def type_figures(disease: Disease, cases: Cases, floors: Mapping[str, Cases], se
     }
 
 
-def stage_figures(disease: Disease, cases: Cases, floors: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
+def stage_metrics(disease: Disease, cases: Cases, floors: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
     """Returns the AUROC of the later stages (from the second on) against none, the first stage left out.
 
     The score is the share of the later stages in what is given to them and to none: with a true posterior this is

@@ -27,17 +27,17 @@ from sslmri.learning.labels import (
     balanced_epoch,
     class_indices,
     labelled_budget,
-    silence_untaught,
+    mask_absent_classes,
     stopping_score,
     validation_scores,
 )
 from sslmri.learning.linear_probe import fit_linear_probe
-from sslmri.learning.location import location_loss
+from sslmri.learning.localisation_loss import localisation_loss
 from sslmri.learning.model import Head
 from sslmri.learning.pretrain import autocast, cosine_with_warmup
 from sslmri.learning.probe import extract_features
-from sslmri.learning.run import append_history, keep_history
-from sslmri.learning.views import ViewParameters, augment, draw_augmentation, nudge, resample
+from sslmri.learning.views import ViewParameters, augment, compose, draw_augmentation, resample
+from sslmri.models.history import append_history, keep_history
 from sslmri.scans.slices import Preparation
 
 
@@ -105,7 +105,7 @@ def finetune(
     encoder = encoder.with_output_stride(settings.output_stride)
     if settings.regime == "linear-probe":
         heads = fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
-        return encoder, silence_untaught(heads, train)
+        return encoder, mask_absent_classes(heads, train)
     torch.manual_seed(settings.seed)
     return _fit_jointly(MultiHead(encoder, diseases), train, validation, preparation, folder, settings)
 
@@ -130,7 +130,7 @@ def _fit_jointly(
     )
     average = AveragedModel(model, avg_fn=partial(_moving_average, decay=settings.average_decay), use_buffers=True)
     state = _resume(folder, model, average, optimizer, settings)
-    regions = read_regions(train.records, preparation) if settings.location_weight else {}
+    regions = read_regions(train.records, preparation) if settings.localisation_weight else {}
     for epoch in range(state["epoch"], settings.epochs):
         if epoch - state["best_epoch"] >= settings.patience:
             break
@@ -149,7 +149,7 @@ def _fit_jointly(
         weights = _weights(model, average, optimizer)
         save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state, **weights})
     model.load_state_dict(state["best"])
-    return model.encoder.cpu(), silence_untaught(model.plain_heads(), train)
+    return model.encoder.cpu(), mask_absent_classes(model.plain_heads(), train)
 
 
 def _weights(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def _loss(
     marked = [row for row, record in enumerate(batch.records) if record.path in regions]
     if not marked:
         return total
-    return total + settings.location_weight * _missed(model, batch, marked, maps, regions, parameters)
+    return total + settings.localisation_weight * _localisation_loss(model, batch, marked, maps, regions, parameters)
 
 
 def _augmented(
@@ -243,7 +243,7 @@ def _augmented(
     aspect = slices.shape[2] / slices.shape[3]
     parameters = draw_augmentation(len(slices), settings.augmentation, generator, aspect)
     if settings.consistency_weight:
-        twins = nudge(parameters, draw_augmentation(len(slices), HARMLESS, generator, aspect))
+        twins = compose(parameters, draw_augmentation(len(slices), HARMLESS, generator, aspect))
         parameters = ViewParameters(*(torch.cat(pair) for pair in zip(parameters, twins, strict=True)))
         slices, batch = torch.cat([slices, slices]), batch.select([*range(len(slices))] * 2)
     return augment(slices, parameters), parameters, batch
@@ -260,7 +260,7 @@ def _cross_entropy(logits: Mapping[str, Tensor], batch: Store, label_smoothing: 
     return torch.stack(parts).sum() / len(batch.records)
 
 
-def _missed(
+def _localisation_loss(
     model: MultiHead,
     batch: Store,
     marked: list[int],
@@ -274,7 +274,7 @@ def _missed(
     keys = [str(batch.records[row].disease) for row in marked]
     truth = class_indices(batch, marked).tolist()
     parts = [model.get_parameter(f"heads.{key}.weight")[index] for key, index in zip(keys, truth, strict=True)]
-    return location_loss(maps[marked], torch.stack(parts), shown)
+    return localisation_loss(maps[marked], torch.stack(parts), shown)
 
 
 def _validate(model: nn.Module, train: Store, validation: Store, preparation: Preparation) -> dict[str, float]:

@@ -57,7 +57,7 @@ class FinetuneSettings:
     label_smoothing: float = 0.05
     average_decay: float = 0.99
     output_stride: Literal[32, 16] = 16
-    location_weight: float = 0.2
+    localisation_weight: float = 0.2
     consistency_weight: float = 0.0
     seed: int = 0
     device: str = "auto"
@@ -90,7 +90,7 @@ def balanced_epoch(train: Store, per_class: int, generator: Generator) -> list[i
     return shuffled
 
 
-def silence_untaught(heads: Mapping[str, Head], train: Store) -> dict[str, Head]:
+def mask_absent_classes(heads: Mapping[str, Head], train: Store) -> dict[str, Head]:
     """Returns the heads with every class that has no training slice silenced: probability 0 and an empty map.
 
     Nobody taught such an output what to say; left alone, it is handed a share of the probability all the same.

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.cards import ENCODER_FILE, HEADS, HeadCard, ModelCard, read_model_card
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, Maps, normalise, pool
-from sslmri.learning.listed import read_bounded, read_listed
+from sslmri.models.cards import ENCODER_FILE, HEADS, HeadCard, ModelCard, read_model_card
+from sslmri.models.integrity import read_bounded, read_listed
 from sslmri.scans.slices import Preparation
 
 BATCH = 32

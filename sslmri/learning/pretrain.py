@@ -15,16 +15,16 @@ from tqdm import tqdm
 from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
 from sslmri.learning.batch_size import largest_batch
-from sslmri.learning.cards import ENCODER_FILE
 from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.model import load_encoder
 from sslmri.learning.pairs import PairSampler
 from sslmri.learning.probe import knn_probe
-from sslmri.learning.run import append_history, keep_history
 from sslmri.learning.simclr import ProjectionHead, nt_xent
 from sslmri.learning.views import ViewParameters, ViewSettings, draw_views, make_views
+from sslmri.models.cards import ENCODER_FILE
+from sslmri.models.history import append_history, keep_history
 from sslmri.scans.slices import Preparation
 
 

@@ -132,7 +132,7 @@ def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, a
     return ViewParameters(theta, gain, spread, sigma, gamma, bias)
 
 
-def nudge(parameters: ViewParameters, by: ViewParameters) -> ViewParameters:
+def compose(parameters: ViewParameters, by: ViewParameters) -> ViewParameters:
     """Returns parameters after which every slice is changed once more, resampled only once for both."""
     theta = _square(parameters.theta) @ _square(by.theta)
     return ViewParameters(

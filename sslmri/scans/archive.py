@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 
 from sslmri.errors import ScanError
+from sslmri.scans.file_type import PICTURES, SOURCES, TEXT, kind_of, natural_order
 from sslmri.scans.gunzip import check_unpacked
-from sslmri.scans.images import MAX_PAGES, MAX_PIXELS, read_image, size_told
+from sslmri.scans.images import MAX_PAGES, MAX_PIXELS, declared_size, read_image
 from sslmri.scans.scan import left_out
-from sslmri.scans.sniffing import PICTURES, SOURCES, TEXT, kind_of, natural_order
 from sslmri.scans.volume import Volume
 
 _MAX_ENTRIES = 1_000
@@ -135,7 +135,7 @@ def _decoded(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Iterator[tu
     n_pages = n_pixels = 0
     for number, entry in enumerate(entries, start=1):
         data = _read_or_none(archive, entry) if entry.kind in PICTURES else None
-        told = None if data is None else _unless_damaged(size_told, data, entry.kind)
+        told = None if data is None else _unless_damaged(declared_size, data, entry.kind)
         if told is not None:
             sound.append(number)
             n_pages, n_pixels = n_pages + told[0], n_pixels + told[1]

@@ -16,14 +16,14 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from sslmri.errors import ScanError
+from sslmri.scans.dicom_frames import checked_size
 from sslmri.scans.dicom_rules import has_picture, refusal
 from sslmri.scans.dicom_slices import slice_images
-from sslmri.scans.frames import checked_size
-from sslmri.scans.gunzip import most_unpacked
+from sslmri.scans.gunzip import max_decompressed_size
 from sslmri.scans.images import MAX_PIXELS
-from sslmri.scans.quiet import hush
 from sslmri.scans.scan import left_out
 from sslmri.scans.series import SliceImage, assemble
+from sslmri.scans.suppress_warnings import suppress_warnings
 from sslmri.scans.volume import Volume
 
 _MAX_READS = 300_000  # pydicom reads each tag on its own: a file of millions of empty tags would take minutes
@@ -75,7 +75,7 @@ def read_dicom(files: Iterable[tuple[str, bytes | None]]) -> Volume:
         ScanError: one sentence; no text of a tag is in it but words of known lists.
         Exception: whatever the decoder raises on the damage of a single file.
     """
-    hush()
+    suppress_warnings()
     found, n_files = _Found(), 0
     for n_files, (_, data) in enumerate(files, start=1):
         try:
@@ -97,7 +97,7 @@ def read_dicom(files: Iterable[tuple[str, bytes | None]]) -> Volume:
 
 def series_key(data: bytes) -> str | None:
     """Returns a hash that all files of one DICOM series share, or None for anything else."""
-    hush()
+    suppress_warnings()
     try:
         file = _opened(data, _Found())
         return _key(dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]))
@@ -168,7 +168,7 @@ def _opened(data: bytes, found: _Found) -> _CountedBytes:
     write_file_meta_info(start, meta, enforce_standard=False)
     plain = _CountedBytes()
     plain.write(start.getvalue())
-    _inflate(data[file.tell() :], plain, most_unpacked(len(data)), found)
+    _inflate(data[file.tell() :], plain, max_decompressed_size(len(data)), found)
     plain.seek(0)
     return plain
 

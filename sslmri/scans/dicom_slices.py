@@ -7,7 +7,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from sslmri.errors import ScanError
-from sslmri.scans.frames import Size, decoded_frames
+from sslmri.scans.dicom_frames import Size, decoded_frames
 from sslmri.scans.series import Place, SliceImage
 
 _MAX_GROUP_BYTES = 6 * 2**20  # of functional groups, which are parsed tag by tag

@@ -27,7 +27,7 @@ def open_unpacked(data: bytes) -> io.BufferedIOBase:
     return io.BytesIO(data)
 
 
-def most_unpacked(n_packed: int) -> int:
+def max_decompressed_size(n_packed: int) -> int:
     """Returns how many bytes an upload of so many may unpack to."""
     return min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * n_packed))
 
@@ -40,7 +40,7 @@ def check_unpacked(n_unpacked: int, n_packed: int) -> None:
     """
     if n_unpacked > MAX_UNPACKED:
         raise ScanError(f"Expected at most {MAX_UNPACKED >> 20} MB of unpacked data, got more: send a smaller scan.")
-    if n_unpacked > most_unpacked(n_packed):
+    if n_unpacked > max_decompressed_size(n_packed):
         raise ScanError(
             f"Expected data that unpack to at most {MAX_RATIO} times their size, got more: send the scan unpacked."
         )

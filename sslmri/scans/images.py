@@ -86,7 +86,7 @@ def _pages(data: bytes, source: str) -> list[np.ndarray]:
     return pages
 
 
-def size_told(data: bytes, source: str) -> tuple[int, int]:
+def declared_size(data: bytes, source: str) -> tuple[int, int]:
     """Returns how many pages and pixels a picture has by its headers; nothing is decoded.
 
     Raises:

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from sslmri.errors import ScanError
+from sslmri.scans.file_type import PICTURES, SOURCES, kind_of, natural_order
 from sslmri.scans.images import read_image
 from sslmri.scans.scan import Scan
-from sslmri.scans.sniffing import PICTURES, SOURCES, kind_of, natural_order
 from sslmri.scans.volume import Volume
 
 MAX_BYTES = 64 * 2**20  # the upload limit of the dashboard, for one file

@@ -25,14 +25,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.journal import record
-from sslmri.memory import give_back
+from sslmri.logging_config import record
+from sslmri.memory import release_freed_memory
 from sslmri.processes import start_with_pipe
 from sslmri.scans import reading
+from sslmri.scans.file_type import kind_of
 from sslmri.scans.images import MAX_PIXELS
 from sslmri.scans.reading import Origin, origin_of_file, origin_of_series, scan_of
 from sslmri.scans.scan import Scan
-from sslmri.scans.sniffing import kind_of
 from sslmri.scans.volume import Spacing, Volume
 
 # Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
@@ -101,7 +101,7 @@ def serve(handle: int) -> None:
             _allow(0)
             del files
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
-            give_back()
+            release_freed_memory()
 
 
 def _allow(seconds: int) -> None:
@@ -132,7 +132,7 @@ class _Reader:
 
     def __init__(self) -> None:
         quiet = _KEPT | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._process, self._pipe = start_with_pipe(__name__, "serve", quiet, is_mute=True)
+        self._process, self._pipe = start_with_pipe(__name__, "serve", quiet, discard_output=True)
 
     def ask(self, what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
         """Returns what is understood from the answer.

@@ -17,11 +17,11 @@ import torch
 from sslmri.cohorts.workers import in_order
 from sslmri.errors import WorkerError
 from sslmri.files import neutralised, sha256_of, write_atomically
-from sslmri.learning.cards import INTENDED_USE
+from sslmri.models.cards import INTENDED_USE
+from sslmri.scans.group_files import gather, prepare_scans
 from sslmri.scans.prepare import Prepared
-from sslmri.scans.together import gather, prepare_scans
+from sslmri.screening.report.report_data import OPACITY, Reported, make_refusal, make_sheet, paint_key_slice, scaled
 from sslmri.screening.screener import Screener, Screening
-from sslmri.screening.sheets import OPACITY, Reported, make_refusal, make_sheet, paint_key_slice, scaled
 
 TOGETHER = 16  # scans whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
@@ -89,7 +89,7 @@ def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]
     prepare = partial(prepare_scans, preparation=screener.card.encoder.preparation)
     workers = max(1, min(os.cpu_count() or 1, len(groups)))
     side_by_side = max(1, min(torch.get_num_threads(), len(groups)))
-    begun: deque[Future[list[Outcome]]] = deque()
+    pending: deque[Future[list[Outcome]]] = deque()
     with (
         closing(in_order(prepare, groups, workers)) as prepared,
         _threads_of_a_batch(1 if side_by_side > 1 else torch.get_num_threads()),
@@ -98,13 +98,13 @@ def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Outcome]
         stopped = None
         try:
             for group, found in zip(groups, prepared, strict=True):
-                begun.append(pool.submit(_screen_together, screener, group, found))
-                if len(begun) > side_by_side:
-                    yield from begun.popleft().result()
+                pending.append(pool.submit(_screen_together, screener, group, found))
+                if len(pending) > side_by_side:
+                    yield from pending.popleft().result()
         except WorkerError as error:
             stopped = error
-        while begun:
-            yield from begun.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
         if stopped:
             raise stopped
 

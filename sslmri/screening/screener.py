@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from sslmri.errors import ModelError
-from sslmri.learning.bank import FeatureBank, Seen
-from sslmri.learning.cards import HeadCard, ModelCard
+from sslmri.gate.decide import is_brain_mri, judge
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Head, Model, calibrated
-from sslmri.learning.run import created_now
+from sslmri.models.bank import EncoderFeatures, FeatureBank
+from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.history import created_now
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import head_mask, numbered_slices
-from sslmri.screening.applicability import judge, judge_brain
+from sslmri.screening.messages import left_out, one_sided, unlearned
 from sslmri.screening.saliency import Explainer, class_maps, head_coverage
-from sslmri.screening.sentences import left_out, one_sided, unlearned
 
 UNGATED = "Whether this is a brain MRI of the kind each head learned from is not checked yet: judge that yourself."
 
@@ -170,7 +170,7 @@ class Screener:
             rows = slice(start, start + len(own))
             start += len(own)
             head_of = cache(partial(_head_of, own))  # every disease asks for the same head
-            not_brain, reasons = self._judge(Seen(early[rows].numpy(), features[rows].numpy()))
+            not_brain, reasons = self._judge(EncoderFeatures(early[rows].numpy(), features[rows].numpy()))
             findings = tuple(
                 _find(card, self._model.heads[key], head_of, features[rows], maps[key][rows], reasons[key])
                 for key, card in self.card.heads.items()
@@ -198,12 +198,12 @@ class Screener:
             )
         return screenings
 
-    def _judge(self, seen: Seen) -> tuple[str | None, dict[str, str | None]]:
+    def _judge(self, seen: EncoderFeatures) -> tuple[str | None, dict[str, str | None]]:
         """Returns why the scan is no brain MRI and why each head does not apply; None where there is no reason."""
         reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
         if self._bank is None:
             return None, reasons
-        not_brain = judge_brain(self._bank, seen.textures).reason
+        not_brain = is_brain_mri(self._bank, seen.textures).reason
         if not_brain:
             return not_brain, dict.fromkeys(reasons, not_brain)
         return None, {key: found or judge(self._bank, seen.features, key).reason for key, found in reasons.items()}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sslmri.learning.bank import FeatureBank
+from sslmri.models.bank import FeatureBank
 
 
 @dataclass(frozen=True)

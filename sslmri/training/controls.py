@@ -14,15 +14,15 @@ from sslmri.cohorts.splits import GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError, TrainingError
-from sslmri.evidence.falsealarms import family_wise_false_alarms
+from sslmri.evidence.false_alarms import family_wise_false_alarms
 from sslmri.evidence.localisation import (
     Target,
-    game_figures,
-    judge_maps,
+    game_metrics,
     localisable,
+    localisation_messages,
     open_target,
     points_inside,
-    random_head_figures,
+    random_head_metrics,
     random_point,
     rank_correlation,
 )
@@ -31,22 +31,22 @@ from sslmri.evidence.shortcuts import (
     FORMAT,
     RULE,
     blank_head,
+    compare_with_shortcuts,
     control_probabilities,
     false_alarms,
     file_traits,
-    judge_shortcuts,
     thumbnails,
 )
 from sslmri.files import sha256_of, write_json
-from sslmri.learning.cards import ENCODER_FILE
 from sslmri.learning.encoder import pool
 from sslmri.learning.labels import class_indices
 from sslmri.learning.model import Head, Model, calibrated
-from sslmri.learning.run import created_now
+from sslmri.models.cards import ENCODER_FILE
+from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps, enlarge
-from sslmri.training.data import RunOptions, check_untaught, open_cohort, side
-from sslmri.words import printable_line
+from sslmri.text import printable_line
+from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, side
 
 _BATCH = 64
 _RANDOM_HEADS = 10
@@ -69,7 +69,7 @@ def run_controls(options: RunOptions) -> dict[str, Any]:
         raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
     model = Model.load(options.run)
     records, store = open_cohort(replace(options, preparation=model.card.encoder.preparation))
-    check_untaught(model.card, store, options.protocol)
+    check_no_leakage(model.card, store, options.protocol)
     labelled = store.select([row for row, record in enumerate(store.records) if record.disease in model.heads])
     train, test = side(labelled, "train"), side(labelled, "test")
     probabilities = _probabilities(model, test)
@@ -119,7 +119,7 @@ def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
 
 
 def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities: np.ndarray) -> dict[str, Any]:
-    """Returns what ``judge_shortcuts`` says of one head; probabilities (N, C) are of all N test slices."""
+    """Returns what ``compare_with_shortcuts`` says of one head; probabilities (N, C) are of all N test slices."""
     disease = DISEASES[key]
     rows = [row for row, record in enumerate(test.records) if record.disease == key]
     own_train, own_test = side(train, "train", key), test.select(rows)
@@ -134,7 +134,9 @@ def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities:
         for name, (known, asked) in traits.items()
     }
     groups = np.array([record.group_key for record in own_test.records])
-    return judge_shortcuts(disease, class_indices(own_test, range(len(rows))), probabilities[rows], controls, groups)
+    return compare_with_shortcuts(
+        disease, class_indices(own_test, range(len(rows))), probabilities[rows], controls, groups
+    )
 
 
 def _features(model: Model, slices: np.ndarray, name: str) -> np.ndarray:
@@ -194,11 +196,11 @@ def _localisation(model: Model, key: str, marked: Sequence[Record]) -> dict[str,
         "n_groups": len({target.record.group_key for target in targets}),
         "n_left_out": len(opened) - len(targets),
         "random_point": random_point(targets),
-        "predicted": game_figures(targets, predicted),
-        "true": game_figures(targets, true),
-        "random_head": random_head_figures(targets, hits, correlations),
+        "predicted": game_metrics(targets, predicted),
+        "true": game_metrics(targets, true),
+        "random_head": random_head_metrics(targets, hits, correlations),
     }
-    return {**found, "sentences": judge_maps(found)}
+    return {**found, "sentences": localisation_messages(found)}
 
 
 @torch.inference_mode()

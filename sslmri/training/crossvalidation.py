@@ -18,20 +18,20 @@ from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
+from sslmri.evidence.baselines import BASELINES, baseline_probabilities
 from sslmri.evidence.calibration import fit_temperature
 from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
-from sslmri.evidence.floors import FLOORS, floor_probabilities
-from sslmri.evidence.metrics import compute_figures
+from sslmri.evidence.metrics import compute_metrics
 from sslmri.files import sha256_of, write_json
 from sslmri.learning.encoder import Encoder, pick_device
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, silence_untaught
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, mask_absent_classes
 from sslmri.learning.linear_probe import fit_heads
 from sslmri.learning.model import Head, Model, calibrated, load_encoder
 from sslmri.learning.probe import extract_features
-from sslmri.learning.run import created_now
+from sslmri.models.history import created_now
 from sslmri.training.data import RunOptions, check_protocol, open_cohort
-from sslmri.training.exposure import Exposure, find_exposure, tell_fold
 from sslmri.training.steps import unknown_notes
+from sslmri.training.training_overlap import TrainingOverlap, find_training_overlap, fold_summary
 
 CROSSVALIDATION_FILE = "crossvalidation.json"
 FORMAT = "sslmri-crossvalidation-1"
@@ -41,7 +41,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Experiment:
     """What every fold shares: labelled slices, their features (N, 2048), their folds and diseases (N,)."""
 
     store: Store
@@ -93,11 +93,11 @@ def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
             f"Expected folds by group, got the protocol {AS_PUBLISHED}: leave --protocol or --cross-validate out."
         )
     _, store = open_cohort(options)
-    exposure = find_exposure(options.run, store.records)
+    exposure = find_training_overlap(options.run, store.records)
     check_protocol(f"an encoder in {options.run} that was trained", exposure.training, options.protocol)
     bench = _open_bench(store, _encoder(exposure, options), options)
     names = sorted(set(bench.folds.tolist()))
-    told = [tell_fold(fold, bench.slices([fold]).records, exposure) for fold in names]
+    told = [fold_summary(fold, bench.slices([fold]).records, exposure) for fold in names]
     diseases, notes = _diseases(bench, names, is_seen=any(fold["n_seen"] != 0 for fold in told))
     content = {
         "format": FORMAT,
@@ -114,7 +114,7 @@ def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
     return content
 
 
-def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Bench:
+def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Experiment:
     """Returns the labelled slices with their features and folds.
 
     Raises:
@@ -128,7 +128,7 @@ def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Bench:
             f"Expected labelled groups in {_MIN_FOLDS} folds or more, got groups in {n_folds} ({len(by_group)} in "
             "all): collect more groups, or give them folds."
         )
-    return _Bench(
+    return _Experiment(
         labelled,
         _features(encoder, labelled, options),
         folds=np.array([by_group[record.group_key] for record in labelled.records]),
@@ -136,7 +136,7 @@ def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Bench:
     )
 
 
-def _encoder(exposure: Exposure, options: RunOptions) -> Encoder:
+def _encoder(exposure: TrainingOverlap, options: RunOptions) -> Encoder:
     """Returns the pre-trained encoder, or the model's."""
     if exposure.path.parent != options.run:
         return load_encoder(exposure.path)
@@ -155,7 +155,7 @@ def _features(encoder: Encoder, store: Store, options: RunOptions) -> Tensor:
     )
 
 
-def _diseases(bench: _Bench, names: list[int], is_seen: bool) -> tuple[dict[str, Any], list[str]]:
+def _diseases(bench: _Experiment, names: list[int], is_seen: bool) -> tuple[dict[str, Any], list[str]]:
     """Returns the results by disease, and a sentence on all that cannot be measured."""
     present = [key for key in DISEASES if bench.rows(names, key)]
     n_folds = {key: len(np.unique(bench.folds[bench.rows(names, key)])) for key in present}
@@ -182,11 +182,11 @@ def _diseases(bench: _Bench, names: list[int], is_seen: bool) -> tuple[dict[str,
     return results, notes
 
 
-def _can_be_tested(bench: _Bench, key: str, fold: int, taught: list[int]) -> bool:
+def _can_be_tested(bench: _Experiment, key: str, fold: int, taught: list[int]) -> bool:
     return bool(bench.rows([fold], key)) and len(_labels(bench.slices(taught, key))) > 1
 
 
-def _faults(bench: _Bench, key: str, fold: int, after: int, taught: list[int]) -> list[str]:
+def _faults(bench: _Experiment, key: str, fold: int, after: int, taught: list[int]) -> list[str]:
     """Returns what one disease lacks in a fold, each as a part of a sentence."""
     test, validation, train = (_labels(bench.slices(own, key)) for own in ([fold], [after], taught))
     if not test:
@@ -212,14 +212,14 @@ def _listed(labels: list[str]) -> str:
     return ", ".join(map(class_title, labels))
 
 
-def _test_fold(bench: _Bench, diseases: list[str], fold: int, after: int, taught: list[int]) -> dict[str, _Tested]:
+def _test_fold(bench: _Experiment, diseases: list[str], fold: int, after: int, taught: list[int]) -> dict[str, _Tested]:
     """Returns what probes and floors, taught on other folds, say of the slices in the test fold, by disease."""
     if not diseases:
         return {}
     train, validation = bench.slices(taught), bench.slices([after])
     drawn = balanced_epoch(train, FinetuneSettings().labels_per_class, Generator().manual_seed(_SEED))
     known, asked = bench.features[bench.rows(taught)][drawn], bench.features[bench.rows([after])]
-    heads = silence_untaught(fit_heads(diseases, known, train.select(drawn), asked, validation), train)
+    heads = mask_absent_classes(fit_heads(diseases, known, train.select(drawn), asked, validation), train)
     found = {}
     for key in diseases:
         own, tested = bench.slices(taught, key), bench.rows([fold], key)
@@ -227,12 +227,12 @@ def _test_fold(bench: _Bench, diseases: list[str], fold: int, after: int, taught
         temperature = _temperature(bench, key, heads[key], after, np.unique(truth))
         logits = heads[key].logits(bench.features[tested]).numpy().astype(np.float64)
         slices = bench.store.select(tested).slices
-        floors = floor_probabilities(own.slices, truth, slices, len(DISEASES[key].classes))
+        floors = baseline_probabilities(own.slices, truth, slices, len(DISEASES[key].classes))
         found[key] = _Tested(fold, calibrated(logits, temperature), floors)
     return found
 
 
-def _temperature(bench: _Bench, key: str, head: Head, after: int, taught: np.ndarray) -> float:
+def _temperature(bench: _Experiment, key: str, head: Head, after: int, taught: np.ndarray) -> float:
     """Returns the calibration temperature from the validation slices of the classes (K,) that were taught."""
     rows = bench.rows([after], key)
     truth = class_indices(bench.store, rows)
@@ -241,11 +241,11 @@ def _temperature(bench: _Bench, key: str, head: Head, after: int, taught: np.nda
     return fit_temperature(logits[kept], truth[kept])
 
 
-def _pooled(bench: _Bench, key: str, found: list[_Tested], is_seen: bool) -> dict[str, Any]:
+def _pooled(bench: _Experiment, key: str, found: list[_Tested], is_seen: bool) -> dict[str, Any]:
     """Returns the figures over all test folds, those of each fold, and their lowest and highest."""
     tested = bench.store.select([row for own in found for row in bench.rows([own.fold], key)])
     frame = predictions_frame(tested.records, np.concatenate([own.probabilities for own in found]), DISEASES[key])
-    floors = {name: np.concatenate([own.floors[name] for own in found]) for name in FLOORS}
+    floors = {name: np.concatenate([own.floors[name] for own in found]) for name in BASELINES}
     result = evaluate_disease(DISEASES[key], frame, floors, is_shared=is_seen)
     result["notes"] += unknown_notes(tested)
     folds = [_figures(bench.slices([own.fold], key), own) for own in found]
@@ -256,7 +256,7 @@ def _pooled(bench: _Bench, key: str, found: list[_Tested], is_seen: bool) -> dic
 def _figures(tested: Store, found: _Tested) -> dict[str, Any]:
     """Returns the figures of one fold without intervals: None where a fold has not the classes for one."""
     groups = np.array([record.group_key for record in tested.records])
-    figures = compute_figures(class_indices(tested, range(len(groups))), found.probabilities, groups, n_resamples=1)
+    figures = compute_metrics(class_indices(tested, range(len(groups))), found.probabilities, groups, n_resamples=1)
     return {
         "fold": found.fold,
         "n_groups": figures["n_groups"],

@@ -13,9 +13,9 @@ from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol, assign
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_json
-from sslmri.learning.cards import ENCODER_CARD, ModelCard, read_encoder_card
+from sslmri.models.cards import ENCODER_CARD, ModelCard, read_encoder_card
 from sslmri.scans.slices import Preparation
-from sslmri.words import printable_line
+from sslmri.text import printable_line
 
 GROUPS_FILE, PICTURES_FILE = "groups.json", "pictures.json"  # what a step learned from, in its folder
 _SHOWN = 5
@@ -72,7 +72,7 @@ def side(store: Store, split: str, disease: str | None = None) -> Store:
     return store.select([row for row, r in records if r.split == split and disease in (None, r.disease)])
 
 
-def check_fresh(folder: Path, is_resumed: bool) -> None:
+def require_empty_run(folder: Path, is_resumed: bool) -> None:
     """Refuses to start anew in a folder that holds a checkpoint.
 
     Raises:
@@ -154,7 +154,7 @@ def check_unseen(folder: Path, store: Store, protocol: Protocol = GROUP_DISJOINT
     _check_list(folder, store, protocol)
 
 
-def check_untaught(card: ModelCard, store: Store, protocol: Protocol) -> None:
+def check_no_leakage(card: ModelCard, store: Store, protocol: Protocol) -> None:
     """Refuses a model of another protocol, or one that learned from what is now validated or tested on.
 
     A shipped model has no lists of what it learned from, only their hashes: then the training side must be the same to

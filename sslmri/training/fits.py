@@ -13,7 +13,7 @@ from torch import nn
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.floors import floor_probabilities
+from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.learning.encoder import Encoder, normalise, pick_device
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings, class_indices, labelled_budget, macro_auroc
@@ -31,7 +31,7 @@ Predictions = dict[str, np.ndarray]  # probabilities (N, C) of the test slices, 
 
 
 @dataclass(frozen=True)
-class Bench:
+class Experiment:
     """What every fit shares.
 
     Attributes:
@@ -83,7 +83,7 @@ def sample_labels(train: Store, per_class: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
-def untrained_encoder(bench: Bench, seed: int) -> Encoder:
+def untrained_encoder(bench: Experiment, seed: int) -> Encoder:
     """Returns the encoder as it is before pre-training, its batch norms settled on unlabelled training slices.
 
     Their mean and variance are part of what an encoder knows of the data without labels; left at 0 and 1, an untrained
@@ -107,7 +107,7 @@ def untrained_encoder(bench: Bench, seed: int) -> Encoder:
     return encoder.eval()
 
 
-def features_of(bench: Bench, encoder: Encoder) -> Features:
+def features_of(bench: Experiment, encoder: Encoder) -> Features:
     """Returns the features of all sides, standardised by the mean and deviation of the training side's."""
     encoder.to(pick_device(bench.device))
     train, validation, test = (_extract(encoder, own, bench) for own in (bench.train, bench.validation, bench.test))
@@ -115,7 +115,7 @@ def features_of(bench: Bench, encoder: Encoder) -> Features:
     return Features((train - mean) / scale, (validation - mean) / scale, (test - mean) / scale)
 
 
-def _extract(encoder: Encoder, store: Store, bench: Bench) -> np.ndarray:
+def _extract(encoder: Encoder, store: Store, bench: Experiment) -> np.ndarray:
     rows = range(len(store.records))
     chunks = [store.batch(rows[start : start + _CHUNK]) for start in rows[::_CHUNK]]
     found = [extract_features(encoder, chunk, bench.preparation).numpy() for chunk in chunks]
@@ -123,7 +123,7 @@ def _extract(encoder: Encoder, store: Store, bench: Bench) -> np.ndarray:
 
 
 def probe(
-    bench: Bench, features: Features, labelled: Sequence[int], inverse_penalties: Sequence[float]
+    bench: Experiment, features: Features, labelled: Sequence[int], inverse_penalties: Sequence[float]
 ) -> tuple[Predictions, dict[str, float]]:
     """Returns what linear probes predict for the test slices, and the inverse penalty that each disease chose.
 
@@ -183,19 +183,19 @@ def _score(probabilities: np.ndarray, validation: np.ndarray, truth: np.ndarray)
     return macro_auroc(probabilities, validation, counted)
 
 
-def pixels_floor(bench: Bench, labelled: Sequence[int]) -> Predictions:
+def pixels_floor(bench: Experiment, labelled: Sequence[int]) -> Predictions:
     """Returns what PCA + logistic regression on the labelled slices' pixels predicts for the test slices."""
     predictions = {}
     for key in bench.diseases:
         rows = [row for row in labelled if bench.train.records[row].disease == key]
         truth, n_classes = class_indices(bench.train, rows), len(DISEASES[key].classes)
         asked = bench.test.batch(_rows(bench.test, key))
-        predictions[key] = floor_probabilities(bench.train.batch(rows), truth, asked, n_classes)["pca_logistic"]
+        predictions[key] = baseline_probabilities(bench.train.batch(rows), truth, asked, n_classes)["pca_logistic"]
     return predictions
 
 
 def fine_tune(
-    bench: Bench, encoder: Encoder, labelled: Sequence[int], folder: Path, settings: FinetuneSettings
+    bench: Experiment, encoder: Encoder, labelled: Sequence[int], folder: Path, settings: FinetuneSettings
 ) -> Predictions:
     """Returns what encoder and heads, trained together on all diseases, predict for the test slices.
 

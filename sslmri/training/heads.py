@@ -23,11 +23,11 @@ from sslmri.evidence.calibration import (
     threshold_figures,
 )
 from sslmri.files import sha256_of
-from sslmri.learning.cards import ENCODER_FILE, HeadCard, write_card
 from sslmri.learning.encoder import Encoder, pool
 from sslmri.learning.labels import FinetuneSettings, class_indices
 from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
-from sslmri.learning.run import created_now
+from sslmri.models.cards import ENCODER_FILE, HeadCard, write_card
+from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps
 

@@ -35,15 +35,15 @@ from sslmri.evidence.efficiency import (
     small_classes_note,
 )
 from sslmri.files import sha256_of, write_atomically, write_json
-from sslmri.learning.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.labels import FinetuneSettings, class_indices
 from sslmri.learning.model import load_encoder
-from sslmri.learning.run import append_history, created_now, read_history
+from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
+from sslmri.models.history import append_history, created_now, read_history
 from sslmri.training.data import RunOptions, check_unseen, open_cohort, side
 from sslmri.training.fits import (
     N_SETTLING,
-    Bench,
+    Experiment,
     Features,
     Predictions,
     features_of,
@@ -132,7 +132,7 @@ def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
         )
 
 
-def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store) -> Bench:
+def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store) -> Experiment:
     """Returns the slices of the diseases that are both taught and tested.
 
     Raises:
@@ -149,7 +149,7 @@ def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store)
         store.select([row for row, r in enumerate(store.records) if r.split == own and r.disease in taught & tested])
         for own in ("train", "validation", "test")
     )
-    return Bench(side(store, "train"), train, validation, test, options.preparation, settings.device)
+    return Experiment(side(store, "train"), train, validation, test, options.preparation, settings.device)
 
 
 def _basis(store: Store, options: RunOptions, pretrained: Path) -> str:
@@ -183,7 +183,11 @@ def _cells(settings: LabelEfficiencySettings) -> list[Cell]:
 
 
 def _fits(
-    options: RunOptions, settings: LabelEfficiencySettings, bench: Bench, finished: dict[Cell, Predictions], basis: str
+    options: RunOptions,
+    settings: LabelEfficiencySettings,
+    bench: Experiment,
+    finished: dict[Cell, Predictions],
+    basis: str,
 ) -> Iterator[tuple[Cell, Predictions, dict[str, Any]]]:
     """Yields each fit that is not finished, with its predictions and what else is worth keeping."""
     features: Features | None = None
@@ -210,7 +214,7 @@ def _fits(
         yield cell, predictions, extra
 
 
-def _encoder(options: RunOptions, bench: Bench, cell: Cell) -> Encoder:
+def _encoder(options: RunOptions, bench: Experiment, cell: Cell) -> Encoder:
     if cell.encoder == RANDOM:
         return untrained_encoder(bench, cell.seed)
     return load_encoder(options.run / "pretrain" / ENCODER_FILE)
@@ -243,7 +247,7 @@ def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[
 
 
 def _compare(
-    bench: Bench, key: str, settings: LabelEfficiencySettings, cells: dict[Cell, Predictions]
+    bench: Experiment, key: str, settings: LabelEfficiencySettings, cells: dict[Cell, Predictions]
 ) -> dict[str, Any]:
     """Returns curves and differences of one disease, with its counts and what to know of them."""
     disease = DISEASES[key]
@@ -266,7 +270,7 @@ def _compare(
     }
 
 
-def _notes(settings: LabelEfficiencySettings, bench: Bench) -> list[str]:
+def _notes(settings: LabelEfficiencySettings, bench: Experiment) -> list[str]:
     """Returns how the comparison was made, in sentences."""
     settled = min(N_SETTLING, len(bench.pool.records))
     notes = [

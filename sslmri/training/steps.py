@@ -19,11 +19,18 @@ from sslmri.cohorts.summary import summarise
 from sslmri.cohorts.terms import terms_of
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
+from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
-from sslmri.evidence.floors import floor_probabilities
-from sslmri.evidence.stored import write_evidence
+from sslmri.evidence.evidence_io import write_evidence
 from sslmri.files import sha256_of, write_json
-from sslmri.learning.cards import (
+from sslmri.gate.fit import build_bank, drop_bank
+from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
+from sslmri.learning.encoder import FEATURE_DIM, Encoder
+from sslmri.learning.finetune import finetune
+from sslmri.learning.labels import FinetuneSettings, class_indices
+from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
+from sslmri.learning.pretrain import PretrainSettings, pretrain
+from sslmri.models.cards import (
     ENCODER_CARD,
     ENCODER_FILE,
     HEADS,
@@ -34,24 +41,17 @@ from sslmri.learning.cards import (
     write_card,
     write_model_file,
 )
-from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
-from sslmri.learning.encoder import FEATURE_DIM, Encoder
-from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, class_indices
-from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
-from sslmri.learning.pretrain import PretrainSettings, pretrain
-from sslmri.learning.run import created_now, read_history, versions
-from sslmri.training.bank import build_bank, drop_bank
+from sslmri.models.history import created_now, read_history, versions
 from sslmri.training.data import (
     RunOptions,
-    check_fresh,
+    check_no_leakage,
     check_start,
     check_unseen,
-    check_untaught,
     hash_name,
     hash_of,
     open_cohort,
     remember,
+    require_empty_run,
     side,
 )
 from sslmri.training.heads import look, with_biases, write_head_cards
@@ -66,7 +66,7 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings) -> None:
         SslmriError: the data, the folder or the training is at fault.
     """
     folder = options.run / "pretrain"
-    check_fresh(folder, options.resume)
+    require_empty_run(folder, options.resume)
     with joined_processes(settings.device):
         with first_on_each_machine():
             _, store = open_cohort(options)
@@ -97,7 +97,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
         SslmriError: the data, the folder or the training is at fault.
     """
     folder, pretrained = options.run / "finetune", options.run / "pretrain"
-    check_fresh(folder, options.resume)
+    require_empty_run(folder, options.resume)
     _, store = open_cohort(options)
     check_unseen(pretrained, store, options.protocol)
     labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
@@ -168,7 +168,7 @@ def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, Any], 
     if model.card.encoder.preparation != options.preparation:
         raise ModelError(f"Expected the preparation of the model, {model.card.encoder.preparation}: give its flags.")
     records, store = open_cohort(options)
-    check_untaught(model.card, store, options.protocol)
+    check_no_leakage(model.card, store, options.protocol)
     results, frames = {}, {}
     for key in model.card.heads:
         if not side(store, "test", key).records:
@@ -193,7 +193,7 @@ def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) ->
     result = evaluate_disease(
         DISEASES[key],
         frame,
-        floor_probabilities(train.slices, truth, test.slices, probabilities.shape[1]),
+        baseline_probabilities(train.slices, truth, test.slices, probabilities.shape[1]),
         thresholds=(head.threshold_low, head.threshold_high),
         set_thresholds=head.set_thresholds,
         is_shared=options.protocol == AS_PUBLISHED,

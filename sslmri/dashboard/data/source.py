@@ -1,0 +1,105 @@
+"""Which data the data page shows: those of the model, or those that the user names.
+
+Whoever runs the server for others says with SSLMRI_DATA below which folder they may name any. Where that folder is not
+there nobody may, and without it nobody where people sign in: the server's disk is not theirs.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.summary import summarise
+from sslmri.dashboard.layout import open_model
+from sslmri.dashboard.model_evidence import find_summary
+from sslmri.dashboard.screening.state import keep
+from sslmri.dashboard.server.signin import is_needed
+from sslmri.errors import ManifestError, ModelError
+from sslmri.models.cards import HeadCard
+from sslmri.scans.slices import Preparation
+
+_MANIFEST = "manifest.csv"
+_MAX_SUMMARIES = 4
+
+
+def ask_for_data() -> str:
+    """Returns the path that the user names, empty for the model's own data."""
+    root = _root()
+    if is_needed() if root is None else not root.is_dir():
+        return ""
+    path: str = st.text_input(
+        "Manifest or its folder",
+        placeholder="Empty: the data this model learned from. Or a path on the machine that runs this page",
+        help="A manifest.csv with the columns path, cohort, disease, label, group, or a folder that holds one. Files "
+        "are only read, on the machine that runs this page; nothing is written or sent.",
+    )
+    return path.strip()
+
+
+def summarise_named(path: str) -> dict[str, Any]:
+    """Returns the summary of a named manifest, with progress; this session keeps it.
+
+    Raises:
+        ManifestError: the manifest cannot be used.
+    """
+    manifest = _manifest_at(path)
+    records = assign_splits(read_manifest(manifest))
+    stamp = manifest.stat().st_mtime_ns
+    progress = st.progress(0.0, "Reading files")
+
+    def show(done: int, total: int) -> None:
+        progress.progress(done / total, f"Reading file {done:,} of {total:,}")
+
+    summary = keep("summaries", f"{manifest}/{stamp}", _MAX_SUMMARIES, lambda: summarise(records, _preparation(), show))
+    progress.empty()
+    return summary
+
+
+def summary_of_model() -> dict[str, Any] | None:
+    """Returns the summary that lies beside the model, or None without a model or a summary.
+
+    Raises:
+        ModelError: the summary is damaged.
+    """
+    try:
+        card = open_model()
+    except ModelError:
+        return None
+    return find_summary(card)
+
+
+def head_of_model(disease: str) -> HeadCard | None:
+    """Returns the card of the model's head for a disease, or None without one."""
+    try:
+        return open_model().heads.get(disease)
+    except ModelError:
+        return None
+
+
+def _manifest_at(text: str) -> Path:
+    root = _root()
+    try:
+        path = Path(text).expanduser() if root is None else (root / text).resolve()
+        if root is not None and not path.is_relative_to(root):
+            raise ManifestError("Expected a path in the data folder of this server, got one elsewhere: correct it.")
+        return path / _MANIFEST if path.is_dir() else path
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, or with a NUL, or of no user's home
+        raise ManifestError(
+            "Expected the path of a manifest.csv, got a text that cannot be a path: correct it."
+        ) from error
+
+
+def _root() -> Path | None:
+    """Returns the folder below which data may be named, or None for any."""
+    named = os.environ.get("SSLMRI_DATA")
+    return Path(named).resolve() if named else None
+
+
+def _preparation() -> Preparation:
+    try:
+        return open_model().encoder.preparation
+    except ModelError:
+        return Preparation()

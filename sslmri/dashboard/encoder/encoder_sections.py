@@ -1,0 +1,220 @@
+"""What the encoder page draws: the encoder in words, its pre-training, and the map of its feature bank."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from sslmri.dashboard import charts, theme
+from sslmri.dashboard.encoder import map_charts
+from sslmri.dashboard.encoder.features import (
+    ALL,
+    N_NEIGHBOURS,
+    PCA,
+    TSNE,
+    case_table,
+    neighbour_shares,
+    pca_map,
+    rows_of,
+    tsne_map,
+    tsne_sample,
+)
+from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP
+from sslmri.dashboard.encoder.messages import chance_loss, facts
+from sslmri.dashboard.encoder.selection import MAP_KEY, chosen_rows, draw_choice, keep_choice
+from sslmri.dashboard.model_evidence import find_history, protocol_of
+from sslmri.dashboard.performance import tables
+from sslmri.dashboard.section import draw_chart, draw_save_button
+from sslmri.dashboard.text import count, escape_markdown, in_order, percent
+from sslmri.diseases import DISEASES
+from sslmri.errors import ModelError
+from sslmri.models.cards import ModelCard
+
+if TYPE_CHECKING:
+    from sslmri.models.bank import FeatureBank
+
+_NO_BANK = (
+    "This model has no feature bank, so there is no map of its features: run `python train.py bank`, then load this "
+    "page again."
+)
+_TSNE_NOTE = (
+    "t-SNE keeps who is near whom; distances between far points, and the size and the gaps of clusters, mean little."
+)
+
+
+def find_bank(card: ModelCard) -> "FeatureBank | None":
+    """Returns the feature bank of a model, loaded once for all sessions; None where it has none.
+
+    Raises:
+        ModelError: the bank is damaged, or of another encoder.
+    """
+    return _load_bank(str(card.folder), card.sha256)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the feature bank")
+def _load_bank(folder: str, sha256: str) -> "FeatureBank | None":
+    from sslmri.models.bank import FeatureBank
+
+    return FeatureBank.load(Path(folder))
+
+
+def draw_facts(card: ModelCard) -> None:
+    """Draws what the encoder is and how it was taught, in words."""
+    st.markdown("\n".join(f"- {fact}" for fact in facts(card)))
+
+
+def draw_pretraining(card: ModelCard) -> None:
+    """Draws loss and kNN probe by epoch, or says that there is no history."""
+    history = tables.history(find_history(card, "pretrain", protocol_of(card)), "knn")
+    settings = card.encoder.pretraining
+    if history.empty or settings is None:
+        st.caption("No history of pre-training was kept with this model.")
+        return
+    left, right = st.columns(2, gap="large")
+    chance = chance_loss(settings["batch_size"])
+    with left:
+        figure = charts.loss_line(history, "NT-Xent loss")
+        figure.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
+        draw_chart(
+            f"NT-Xent loss by epoch, temperature {settings['temperature']:g}",
+            figure,
+            history,
+            "encoder-loss",
+            f"Chance is ln(2N - 1) = {chance:.2f} for a batch of N = {settings['batch_size']} pairs. The temperature "
+            "is the same at every epoch.",
+        )
+    with right:
+        draw_chart(
+            "kNN probe by epoch, balanced accuracy on validation groups",
+            charts.disease_lines(history, "balanced accuracy"),
+            history,
+            "encoder-knn",
+            "Each validation slice takes the class of its nearest training slices: what the features hold before any "
+            "head was taught. Chance is one over the number of classes.",
+        )
+
+
+def draw_map(card: ModelCard) -> None:
+    """Draws the map of the bank's features with its choice of points, and what neighbours share."""
+    try:
+        bank = find_bank(card)
+    except ModelError as error:
+        st.error(escape_markdown(str(error)))
+        return
+    if bank is None:
+        st.info(_NO_BANK)
+        return
+    table = case_table(bank)
+    disease, by, layout = _choose_view(table)
+    rows = rows_of(table, disease)
+    if len(rows) < N_NEIGHBOURS:
+        st.info(f"A map needs at least {N_NEIGHBOURS} slices; this bank holds {count(len(rows), 'slice')} here.")
+        return
+    points, note = _points(card, bank, table, rows, disease, layout)
+    chosen = chosen_rows(points["row"])
+    left, right = st.columns([3, 2], gap="large")
+    with right:
+        near = draw_choice(bank, table, chosen)
+        st.space("small")
+        _draw_shares(card, bank, table, rows, disease)
+    with left:
+        _draw_points(points, by, layout, chosen, near, note)
+
+
+def _choose_view(table: pd.DataFrame) -> tuple[str, str, str]:
+    """Returns which slices are shown, what colours them, and the kind of map."""
+    with st.container(horizontal=True, gap="large"):
+        disease = st.segmented_control(
+            "Slices",
+            [ALL, *in_order(table["disease"])],
+            format_func=lambda key: "All" if key == ALL else DISEASES[key].title,
+            default=ALL,
+            required=True,
+            wrap=True,
+        )
+        options = [DISEASE if disease == ALL else CLASS, COHORT, GROUP]
+        by = st.segmented_control(
+            "Colour",
+            options,
+            default=options[0],
+            required=True,
+            help="Groups are too many for colours: hover over a point for its group.",
+            key=f"encoder-colour-{options[0]}",
+        )
+        layout = st.segmented_control("Map", [PCA, TSNE], default=PCA, required=True, help=_TSNE_NOTE)
+    return disease, by, layout
+
+
+def _points(
+    card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, rows: np.ndarray, disease: str, layout: str
+) -> tuple[pd.DataFrame, str]:
+    """Returns the points of the map, and one sentence on how to read it."""
+    if layout == PCA:
+        places, share = _pca(card.sha256, disease, bank.features[rows])
+        note = f"The two axes hold {percent(share)} of the variance of these features: near here may be far there."
+    else:
+        drawn = tsne_sample(len(rows))
+        shown = f"{count(len(drawn), 'slice')} of {len(rows):,}, drawn at random. " if len(drawn) < len(rows) else ""
+        rows = rows[drawn]
+        with st.spinner(f"Computing t-SNE of {count(len(rows), 'slice')}, once for this model: up to a minute"):
+            places = _tsne(card.sha256, disease, bank.features[rows])
+        note = f"{shown}{_TSNE_NOTE}"
+    return table.iloc[rows].assign(x=places[:, 0], y=places[:, 1], row=rows), note
+
+
+# The features are the model's, not a user's: sessions share what follows from them, under the model's hash.
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _pca(model_sha256: str, disease: str, _features: np.ndarray) -> tuple[np.ndarray, float]:
+    return pca_map(_features)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _tsne(model_sha256: str, disease: str, _features: np.ndarray) -> np.ndarray:
+    return tsne_map(_features)
+
+
+@st.cache_data(max_entries=16, show_spinner="Counting what neighbours share")
+def _shares(model_sha256: str, disease: str, _features: np.ndarray, _table: pd.DataFrame) -> pd.DataFrame:
+    return neighbour_shares(_features, _table)
+
+
+def _draw_points(points: pd.DataFrame, by: str, layout: str, chosen: list[int], near: list[int], note: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{layout} of the features**", width="content")
+        st.space("stretch")
+        draw_save_button(points, f"encoder-map-{layout.lower()}")
+    st.plotly_chart(
+        map_charts.feature_map(points, by, chosen, near),
+        config=map_charts.MAP_CONFIG,
+        key=MAP_KEY,
+        on_select=keep_choice,
+        selection_mode=("points", "lasso"),
+        alt=f"{layout} of the features, coloured by {by.lower()}",
+    )
+    st.caption(
+        f"{escape_markdown(note)}  \nClick a point for its neighbours, or draw around several with the lasso above the "
+        "map."
+    )
+
+
+def _draw_shares(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, rows: np.ndarray, disease: str) -> None:
+    shared = _shares(card.sha256, disease, bank.features[rows], table.iloc[rows])
+    if shared.empty:
+        return
+    draw_chart(
+        "What near slices share",
+        map_charts.shares(shared),
+        shared,
+        f"encoder-shares-{disease}",
+        f"Means over slices, {N_NEIGHBOURS} nearest each, by distance in the full features. For cohort, disease and "
+        "class, slices of the same group are left out; for the group, only groups of more than that many slices count.",
+    )
+    st.caption(
+        "Far above chance, the encoder brings these slices together. Group: slices of one person. Cohort: slices of "
+        "one source, which may be its scanner and preparation rather than anatomy. Where a class comes from one cohort "
+        "alone, its share cannot be told from the cohort's."
+    )

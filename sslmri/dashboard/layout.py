@@ -1,0 +1,116 @@
+"""What stands around every page: which model is shown, the notice, and what to do without a model."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+
+from sslmri.dashboard.server.signin import draw_sign_out, is_authorised, require_authorised
+from sslmri.dashboard.text import count, escape_markdown
+from sslmri.errors import ModelError
+from sslmri.models.cards import MODEL_FILE, ModelCard, read_model_card
+
+NOTICE = "Research use only, not a medical device."
+_ABOUT_PAGE = "pages/about.py"
+_PAGES = {
+    "pages/screening.py": "Screening",
+    "pages/cohort.py": "Cohort",
+    "pages/data.py": "Data",
+    "pages/performance.py": "Performance",
+    "pages/encoder.py": "Encoder",
+    _ABOUT_PAGE: "About",
+}
+_ROUTED = "is_routed"
+_SHORT = 8
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+def model_folder() -> Path:
+    """Returns the folder of the model to show: ``SSLMRI_MODEL``, else ``models/default``."""
+    return Path(os.environ.get("SSLMRI_MODEL") or _PROJECT / "models" / "default")
+
+
+def open_model() -> ModelCard:
+    """Returns the card of the model to show.
+
+    Raises:
+        ModelError: there is no model, or one that cannot be trusted.
+    """
+    folder = model_folder()
+    try:
+        stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))
+    except OSError as error:  # it is being put there
+        raise ModelError(f"Expected to read the model {folder}, got {error.strerror}: try again.") from error
+    return _read(str(folder), stamps)
+
+
+@lru_cache(maxsize=4)
+def _read(folder: str, stamps: tuple[tuple[str, int], ...]) -> ModelCard:
+    return read_model_card(Path(folder))
+
+
+def require_model(purpose: str) -> ModelCard:
+    """Returns the card of the model; without one, says how to get one and ends the page.
+
+    Args:
+        purpose: one sentence: what the page shows once there is a model.
+    """
+    try:
+        return open_model()
+    except ModelError as error:
+        st.info(f"{purpose} {_reason(error)}")
+        st.markdown("To get a model, run this in the project's folder, then load this page again:")
+        st.code("python train.py all", language="bash")
+        st.markdown("To show a model that lies elsewhere, name its folder before the start:")
+        st.code("SSLMRI_MODEL=path/to/model streamlit run app.py", language="bash")
+        st.stop()
+
+
+def _reason(error: ModelError) -> str:
+    if (model_folder() / MODEL_FILE).exists():
+        return f"The model cannot be used. {escape_markdown(str(error))}"
+    return f"There is no model in {escape_markdown(str(model_folder()))} yet."
+
+
+def short_hash(sha256: str) -> str:
+    """Returns the first digits of a hash."""
+    return sha256[:_SHORT]
+
+
+def choose_page() -> st.Page:
+    """Returns the page that was asked for, and draws the navigation over all of them for who may see them."""
+    st.session_state[_ROUTED] = True
+    pages = [st.Page(path, title=title, default=path == next(iter(_PAGES))) for path, title in _PAGES.items()]
+    return st.navigation(pages, position="top" if is_authorised() else "hidden")
+
+
+def start_page(title: str) -> None:
+    """Draws what every page begins with: the notice and its title. For who must sign in first the page ends here.
+
+    A fresh server that is first asked for another page than the first one runs that page's file alone, without the
+    router (Streamlit still looks for a folder ``pages`` until the router was called once).
+    """
+    if not st.session_state.get(_ROUTED):
+        choose_page()
+        st.rerun()
+    st.set_page_config(page_title=f"{title}, brain MRI, research use only", layout="wide")
+    require_authorised(NOTICE)
+    _draw_notice()
+    st.title(title)
+
+
+def _draw_notice() -> None:
+    try:
+        card = open_model()
+    except ModelError:
+        text = f"{NOTICE} No model is loaded."
+    else:
+        text = (
+            f"{NOTICE} Model {escape_markdown(card.name)} ({short_hash(card.sha256)}), "
+            f"trained on {count(card.encoder.n_groups, 'group')}."
+        )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(text, width="content")
+        st.page_link(_ABOUT_PAGE, label=":small[About this model]")
+        draw_sign_out()

@@ -1,0 +1,146 @@
+"""The two pictures of a slice, on black: as the file has it, and under a map with its scale."""
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from sslmri.dashboard.screening.planes import OrientationLabels, ReformattedSlice
+
+SIDE = 512  # pixels of the longer side: sharp on the page, and far below what Streamlit's media store samples
+_BAND = 62  # room for two lines of text, or for the scale, below the slice
+_MARGIN = 10
+_QUALITY = 95
+_TEXT = (205, 210, 214)
+_FONT_SIZE = 20
+_LINE, _LINE_COLOUR = 2, (64, 224, 255)  # pixels; a blue that inferno does not hold
+
+
+def fit(cut: ReformattedSlice) -> np.ndarray:
+    """Returns a slice at the size of the page with square pixels, its longer side ``SIDE``: (h, w) float32."""
+    height, width = cut.image.shape
+    row, column = cut.pixel_mm or (1.0, 1.0)
+    factor = SIDE / max(height * row, width * column)
+    size = (max(1, round(width * column * factor)), max(1, round(height * row * factor)))
+    picture = Image.fromarray(np.ascontiguousarray(_thinned(cut.image), dtype=np.float32))
+    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+
+
+def _thinned(image: np.ndarray) -> np.ndarray:
+    """Returns the means of blocks of a slice far larger than the page, another one as it is; without a second copy."""
+    block = min(image.shape) // (2 * SIDE)
+    if block < 2:
+        return image
+    height, width = (n // block for n in image.shape)
+    whole = image[: height * block, : width * block]
+    return whole.reshape(height, block, width, block).mean(axis=(1, 3))
+
+
+def windowed(values: np.ndarray, level: float, width: float) -> np.ndarray:
+    """Returns grey values as bytes: black up to ``level - width / 2``, white from ``level + width / 2``; width > 0."""
+    scaled = (values - (level - width / 2)) / width
+    return np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
+
+
+def place_map(map_: np.ndarray, box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
+    """Returns a map (h, w) where it belongs on a picture of a shape (H, W), 0 where it does not reach.
+
+    Args:
+        map_: of a prepared slice.
+        box: top, left, height and width of what the prepared slice shows, as shares of the picture's height (top and
+            height) and width (left and width); it may reach beyond the picture.
+        shape: of the picture.
+    """
+    from sslmri.screening.saliency import enlarge  # torch, which only a map needs
+
+    height, width = shape
+    top, left = round(box[0] * height), round(box[1] * width)
+    large = enlarge(map_, (max(1, round(box[2] * height)), max(1, round(box[3] * width))))
+    placed = np.zeros(shape, np.float32)
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + large.shape[0], height), min(left + large.shape[1], width)
+    placed[y0:y1, x0:x1] = large[y0 - top : y1 - top, x0 - left : x1 - left]
+    return placed
+
+
+def scan_picture(
+    grey: np.ndarray, marks: OrientationLabels | None, lines: tuple[str, str], inside: np.ndarray | None = None
+) -> bytes:
+    """Returns a slice (h, w) uint8 as JPEG, with two lines of text below it, and the outline of a mask on it."""
+    image = _on_black(_outlined(np.repeat(grey[..., None], 3, axis=2), inside), marks)
+    for line, y in zip(lines, (image.height - _BAND // 2 - 5, image.height - 9), strict=True):
+        _write(image, line, (_MARGIN, y), "ls")
+    return _encode(image)
+
+
+def overlay_picture(
+    grey: np.ndarray,
+    level: np.ndarray,
+    opacity: float,
+    marks: OrientationLabels | None,
+    top: str,
+    inside: np.ndarray | None = None,
+) -> bytes:
+    """Returns a slice (h, w) uint8 under a map as JPEG, with the scale of the map below.
+
+    Args:
+        grey: the slice.
+        level: (h, w) in [0, 1] of the scale.
+        opacity: of the top of the scale.
+        marks: see ``OrientationLabels``.
+        top: what the top of the scale stands for.
+        inside: (h, w) bool, a mask whose outline is drawn on top.
+    """
+    from sslmri.screening.saliency import paint  # torch, which only a map needs
+
+    image = _on_black(_outlined(paint(grey, level, opacity), inside), marks)
+    width = max(2, image.width - 2 * _MARGIN)
+    ramp = np.tile(np.linspace(0.0, 1.0, width, dtype=np.float32), (10, 1))
+    scale = Image.fromarray(paint(np.zeros(ramp.shape, np.uint8), ramp, 1.0))
+    image.paste(scale, (_MARGIN, image.height - _BAND + 13))
+    _write(image, "0", (_MARGIN, image.height - 9), "ls")
+    _write(image, top, (image.width - _MARGIN, image.height - 9), "rs")
+    return _encode(image)
+
+
+def thumbnail(slice_: np.ndarray) -> bytes:
+    """Returns a prepared slice (H, W) uint8 as JPEG."""
+    return _encode(Image.fromarray(slice_))
+
+
+def _outlined(pixels: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
+    """Returns pixels (h, w, 3) with a line around a mask (h, w)."""
+    if inside is None:
+        return pixels
+    line = ndimage.binary_dilation(inside, iterations=_LINE) & ~inside
+    return np.where(line[..., None], np.array(_LINE_COLOUR, np.uint8), pixels)
+
+
+def _on_black(pixels: np.ndarray, marks: OrientationLabels | None) -> Image.Image:
+    height, width = pixels.shape[:2]
+    image = Image.new("RGB", (width, height + _BAND))
+    image.paste(Image.fromarray(np.ascontiguousarray(pixels)))
+    if marks:
+        _write(image, marks.top, (width / 2, 6), "mt")
+        _write(image, marks.bottom, (width / 2, height - 6), "mb")
+        _write(image, marks.left, (_MARGIN, height / 2), "lm")
+        _write(image, marks.right, (width - _MARGIN, height / 2), "rm")
+    return image
+
+
+def _write(image: Image.Image, text: str, at: tuple[float, float], anchor: str) -> None:
+    pen = ImageDraw.Draw(image)
+    pen.text(at, text, fill=_TEXT, font=_font(), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=_FONT_SIZE)
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=_QUALITY, subsampling=0)
+    return buffer.getvalue()

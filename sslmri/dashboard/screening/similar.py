@@ -1,0 +1,77 @@
+"""The labelled training cases that look most like the scan, to the encoder."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from sslmri.dashboard.screening.pictures import thumbnail
+from sslmri.dashboard.screening.state import keep
+from sslmri.dashboard.text import escape_markdown
+from sslmri.diseases import DISEASES, class_title
+from sslmri.errors import ScanError
+from sslmri.scans.sandbox import read_scan
+from sslmri.scans.slices import Preparation, to_slices
+
+if TYPE_CHECKING:
+    from sslmri.screening.screener import Finding, Screener, Screening
+    from sslmri.screening.similar import SimilarCase
+
+DATA_FOLDER = "SSLMRI_DATA"  # names the folder of the manifest that the model learned from
+N_CASES = 5
+_MAX_THUMBNAILS = 60
+_WIDTH = 96
+
+
+def draw_similar(screener: "Screener", screening: "Screening", finding: "Finding | None") -> None:
+    """Draws the nearest labelled cases of the finding in view, or that there is no close match."""
+    if finding is None:
+        return
+    bank = screener.bank
+    st.markdown(f"**Similar cases: {DISEASES[finding.disease].title}**", help=_HELP)
+    if bank is None:
+        st.caption("This model has no bank of cases to compare with.")
+        return
+    from sslmri.screening.similar import similar_cases
+
+    cases = similar_cases(bank, screening.features, finding.disease, N_CASES)
+    if not any(case.is_close for case in cases):
+        st.markdown("No close match: the nearest labelled cases look different from this scan.")
+    preparation = screener.card.encoder.preparation
+    with st.container(horizontal=True, gap="small"):
+        for case in cases:
+            _draw_case(case, preparation)
+    if not Path(os.environ.get(DATA_FOLDER) or "/nowhere").is_dir():
+        st.caption("Pictures of these cases are shown where their data lie on this machine.")
+
+
+_HELP = (
+    "The nearest training cases in the encoder's features, one for each group. They show what the scan looks like to "
+    "the encoder; they are no second opinion."
+)
+
+
+def _draw_case(case: "SimilarCase", preparation: Preparation) -> None:
+    with st.container(width=_WIDTH + 24, gap="xxsmall"):
+        picture = keep("thumbnails", case.path, _MAX_THUMBNAILS, lambda: case_picture(case, preparation))
+        if picture:
+            st.image(picture, width=_WIDTH, alt=f"A training case of {class_title(case.label)}")
+        st.markdown(f"{class_title(case.label)} **{case.distance:.2f}**")
+        st.caption(f"{escape_markdown(case.cohort)}{'' if case.is_close else ', not close'}")
+
+
+def case_picture(case: "SimilarCase", preparation: Preparation) -> bytes | None:
+    """Returns the prepared slice of a case as a small picture, or None where its data are not on this machine.
+
+    A file of several slices gives none: a case does not say which of a file's it is.
+    """
+    folder = os.environ.get(DATA_FOLDER)
+    path = Path(folder or "", case.path)
+    if not folder or not path.is_file():
+        return None
+    try:
+        slices = to_slices(read_scan(path.read_bytes(), path.name), preparation)
+    except ScanError:
+        return None
+    return thumbnail(slices[0]) if len(slices) == 1 else None

@@ -1,0 +1,58 @@
+"""A chart with its title, what it shows, and a button that saves the table it was drawn from."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from sslmri.dashboard.charts import QUIET
+from sslmri.dashboard.export import to_csv
+from sslmri.dashboard.text import escape_markdown
+
+_LIST_WIDTHS = (100, 490)  # of names and their texts, in pixels before they are stretched: the texts need the room
+_WHOLE = 24  # rows up to which a table is shown whole; longer ones scroll
+
+
+def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, note: str = "") -> None:
+    """Draws a chart.
+
+    Args:
+        title: what the chart shows.
+        figure: the chart.
+        table: the numbers in it.
+        key: name of the saved file, unique on the page.
+        note: one line on how to read it.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{title}**", help=note or None, width="content")
+        st.space("stretch")
+        draw_save_button(table, key)
+    st.plotly_chart(figure, config=QUIET, key=f"chart-{key}", alt=title)
+
+
+def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "") -> None:
+    """Draws a table with a title and a button that saves it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{title}**", help=note or None, width="content")
+        st.space("stretch")
+        draw_save_button(table, key)
+    is_list = len(table.columns) == len(_LIST_WIDTHS)
+    sizes = zip(table.columns, _LIST_WIDTHS, strict=False)
+    widths = {name: st.column_config.Column(width=width) for name, width in sizes} if is_list else None
+    height: Literal["content", "auto"] = "content" if len(table) <= _WHOLE else "auto"
+    st.dataframe(table, height=height, hide_index=True, column_config=widths, key=f"table-{key}", alt=title)
+
+
+def draw_save_button(table: pd.DataFrame, key: str) -> None:
+    """Draws the button that saves a table as CSV."""
+    st.download_button(
+        "Save data", to_csv(table), f"{key}.csv", "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"
+    )
+
+
+def draw_notes(notes: Sequence[str]) -> None:
+    """Draws plain sentences, one a line, small."""
+    if notes:
+        st.caption("  \n".join(escape_markdown(note) for note in notes))

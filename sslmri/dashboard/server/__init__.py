@@ -1,0 +1,1 @@
+"""What runs beside the pages: lifespan, request filter, sign-in, queue."""

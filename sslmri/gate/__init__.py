@@ -1,0 +1,1 @@
+"""Is it brain MRI, and is it in distribution for a classifier."""

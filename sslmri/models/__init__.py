@@ -1,0 +1,1 @@
+"""The model folder: typed cards, integrity, one write, one read. No torch."""

@@ -1,0 +1,77 @@
+"""Floors are what pixels give without learning."""
+
+import numpy as np
+import pytest
+
+from sslmri.errors import TrainingError
+from sslmri.evidence.baselines import BASELINES, baseline_probabilities
+
+
+def pictures(labels: list[int], seed: int = 0, size: int = 96) -> np.ndarray:
+    """Returns noisy pictures (N, size, size) uint8 that are brighter at the bottom for higher labels."""
+    generator = np.random.default_rng(seed)
+    slices = generator.integers(0, 60, size=(len(labels), size, size))
+    for picture, label in zip(slices, labels, strict=True):
+        picture[size // 2 :] += 60 * label
+    return slices.astype(np.uint8)
+
+
+def test_every_floor_gives_probabilities() -> None:
+    truth = [0, 0, 0, 1, 1, 2, 2]
+    floors = baseline_probabilities(pictures(truth), np.array(truth), pictures([0, 1, 2], seed=1), 3)
+    assert set(floors) == set(BASELINES)
+    for probabilities in floors.values():
+        assert probabilities.shape == (3, 3)
+        assert probabilities.sum(axis=1) == pytest.approx(np.ones(3))
+
+
+def test_pixel_floors_tell_apart_what_pixels_tell_apart() -> None:
+    truth = [0, 1, 2] * 6
+    floors = baseline_probabilities(pictures(truth), np.array(truth), pictures([2, 0, 1], seed=1), 3)
+    assert floors["nearest_neighbour"].argmax(axis=1).tolist() == [2, 0, 1]
+    assert floors["pca_logistic"].argmax(axis=1).tolist() == [2, 0, 1]
+
+
+def test_majority_gives_the_shares_of_the_training_classes() -> None:
+    truth = [1, 1, 1, 0]
+    floors = baseline_probabilities(pictures(truth), np.array(truth), pictures([0, 0]), 2)
+    assert floors["majority"].tolist() == [[0.25, 0.75], [0.25, 0.75]]
+
+
+def test_nearest_neighbour_is_that_of_a_double_loop() -> None:
+    generator = np.random.default_rng(3)
+    train, test = (generator.integers(0, 256, size=(n, 48, 48)).astype(np.uint8) for n in (30, 10))
+    truth = generator.integers(0, 4, size=30)
+    found = baseline_probabilities(train, truth, test, 4)["nearest_neighbour"]
+    for one, probabilities in zip(test.astype(float), found, strict=True):
+        distances = [((one - other) ** 2).sum() for other in train.astype(float)]
+        assert probabilities[truth[int(np.argmin(distances))]] == 1.0
+
+
+def test_class_without_training_slices_gets_nothing() -> None:
+    truth = [0, 2] * 5
+    floors = baseline_probabilities(pictures(truth), np.array(truth), pictures([1], seed=1), 4)
+    assert all(probabilities[:, [1, 3]].sum() == 0 for probabilities in floors.values())
+
+
+@pytest.mark.parametrize("n_train", [1, 2])
+def test_single_training_class_is_certain(n_train: int) -> None:
+    floors = baseline_probabilities(pictures([1] * n_train), np.array([1] * n_train), pictures([0, 1]), 2)
+    assert all(probabilities.tolist() == [[0, 1], [0, 1]] for probabilities in floors.values())
+
+
+def test_floors_are_the_same_every_time() -> None:
+    truth = np.arange(80) % 2
+    train, test = pictures(truth.tolist()), pictures([0, 1] * 5, seed=1)
+    first, second = (baseline_probabilities(train, truth, test, 2) for _ in range(2))
+    assert all(np.array_equal(first[name], second[name]) for name in BASELINES)
+
+
+def test_no_test_slices_give_no_probabilities() -> None:
+    floors = baseline_probabilities(pictures([0, 1]), np.array([0, 1]), pictures([]), 2)
+    assert all(probabilities.shape == (0, 2) for probabilities in floors.values())
+
+
+def test_no_training_slices_are_refused() -> None:
+    with pytest.raises(TrainingError, match="got none"):
+        baseline_probabilities(pictures([]), np.array([], dtype=int), pictures([0]), 2)

@@ -1,0 +1,104 @@
+"""Whether a scan may be answered: both levels, their reasons, and what a volume needs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sslmri.evidence.gate import NOT_BRAIN, OTHER, OWN, SAME_CONTRASTS, SAME_DISEASE, exact_share, shares
+from sslmri.gate.decide import is_brain_mri, judge
+from sslmri.gate.measure import PICTURES, applicability_report, relations, table
+from sslmri.models.bank import TEXTURE_DIM, EncoderFeatures
+from tests.banks import features, record, seen
+
+
+@pytest.fixture
+def own() -> np.ndarray:
+    return features(np.random.default_rng(5), 0, 9)
+
+
+@pytest.fixture
+def other() -> np.ndarray:
+    return features(np.random.default_rng(6), 1, 9)
+
+
+def test_a_head_applies_to_its_own_kind_and_to_no_other(bank, own, other):
+    assert judge(bank, own, "ms").reason is None
+    refused = judge(bank, other, "ms")
+    assert not refused.passes.any()
+    assert refused.reason == (
+        "This head learned from axial T2 slices; judged by its training slices, 9 of its 9 slices are not of that kind."
+    )
+
+
+def test_a_volume_is_judged_by_most_of_its_slices(bank, own, other):
+    assert judge(bank, np.concatenate([own[:5], other[:4]]), "ms").reason is None
+    assert judge(bank, np.concatenate([own[:4], other[:4]]), "ms").reason
+
+
+def test_a_lone_slice_is_not_counted(bank, other):
+    assert judge(bank, other[:1], "ms").reason.endswith("it is not of that kind.")
+
+
+def test_a_head_that_the_bank_does_not_know_never_applies(bank, own):
+    assert judge(bank, own, "alzheimers").reason
+
+
+def test_what_is_no_brain_is_said_to_be_none(bank, own):
+    assert is_brain_mri(bank, own[:, :TEXTURE_DIM]).reason is None
+    pictures = seen(np.random.default_rng(7), 2, count=4).textures
+    assert is_brain_mri(bank, pictures).reason == "This does not look like an MRI of a brain: no head was asked."
+
+
+def test_the_table_has_a_row_for_each_head_and_cohort(bank, own, other):
+    cohorts = ["cohort-ms"] * 9 + ["cohort-tumours"] * 9 + [PICTURES] * 4
+    found = np.concatenate([own, other, features(np.random.default_rng(8), 2, 4)])
+    groups = [str(i // 3) for i in range(22)]
+    kin = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
+    measured = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, kin)
+    rows = measured["rows"]
+    assert [(row["disease"], row["cohort"], row["relation"]) for row in rows[:3]] == [
+        ("ms", "cohort-ms", OWN),
+        ("ms", "cohort-tumours", OTHER),
+        ("ms", PICTURES, NOT_BRAIN),
+    ]
+    assert [row["share_applies"] for row in rows[1:3]] == [0, 0]
+    assert rows[0]["share_applies"] > 0.8
+    assert rows[0]["n_groups"] == 3
+    printed = applicability_report({"rule": "Measured so.", **measured})
+    assert "kept away: other cohorts not estimable: 3 test groups, 5 needed" in printed
+
+
+def test_a_cohort_of_the_same_disease_or_contrasts_is_said_to_be_alike(bank):
+    records = [
+        replace(record("ms", "a"), contrast="T2"),
+        replace(record("ms", "b"), cohort="elsewhere", contrast="T1"),
+        replace(record("parkinsons", "c"), contrast="T2"),
+        replace(record("alzheimers", "d"), contrast="T1"),
+    ]
+    assert relations(bank, records, ["ms"])["ms"] == {
+        "cohort-ms": OWN,
+        "elsewhere": SAME_DISEASE,
+        "cohort-parkinsons": SAME_CONTRASTS,
+        "cohort-alzheimers": OTHER,
+    }
+
+
+def test_contrasts_that_nobody_wrote_down_are_not_alike(bank):
+    assert relations(bank, [record("ms", "a"), record("tumours", "b")], ["ms"])["ms"]["cohort-tumours"] == OTHER
+
+
+def test_the_shares_count_slices_and_their_intervals_come_from_groups():
+    applies = np.array([True] * 54 + [False] * 6 + [True] * 3 + [False] * 27 + [True] * 10)
+    relations_ = np.array([OWN] * 60 + [OTHER] * 30 + [SAME_DISEASE] * 10)
+    groups = np.array([str(i // 5) for i in range(100)])
+    found = shares(applies, relations_, relations_, groups)
+    refused, kept = found["refused_own"]["rate"], found["kept_other"]["rate"]
+    assert refused["value"] == pytest.approx(0.1)
+    assert refused["low"] < 0.1 < refused["high"]
+    assert kept["value"] == pytest.approx(0.9)
+    assert found["kept_all"]["rate"]["value"] == pytest.approx(27 / 40)
+    assert found["kept_all"]["n_groups"] == 8
+    assert found["kept_pictures"] is None
+    assert exact_share(found["refused_own"]).startswith("10.0 % (")
+    assert exact_share(found["refused_own"]).endswith("; 12 groups)")

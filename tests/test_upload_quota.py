@@ -1,0 +1,94 @@
+"""Uploads find room or are refused, one session and all together, those that are still coming counted too."""
+
+import asyncio
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sslmri.dashboard.server import upload_quota
+from sslmri.dashboard.server.middleware import RequestFilter
+from sslmri.dashboard.server.upload_quota import reserve_upload
+from sslmri.scans.reading import MAX_BYTES
+
+
+@pytest.fixture
+def stored(monkeypatch):
+    """Returns the server's files by session, each of which is as large as a number says."""
+    files: dict[str, dict[str, SimpleNamespace]] = {}
+    manager = SimpleNamespace(uploaded_file_mgr=SimpleNamespace(file_storage=files))
+    monkeypatch.setattr(upload_quota.runtime, "get_instance", lambda: manager)
+    monkeypatch.setattr(upload_quota, "MAX_SESSION_BYTES", 1000)
+    monkeypatch.setattr(upload_quota, "MAX_ALL_BYTES", 1500)
+    return files
+
+
+def file(size: int) -> SimpleNamespace:
+    return SimpleNamespace(data=bytes(size))
+
+
+def test_a_session_that_holds_too_much_is_refused_and_another_is_not(stored):
+    stored["a"] = {"1": file(600), "2": file(300)}
+    with reserve_upload("a", "200") as full:
+        assert full == "Expected at most 0 MB of files in one session, got more: remove some, or try again in a minute."
+    with reserve_upload("a", "100") as full:
+        assert full is None
+    with reserve_upload("b", "500") as full:
+        assert full is None
+
+
+def test_all_sessions_together_are_bounded_and_what_is_removed_makes_room(stored):
+    stored |= {"a": {"1": file(700)}, "b": {"1": file(700)}}
+    with reserve_upload("c", "200") as full:
+        assert "in all sessions" in str(full)
+    stored["b"].clear()
+    with reserve_upload("c", "200") as full:
+        assert full is None
+
+
+def test_uploads_under_way_count_until_they_end_however_they_end(stored):
+    def break_off() -> None:
+        with reserve_upload("a", "800"), reserve_upload("a", "300") as full:
+            assert full is not None
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        break_off()
+    with reserve_upload("a", "300") as full:
+        assert full is None
+    assert not upload_quota._coming
+
+
+@pytest.mark.parametrize("length", [None, "", "-5", "9" * 5000, "many", str(2**40)])
+def test_a_length_that_is_not_said_or_nonsense_counts_as_the_largest_file(stored, length):
+    with reserve_upload("a", length):
+        assert upload_quota._coming["a"] == MAX_BYTES
+
+
+def test_an_upload_without_room_is_refused_before_it_is_taken_in(stored):
+    taken = []
+
+    async def take(request) -> Response:
+        taken.append(await request.body())
+        return Response(status_code=204)
+
+    routes = [Route("/_stcore/upload_file/{session}/{file}", take, methods=["PUT"])]
+    app = Starlette(routes=routes, middleware=[Middleware(RequestFilter)])
+
+    def put(name: str, content: bytes) -> httpx.Response:
+        async def send() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+                return await client.put(f"/_stcore/upload_file/a/{name}", content=content)
+
+        return asyncio.run(send())
+
+    assert put("1", bytes(900)).status_code == 204
+    stored["a"] = {"1": file(900)}
+    answer = put("2", bytes(200))
+    assert answer.status_code == 413
+    assert answer.text.startswith("Expected at most")
+    assert len(taken) == 1
