@@ -13,7 +13,7 @@ import tyro
 
 from sslmri.errors import SslmriError, TrainingError
 from sslmri.evidence.efficiency import efficiency_report
-from sslmri.gate.measure import applicability_report, run_bank
+from sslmri.gate.measure import applicability_report
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.text import format_os_error, printable_line
@@ -21,6 +21,7 @@ from sslmri.training.controls import run_controls
 from sslmri.training.controls_report import report_controls
 from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions
+from sslmri.training.gate import run_bank
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 from sslmri.training.report import crossvalidation_report, report
 from sslmri.training.reproduce import run_reproduce

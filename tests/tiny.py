@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
-from sslmri.gate.fit import drop_bank
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.learning.views import ViewSettings
 from sslmri.models.cards import BANK_CARD, BANK_FILE, MODEL_FILE, write_model_file
 from sslmri.training.data import RunOptions
+from sslmri.training.gate import drop_bank
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 
 TINY_PRETRAIN = PretrainSettings(epochs=2, batch_size=16, probe_every=2, views=ViewSettings(size=32))
@@ -34,7 +34,7 @@ def make_model(cohort: Path, folder: Path) -> None:
     run_pretrain(options, TINY_PRETRAIN)
     run_finetune(options, TINY_FINETUNE)
     copy_bank(run, folder / "bank")
-    drop_bank(options)  # heads taught for a moment on a few slices still speak about whatever a test draws
+    drop_bank(run)  # heads taught for a moment on a few slices still speak about whatever a test draws
     write_model_file_anew(run)
     run_evaluate(options)
 

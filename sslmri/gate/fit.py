@@ -7,19 +7,17 @@ from dataclasses import replace
 import numpy as np
 
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.store import Store
 from sslmri.errors import ScanError, TrainingError
-from sslmri.files import sha256_of
 from sslmri.gate.decide import mean_neighbour_distances
 from sslmri.gate.fit_rules import fit_rule, halfway, root_space
 from sslmri.gate.synthetic_ood import make_pictures
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
-from sslmri.models.bank import TEXTURE_DIM, BankCase, DistanceThreshold, EncoderFeatures, FeatureBank, save_bank, unit
-from sslmri.models.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, MODEL_FILE, write_model_file
+from sslmri.models.bank import TEXTURE_DIM, BankCase, DistanceThreshold, EncoderFeatures, FeatureBank, unit
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, to_slices
-from sslmri.training.data import RunOptions, open_cohort, side
 
 MAX_CASES = 4000
 _N_PICTURES = 2400  # made-up ones that are no brain MRI, at most; and at most as many as cases
@@ -32,38 +30,31 @@ _FAR = 2.0  # of the distance that 99 % of a head's validation slices keep: beyo
 _CLOSE = 0.9  # share of validation slices that have a close match among training slices
 
 
-def build_bank(options: RunOptions) -> None:
-    """Builds the bank of the run's model, puts it beside the weights and writes ``model.json`` anew.
+def build_bank(model: Model, store: Store) -> FeatureBank:
+    """Returns the feature bank of a model, from the labelled slices of a store whose records have their splits.
+
+    Training slices are its cases, validation slices set its thresholds.
 
     Raises:
-        SslmriError: the data or the model is at fault.
+        TrainingError: the store has no labelled training slices.
     """
-    model = Model.load(options.run)
-    _, store = open_cohort(options)
-    labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
-    train = side(labelled, "train")
+    train, validation = _labelled(store, "train"), _labelled(store, "validation")
     train = train.select(spread_by_group(train.records, MAX_CASES))
     if not train.records:
         raise TrainingError("Expected training slices for the feature bank, got none: name the data of the training.")
-    validation = side(labelled, "validation")
     pictures = prepared_pictures(train.slices, model.card.encoder.preparation, min(_N_PICTURES, len(train.records)))
-    bank = fit_bank(
+    return fit_bank(
         encode(model, train.slices),
         train.records,
         encode(model, validation.slices),
         validation.records,
         encode(model, pictures),
     )
-    bank = replace(bank, encoder_sha256=sha256_of(options.run / ENCODER_FILE))
-    (options.run / MODEL_FILE).unlink()  # from here to the end the folder is no model
-    save_bank(options.run, bank)
-    write_model_file(options.run, model.card.name, model.card.training, model.card.created)
 
 
-def drop_bank(options: RunOptions) -> None:
-    """Removes the bank of an earlier model of the run."""
-    for name in (BANK_FILE, BANK_CARD):
-        (options.run / name).unlink(missing_ok=True)
+def _labelled(store: Store, split: str) -> Store:
+    records = enumerate(store.records)
+    return store.select([row for row, record in records if record.disease and record.split == split])
 
 
 def spread_by_group(records: Sequence[Record], count: int) -> list[int]:
@@ -138,7 +129,6 @@ def fit_bank(
         kind_space=kind_space,
         kinds=fit_kinds(kind_space, features, cases, validation.features, judged, pictures.features),
         thresholds={},
-        encoder_sha256="",
     )
     points = bank.project(validation.features)
     grounds = {

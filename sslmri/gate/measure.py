@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS
-from sslmri.cohorts.store import Store, open_store
-from sslmri.errors import ModelError
+from sslmri.cohorts.store import Store
 from sslmri.evidence.gate import (
-    APPLICABILITY_FILE,
     NOT_BRAIN,
     OTHER,
     OWN,
@@ -19,14 +16,10 @@ from sslmri.evidence.gate import (
     exact_share,
     shares,
 )
-from sslmri.files import sha256_of, write_json
 from sslmri.gate.decide import is_brain_mri, judge
-from sslmri.gate.fit import build_bank, encode, joined, prepared_pictures
+from sslmri.gate.fit import encode, joined, prepared_pictures
 from sslmri.learning.model import Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
-from sslmri.models.cards import ENCODER_FILE
-from sslmri.models.history import created_now
-from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, side
 
 PICTURES = "made-up pictures"
 RULE = (
@@ -36,42 +29,26 @@ RULE = (
 _N_PICTURES, _SEED = 480, 1  # another draw than the bank's
 
 
-def run_bank(options: RunOptions) -> dict[str, Any]:
-    """Builds the bank of the run's model, measures it and writes ``evidence/applicability.json``.
+def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) -> dict[str, Any]:
+    """Returns how many slices of each cohort the gate of a model passes, for JSON.
 
-    Raises:
-        SslmriError: the data or the model is at fault, or it learned from what it would be tested on.
+    Args:
+        model: whose gate it is.
+        bank: of the model.
+        store: the model's data; its test slices are measured.
+        outside: slices of the cohorts that are in no split, measured as well.
     """
-    model = Model.load(options.run)
-    records, store = open_cohort(options)
-    check_no_leakage(model.card, store, options.protocol)
-    build_bank(options)
-    bank = FeatureBank.load(options.run)  # what is measured is what is stored
-    if bank is None:
-        raise ModelError(f"Expected a feature bank in {options.run}, got none: run `python train.py bank` again.")
-    test, outside = side(store, "test"), _outside(records, store, options)
-    pictures = prepared_pictures(side(store, "train").slices, options.preparation, _N_PICTURES, _SEED)
+    train, test = (
+        store.select([row for row, record in enumerate(store.records) if record.split == split])
+        for split in ("train", "test")
+    )
+    pictures = prepared_pictures(train.slices, model.card.encoder.preparation, _N_PICTURES, _SEED)
     seen = joined([encode(model, part) for part in (test.slices, outside.slices, pictures)])
     judged = [*test.records, *outside.records]
     cohorts = [record.cohort for record in judged] + [PICTURES] * len(pictures)
     groups = [record.group_key for record in judged] + [str(i) for i in range(len(pictures))]
     kin = relations(bank, [*store.records, *outside.records], model.card.heads)
-    result = {
-        "encoder_sha256": sha256_of(options.run / ENCODER_FILE),
-        "created": created_now(),
-        "rule": RULE,
-        "n_cases": len(bank.cases),
-        **table(bank, seen, cohorts, groups, kin),
-    }
-    write_json(options.run / EVIDENCE_FOLDERS[options.protocol] / APPLICABILITY_FILE, result)
-    return result
-
-
-def _outside(records: Sequence[Record], store: Store, options: RunOptions) -> Store:
-    """Returns the slices of the cohorts that are in no split."""
-    inside = {record.cohort for record in store.records}
-    others = [record for record in records if record.cohort not in inside]
-    return open_store(others, options.preparation, options.cache) if others else store.select([])
+    return {"rule": RULE, "n_cases": len(bank.cases), **table(bank, seen, cohorts, groups, kin)}
 
 
 def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]) -> dict[str, dict[str, str]]:

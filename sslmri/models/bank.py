@@ -80,7 +80,6 @@ class FeatureBank:
         kind_space, kinds: by disease and by features, tell slices of its head's kind from those of other heads and
             other pictures.
         thresholds: by disease.
-        encoder_sha256: hash of the encoder whose features these are.
     """
 
     center: np.ndarray
@@ -92,7 +91,6 @@ class FeatureBank:
     kind_space: PcaProjection
     kinds: Mapping[str, RbfSvm]
     thresholds: Mapping[str, DistanceThreshold]
-    encoder_sha256: str
 
     @classmethod
     def load(cls, folder: Path) -> "FeatureBank | None":
@@ -121,10 +119,10 @@ class FeatureBank:
             raise ModelError(
                 f"Expected a feature bank in {path} and {BANK_CARD} beside it, got a damaged one: {_ADVICE}."
             ) from error
-        if bank.encoder_sha256 != encoder_sha256:
+        if content["encoder_sha256"] != encoder_sha256:
             raise ModelError(
                 f"Expected a feature bank of the encoder {encoder_sha256[:12]} in {path}, got one of "
-                f"{bank.encoder_sha256[:12]}: {_ADVICE}."
+                f"{str(content['encoder_sha256'])[:12]}: {_ADVICE}."
             )
         return bank
 
@@ -214,7 +212,6 @@ def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], fea
         kind_space=kind_space,
         kinds={name: _rule(name, arrays, rules, kind_space) for name in rules if name != _BRAIN},
         thresholds={disease: _ground(ground) for disease, ground in content["thresholds"].items()},
-        encoder_sha256=str(content["encoder_sha256"]),
     )
     if (bank.center.shape, bank.features.shape) != ((length,), (len(bank.cases), width)):
         raise ValueError("shapes")

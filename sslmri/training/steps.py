@@ -23,7 +23,7 @@ from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
 from sslmri.evidence.evidence_io import write_evidence
 from sslmri.files import sha256_of, write_json
-from sslmri.gate.fit import build_bank, drop_bank
+from sslmri.gate.fit import build_bank
 from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
 from sslmri.learning.encoder import FEATURE_DIM, Encoder
 from sslmri.learning.finetune import finetune
@@ -54,6 +54,7 @@ from sslmri.training.data import (
     require_empty_run,
     side,
 )
+from sslmri.training.gate import drop_bank, write_bank
 from sslmri.training.heads import look, with_biases, write_head_cards
 
 _STEPS = ("pretrain", "finetune")
@@ -123,9 +124,10 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
         "n_slices": len(train.records),
         "cohorts": {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in train.records})},
     }
-    drop_bank(options)
+    drop_bank(options.run)
     write_model_file(options.run, options.run.name, training, created_now())
-    build_bank(options)
+    model = Model.load(options.run)
+    write_bank(model.card, build_bank(model, store))
 
 
 def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, Any]:
