@@ -45,6 +45,17 @@ def test_box_of_a_finding_is_read_as_four_fractions(tmp_path: Path) -> None:
     assert read_manifest(write(tmp_path, "a.png,c,ms,normal,g,,"))[0].box is None
 
 
+def test_age_in_years_and_sex_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.png,c,,,71.5,F", "b.png,c,,,,", header="path,cohort,disease,label,age,sex")
+    assert [(record.age, record.sex) for record in read_manifest(path)] == [(71.5, "F"), (None, "")]
+
+
+@pytest.mark.parametrize(("age", "sex", "said"), [("old", "F", "age 'old'"), ("71", "female", "sex 'female'")])
+def test_wrong_age_or_sex_is_refused_with_its_line(tmp_path: Path, age: str, sex: str, said: str) -> None:
+    path = write(tmp_path, f"a.png,c,,,{age},{sex}", header="path,cohort,disease,label,age,sex")
+    assert f"got {said} in line 2" in refusal(path)
+
+
 @pytest.mark.parametrize(
     "box",
     ["0.5 0.5 0.2", "0.5 0.5 0.2 0.2 0.2", "a b c d", "nan 0.5 0.2 0.2", "0.5 0.5 0 0.2", "0.5 0.5 -0.2 0.2",
@@ -228,9 +239,12 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public slices in ../shared/data are not on this machine")
 def test_shared_manifest_is_read_whole() -> None:
     records = read_manifest(SHARED / "manifest.csv")
-    assert len(records) == 10_885
-    assert {record.disease for record in records} == {"alzheimers", "tumours", "ms", "parkinsons"}
-    assert sum(record.box is not None for record in records) == 2_332
+    assert len(records) == 14_483
+    assert {record.disease for record in records} == {"alzheimers", "tumours", "ms", "parkinsons", None}
+    assert sum(record.box is not None for record in records) == 2_409
+    people = {record.group_key: record for record in records if record.age is not None}
+    assert len(people) == 153
+    assert {record.sex for record in people.values()} == {"F", "M"}
 
 
 def test_a_name_that_is_not_in_utf_8_is_refused_and_nothing_is_written(tmp_path):

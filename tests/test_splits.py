@@ -145,13 +145,21 @@ def test_class_counts_lists_empty_cells_in_clinical_order() -> None:
     assert class_counts([]).empty
 
 
+def test_unlabelled_rows_without_a_fold_train_beside_labelled_rows_with_folds() -> None:
+    marked = record("p", "normal", 0, 1, use="localisation")  # a held-out fold of a row that is in no split
+    assigned = assign_splits([record("a", fold=0), record("b", fold=1), record("p", None), marked])
+    assert [r.split for r in assigned] == ["test", "validation", "train", None]
+    with pytest.raises(ManifestError, match="a fold on every labelled record or on none, got 1 without one"):
+        assign_splits([record("a", fold=0), record("b"), record("p", None)])
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public slices in ../shared/data are not on this machine")
 def test_shared_manifest_is_split_without_a_shared_group() -> None:
     assigned = assign_splits(read_manifest(SHARED / "manifest.csv"))
     sides = [{r.group_key for r in trainable(assigned, split=split)} for split in SPLITS]
     assert sum(map(len, sides)) == len(set.union(*sides))
-    assert len(trainable(assigned, split="train")) == 5425
-    assert Counter(r.split for r in assigned) == {"train": 5425, "validation": 1931, "test": 2215, None: 1314}
+    assert Counter(r.split for r in assigned) == {"train": 8671, "validation": 2007, "test": 2161, None: 1644}
+    assert {r.split for r in assigned if r.disease is None} == {"train"}
 
 
 def pictures(label: str = "normal", count: int = 100) -> list[Record]:

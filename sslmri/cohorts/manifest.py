@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from sslmri.errors import ManifestError
 from sslmri.files import write_atomically
 from sslmri.text import printable_line
 
-MANIFEST_COLUMNS = ("path", "cohort", "disease", "label", "group", "slice", "contrast", "fold", "use", "box_xywh")
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")
-OPTIONAL_COLUMNS = ("group", "fold", "use", "slice", "box_xywh", "contrast")
+OPTIONAL_COLUMNS = ("group", "slice", "contrast", "fold", "use", "box_xywh", "age", "sex")
+MANIFEST_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 TRAIN_USE = "train"
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 _SHOWN = 5
@@ -47,6 +47,8 @@ class Record:
         box: of the finding: centre x, centre y, width and height as fractions of the picture's width and height, from
             its left upper corner on; None where the manifest names none.
         contrast: of the scan, as the manifest has it; empty where it says none.
+        age: of the subject in years, if the manifest gives it.
+        sex: of the subject, ``F`` or ``M``; empty where the manifest gives none.
     """
 
     path: Path
@@ -61,6 +63,8 @@ class Record:
     slice_number: int | None = None
     box: Box | None = None
     contrast: str = ""
+    age: float | None = None
+    sex: str = ""
 
     @property
     def group_key(self) -> str:
@@ -71,8 +75,7 @@ class Record:
 def read_manifest(path: Path, check_files: bool = True, check_groups: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
-    Columns ``group``, ``fold``, ``use``, ``slice``, ``box_xywh`` and ``contrast`` may be missing or blank;
-    columns other than a record's own are ignored.
+    The columns in ``OPTIONAL_COLUMNS`` may be missing or blank; all others are ignored.
     Relative paths start at the manifest's folder, absolute paths stand as they are.
 
     Args:
@@ -83,7 +86,6 @@ def read_manifest(path: Path, check_files: bool = True, check_groups: bool = Tru
     Raises:
         ManifestError: the first fault found, with the numbers of the lines that show it.
     """
-    path = Path(path)
     table = _read_table(path)
     _check_blanks(table)
     _check_labels(table)
@@ -92,23 +94,25 @@ def read_manifest(path: Path, check_files: bool = True, check_groups: bool = Tru
     if check_groups:
         _check_groups(table)
     _check_paths(table, path.parent, check_files)
-    columns = (table[column].tolist() for column in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))
-    return [
-        Record(
-            path=path.parent / name,
-            name=name,
-            cohort=cohort,
-            disease=disease or None,
-            label=label or None,
-            group=group,
-            fold=int(fold) if fold else None,
-            use=use or TRAIN_USE,
-            slice_number=int(number) if number else None,
-            box=_box_of(box),
-            contrast=contrast,
-        )
-        for name, cohort, disease, label, group, fold, use, number, box, contrast in zip(*columns, strict=True)
-    ]
+    return [_record(path.parent, row) for row in table.to_dict("records")]
+
+
+def _record(folder: Path, row: dict[Hashable, str]) -> Record:
+    return Record(
+        path=folder / row["path"],
+        name=row["path"],
+        cohort=row["cohort"],
+        disease=row["disease"] or None,
+        label=row["label"] or None,
+        group=row["group"],
+        fold=int(row["fold"]) if row["fold"] else None,
+        use=row["use"] or TRAIN_USE,
+        slice_number=int(row["slice"]) if row["slice"] else None,
+        box=_box_of(row["box_xywh"]),
+        contrast=row["contrast"],
+        age=float(row["age"]) if row["age"] else None,
+        sex=row["sex"],
+    )
 
 
 def write_manifest(path: Path, rows: pd.DataFrame) -> None:
@@ -117,7 +121,6 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
     Raises:
         ManifestError: ``rows`` lacks a required column, or holds text that UTF-8 cannot.
     """
-    path = Path(path)
     _check_columns(list(rows.columns), "the rows to write")
     check_names(text for text in rows.to_numpy(object).ravel() if isinstance(text, str))
     others = [column for column in rows.columns if column not in MANIFEST_COLUMNS]
@@ -231,6 +234,9 @@ def _check_numbers(table: pd.DataFrame) -> None:
     for column in ("fold", "slice"):
         bad = (table[column] != "") & ~table[column].str.fullmatch(r"[0-9]{1,9}")
         _refuse(table, bad, column, f"a {column} of 0, 1, 2, ... or blank", f"correct the {column}")
+    bad_age = (table["age"] != "") & ~table["age"].str.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?")
+    _refuse(table, bad_age, "age", "an age in years or blank", "correct the age")
+    _refuse(table, ~table["sex"].isin(["", "F", "M"]), "sex", "a sex of F, M or blank", "correct the sex")
 
 
 def _check_boxes(table: pd.DataFrame) -> None:
@@ -242,16 +248,13 @@ def _check_boxes(table: pd.DataFrame) -> None:
 
 
 def _is_box(text: str) -> bool:
-    """Returns whether the text is blank or four fractions of a box that stays, but for rounding, inside the picture."""
+    """Returns whether the text is blank or four fractions of a box that stays, but for rounding, inside the image."""
     try:
-        box = _box_of(text)
+        x, y, width, height = _box_of(text) or (0.5, 0.5, 1.0, 1.0)
     except ValueError:
         return False
-    if box is None:
-        return True
-    x, y, width, height = box
-    sides = (x - width / 2, y - height / 2, 1 - x - width / 2, 1 - y - height / 2)
-    return 0 < width <= 1 and 0 < height <= 1 and all(side >= -_ROUNDING for side in sides)
+    margins = (x - width / 2, y - height / 2, 1 - x - width / 2, 1 - y - height / 2)
+    return 0 < width <= 1 and 0 < height <= 1 and all(margin >= -_ROUNDING for margin in margins)
 
 
 def _box_of(text: str) -> Box | None:

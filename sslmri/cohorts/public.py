@@ -37,7 +37,7 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
         raise ManifestError(f"Expected a cohort out of {', '.join(ADAPTERS)}, got {cohort!r}: choose one of these.")
     folder, adapter = Path(folder), ADAPTERS[cohort]
     rows = [
-        (_as_written(file), cohort, adapter.disease, label, group, number, adapter.contrast, "", TRAIN_USE, "")
+        (_as_written(file), cohort, adapter.disease, label, group, number, adapter.contrast, "", TRAIN_USE, "", "", "")
         for label, files in _files_by_label(folder, adapter).items()
         for file, group, number in adapter.grouping(folder, label, files)
     ]
