@@ -16,7 +16,7 @@ from statistics import median
 import tyro
 from playwright.sync_api import Browser
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from tests.browser import LONG_MS, browse, serve, streamlit
 
 _DRAWN = """document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'

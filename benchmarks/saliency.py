@@ -22,9 +22,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from benchmarks.pictures import write_pictures
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.prepare import prepare_files
 from sslmri.screening.saliency import class_maps
 

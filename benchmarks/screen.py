@@ -22,10 +22,10 @@ import torch
 import tyro
 
 from benchmarks.pictures import write_pictures
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.cohorts.workers import in_order
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Model
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.prepare import prepare_files
 from sslmri.screening.batch import TOGETHER, screen_files
 from sslmri.screening.screener import Screener

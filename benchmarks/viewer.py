@@ -13,7 +13,7 @@ from typing import Annotated
 import tyro
 from playwright.sync_api import Page
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from tests.browser import LONG_MS, browse, open_page, serve, settle
 
 _N_CHANGES = 8

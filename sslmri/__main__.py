@@ -1,4 +1,8 @@
-"""The command line beside training: ``python -m sslmri screen | manifest | audit | licences``; ``--help`` says more."""
+"""The command line: ``sslmri app | train | screen | manifest | audit | licences``.
+
+``app`` opens the dashboard; arguments after it go to ``streamlit run``. ``train`` runs the commands of ``train.py``:
+``sslmri train --help`` lists them. The others are described below.
+"""
 
 import json
 import sys
@@ -10,6 +14,7 @@ import tyro
 
 from sslmri.errors import ScanError, SslmriError
 from sslmri.files import neutralised, write_atomically
+from sslmri.project import DEFAULT_MODEL, PROJECT, run_app, run_train
 from sslmri.text import format_os_error, printable_line
 
 if TYPE_CHECKING:
@@ -18,8 +23,6 @@ if TYPE_CHECKING:
     from sslmri.models.cards import ModelCard
     from sslmri.scans.slices import Preparation
     from sslmri.screening.report.report_data import Reported
-
-DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "models" / "default"
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,11 @@ class Audit:
 
 @dataclass(frozen=True)
 class Licences:
-    """Print every distribution the program needs, with its version, licence and home page, as Markdown."""
+    """Print every package the program needs, with its version, licence and home page, as Markdown."""
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
-        from sslmri.licences import read_licences, table
-
-        print(table(read_licences()), end="")
+        print((PROJECT / "LICENCES.md").read_text(encoding="utf-8"), end="")
         return 0
 
 
@@ -179,7 +180,11 @@ def _table(found: "Findings") -> str:
 
 def main() -> int:
     """Runs the command and returns its exit code."""
-    command = tyro.cli(Screen | Manifest | Audit | Licences, prog="python -m sslmri", description=__doc__)
+    if sys.argv[1:2] == ["app"]:
+        return run_app(sys.argv[2:])
+    if sys.argv[1:2] == ["train"]:
+        return run_train(sys.argv[2:])
+    command = tyro.cli(Screen | Manifest | Audit | Licences, prog="sslmri", description=__doc__)
     try:
         return command.start()
     except SslmriError as error:

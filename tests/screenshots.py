@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.cohorts.patients import PATIENTS, make_patient
+from sslmri.project import DEFAULT_MODEL
 from tests.browser import LONG_MS, browse, open_page, serve, settle
 
 _PAGES = ("start", "screening", "cohort", "data", "performance", "encoder", "about")

@@ -17,6 +17,7 @@ SOURCES = [
 ]
 LAYERS = {
     "diseases": 0, "errors": 0, "files": 0, "text": 0, "processes": 0, "logging_config": 0, "memory": 0,
+    "project": 0,
     "scans": 1, "cohorts": 2, "models": 3, "learning": 4, "evidence": 4, "gate": 5, "screening": 6,
     "training": 7, "dashboard": 7, "app": 8, "pages": 8, "train": 8, "__main__": 8,
 }  # fmt: skip

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.cohorts.patients import make_patient
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.reading import read_scan
 from sslmri.screening.screener import Finding, Screener
 from tests.encodings import TOLERANCES, encodings

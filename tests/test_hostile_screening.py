@@ -2,8 +2,8 @@
 
 import pytest
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ScanError
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.reading import read_scan
 from sslmri.screening.screener import Screener
 from tests.conftest import needs_shared

@@ -10,11 +10,11 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ModelError
 from sslmri.learning import model
 from sslmri.models import integrity
 from sslmri.models.cards import ModelCard, read_model_card
+from sslmri.project import DEFAULT_MODEL
 from sslmri.screening.screener import Screener
 from tests.soak import models, served_models
 from tests.soak.hostile_models import ALL, CARD, ENCODER, LIST, WEIGHTS, HostileModel, copy_spoilt, mark_of

@@ -10,6 +10,7 @@ from sslmri.dashboard.server.signin import draw_sign_out, is_authorised, require
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.errors import ModelError
 from sslmri.models.cards import MODEL_FILE, ModelCard, read_model_card
+from sslmri.project import DEFAULT_MODEL
 
 NOTICE = "Research use only, not a medical device."
 _ABOUT_PAGE = "pages/about.py"
@@ -23,12 +24,11 @@ _PAGES = {
 }
 _ROUTED = "is_routed"
 _SHORT = 8
-_PROJECT = Path(__file__).resolve().parents[2]
 
 
 def model_folder() -> Path:
     """Returns the folder of the model to show: ``SSLMRI_MODEL``, else ``models/default``."""
-    return Path(os.environ.get("SSLMRI_MODEL") or _PROJECT / "models" / "default")
+    return Path(os.environ.get("SSLMRI_MODEL") or DEFAULT_MODEL)
 
 
 def open_model() -> ModelCard:

@@ -97,8 +97,11 @@ class Explainer:
         """
         if method not in _ENGINES:
             raise ModelError(f"Expected a method out of {', '.join(_ENGINES)}, got {method}.")
-        import pytorch_grad_cam  # heavy, and needed only when a researcher asks for another method
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        try:
+            import pytorch_grad_cam  # heavy, and needed only when a researcher asks for another method
+            from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        except ImportError as error:
+            raise ModelError(f'{method} needs grad-cam: run pip install "sslmri[saliency]".') from error
 
         preparation = self._model.card.encoder.preparation
         batch = normalise(torch.from_numpy(np.array(slice_))[None], preparation)

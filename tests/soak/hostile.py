@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ScanError
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.sandbox import read_scan
 from tests.soak.client import Visitor, visit
 from tests.soak.memory import Memory, children, watch

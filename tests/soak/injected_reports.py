@@ -15,9 +15,9 @@ from pathlib import Path
 import pypdfium2
 from pypdfium2 import raw
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.diseases import DISEASES
 from sslmri.files import neutralised
+from sslmri.project import DEFAULT_MODEL
 from sslmri.screening.report.pdf_page import latin
 from tests.soak.client import Visitor, visit
 from tests.soak.injection import Numbered, batches, broken, on_disk, sound, write_manifest

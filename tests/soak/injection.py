@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Locator, Page
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from tests.browser import CHROMIUM, browse, settle
 from tests.soak.payloads import SIGN, Payload, sign, some
 from tests.soak.result import Row, row

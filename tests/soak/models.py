@@ -13,8 +13,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.errors import ModelError
+from sslmri.project import DEFAULT_MODEL
 from tests.soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
 from tests.soak.memory import forget_peak, peak_mb
 from tests.soak.result import Row, row

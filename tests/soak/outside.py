@@ -15,7 +15,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from tests.soak.client import visit
 from tests.soak.result import Row, row
 from tests.soak.samples import KINDS, sample

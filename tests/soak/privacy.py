@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from tests.soak.client import Visitor, visit
 from tests.soak.result import Row, row
 from tests.soak.samples import KINDS, large_sample, sample

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.soak.result import Row, row
 from tests.soak.server import ROOT

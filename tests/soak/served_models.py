@@ -11,8 +11,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.dashboard.text import escape_markdown
+from sslmri.project import DEFAULT_MODEL
 from tests.soak.client import visit
 from tests.soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
 from tests.soak.models import blame, sentence_of

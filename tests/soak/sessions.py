@@ -20,7 +20,7 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from sslmri.__main__ import DEFAULT_MODEL
+from sslmri.project import DEFAULT_MODEL
 from tests.soak import memory
 from tests.soak.client import Visitor, visit
 from tests.soak.result import Row, row

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from sslmri.__main__ import DEFAULT_MODEL
 from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.splits import assign_splits, trainable
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.sandbox import read_scan
 from sslmri.scans.slices import numbered_slices
 from sslmri.screening.screener import Finding, Screener

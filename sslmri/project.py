@@ -1,0 +1,34 @@
+"""Where the dashboard, the training commands and the shipped model are, and how the command line starts them.
+
+In a clone they are at the top of the repository; in an installed package they are inside it, in ``_bundled``.
+"""
+
+import importlib
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_BUNDLED = _PACKAGE / "_bundled"
+
+PROJECT = _BUNDLED if _BUNDLED.exists() else _PACKAGE.parent
+DEFAULT_MODEL = PROJECT / "models" / "default"
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Runs the dashboard until it is stopped; the arguments go to ``streamlit run``. Returns the exit code."""
+    sys.argv = ["streamlit", "run", str(PROJECT / "app.py"), *arguments]
+    try:
+        runpy.run_module("streamlit", run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def run_train(arguments: Sequence[str]) -> int:
+    """Runs a command of ``train.py`` and returns its exit code."""
+    sys.path.insert(0, str(PROJECT))
+    sys.argv = ["sslmri train", *arguments]
+    code: int = importlib.import_module("train").main()
+    return code
