@@ -48,6 +48,7 @@ class Screen:
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
+        from sslmri.scans.sandbox import unlimited_resources
         from sslmri.screening.batch import csv_rows, list_files, screen_files, write_overlays
         from sslmri.screening.report.export import report_pdf
         from sslmri.screening.screener import Screener
@@ -55,6 +56,8 @@ class Screen:
         files = list_files(self.paths)
         if not files:
             raise ScanError("Expected files to screen, got none: name files or folders that hold some.")
+        if unlimited := unlimited_resources():
+            print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
         screener = Screener.load(self.model)
         metrics = _unseen_metrics(screener.card) if self.report else None
         printed: list[dict[str, Any]] = []

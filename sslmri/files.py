@@ -1,11 +1,11 @@
-"""Files that are either whole or not there, and their hashes."""
+"""Atomic writing of files, their hashes, and table cells that no spreadsheet takes for formulas."""
 
-import fcntl
+import glob
 import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,31 +13,30 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-_RANDOM = 8  # characters that mkstemp puts behind a prefix
+from filelock import FileLock
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets ``write`` fill a temporary file in the same folder, then puts it in the place of ``path``.
+    """Lets ``write`` fill a temporary file in the same folder, then replaces ``path`` by it in one step.
 
-    A reader sees the old content or the new, never a part; a failure leaves the old file as it was. A process that is
-    killed meanwhile leaves its temporary file, which goes when ``path`` is next written. ``write`` writes into the file
-    it is given: what it would put in the place of that file could not be told from one that was left.
+    A reader sees the old content or the new, never a part; a failure leaves the old file as it was. Writers of one
+    path wait for each other. One that is killed leaves its temporary file and an empty lock file, which are removed
+    when ``path`` is next written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_over(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with suppress(OSError):  # a file system without locks: what is left there stays
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        write(temporary)
-        _flush(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        os.close(handle)
-        temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    lock = path.with_name(f".{path.name}.lock")
+    with FileLock(lock):
+        try:
+            _remove_left_over(path)
+            write(temporary)
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows removes it when the lock is released
+                lock.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -71,17 +70,16 @@ def sha256_of(path: Path) -> str:
 
 
 def _remove_left_over(path: Path) -> None:
-    """Removes the temporary files of writers of ``path`` that were killed; one that still writes holds a lock."""
-    prefix = f".{path.name}-"
-    for name in os.listdir(path.parent):
-        if name.startswith(prefix) and len(name) == len(prefix) + _RANDOM:
-            with suppress(OSError), (path.parent / name).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                (path.parent / name).unlink()
+    """Removes the temporary files of killed writers of a path, whose lock is held."""
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}-{'?' * 8}"):
+        left_over.unlink()
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Waits until a file, or the entries of a folder, are on the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and needs no flush of their entries
+        return
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)  # Windows flushes what can be written
     try:
         os.fsync(descriptor)
     finally:

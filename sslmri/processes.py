@@ -1,37 +1,108 @@
-"""Processes of our own, each with a pipe to the process that started it."""
+"""Python processes that exchange messages with the process that started them, on every operating system."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from multiprocessing.connection import Connection, Pipe
+from io import BufferedReader, FileIO
+from typing import IO, Any
+
+_LENGTH_BYTES = 8
 
 
-def start_with_pipe(
+class MessagePipe:
+    """Messages of bytes, each preceded by its length; one file descriptor to read from and one to write to."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader, self._writer = BufferedReader(FileIO(reader, "rb")), FileIO(writer, "wb")
+
+    def send(self, message: Any) -> None:
+        """Sends a message: bytes, or anything with a contiguous buffer of them."""
+        view = memoryview(message).cast("B")
+        for part in (memoryview(len(view).to_bytes(_LENGTH_BYTES, "big")), view):
+            while part:
+                part = part[self._writer.write(part) :]
+
+    def receive(self, max_bytes: int | None = None) -> bytes:
+        """Returns the next message.
+
+        Raises:
+            EOFError: the other process has ended.
+            ValueError: the message is longer than ``max_bytes``.
+        """
+        length = self._receive_length()
+        if max_bytes is not None and length > max_bytes:
+            raise ValueError(f"Expected a message of at most {max_bytes} bytes, got {length}.")
+        message = self._reader.read(length)
+        if len(message) < length:
+            raise EOFError
+        return message
+
+    def receive_into(self, buffer: memoryview) -> None:
+        """Fills a buffer of bytes with the next message.
+
+        Raises:
+            EOFError: the other process has ended.
+            ValueError: the message has another length.
+        """
+        if (length := self._receive_length()) != len(buffer):
+            raise ValueError(f"Expected a message of {len(buffer)} bytes, got {length}.")
+        if self._reader.readinto(buffer) < length:
+            raise EOFError
+
+    def close(self) -> None:
+        """Closes both ends."""
+        self._reader.close()
+        self._writer.close()
+
+    def _receive_length(self) -> int:
+        header = self._reader.read(_LENGTH_BYTES)
+        if len(header) < _LENGTH_BYTES:
+            raise EOFError
+        return int.from_bytes(header, "big")
+
+
+def start_process(
     module: str, function: str, environment: Mapping[str, str], discard_output: bool = False
-) -> tuple[subprocess.Popen[bytes], Connection]:
-    """Returns a fresh Python process that calls ``function(handle)`` of a module, and this end of its pipe.
+) -> tuple[subprocess.Popen[bytes], MessagePipe]:
+    """Returns a fresh Python process that calls ``function(pipe)`` of a module, and this end of its pipe.
 
-    It imports that module and nothing else, not the caller's main module. The pipe is its own: once it is killed,
-    amid an answer too, reading from the pipe ends.
+    The process imports that module and nothing else, not the caller's main module. The pipe is its standard input and
+    output, which every operating system passes on; what the process prints goes to standard error. Once it is killed,
+    reading from the pipe raises EOFError, even in the middle of a message.
 
     Args:
         module: where the function is.
-        function: called with the handle of the other end; the process ends when it returns.
-        environment: all its variables but the path of modules.
-        is_mute: whether what it prints is dropped.
+        function: called with the other end of the pipe; the process ends when it returns.
+        environment: all its variables but the module search path.
+        discard_output: whether what it prints is dropped.
     """
-    pipe, theirs = Pipe()
-    with theirs:
-        handle = theirs.fileno()
-        code = f"import sys; from {module} import {function}; {function}(int(sys.argv[1]))"
-        path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code, str(handle)],
-            pass_fds=[handle],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if discard_output else None,
-            stderr=subprocess.DEVNULL if discard_output else None,
-            env={**environment, "PYTHONPATH": path},
-        )
-    return process, pipe
+    code = (
+        f"from sslmri.processes import pipe_to_parent; pipe = pipe_to_parent(); "
+        f"from {module} import {function}; {function}(pipe)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if discard_output else None,
+        env={**environment, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+    )
+    return process, MessagePipe(_own_descriptor(process.stdout), _own_descriptor(process.stdin))
+
+
+def _own_descriptor(stream: IO[bytes] | None) -> int:
+    """Returns a copy of a stream's file descriptor and closes the stream."""
+    if stream is None:
+        raise ValueError("Expected a pipe, got no stream.")
+    with stream:
+        return os.dup(stream.fileno())
+
+
+def pipe_to_parent() -> MessagePipe:
+    """Returns the pipe to the process that started this one, and frees standard input and output for other uses."""
+    pipe = MessagePipe(os.dup(0), os.dup(1))
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return pipe

@@ -5,19 +5,19 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
 from sslmri.errors import ScanError
+from sslmri.processes import MessagePipe
 from sslmri.scans import reading, sandbox
 from sslmri.scans.volume import Volume
 
 MARK = b"\xff\xd8\xff"  # without which the sandbox asks no reader
 
 
-def serve_faults(handle: int) -> None:
+def serve_faults(pipe: MessagePipe) -> None:
     """Serves as the sandbox does; a file that begins with JPEG's mark and the name of a fault commits it."""
     sound = reading.read_file
 
@@ -30,7 +30,7 @@ def serve_faults(handle: int) -> None:
     reading.read_file = read_file
     sandbox.CPU_SECONDS = 1
     time.process_time = lambda: 0.0  # far behind what the kernel counts, as it gets to be after many thousand files
-    sandbox.serve(handle)
+    sandbox.serve(pipe)
 
 
 def _allocate(data: bytes) -> None:
@@ -71,11 +71,11 @@ def _open_all(data: bytes) -> None:
     raise AssertionError(len(kept))
 
 
-def _spin_a_while(data: bytes) -> None:
-    pending = time.thread_time()
-    while time.thread_time() < pending + 0.6:
+def _spin_for(seconds: float) -> None:
+    start = time.thread_time()
+    while time.thread_time() < start + seconds:
         pass
-    raise ScanError("0.6 seconds are over")
+    raise ScanError(f"{seconds} seconds are over")
 
 
 def _want_memory(data: bytes) -> None:
@@ -86,9 +86,9 @@ def _mislead(data: bytes) -> None:
     """Lets this reader answer, from now on, with what the file holds: JSON, then NUL, then bytes for voxels."""
     told, _, voxels = data.partition(b":")[2].partition(b"\0")
 
-    def answer(pipe: Connection, what: str, files: object) -> None:
-        pipe.send_bytes(told)
-        pipe.send_bytes(voxels)
+    def answer(pipe: MessagePipe, what: str, files: object) -> None:
+        pipe.send(told)
+        pipe.send(voxels)
 
     sandbox._answer = answer
 
@@ -96,7 +96,8 @@ def _mislead(data: bytes) -> None:
 _FAULTS: dict[bytes, Callable[[bytes], None]] = {
     b"greedy": _allocate,
     b"endless": _spin,
-    b"a while": _spin_a_while,
+    b"a while": lambda _: _spin_for(0.6),
+    b"two seconds": lambda _: _spin_for(2.0),
     b"memory": _want_memory,
     b"crash": _crash,
     b"write": _write,

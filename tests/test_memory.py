@@ -23,7 +23,7 @@ def left(n, size, gives_back=False):
     last = blocks[-1]  # in use, above the others in their heap
     del blocks
     if gives_back:
-        memory.give_back()
+        memory.release_freed_memory()
     return held_mb([os.getpid()]) - before
 
 """
@@ -57,7 +57,7 @@ def test_small_blocks_below_one_in_use_are_given_back():
 
 def test_large_blocks_are_free_at_once_whatever_was_freed_before():
     code = "left(1, 30 * 2**20); print(left(4, 20 * 2**20))"
-    (kept,), (kept_if_told,) = told(LEFT + code), told(f"{LEFT}memory.free_large_at_once(); {code}")
+    (kept,), (kept_if_told,) = told(LEFT + code), told(f"{LEFT}memory.set_mmap_threshold(); {code}")
     assert kept > 60
     assert kept_if_told < 25
 

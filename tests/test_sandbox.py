@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
-from multiprocessing import Pipe
 from pathlib import Path
-from threading import Thread
 from typing import NoReturn
 
 import numpy as np
@@ -23,6 +23,7 @@ from sslmri.scans import reading, sandbox
 from tests.dicom_files import as_bytes, axial_series, dataset
 from tests.pages import nifti, png
 from tests.sandbox_faults import MARK
+from tests.test_reading import ROOT
 
 SENTENCE = (
     "a.png: Expected a file that can be read in the seconds due to its size and 2 GB of memory, got one that cannot: "
@@ -35,9 +36,9 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets the sandbox start readers that commit the fault a file names."""
 
     def start(module, function, environment, discard_output):
-        return processes.start_with_pipe("tests.sandbox_faults", "serve_faults", environment, discard_output)
+        return processes.start_process("tests.sandbox_faults", "serve_faults", environment, discard_output)
 
-    monkeypatch.setattr(sandbox, "start_with_pipe", start)
+    monkeypatch.setattr(sandbox, "start_process", start)
     idle: list = []
     monkeypatch.setattr(sandbox, "_idle", idle)
     yield
@@ -153,7 +154,7 @@ def test_name_kind_and_hash_of_a_scan_are_not_what_its_reader_says(faulty):
 @pytest.mark.parametrize("fault", [OSError(11, "Resource temporarily unavailable"), BlockingIOError()])
 def test_a_reader_that_cannot_be_started_is_one_sentence(monkeypatch, fault):
     monkeypatch.setattr(sandbox, "_idle", [])
-    monkeypatch.setattr(sandbox, "start_with_pipe", _raising(fault))
+    monkeypatch.setattr(sandbox, "start_process", _raising(fault))
     with pytest.raises(ScanError, match=r"^a.png: Expected room to read it, got a machine that is busy: try again.$"):
         sandbox.read_scan(png(), "folder/a.png")
     assert sandbox.series_key(dicom_slice()) is None
@@ -181,23 +182,11 @@ def test_the_seconds_of_one_scan_are_not_taken_from_the_next(faulty):
     assert len(sandbox._idle) == 1
 
 
-def test_a_larger_file_may_take_longer_and_what_comes_after_it_costs_nothing(monkeypatch):
-    done: list[object] = []
-    monkeypatch.setattr(sandbox.signal, "setitimer", lambda kind, seconds: done.append(seconds))
-    monkeypatch.setattr(sandbox, "release_freed_memory", lambda: done.append("gave back"))
-    monkeypatch.setattr(sandbox.gc, "freeze", lambda: done.append("froze"))  # or this process stays frozen
-    monkeypatch.setattr(sandbox.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(sandbox, "_LIMITS", {})
-    mine, theirs = Pipe()
-    server = Thread(target=sandbox.serve, args=(os.dup(theirs.fileno()),), daemon=True)
-    server.start()
-    with mine, theirs:
-        for data in (b"small", bytes(3 * sandbox.BYTES_A_SECOND)):
-            mine.send_bytes(json.dumps({"what": "scan", "names": ["a"]}).encode())
-            mine.send_bytes(data)
-            assert "refused" in json.loads(mine.recv_bytes())
-    server.join()
-    assert done == ["froze", sandbox.CPU_SECONDS, 0, "gave back", sandbox.CPU_SECONDS + 3, 0, "gave back"]
+def test_a_larger_file_may_take_longer(faulty):
+    with pytest.raises(ScanError, match="are over"):
+        sandbox.read_scan(MARK + b"two seconds" + bytes(3 * sandbox.BYTES_A_SECOND), "a.png")
+    with pytest.raises(ScanError, match="that cannot"):
+        sandbox.read_scan(MARK + b"two seconds", "a.png")
 
 
 def test_a_fork_has_neither_the_readers_nor_the_locks_of_its_parent(monkeypatch):
@@ -252,9 +241,14 @@ def test_a_reader_that_ended_while_it_waited_costs_nobody_a_scan(faulty):
     assert reader not in sandbox._idle
 
 
-def test_a_limit_is_no_higher_than_the_one_that_was_given(monkeypatch):
-    monkeypatch.setattr(sandbox.resource, "getrlimit", lambda kind: (5, 7))
-    assert (sandbox._within(0, 20), sandbox._within(0, 3)) == (7, 3)
+def test_a_limit_is_no_higher_than_the_one_that_was_given():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))\n"
+        "from sslmri.scans import sandbox; sandbox._limit_this_process()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_FSIZE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "(32, 32) (0, 0)\n"
 
 
 def test_a_reader_that_wants_more_memory_than_the_bound_does_not_get_it(faulty):

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 import weakref
 from collections.abc import Callable
@@ -20,7 +18,6 @@ import torch
 import train
 from sslmri import files
 from sslmri.errors import ModelError, TrainingError
-from sslmri.files import write_atomically
 from sslmri.gate.synthetic_bodies import enlarged
 from sslmri.learning import checkpoint, finetune, pretrain
 from sslmri.learning.checkpoint import check_finite
@@ -85,32 +82,6 @@ def test_a_training_that_ends_just_before_its_kill_is_reaped_once(tmp_path, monk
     tally = kills._Tally()
     kills._live(step, tmp_path / "run", 9, random.Random(2), tally)  # which begins with a kill that is not aimed
     assert (tally.kills, tally.runs, tally.faults) == (0, 1, ["pretrain 1 ended with 3: nothing was said"])
-
-
-def test_a_temporary_file_of_a_killed_writer_goes_when_its_file_is_next_written(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    code = (
-        "import os, signal, sys; from pathlib import Path; from sslmri.files import write_atomically\n"
-        "write_atomically(Path(sys.argv[1]), lambda _: os.kill(os.getpid(), signal.SIGKILL))"
-    )
-    for _ in range(2):
-        subprocess.run([sys.executable, "-c", code, path], check=False, cwd=Path(__file__).parents[1])
-    assert [one.name[:-8] for one in tmp_path.iterdir()] == [".checkpoint.pt-"]
-    write_atomically(path, lambda temporary: temporary.write_text("whole"))
-    assert [one.name for one in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
-def test_a_temporary_file_of_a_writer_at_work_stays(tmp_path):
-    path = tmp_path / "a"
-
-    def write(temporary: Path) -> None:
-        write_atomically(path, lambda other: other.write_text("other"))
-        assert temporary.exists()
-        temporary.write_text("own")
-
-    write_atomically(path, write)
-    assert path.read_text() == "own"
-    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_full_disk_ends_in_one_sentence_and_loses_nothing():

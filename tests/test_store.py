@@ -4,8 +4,6 @@ import dataclasses
 import errno
 import io
 import os
-import resource
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sslmri import files
 from sslmri.cohorts import store as store_module
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
@@ -169,6 +168,7 @@ def test_a_killed_worker_leaves_nothing_half_written(records, tmp_path, monkeypa
 @pytest.fixture
 def small_disk() -> Iterator[None]:
     """Lets no file grow beyond 100 kB: writing more fails in the middle, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="a disk is made small by a limit that Unix has")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield
@@ -202,10 +202,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_a_file_is_prepared(re
 
 
 def test_a_read_only_folder_is_refused(records, tmp_path, monkeypatch):
-    def read_only(**_: object) -> None:
+    def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(tempfile, "mkstemp", read_only)  # root, who runs tests in containers, may write everywhere
+    monkeypatch.setattr(files, "FileLock", read_only)  # root, who runs tests in containers, may write everywhere
     with pytest.raises(TrainingError, match="got: Read-only file system: make room there"):
         open_store(records, SMALL, tmp_path / "cache", workers=1)
 

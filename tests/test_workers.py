@@ -2,7 +2,6 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -37,7 +36,7 @@ def die(number: int) -> int:
 
 def die_amid_an_answer(number: int) -> int:
     if number == 3:
-        os.write(int(sys.argv[1]), struct.pack("!i", 1000) + b"a part")
+        sys.modules["__main__"].pipe._writer.write((1000).to_bytes(8, "big") + b"a part")
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 

@@ -1,18 +1,18 @@
 """Worker processes for reading and making pictures."""
 
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from sslmri.errors import WorkerError
-from sslmri.processes import start_with_pipe
+from sslmri.processes import MessagePipe, start_process
 
 AHEAD = 2  # tasks a worker is given before the caller asks for the first of them
 _NICE = 10  # the caller's threads wait for each other at every layer: a worker in the way of one holds up all
@@ -60,14 +60,15 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
         threads.shutdown(cancel_futures=True)
 
 
-def serve(handle: int) -> None:
-    """Answers, in a worker process, the calls that come through the pipe of that handle until it is closed."""
+def serve(pipe: MessagePipe) -> None:
+    """Answers, in a worker process, the calls that come through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and stops its workers
-    os.nice(_NICE)
-    with Connection(handle) as pipe, suppress(EOFError, ConnectionError):
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    with suppress(EOFError, ConnectionError):
         while True:
-            function, task = pipe.recv()
-            pipe.send(_outcome(function, task))
+            function, task = pickle.loads(pipe.receive())
+            pipe.send(pickle.dumps(_outcome(function, task)))
 
 
 class _Worker:
@@ -78,13 +79,13 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        self._process, self._pipe = start_with_pipe(__name__, "serve", os.environ)
+        self._process, self._pipe = start_process(__name__, "serve", os.environ)
 
     def call(self, function: Callable[[Task], Result], task: Task) -> Result:
         """Returns the result that the process sends back."""
         try:
-            self._pipe.send((function, task))
-            result, error = self._pipe.recv()
+            self._pipe.send(pickle.dumps((function, task)))
+            result, error = pickle.loads(self._pipe.receive())
         except (EOFError, OSError) as stopped:
             raise WorkerError(
                 "Expected worker processes that finish, got one that was killed, most often for lack of memory: "

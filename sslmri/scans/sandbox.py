@@ -13,12 +13,11 @@ import json
 import math
 import os
 import re
-import resource
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
-from multiprocessing.connection import Connection
 from threading import BoundedSemaphore, Lock, Timer
 from typing import Any, TypeVar
 
@@ -27,7 +26,7 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory
-from sslmri.processes import start_with_pipe
+from sslmri.processes import MessagePipe, start_process
 from sslmri.scans import reading
 from sslmri.scans.file_type import kind_of
 from sslmri.scans.images import MAX_PIXELS
@@ -44,13 +43,8 @@ MEMORY_BYTES = 2 * 2**30  # of addresses, libraries included; the largest scan t
 BOUNDS = f"that can be read in the seconds due to its size and {MEMORY_BYTES >> 30} GB of memory, got one that cannot"
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
 _PART_BYTES = 2**20  # of voxels that go through the pipe at once, or one row of them
-_MAX_FILES = 64  # handles a reader may hold
 _READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
-_LIMITS = {
-    resource.RLIMIT_AS: MEMORY_BYTES, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_NOFILE: _MAX_FILES,
-}  # fmt: skip
-_KEPT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # without it some Pythons end
+_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
 _TEXT = r"(?s).+"
 
 _Made = TypeVar("_Made")
@@ -85,38 +79,53 @@ def series_key(data: bytes) -> str | None:
         return None
 
 
-def serve(handle: int) -> None:
-    """Reads, in a process of its own, the files that come through the pipe of that handle until it is closed."""
+def unlimited_resources() -> tuple[str, ...]:
+    """Returns what this operating system cannot limit for the process that reads scans; wall-clock time always is."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        return ("CPU time", "memory", "files", "processes")
+    return ("memory",) if sys.platform == "darwin" else ()
+
+
+def serve(pipe: MessagePipe) -> None:
+    """Reads, in a process of its own, the files that come through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and closes the pipe
-    for kind, most in _LIMITS.items():
-        least = _within(kind, most)
-        resource.setrlimit(kind, (least, least))
+    _limit_this_process()
     gc.freeze()  # the collection after each file looks at what that left, not at all that was loaded before
-    with Connection(handle) as pipe, suppress(EOFError, ConnectionError):
+    with suppress(EOFError, ConnectionError):
         while True:
-            asked = json.loads(pipe.recv_bytes())
-            files = [(name, pipe.recv_bytes()) for name in asked["names"]]
-            _allow(CPU_SECONDS + sum(len(data) for _, data in files) // BYTES_A_SECOND)
-            _answer(pipe, asked["what"], files)
-            _allow(0)
+            request = json.loads(pipe.receive())
+            files = [(name, pipe.receive()) for name in request["names"]]
+            _limit_cpu_time(CPU_SECONDS + sum(len(data) for _, data in files) // BYTES_A_SECOND)
+            _answer(pipe, request["what"], files)
+            _limit_cpu_time(0)
             del files
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
             release_freed_memory()
 
 
-def _allow(seconds: int) -> None:
-    """Lets this process run for so many more seconds of CPU time, then SIGPROF ends it; 0 for as long as it likes.
+def _limit_this_process() -> None:
+    """Limits memory, files and processes of this process, none of them above what it was given."""
+    try:
+        import resource
+    except ImportError:  # Windows: the caller ends a process that takes too long, and nothing else is limited
+        return
+    limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 64}
+    if sys.platform != "darwin":  # which refuses to limit addresses
+        limits[resource.RLIMIT_AS] = MEMORY_BYTES
+    for kind, limit in limits.items():
+        given = resource.getrlimit(kind)[1]
+        limit = limit if given == resource.RLIM_INFINITY else min(limit, given)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _limit_cpu_time(seconds: int) -> None:
+    """Lets this process run for so many more seconds of CPU time, then SIGPROF ends it; 0 for no limit.
 
     RLIMIT_CPU would count from the start of the process, and Linux counts for it in ticks: after some thousand files
     that count and the process's own clock were seconds apart.
     """
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
-def _within(kind: int, most: int) -> int:
-    """Returns a limit that is no higher than the one this process was given, which it may not raise."""
-    given = resource.getrlimit(kind)[1]
-    return most if given == resource.RLIM_INFINITY else min(most, given)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 class _Ended(Exception):
@@ -131,8 +140,9 @@ class _Reader:
     """A process that reads one scan at a time."""
 
     def __init__(self) -> None:
-        quiet = _KEPT | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._process, self._pipe = start_with_pipe(__name__, "serve", quiet, discard_output=True)
+        environment = {name: os.environ[name] for name in _NEEDED if name in os.environ}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
 
     def ask(self, what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
         """Returns what is understood from the answer.
@@ -144,10 +154,10 @@ class _Reader:
         watch = Timer(WALL_SECONDS, self._process.kill)
         watch.start()
         try:
-            self._pipe.send_bytes(json.dumps({"what": what, "names": [name for name, _ in files]}).encode())
+            self._pipe.send(json.dumps({"what": what, "names": [name for name, _ in files]}).encode())
             for _, data in files:
-                self._pipe.send_bytes(data)
-            answer: dict[str, Any] = json.loads(self._pipe.recv_bytes(_MAX_ANSWER))
+                self._pipe.send(data)
+            answer: dict[str, Any] = json.loads(self._pipe.receive(_MAX_ANSWER))
             return understand(answer, self._voxels(answer["shape"]) if "shape" in answer else None)
         except Exception as error:  # whatever form an answer has that a taken-over decoder gives
             self.close()
@@ -161,8 +171,7 @@ class _Reader:
             raise ValueError(f"Expected the shape of a volume, got {shape}.")
         voxels = np.empty(shape, np.float32)
         for part in _parts(voxels):
-            if self._pipe.recv_bytes_into(part.data.cast("B")) != part.nbytes:
-                raise ValueError("Expected all voxels of the volume, got fewer.")
+            self._pipe.receive_into(part.data.cast("B"))
         return voxels
 
     def is_alive(self) -> bool:
@@ -191,7 +200,8 @@ def _begin_anew() -> None:
     _lock, _places = Lock(), BoundedSemaphore(_READERS)
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _ask(what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
@@ -227,20 +237,20 @@ def _read(what: str, files: Sequence[tuple[str, bytes]], origin: Origin) -> Scan
     return scan_of(found, origin)
 
 
-def _answer(pipe: Connection, what: str, files: Sequence[tuple[str, bytes]]) -> None:
+def _answer(pipe: MessagePipe, what: str, files: Sequence[tuple[str, bytes]]) -> None:
     """Sends what became of the files: a key, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
     if what == "key":
-        pipe.send_bytes(json.dumps({"key": reading.series_key(files[0][1])}).encode())
+        pipe.send(json.dumps({"key": reading.series_key(files[0][1])}).encode())
         return
     try:
         volume = reading.read_files(files) if what == "series" else reading.read_file(files[0][1], files[0][0])
     except ScanError as error:
-        pipe.send_bytes(json.dumps({"refused": str(error)}).encode())
+        pipe.send(json.dumps({"refused": str(error)}).encode())
         return
     told = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
-    pipe.send_bytes(json.dumps({**told, "shape": volume.voxels.shape}).encode())
+    pipe.send(json.dumps({**told, "shape": volume.voxels.shape}).encode())
     for part in _parts(volume.voxels):
-        pipe.send_bytes(np.ascontiguousarray(part).data.cast("B"))
+        pipe.send(np.ascontiguousarray(part))
 
 
 def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:

@@ -25,6 +25,7 @@ from sslmri.errors import ModelError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory, set_mmap_threshold
 from sslmri.scans.reading import MAX_BYTES
+from sslmri.scans.sandbox import unlimited_resources
 
 
 def health(_request: object) -> JSONResponse:
@@ -51,7 +52,7 @@ MultiPartParser.spool_max_size = 2 * MAX_BYTES  # above its size an upload is wr
 @asynccontextmanager
 async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Loads the model beside the server, so that pages answer meanwhile; what was begun ends before it stops."""
-    record("start", python=sys.version.split()[0], streamlit=st.__version__)
+    record("start", python=sys.version.split()[0], streamlit=st.__version__, unlimited=unlimited_resources())
     _bound_requests()
     set_mmap_threshold()
     keeping = asyncio.create_task(_keep_house())
