@@ -1,6 +1,5 @@
 """The encoder page: the map of a feature bank, the neighbours of a slice, and what the page says without a bank."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from sslmri.dashboard.encoder import encoder_sections, features, selection
 from sslmri.dashboard.encoder.features import (
     N_NEIGHBOURS,
     case_table,
-    neighbour_shares,
+    neighbour_agreement,
     neighbour_table,
     neighbours,
     pca_map,
@@ -24,7 +23,7 @@ from sslmri.dashboard.encoder.features import (
     tsne_map,
     tsne_sample,
 )
-from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP, feature_map, shares
+from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP, agreement, feature_map
 from sslmri.dashboard.encoder.messages import chance_loss, facts
 from sslmri.diseases import DISEASES
 from sslmri.learning.simclr import nt_xent
@@ -77,29 +76,29 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 def points_of(bank: Bank, disease: str = "all") -> pd.DataFrame:
     table = case_table(bank)
     rows = rows_of(table, disease)
-    places, _ = pca_map(bank.features[rows])
-    return table.iloc[rows].assign(x=places[:, 0], y=places[:, 1], row=rows)
+    positions, _ = pca_map(bank.features[rows])
+    return table.iloc[rows].assign(x=positions[:, 0], y=positions[:, 1], row=rows)
 
 
-def test_pca_keeps_the_two_directions_of_the_largest_spread() -> None:
+def test_pca_keeps_the_two_directions_of_the_largest_variance() -> None:
     generator = np.random.default_rng(0)
     features = generator.normal(size=(200, 5)) * [0.1, 3, 0.1, 9, 0.1]
-    places, share = pca_map(features)
+    positions, fraction = pca_map(features)
     centred = features - features.mean(axis=0)
-    assert np.abs(np.corrcoef(places[:, 0], centred[:, 3])[0, 1]) > 0.99
-    assert np.abs(np.corrcoef(places[:, 1], centred[:, 1])[0, 1]) > 0.99
-    assert share == pytest.approx(places.var(axis=0).sum() / centred.var(axis=0).sum())
+    assert np.abs(np.corrcoef(positions[:, 0], centred[:, 3])[0, 1]) > 0.99
+    assert np.abs(np.corrcoef(positions[:, 1], centred[:, 1])[0, 1]) > 0.99
+    assert fraction == pytest.approx(positions.var(axis=0).sum() / centred.var(axis=0).sum())
 
 
 def test_tsne_is_the_same_at_every_call_and_keeps_groups_together(bank: Bank) -> None:
-    places = tsne_map(bank.features)
-    assert np.array_equal(places, tsne_map(bank.features))
-    distances = np.linalg.norm(places[:, None] - places, axis=2) + np.diag(np.full(len(places), np.inf))
+    positions = tsne_map(bank.features)
+    assert np.array_equal(positions, tsne_map(bank.features))
+    distances = np.linalg.norm(positions[:, None] - positions, axis=2) + np.diag(np.full(len(positions), np.inf))
     group = np.repeat(np.arange(N_GROUPS), PER_GROUP)
     assert np.mean(group[distances.argmin(axis=1)] == group) > 0.9
 
 
-def test_tsne_lays_out_a_fixed_sample_of_a_large_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tsne_maps_a_fixed_sample_of_a_large_bank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "MAX_TSNE", 40)
     assert tsne_sample(30).tolist() == list(range(30))
     drawn = tsne_sample(1000)
@@ -117,7 +116,7 @@ def test_neighbours_are_the_nearest_in_the_full_features_and_not_the_slice_itsel
     assert distances.tolist() == pytest.approx([distance for distance, _ in expected[:N_NEIGHBOURS]], abs=1e-6)
 
 
-def test_neighbours_of_other_groups_leave_the_own_group_out(bank: Bank) -> None:
+def test_neighbours_of_other_groups_leave_the_slices_of_the_group_out(bank: Bank) -> None:
     table = case_table(bank)
     rows, _ = neighbours(bank.features, table, 10, is_other_group=True)
     assert len(rows) == N_NEIGHBOURS
@@ -126,32 +125,31 @@ def test_neighbours_of_other_groups_leave_the_own_group_out(bank: Bank) -> None:
     assert set(listed["same group"]) == {"yes"}
 
 
-def test_shares_of_neighbours_agree_with_a_plain_count(bank: Bank) -> None:
+def test_agreement_of_neighbours_is_that_of_a_plain_count(bank: Bank) -> None:
     table = case_table(bank)
-    found = neighbour_shares(bank.features, table).set_index("shared")
-    assert found.loc["group", "share"] == pytest.approx(np.mean(list(_counted(bank, table, "group", is_other=False))))
-    assert found.loc["cohort", "share"] == pytest.approx(np.mean(list(_counted(bank, table, "cohort", is_other=True))))
+    found = neighbour_agreement(bank.features, table).set_index("in common")
+    assert found.loc["group", "fraction"] == pytest.approx(_mean_agreement(bank, table, "group", is_other=False))
+    assert found.loc["cohort", "fraction"] == pytest.approx(_mean_agreement(bank, table, "cohort", is_other=True))
     n = len(table)
     assert found.loc["group", "chance"] == pytest.approx((PER_GROUP - 1) / (n - 1))
     assert found.loc["cohort", "chance"] == pytest.approx((n / 2 - PER_GROUP) / (n - PER_GROUP))
 
 
-def _counted(bank: Bank, table: pd.DataFrame, column: str, is_other: bool) -> Iterator[float]:
-    for row in range(len(table)):
-        rows, _ = neighbours(bank.features, table, row, is_other)
-        yield np.mean(table[column].iloc[rows] == table[column].iloc[row])
+def _mean_agreement(bank: Bank, table: pd.DataFrame, column: str, is_other: bool) -> float:
+    nearest = [neighbours(bank.features, table, row, is_other)[0] for row in range(len(table))]
+    return float(np.mean([table[column].iloc[rows] == table[column].iloc[row] for row, rows in enumerate(nearest)]))
 
 
-def test_shares_of_features_that_tell_nothing_are_near_chance(bank: Bank) -> None:
+def test_agreement_of_random_features_is_near_chance(bank: Bank) -> None:
     features = unit(np.random.default_rng(1).normal(size=bank.features.shape))
-    found = neighbour_shares(features, case_table(bank))
-    assert np.abs(found["share"] - found["chance"]).max() < 0.08
+    found = neighbour_agreement(features, case_table(bank))
+    assert np.abs(found["fraction"] - found["chance"]).max() < 0.08
 
 
-def test_what_all_slices_share_is_left_out(bank: Bank) -> None:
+def test_what_all_slices_have_in_common_is_left_out(bank: Bank) -> None:
     table = case_table(bank)
     rows = rows_of(table, "ms")
-    assert neighbour_shares(bank.features[rows], table.iloc[rows])["shared"].tolist() == ["group", "class"]
+    assert neighbour_agreement(bank.features[rows], table.iloc[rows])["in common"].tolist() == ["group", "class"]
 
 
 def test_a_selection_is_listed_by_class_and_cohort(bank: Bank) -> None:
@@ -162,7 +160,7 @@ def test_a_selection_is_listed_by_class_and_cohort(bank: Bank) -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_the_map_is_coloured_by_what_was_asked(bank: Bank) -> None:
+def test_the_map_is_coloured_by_what_was_chosen(bank: Bank) -> None:
     by_disease = feature_map(points_of(bank), DISEASE, [], [])
     assert [trace.name for trace in by_disease.data] == ["Multiple sclerosis", "Parkinson's disease"]
     by_class = feature_map(points_of(bank, "ms"), CLASS, [], [])
@@ -174,7 +172,7 @@ def test_the_map_is_coloured_by_what_was_asked(bank: Bank) -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_one_chosen_point_is_ringed_with_its_neighbours_and_several_fade_the_others(bank: Bank) -> None:
+def test_one_selected_point_is_ringed_with_its_neighbours_and_several_fade_the_others(bank: Bank) -> None:
     points = points_of(bank)
     one = feature_map(points, GROUP, [3], [4, 5])
     assert [len(trace.x) for trace in one.data] == [len(points), 1, 2]
@@ -190,10 +188,10 @@ def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_the_figure_of_shares_has_a_bar_and_a_tick_for_each(bank: Bank) -> None:
-    found = neighbour_shares(bank.features, case_table(bank))
-    bars, ticks = shares(found).data
-    assert list(bars.x) == found["share"].tolist()
+def test_the_chart_of_agreement_has_a_bar_and_a_tick_for_each(bank: Bank) -> None:
+    found = neighbour_agreement(bank.features, case_table(bank))
+    bars, ticks = agreement(found).data
+    assert list(bars.x) == found["fraction"].tolist()
     assert list(ticks.x) == found["chance"].tolist()
 
 
@@ -207,9 +205,9 @@ def configured(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard
     return read_model_card(model_folder)
 
 
-def test_the_card_is_told_in_words(configured: ModelCard) -> None:
-    words = " ".join(facts(configured))
-    assert "2,048 numbers" in words
+def test_the_card_is_described_in_words(configured: ModelCard) -> None:
+    words = facts(configured)
+    assert "2,048 features" in words
     assert "temperature 0.07" in words
     assert f"**{configured.encoder.n_groups} groups**" in words
 
@@ -229,12 +227,12 @@ def page_with(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return app
 
 
-def test_the_page_shows_the_map_and_what_neighbours_share(
+def test_the_page_shows_the_map_and_what_neighbours_have_in_common(
     configured: ModelCard, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = page_with(bank, monkeypatch)
     assert "PCA of the features" in words_of(app)
-    assert "What near slices share" in words_of(app)
+    assert "What nearest neighbours have in common" in words_of(app)
     app.button_group[0].set_value("ms").run()
     assert app.button_group[1].options == [CLASS, COHORT, GROUP]
     app.button_group[2].set_value("t-SNE").run()
@@ -242,14 +240,14 @@ def test_the_page_shows_the_map_and_what_neighbours_share(
     assert "mean little" in words_of(app)
 
 
-def test_a_chosen_point_shows_its_neighbours_until_none_is_chosen(
+def test_a_selected_point_shows_its_neighbours_until_the_selection_is_cleared(
     configured: ModelCard, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = page_with(bank, monkeypatch)
-    app.session_state[selection.CHOSEN] = [10]
+    app.session_state[selection.SELECTED] = [10]
     app.run()
-    assert "Its 5 nearest slices" in words_of(app)
+    assert "**5 nearest slices**" in words_of(app)
     listed = next(frame.value for frame in app.dataframe if "distance" in frame.value)
     assert listed["distance"].is_monotonic_increasing
     app.button[0].click().run()
-    assert "Its 5 nearest slices" not in words_of(app)
+    assert "**5 nearest slices**" not in words_of(app)

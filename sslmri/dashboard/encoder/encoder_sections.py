@@ -1,7 +1,8 @@
 """What the encoder page draws: the encoder in words, its pre-training, and the map of its feature bank."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,15 +16,15 @@ from sslmri.dashboard.encoder.features import (
     PCA,
     TSNE,
     case_table,
-    neighbour_shares,
+    neighbour_agreement,
     pca_map,
     rows_of,
     tsne_map,
     tsne_sample,
 )
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP
-from sslmri.dashboard.encoder.messages import chance_loss, facts
-from sslmri.dashboard.encoder.selection import MAP_KEY, chosen_rows, draw_choice, keep_choice
+from sslmri.dashboard.encoder.messages import chance_loss
+from sslmri.dashboard.encoder.selection import MAP_KEY, draw_selection, keep_selection, selected_rows
 from sslmri.dashboard.model_evidence import find_history, protocol_of
 from sslmri.dashboard.performance import tables
 from sslmri.dashboard.section import draw_chart, draw_save_button
@@ -36,21 +37,13 @@ if TYPE_CHECKING:
     from sslmri.models.bank import FeatureBank
 
 _NO_BANK = (
-    "This model has no feature bank, so there is no map of its features: run `python train.py bank`, then load this "
-    "page again."
+    "This model has no feature bank, so there is no map of its features: run `python train.py bank`, then reload this "
+    "page."
 )
 _TSNE_NOTE = (
-    "t-SNE keeps who is near whom; distances between far points, and the size and the gaps of clusters, mean little."
+    "t-SNE preserves neighbourhoods; distances between far points, and the size and the gaps of clusters, mean little."
 )
-
-
-def find_bank(card: ModelCard) -> "FeatureBank | None":
-    """Returns the feature bank of a model, loaded once for all sessions; None where it has none.
-
-    Raises:
-        ModelError: the bank is damaged, or of another encoder.
-    """
-    return _load_bank(str(card.folder), card.sha256)
+_Result = TypeVar("_Result")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the feature bank")
@@ -60,9 +53,10 @@ def _load_bank(folder: str, sha256: str) -> "FeatureBank | None":
     return FeatureBank.load(Path(folder))
 
 
-def draw_facts(card: ModelCard) -> None:
-    """Draws what the encoder is and how it was taught, in words."""
-    st.markdown("\n".join(f"- {fact}" for fact in facts(card)))
+@st.cache_data(max_entries=48, show_spinner="Computing from the features, once for this model: up to a minute")
+def _once(model_sha256: str, disease: str, name: str, _compute: Callable[[], _Result]) -> _Result:
+    """Returns what follows from the features alone. They are the model's, not a user's: all sessions share it."""
+    return _compute()
 
 
 def draw_pretraining(card: ModelCard) -> None:
@@ -91,15 +85,15 @@ def draw_pretraining(card: ModelCard) -> None:
             charts.disease_lines(history, "balanced accuracy"),
             history,
             "encoder-knn",
-            "Each validation slice takes the class of its nearest training slices: what the features hold before any "
-            "head was taught. Chance is one over the number of classes.",
+            "Each validation slice gets the class of its nearest training slices: what the features hold before any "
+            "classifier is trained. Chance is one over the number of classes.",
         )
 
 
 def draw_map(card: ModelCard) -> None:
-    """Draws the map of the bank's features with its choice of points, and what neighbours share."""
+    """Draws the map of the bank's features with its selection, and what neighbours have in common."""
     try:
-        bank = find_bank(card)
+        bank = _load_bank(str(card.folder), card.sha256)
     except ModelError as error:
         st.error(escape_markdown(str(error)))
         return
@@ -110,17 +104,17 @@ def draw_map(card: ModelCard) -> None:
     disease, by, layout = _choose_view(table)
     rows = rows_of(table, disease)
     if len(rows) < N_NEIGHBOURS:
-        st.info(f"A map needs at least {N_NEIGHBOURS} slices; this bank holds {count(len(rows), 'slice')} here.")
+        st.info(f"A map needs at least {N_NEIGHBOURS} slices; this bank has {count(len(rows), 'slice')} here.")
         return
     points, note = _points(card, bank, table, rows, disease, layout)
-    chosen = chosen_rows(points["row"])
+    selected = selected_rows(points["row"])
     left, right = st.columns([3, 2], gap="large")
     with right:
-        near = draw_choice(bank, table, chosen)
+        nearest = draw_selection(bank, table, selected)
         st.space("small")
-        _draw_shares(card, bank, table, rows, disease)
+        _draw_agreement(card, bank, table, rows, disease)
     with left:
-        _draw_points(points, by, layout, chosen, near, note)
+        _draw_points(points, by, layout, selected, nearest, note)
 
 
 def _choose_view(table: pd.DataFrame) -> tuple[str, str, str]:
@@ -140,7 +134,7 @@ def _choose_view(table: pd.DataFrame) -> tuple[str, str, str]:
             options,
             default=options[0],
             required=True,
-            help="Groups are too many for colours: hover over a point for its group.",
+            help="There are more groups than colours: hover over a point for its group.",
             key=f"encoder-colour-{options[0]}",
         )
         layout = st.segmented_control("Map", [PCA, TSNE], default=PCA, required=True, help=_TSNE_NOTE)
@@ -152,69 +146,58 @@ def _points(
 ) -> tuple[pd.DataFrame, str]:
     """Returns the points of the map, and one sentence on how to read it."""
     if layout == PCA:
-        places, share = _pca(card.sha256, disease, bank.features[rows])
-        note = f"The two axes hold {percent(share)} of the variance of these features: near here may be far there."
+        positions, fraction = _once(card.sha256, disease, PCA, lambda: pca_map(bank.features[rows]))
+        note = (
+            f"The two components explain {percent(fraction)} of the variance; neighbours on this plot may not be "
+            "neighbours in feature space."
+        )
     else:
         drawn = tsne_sample(len(rows))
         shown = f"{count(len(drawn), 'slice')} of {len(rows):,}, drawn at random. " if len(drawn) < len(rows) else ""
         rows = rows[drawn]
-        with st.spinner(f"Computing t-SNE of {count(len(rows), 'slice')}, once for this model: up to a minute"):
-            places = _tsne(card.sha256, disease, bank.features[rows])
+        positions = _once(card.sha256, disease, TSNE, lambda: tsne_map(bank.features[rows]))
         note = f"{shown}{_TSNE_NOTE}"
-    return table.iloc[rows].assign(x=places[:, 0], y=places[:, 1], row=rows), note
+    return table.iloc[rows].assign(x=positions[:, 0], y=positions[:, 1], row=rows), note
 
 
-# The features are the model's, not a user's: sessions share what follows from them, under the model's hash.
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _pca(model_sha256: str, disease: str, _features: np.ndarray) -> tuple[np.ndarray, float]:
-    return pca_map(_features)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _tsne(model_sha256: str, disease: str, _features: np.ndarray) -> np.ndarray:
-    return tsne_map(_features)
-
-
-@st.cache_data(max_entries=16, show_spinner="Counting what neighbours share")
-def _shares(model_sha256: str, disease: str, _features: np.ndarray, _table: pd.DataFrame) -> pd.DataFrame:
-    return neighbour_shares(_features, _table)
-
-
-def _draw_points(points: pd.DataFrame, by: str, layout: str, chosen: list[int], near: list[int], note: str) -> None:
+def _draw_points(
+    points: pd.DataFrame, by: str, layout: str, selected: list[int], nearest: list[int], note: str
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{layout} of the features**", width="content")
         st.space("stretch")
         draw_save_button(points, f"encoder-map-{layout.lower()}")
     st.plotly_chart(
-        map_charts.feature_map(points, by, chosen, near),
+        map_charts.feature_map(points, by, selected, nearest),
         config=map_charts.MAP_CONFIG,
         key=MAP_KEY,
-        on_select=keep_choice,
+        on_select=keep_selection,
         selection_mode=("points", "lasso"),
         alt=f"{layout} of the features, coloured by {by.lower()}",
     )
     st.caption(
-        f"{escape_markdown(note)}  \nClick a point for its neighbours, or draw around several with the lasso above the "
-        "map."
+        f"{escape_markdown(note)}  \nClick a point for its neighbours, or draw around several points with the lasso "
+        "above the map."
     )
 
 
-def _draw_shares(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, rows: np.ndarray, disease: str) -> None:
-    shared = _shares(card.sha256, disease, bank.features[rows], table.iloc[rows])
-    if shared.empty:
+def _draw_agreement(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, rows: np.ndarray, disease: str) -> None:
+    agreement = _once(
+        card.sha256, disease, "agreement", lambda: neighbour_agreement(bank.features[rows], table.iloc[rows])
+    )
+    if agreement.empty:
         return
     draw_chart(
-        "What near slices share",
-        map_charts.shares(shared),
-        shared,
-        f"encoder-shares-{disease}",
-        f"Means over slices, {N_NEIGHBOURS} nearest each, by distance in the full features. For cohort, disease and "
-        "class, slices of the same group are left out; for the group, only groups of more than that many slices count.",
+        "What nearest neighbours have in common",
+        map_charts.agreement(agreement),
+        agreement,
+        f"encoder-neighbours-{disease}",
+        f"Means over slices, {N_NEIGHBOURS} nearest neighbours each, by distance in the full features. For cohort, "
+        "disease and class, slices of the same group are left out; for the group, only groups of more than "
+        f"{N_NEIGHBOURS} slices count.",
     )
     st.caption(
-        "Far above chance, the encoder brings these slices together. Group: slices of one person. Cohort: slices of "
-        "one source, which may be its scanner and preparation rather than anatomy. Where a class comes from one cohort "
-        "alone, its share cannot be told from the cohort's."
+        "Above chance: the encoder groups these slices. Group: slices of one person. Cohort: slices of one source, "
+        "which may reflect its scanner and preparation rather than anatomy. Where a class comes from one cohort only, "
+        "the two cannot be separated."
     )

@@ -1,4 +1,7 @@
-"""The feature bank as tables: its cases, its 2-D maps, the neighbours of a slice, and what neighbours share."""
+"""The feature bank as tables: its slices, their 2-D maps, and what neighbours have in common.
+
+scikit-learn is imported where it is used: it is slow to load, and only this page needs it.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -12,34 +15,34 @@ if TYPE_CHECKING:
 
 N_NEIGHBOURS = 5
 MAX_TSNE = 2000  # points; twice as many take more than twice as long
-_TSNE_STEPS = 500  # half of scikit-learn's: the clusters stand by then, and the reader waits half as long
+_TSNE_STEPS = 500  # half of scikit-learn's: the clusters are stable by then, and the user waits half as long
 ALL = "all"
 PCA, TSNE = "PCA", "t-SNE"
 _FIELDS = ("disease", "label", "cohort", "group", "split", "slice")
-_CHUNK = 512  # rows of the distance matrix at a time: 512 x 5,000 float32 are 10 MB
+_COMMON = {"group": ["group"], "cohort": ["cohort"], "disease": ["disease"], "class": ["disease", "label"]}
 
 
 def case_table(bank: "FeatureBank") -> pd.DataFrame:
-    """Returns one row a slice of the bank: disease, label, cohort, group, split and slice, in the bank's order."""
+    """Returns one row per slice of the bank: disease, label, cohort, group, split and slice, in the bank's order."""
     rows = [[getattr(case, field) for field in _FIELDS] for case in bank.cases]
     return pd.DataFrame(rows, columns=list(_FIELDS), dtype=object)  # a slice without a number stays None
 
 
 def rows_of(table: pd.DataFrame, disease: str) -> np.ndarray:
     """Returns the row numbers of a disease's slices, or of all."""
-    return np.flatnonzero(table["disease"] == disease) if disease != ALL else np.arange(len(table))
+    return np.flatnonzero((table["disease"] == disease) | (disease == ALL))
 
 
 def pca_map(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns the two principal components of features (N, d) as (N, 2), and the share of the variance in them."""
-    centred = features - features.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    share = float(values[-2:].sum() / max(values.sum(), np.finfo(values.dtype).tiny))
-    return centred @ vectors[:, :-3:-1], share
+    """Returns the first two principal components of features (N, d) as (N, 2), and the fraction of variance in them."""
+    from sklearn import decomposition
+
+    pca = decomposition.PCA(2, svd_solver="covariance_eigh")
+    return pca.fit_transform(features), float(pca.explained_variance_ratio_.sum())
 
 
 def tsne_sample(n_slices: int) -> np.ndarray:
-    """Returns which of so many slices t-SNE lays out: all, or ``MAX_TSNE`` drawn at random, always the same."""
+    """Returns which of so many slices t-SNE maps: all, or ``MAX_TSNE`` drawn at random, always the same."""
     if n_slices <= MAX_TSNE:
         return np.arange(n_slices)
     return np.sort(np.random.default_rng(0).choice(n_slices, MAX_TSNE, replace=False))
@@ -47,12 +50,12 @@ def tsne_sample(n_slices: int) -> np.ndarray:
 
 def tsne_map(features: np.ndarray) -> np.ndarray:
     """Returns t-SNE of features (N, d) as (N, 2), the same at every call (van der Maaten and Hinton 2008)."""
-    from sklearn.manifold import TSNE as Layout  # slow to load, and only who asks for it pays
+    from sklearn import manifold
 
     perplexity = min(30.0, (len(features) - 1) / 3)
-    method = Layout(perplexity=perplexity, init="pca", max_iter=_TSNE_STEPS, random_state=0)
-    laid_out: np.ndarray = method.fit_transform(features)
-    return laid_out
+    tsne = manifold.TSNE(perplexity=perplexity, init="pca", max_iter=_TSNE_STEPS, random_state=0)
+    positions: np.ndarray = tsne.fit_transform(features)
+    return positions
 
 
 def neighbours(
@@ -64,7 +67,7 @@ def neighbours(
         features: (N, d), of length 1.
         table: of the same slices, from ``case_table``.
         row: of the slice.
-        is_other_group: whether slices of its own group are left out.
+        is_other_group: whether slices of its group are left out.
     """
     distances = 1 - features @ features[row]
     distances[table["group"] == table["group"].iloc[row] if is_other_group else row] = np.inf
@@ -75,94 +78,69 @@ def neighbours(
 
 def neighbour_table(table: pd.DataFrame, rows: np.ndarray, distances: np.ndarray, row: int) -> pd.DataFrame:
     """Returns the neighbours of a slice as the page lists them."""
-    own = table.iloc[rows]
-    return pd.DataFrame(
-        {
-            "distance": np.round(distances, 3),
-            "class": [named(disease, label) for disease, label in zip(own["disease"], own["label"], strict=True)],
-            "cohort": own["cohort"].to_numpy(),
-            "group": own["group"].to_numpy(),
-            "slice": own["slice"].to_numpy(),
-            "same group": np.where(own["group"] == table["group"].iloc[row], "yes", "no"),
-        }
-    )
+    nearest = table.iloc[rows].reset_index(drop=True)
+    listed = pd.DataFrame({"distance": np.round(distances, 3), "class": _class_names(nearest)})
+    is_same = nearest["group"] == table["group"].iloc[row]
+    return listed.join(nearest[["cohort", "group", "slice"]]).assign(**{"same group": np.where(is_same, "yes", "no")})
 
 
 def selection_table(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """Returns what a set of slices is made of: slices and groups by class and cohort, most slices first."""
-    own = table.iloc[rows]
-    names = [named(disease, label) for disease, label in zip(own["disease"], own["label"], strict=True)]
-    counted = own.assign(**{"class": names}).groupby(["class", "cohort"], sort=False)["group"]
-    counts = counted.agg(slices="size", groups="nunique").reset_index()
+    """Returns how many slices and groups a selection has by class and cohort, most slices first."""
+    selected = table.iloc[rows]
+    groups = selected.assign(**{"class": _class_names(selected)}).groupby(["class", "cohort"], sort=False)["group"]
+    counts = groups.agg(slices="size", groups="nunique").reset_index()
     return counts.sort_values("slices", ascending=False, ignore_index=True)
 
 
-def neighbour_shares(features: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Returns how many of a slice's nearest neighbours share its group, cohort, disease and class, as mean shares.
+def neighbour_agreement(features: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the mean fraction of a slice's nearest neighbours with its group, cohort, disease and class.
 
-    For the group all other slices may be neighbours, and only slices whose group has enough others are asked; for
-    cohort, disease and class the slice's own group is left out. ``chance`` is the share that neighbours drawn at
-    random would have. What all slices share says nothing and is left out.
+    For the group all other slices may be neighbours, and only slices whose group has enough others count; for cohort,
+    disease and class the slices of the same group are left out. ``chance`` is the fraction among slices drawn at
+    random. What all slices have in common is left out.
 
     Args:
         features: (N, d), of length 1.
         table: of the same slices, from ``case_table``.
     """
-    codes = {name: _codes(table, fields) for name, fields in _SHARED.items()}
+    codes = {name: table.groupby(fields, sort=False).ngroup().to_numpy() for name, fields in _COMMON.items()}
     group = codes["group"]
-    first = _nearest(features, group, is_other_group=False)
-    others = _nearest(features, group, is_other_group=True)
+    nearest = {is_group: _nearest(features, group, not is_group) for is_group in (True, False)}
     rows = []
     for name, code in codes.items():
         is_group = name == "group"
-        asked = np.bincount(group)[group] > N_NEIGHBOURS if is_group else np.ones(len(code), dtype=bool)
-        if not asked.any() or len(np.unique(code)) == 1:
+        counted = np.bincount(group)[group] > N_NEIGHBOURS if is_group else np.ones(len(code), dtype=bool)
+        if not counted.any() or len(np.unique(code)) == 1:
             continue
-        found, there = _same(code, first if is_group else others)
-        chance = _chance(code, None if is_group else group)
-        share = float(found[asked].sum() / max(there[asked].sum(), 1))
-        rows.append((name, share, float(chance[asked].mean()), int(asked.sum())))
-    return pd.DataFrame(rows, columns=["shared", "share", "chance", "slices"])
-
-
-_SHARED = {"group": ["group"], "cohort": ["cohort"], "disease": ["disease"], "class": ["disease", "label"]}
+        is_same = np.ma.masked_array(code[nearest[is_group]] == code[:, None], nearest[is_group] < 0)[counted]
+        chance = _chance(code, np.arange(len(code)) if is_group else group)[counted]
+        rows.append((name, float(is_same.mean() or 0), float(chance.mean()), int(counted.sum())))
+    return pd.DataFrame(rows, columns=["in common", "fraction", "chance", "slices"])
 
 
 def named(disease: str, label: str) -> str:
-    """Returns a class as people write it, with its disease; nothing is known of an unlabelled slice."""
+    """Returns the title of a class with its disease; nothing is known of an unlabelled slice."""
     return f"{DISEASES[disease].title}: {class_title(label)}" if disease in DISEASES else "not labelled"
 
 
-def _codes(table: pd.DataFrame, fields: list[str]) -> np.ndarray:
-    """Returns a number for each combination of the fields: (N,) int."""
-    return table.groupby(fields, sort=False).ngroup().to_numpy()
+def _class_names(table: pd.DataFrame) -> list[str]:
+    return [named(disease, label) for disease, label in zip(table["disease"], table["label"], strict=True)]
 
 
 def _nearest(features: np.ndarray, group: np.ndarray, is_other_group: bool) -> np.ndarray:
     """Returns the rows of each slice's nearest neighbours, (N, k); -1 where there are fewer."""
-    k = min(N_NEIGHBOURS, len(features) - 1)
-    nearest = np.empty((len(features), k), dtype=np.int64)
-    for start in range(0, len(features), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(features)))
-        closeness = features[rows] @ features.T
-        closeness[np.arange(len(rows)), rows] = -np.inf
-        if is_other_group:
-            closeness[group[rows][:, None] == group] = -np.inf
-        best = np.argpartition(-closeness, k - 1, axis=1)[:, :k]
-        nearest[rows] = np.where(np.isfinite(np.take_along_axis(closeness, best, axis=1)), best, -1)
-    return nearest
+    from sklearn.neighbors import NearestNeighbors
+
+    most = N_NEIGHBOURS + (int(np.bincount(group).max()) if is_other_group else 0)
+    search = NearestNeighbors(n_neighbors=min(most, len(features) - 1)).fit(features)
+    nearest = search.kneighbors(return_distance=False)
+    is_left_out = (group[nearest] == group[:, None]) & is_other_group
+    first = np.argsort(is_left_out, axis=1, kind="stable")[:, :N_NEIGHBOURS]  # nearest first, those left out last
+    return np.asarray(np.take_along_axis(np.where(is_left_out, -1, nearest), first, axis=1))
 
 
-def _same(code: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns for each slice how many neighbours share its code, and how many neighbours it has."""
-    there = nearest >= 0
-    return ((code[nearest] == code[:, None]) & there).sum(axis=1), there.sum(axis=1)
-
-
-def _chance(code: np.ndarray, group: np.ndarray | None) -> np.ndarray:
-    """Returns for each slice the share of all slices that may be its neighbours which share its code."""
-    same = np.bincount(code)[code]
-    if group is None:
-        return (same - 1) / (len(code) - 1)
-    both = pd.Series(code).groupby([code, group]).transform("size").to_numpy()
-    return (same - both) / np.maximum(len(code) - np.bincount(group)[group], 1)
+def _chance(code: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """Returns for each slice the fraction with its code of all slices outside of its part of ``left_out``: (N,)."""
+    n_both = pd.Series(code).groupby([code, left_out]).transform("size").to_numpy()
+    n_left = len(code) - np.bincount(left_out)[left_out]
+    return np.asarray((np.bincount(code)[code] - n_both) / np.maximum(n_left, 1))

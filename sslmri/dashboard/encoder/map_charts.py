@@ -1,4 +1,4 @@
-"""The figures of the encoder page: a map of features, and what neighbours share."""
+"""The charts of the encoder page: a map of features, and what nearest neighbours have in common."""
 
 from collections.abc import Iterator
 from html import escape
@@ -19,57 +19,63 @@ MAP_CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "toImage"],
 }
-_SYMBOLS = ("circle", "diamond", "square", "x")  # a second sign where cohorts are more than hues
+_SYMBOLS = ("circle", "diamond", "square", "x")  # where there are more cohorts than hues
 _HEIGHT = 540
 _BAR_ROW = 44
 
 
-def feature_map(points: pd.DataFrame, by: str, chosen: list[int], near: list[int]) -> go.Figure:
-    """Returns the map of slices, coloured by what ``by`` says.
+def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: list[int]) -> go.Figure:
+    """Returns the map of slices, coloured by ``by``.
 
     Args:
-        points: one row a slice, of ``case_table`` with its columns ``x``, ``y`` and ``row``, its row in the bank.
-        by: ``DISEASE``, ``CLASS`` (of one disease), ``COHORT`` or ``GROUP``, which has no colours: hover says it.
-        chosen: bank rows chosen; one is ringed with its neighbours, of several the others fade.
-        near: bank rows of the neighbours of the one that is chosen.
+        points: one row per slice, of ``case_table`` with its columns ``x``, ``y`` and ``row``, its row in the bank.
+        by: ``DISEASE``, ``CLASS`` (of one disease), ``COHORT`` or ``GROUP``, which has no colours, only a hover text.
+        selected: bank rows selected; one is ringed with its neighbours, of several the others fade.
+        nearest: bank rows of the neighbours of the one that is selected.
     """
     figure = go.Figure()
-    for name, own, colour, symbol in _parts(points, by):
-        is_chosen = np.flatnonzero(own["row"].isin(chosen)) if len(chosen) > 1 else None
+    for name, part, colour, symbol in _parts(points, by):
+        is_selected = np.flatnonzero(part["row"].isin(selected)) if len(selected) > 1 else None
         figure.add_scatter(
-            x=own["x"],
-            y=own["y"],
+            x=part["x"],
+            y=part["y"],
             mode="markers",
             name=escape(name, quote=False),  # a cohort's comes from a file; Plotly shows &quot; as it is
-            customdata=own[["row"]],
-            text=[_hover(case) for case in own.itertuples()],
+            customdata=part[["row"]],
+            text=[_hover(case) for case in part.itertuples()],
             hovertemplate="%{text}<extra></extra>",
             marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.75},
-            selectedpoints=is_chosen,
+            selectedpoints=is_selected,
             unselected={"marker": {"opacity": 0.15}},
         )
-    if len(chosen) == 1:
-        _add_rings(figure, points, chosen, "chosen", "diamond-open", 15)
-        _add_rings(figure, points, near, "its nearest", "circle-open", 12)
+    if len(selected) == 1:
+        for rows, name, symbol, size in ((selected, "selected", "diamond", 15), (nearest, "nearest", "circle", 12)):
+            ringed = points[points["row"].isin(rows)]
+            marker = {"symbol": f"{symbol}-open", "size": size, "color": theme.ink(), "line": {"width": 2}}
+            figure.add_scatter(x=ringed["x"], y=ringed["y"], mode="markers", name=name, hoverinfo="skip", marker=marker)
     figure.update_layout(dragmode="pan", clickmode="event+select", hovermode="closest")
     layout(figure, _HEIGHT, legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "title": None})
-    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False)
-    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False)
     return figure
 
 
-def shares(table: pd.DataFrame) -> go.Figure:
-    """Returns a bar for each property that neighbours may share, with a tick at chance, from ``neighbour_shares``."""
-    names = [f"same {name}" for name in table["shared"]]
+def agreement(table: pd.DataFrame) -> go.Figure:
+    """Returns a bar for each property that neighbours may have in common, with a tick at chance.
+
+    Args:
+        table: from ``neighbour_agreement``.
+    """
+    names = [f"same {name}" for name in table["in common"]]
     figure = go.Figure()
     figure.add_bar(
-        x=table["share"],
+        x=table["fraction"],
         y=names,
         orientation="h",
         name="nearest neighbours",
         marker={"color": theme.accent()},
         width=0.55,
-        text=[f"{value:.2f}" for value in table["share"]],
+        text=[f"{value:.2f}" for value in table["fraction"]],
         textposition="outside",
         cliponaxis=False,
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
@@ -78,11 +84,11 @@ def shares(table: pd.DataFrame) -> go.Figure:
         x=table["chance"],
         y=names,
         mode="markers",
-        name="drawn at random",
+        name="random pairs",
         marker={"symbol": "line-ns-open", "size": 18, "color": theme.ink(), "line": {"width": 2}},
-        hovertemplate="%{y}, drawn at random: %{x:.2f}<extra></extra>",
+        hovertemplate="%{y}, random pairs: %{x:.2f}<extra></extra>",
     )
-    figure.update_xaxes(range=[0, 1.1], tickvals=[0, 0.25, 0.5, 0.75, 1], title="mean share of the five nearest")
+    figure.update_xaxes(range=[0, 1.1], tickvals=[0, 0.25, 0.5, 0.75, 1], title="mean fraction of the five nearest")
     figure.update_yaxes(autorange="reversed")
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     return layout(figure, 96 + _BAR_ROW * len(table), showlegend=True, legend=legend)
@@ -94,8 +100,8 @@ def _parts(points: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame, s
         yield "slices", points, theme.REFERENCE, "circle"
     elif by == COHORT:
         hues = theme.cycle()
-        for place, cohort in enumerate(sorted(points["cohort"].unique())):
-            yield cohort, points[points["cohort"] == cohort], next(hues), _SYMBOLS[place // 4 % len(_SYMBOLS)]
+        for position, cohort in enumerate(sorted(points["cohort"].unique())):
+            yield cohort, points[points["cohort"] == cohort], next(hues), _SYMBOLS[position // 4 % len(_SYMBOLS)]
     elif by == DISEASE:
         for key, (colour, _) in theme.disease_lines(in_order(points["disease"])).items():
             yield DISEASES[key].title, points[points["disease"] == key], colour, "circle"
@@ -109,20 +115,7 @@ def _parts(points: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame, s
 
 
 def _hover(case: Any) -> str:
-    """Returns what hover says of a slice; names come from files, so no sign of theirs is read as markup."""
-    where = f"group {case.group}, slice {case.slice}" if case.slice is not None else f"group {case.group}"
-    parts = (named(case.disease, case.label), case.cohort, where, case.split)
+    """Returns the hover text of a slice; names come from files, so none of their characters is read as markup."""
+    number = "" if case.slice is None else f", slice {case.slice}"
+    parts = (named(case.disease, case.label), case.cohort, f"group {case.group}{number}", case.split)
     return "<br>".join(escape(str(part), quote=False) for part in parts)
-
-
-def _add_rings(figure: go.Figure, points: pd.DataFrame, rows: list[int], name: str, symbol: str, size: int) -> None:
-    """Rings the slices of these bank rows, as far as the map shows them."""
-    own = points[points["row"].isin(rows)]
-    figure.add_scatter(
-        x=own["x"],
-        y=own["y"],
-        mode="markers",
-        name=name,
-        hoverinfo="skip",
-        marker={"symbol": symbol, "size": size, "color": theme.ink(), "line": {"width": 2}},
-    )

@@ -1,4 +1,4 @@
-"""The points chosen on the encoder page's map: kept for the session, with their neighbours or what they are made of."""
+"""The points selected on the encoder page's map: kept for the session, with their neighbours or a summary of them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,44 +13,41 @@ if TYPE_CHECKING:
     from sslmri.models.bank import FeatureBank
 
 MAP_KEY = "encoder-map"
-CHOSEN = "encoder-chosen"
+SELECTED = "encoder-selected"
 
 
-def chosen_rows(shown: pd.Series) -> list[int]:
-    """Returns the bank rows chosen on the map, as far as they are among those shown."""
-    return [row for row in st.session_state.get(CHOSEN, []) if row in set(shown)]
+def selected_rows(shown: pd.Series) -> list[int]:
+    """Returns the bank rows selected on the map, as far as they are among those shown."""
+    return [row for row in st.session_state.get(SELECTED, []) if row in set(shown)]
 
 
-def keep_choice() -> None:
-    """Keeps the bank rows of the points chosen: the map is drawn anew with them, and forgets its own selection."""
-    selected: list[dict[str, Any]] = st.session_state[MAP_KEY]["selection"]["points"]
-    rows = [row for point in selected if (row := _row_of(point)) is not None]
-    if rows:  # the map drawn anew reports that nothing is selected on it
-        st.session_state[CHOSEN] = rows
+def keep_selection() -> None:
+    """Keeps the bank rows of the points selected: the map is drawn again with them, and forgets its selection."""
+    points: list[dict[str, Any]] = st.session_state[MAP_KEY]["selection"]["points"]
+    data = [point["customdata"] for point in points if point.get("customdata")]  # the rings around points have none
+    rows = [int(row[0] if isinstance(row, list) else row["0"]) for row in data]
+    if rows:  # the map drawn again reports that nothing is selected on it
+        st.session_state[SELECTED] = rows
 
 
-def _row_of(point: dict[str, Any]) -> int | None:
-    """Returns the bank row of a point; the rings around points have none."""
-    data = point.get("customdata")
-    return int(data[0] if isinstance(data, list) else data["0"]) if data else None
-
-
-def draw_choice(bank: "FeatureBank", table: pd.DataFrame, chosen: list[int]) -> list[int]:
-    """Draws the neighbours of one chosen point, or what several are made of; returns the neighbours' rows."""
-    if not chosen:
+def draw_selection(bank: "FeatureBank", table: pd.DataFrame, selected: list[int]) -> list[int]:
+    """Draws the neighbours of one selected point, or a summary of several; returns the neighbours' rows."""
+    if not selected:
         st.markdown("**Nearest neighbours**")
         st.caption(
-            f"Click a point of the map: its {N_NEIGHBOURS} nearest slices are listed here, by distance in the full "
-            "features and not on the map."
+            f"Click a point of the map to list its {N_NEIGHBOURS} nearest slices, by distance in the full features "
+            "and not on the map."
         )
         return []
-    near: list[int] = []
-    if len(chosen) == 1:
-        near = _draw_neighbours(bank, table, chosen[0])
+    nearest: list[int] = []
+    if len(selected) == 1:
+        nearest = _draw_neighbours(bank, table, selected[0])
     else:
-        draw_table(f"{len(chosen):,} slices chosen", selection_table(table, np.array(chosen)), "encoder-selection")
-    st.button("Choose none", on_click=_forget_choice)
-    return near
+        draw_table(
+            f"{len(selected):,} slices selected", selection_table(table, np.array(selected)), "encoder-selection"
+        )
+    st.button("Clear selection", on_click=st.session_state.pop, args=(SELECTED,))
+    return nearest
 
 
 def _draw_neighbours(bank: "FeatureBank", table: pd.DataFrame, row: int) -> list[int]:
@@ -60,13 +57,9 @@ def _draw_neighbours(bank: "FeatureBank", table: pd.DataFrame, row: int) -> list
     is_other = st.checkbox("Neighbours of other groups only", help="Slices of one person lie close together.")
     rows, distances = neighbours(bank.features, table, row, is_other)
     draw_table(
-        f"Its {len(rows)} nearest slices",
+        f"{len(rows)} nearest slices",
         neighbour_table(table, rows, distances, row),
         "encoder-neighbours",
         "Cosine distance in the bank's features: 0 is the same direction, 1 unrelated, 2 opposite.",
     )
     return rows.tolist()
-
-
-def _forget_choice() -> None:
-    st.session_state[CHOSEN] = []
