@@ -25,7 +25,6 @@ from sslmri.cohorts.manifest import read_manifest, write_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
 from sslmri.scans.slices import Preparation
-from sslmri.training.data import side
 
 _SIZE = 128  # pixels a side
 _BATCH = 32
@@ -110,7 +109,7 @@ def _run(manifest: Path) -> Run:
         times.append(time.perf_counter())
         store = open_store(records, Preparation(), Path(cache))
         times.append(time.perf_counter())
-        train = side(store, "train")
+        train = store.where(split="train")
         order = np.random.default_rng(0).permutation(len(train.records))
         for start in range(0, len(order), _BATCH):
             batch = train.batch(order[start : start + _BATCH])

@@ -11,14 +11,14 @@ from sklearn.svm import SVC
 
 from sslmri.errors import ModelError
 from sslmri.files import write_json
-from sslmri.gate.fit import spread_by_group, whitened_axes
+from sslmri.gate.fit import whitened_axes
 from sslmri.gate.fit_rules import fit_rule, halfway, root_space
 from sslmri.gate.synthetic_bodies import BODIES, CORRUPTIONS
 from sslmri.gate.synthetic_ood import MAKERS, make_pictures
 from sslmri.models.bank import TEXTURE_DIM, FeatureBank, save_bank, unit
 from sslmri.models.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
 from sslmri.models.gate_rules import PcaProjection
-from tests.banks import record, seen
+from tests.banks import seen
 
 
 @pytest.fixture
@@ -119,14 +119,6 @@ def test_the_bank_changes_the_hash_of_the_model_and_no_head(gated_folder, model_
     with_bank, without = read_model_card(gated_folder), read_model_card(model_folder)
     assert with_bank.sha256 != without.sha256
     assert with_bank.heads == without.heads
-
-
-def test_cases_are_spread_evenly_over_groups():
-    records = [record("ms", group) for group, count in (("a", 50), ("b", 3), ("c", 20)) for _ in range(count)]
-    rows = spread_by_group(records, 23)
-    counts = {name: sum(records[row].group == name for row in rows) for name in "abc"}
-    assert counts == {"a": 10, "b": 3, "c": 10}
-    assert rows == sorted(set(rows))
 
 
 def test_the_brain_rule_tells_features_of_slices_from_those_of_pictures(bank):

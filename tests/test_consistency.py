@@ -18,7 +18,6 @@ from sslmri.learning.finetune import MultiHead
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.views import AugmentSettings, augment, compose, draw_augmentation
 from sslmri.scans.slices import Preparation
-from sslmri.training.data import side
 
 SMALL = Preparation(image_size=(32, 32))
 SETTINGS = FinetuneSettings(augmentation=AugmentSettings(max_blur=0.5))
@@ -27,7 +26,7 @@ SETTINGS = FinetuneSettings(augmentation=AugmentSettings(max_blur=0.5))
 @pytest.fixture(scope="module")
 def train(cohort, tmp_path_factory) -> Store:
     records = [record for record in assign_splits(read_manifest(cohort)) if record.disease == "ms"]
-    return side(open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1), "train")
+    return open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1).where(split="train")
 
 
 def seeded() -> Generator:
@@ -60,7 +59,7 @@ def test_fine_tuning_adds_the_loss_of_twins_times_its_weight(train, monkeypatch)
     monkeypatch.setattr(module, "autocast", lambda _device: nullcontext())  # rounded, the two would differ by percents
     torch.manual_seed(0)
     model = MultiHead(Encoder(), ["ms"]).eval()
-    batch = train.select([row for row, record in enumerate(train.records) if record.disease == "ms"][:6])
+    batch = train.select(range(6))
     losses = {
         weight: module._loss(model, batch, {}, SMALL, replace(SETTINGS, consistency_weight=weight), seeded()).item()
         for weight in (1.0, 3.0)

@@ -16,10 +16,9 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, labelled_budget, macro_auroc, stopping_score
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, macro_auroc, stopping_score
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
-from sslmri.training.data import side
 
 SMALL = Preparation(image_size=(32, 32))
 SETTINGS = FinetuneSettings(epochs=2, batch_size=16, labels_per_class=4)
@@ -28,7 +27,7 @@ SETTINGS = FinetuneSettings(epochs=2, batch_size=16, labels_per_class=4)
 @pytest.fixture(scope="module")
 def stores(cohort, tmp_path_factory) -> tuple[Store, Store]:
     store = open_store(assign_splits(read_manifest(cohort)), SMALL, tmp_path_factory.mktemp("store"), workers=1)
-    return side(store, "train"), side(store, "validation")
+    return store.where(split="train"), store.where(split="validation")
 
 
 def record(label: str, group: str) -> Record:
@@ -42,7 +41,7 @@ def store_of(counts: dict[tuple[str, str], int]) -> Store:
 
 def test_the_budget_is_shared_among_the_groups_of_a_class():
     store = store_of({("normal", "a"): 50, ("normal", "b"): 3, ("normal", "c"): 50, ("multiple_sclerosis", "d"): 5})
-    kept = Counter((r.label, r.group) for r in labelled_budget(store, 23).records)
+    kept = Counter((r.label, r.group) for r in store.evenly_per_class(23).records)
     assert kept == {("normal", "a"): 10, ("normal", "b"): 3, ("normal", "c"): 10, ("multiple_sclerosis", "d"): 5}
 
 
@@ -216,7 +215,7 @@ def test_without_a_validation_side_the_last_epoch_is_kept(stores, tmp_path):
 def test_one_slice_of_a_group_is_one_from_its_middle():
     store = store_of({("normal", "a"): 9, ("normal", "b"): 9})
     pixels = np.arange(18, dtype=np.uint8)[:, None, None].repeat(8, axis=1).repeat(8, axis=2)
-    kept = labelled_budget(dataclasses.replace(store, pixels=pixels), 2)
+    kept = dataclasses.replace(store, pixels=pixels).evenly_per_class(2)
     assert kept.slices[:, 0, 0].tolist() == [4, 13]
 
 

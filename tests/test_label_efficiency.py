@@ -32,7 +32,6 @@ from sslmri.evidence.efficiency import (
 )
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.labels import class_indices
 from sslmri.learning.model import save_encoder
 from sslmri.learning.probe import extract_features
 from sslmri.scans.slices import Preparation
@@ -78,7 +77,7 @@ def test_a_smaller_budget_is_part_of_a_larger_one_and_seeds_differ() -> None:
 
 def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -> None:
     generator = np.random.default_rng(0)
-    truths = [class_indices(own, range(len(own.records))) for own in (bench.train, bench.validation, bench.test)]
+    truths = [own.truth for own in (bench.train, bench.validation, bench.test)]
     useless = Features(*(generator.normal(size=(len(own), 200)).astype(np.float32) for own in truths))
     pattern = generator.normal(size=200).astype(np.float32) / 8
     planted = Features(
@@ -103,7 +102,7 @@ def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -
 
 def test_the_penalty_is_the_one_with_the_best_validation_area(bench: Experiment, monkeypatch) -> None:
     def fitted(known, truth, asked, n_classes, inverse_penalty):
-        right = class_indices(bench.validation, range(len(bench.validation.records)))
+        right = bench.validation.truth
         sure = np.eye(2)[right] if inverse_penalty == 0.1 else np.full((len(right), 2), 0.5)
         return np.concatenate([sure, np.full((len(bench.test.records), 2), inverse_penalty)])
 
@@ -135,7 +134,7 @@ def test_one_taught_class_gets_all_probability() -> None:
 def test_the_pixels_floor_is_that_of_evaluate(bench: Experiment) -> None:
     rows = sample_labels(bench.train, 7, 0)
     taught = bench.train.select(rows)
-    truth = class_indices(taught, range(len(rows)))
+    truth = taught.truth
     expected = baseline_probabilities(taught.slices, truth, bench.test.slices, 2)["pca_logistic"]
     assert (pixels_floor(bench, rows)["ms"] == expected).all()
 

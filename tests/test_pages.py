@@ -16,7 +16,7 @@ from sslmri.dashboard.about import card_tables
 from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
-from sslmri.learning.labels import balanced_epoch, labelled_budget
+from sslmri.learning.labels import balanced_epoch
 from sslmri.models.cards import ModelCard
 from tests.pages import PAGES, ROOT, TIMEOUT_S, open_page, words_of
 
@@ -76,7 +76,7 @@ def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
         for label, splits in counts.items()
         for i in range(splits["train"][1])
     ]
-    used = labelled_budget(Store(np.zeros((len(records), 1, 1), np.uint8), records, []), 5)
+    used = Store(np.zeros((len(records), 1, 1), np.uint8), records, []).evenly_per_class(5)
     epoch = balanced_epoch(used, 5, torch.Generator())
     table = card_tables.balancing(head).set_index("label")
     for label in counts:

@@ -23,7 +23,6 @@ from sslmri.learning.pretrain import PretrainSettings, cosine_with_warmup, pretr
 from sslmri.learning.views import ViewSettings
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
-from sslmri.training.data import side
 
 SETTINGS = PretrainSettings(epochs=3, batch_size=8, probe_every=3, views=ViewSettings(size=32))
 SMALL = Preparation(image_size=(32, 32))
@@ -33,7 +32,7 @@ SMALL = Preparation(image_size=(32, 32))
 def stores(cohort, tmp_path_factory) -> tuple[Store, Store]:
     records = assign_splits(read_manifest(cohort))
     store = open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1)
-    return side(store, "train").select(range(0, 72, 3)), side(store, "validation")
+    return store.where(split="train").select(range(0, 72, 3)), store.where(split="validation")
 
 
 def run(stores: tuple[Store, Store], folder: Path, settings: PretrainSettings = SETTINGS) -> dict[str, torch.Tensor]:
@@ -69,10 +68,9 @@ from tests.test_pretrain import run
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
-from sslmri.training.data import side
 from tests.test_pretrain import SMALL
 store = open_store(assign_splits(read_manifest(Path(sys.argv[1]))), SMALL, Path(sys.argv[2]), workers=1)
-stores = side(store, "train").select(range(0, 72, 3)), side(store, "validation")
+stores = store.where(split="train").select(range(0, 72, 3)), store.where(split="validation")
 torch.save(run(stores, Path(sys.argv[3])), sys.argv[4])
 """
 

@@ -15,7 +15,7 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
 from sslmri.files import sha256_of
 from sslmri.models.cards import read_encoder_card, read_model_card, write_model_file
-from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember, side
+from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember
 from sslmri.training.report import report
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
@@ -94,7 +94,7 @@ def test_an_unlabelled_picture_of_a_test_group_without_a_fold_is_kept_out_of_the
     _, store = open_cohort(replace(options, data=path))
     first = store.records[0]
     assert (first.disease, first.split) == (None, "test")
-    assert first.group_key not in {record.group_key for record in side(store, "train").records}
+    assert first.group_key not in {record.group_key for record in store.where(split="train").records}
 
 
 @pytest.mark.parametrize("step", ["finetune", "evaluate"])
@@ -134,7 +134,7 @@ def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_
 
 def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
     _, store = open_cohort(options)
-    train, validation = side(store, "train"), side(store, "validation")
+    train, validation = store.where(split="train"), store.where(split="validation")
     remember(tmp_path, train, "group-disjoint")
     remember(tmp_path, validation, "group-disjoint")  # nothing has been learned yet
     (tmp_path / "checkpoint.pt").touch()
@@ -146,10 +146,10 @@ def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
 
 
 def test_an_encoder_that_saw_more_than_the_pool_is_no_start(options):
-    pool = side(open_cohort(options)[1], "train")
+    pool = open_cohort(options)[1].where(split="train")
     pretrained = options.run / "pretrain"
     check_start(pretrained, pool, options.protocol)
-    held_out = side(open_cohort(options)[1], "validation").records[0].group_key
+    held_out = open_cohort(options)[1].where(split="validation").records[0].group_key
     (pretrained / "groups.json").write_text(json.dumps([pool.records[0].group_key, held_out]))
     with pytest.raises(TrainingError, match=f"got 1 others, {held_out}"):
         check_start(pretrained, pool, options.protocol)

@@ -1,7 +1,6 @@
 """The summary counts everything, measures a fair sample, and names the faults of the data."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 from sslmri.cohorts import summary
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import assign_splits
-from sslmri.cohorts.summary import N_BINS, QUANTILES, sample_classes, summarise
+from sslmri.cohorts.summary import N_BINS, QUANTILES, summarise
 from sslmri.evidence import intervals
 from sslmri.scans.reading import read_scan
 from sslmri.scans.slices import Preparation, to_slices
@@ -109,26 +108,6 @@ def test_progress_counts_every_file_read(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     summarise(cohort(tmp_path, 5), SMALL, lambda done, total: seen.append((done, total)), per_class=3)
     assert seen == [(done, 6) for done in range(1, 7)]
-
-
-def test_sample_takes_every_group_in_turn() -> None:
-    sizes = {"a": 100, "b": 3, "c": 40}
-    records = [record(Path(), "normal", group, i) for group, n in sizes.items() for i in range(n)]
-    found = sample_classes(records, 20)
-    assert Counter(r.group for r in found) in (Counter(a=8, b=3, c=9), Counter(a=9, b=3, c=8))
-    assert len({r.name for r in found}) == 20
-    assert sample_classes(records[::-1], 20) == found
-
-
-def test_sample_of_more_groups_than_files_spreads_over_the_groups() -> None:
-    records = [record(Path(), "normal", f"g{group:02}", i) for group in range(50) for i in range(1 + group % 3)]
-    found = sample_classes(records, 10)
-    assert len({r.group for r in found}) == len(found) == 10
-
-
-def test_sample_of_few_files_has_them_all() -> None:
-    records = [record(Path(), "normal", f"g{i % 2}", i) for i in range(7)]
-    assert {r.name for r in sample_classes(records, 60)} == {r.name for r in records}
 
 
 def test_faults_name_classes_with_few_groups_or_none_to_train(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def find_copies(store: Store, describe: Describe | None = None, likeness: Likene
     """
     rule = likeness or Likeness()
     small = _shrink(store)
-    _, groups = np.unique([record.group_key for record in store.records], return_inverse=True)
+    _, groups = np.unique(store.groups, return_inverse=True)
     found = [_correlate(small, rows, rule) for rows in _near_hashes(hash_slices(small), groups, rule.bits)]
     pairs = pd.concat([pd.DataFrame(columns=PAIR_COLUMNS[:4]), *found], ignore_index=True)
     pairs["cosine"] = np.nan

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,9 @@ from tqdm import tqdm
 
 from sslmri import scans
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.sampling import sample_classes, sample_groups
 from sslmri.cohorts.workers import in_order
+from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.files import sha256_of, write_atomically, write_json
 from sslmri.scans.prepare import Prepared, prepare_files
@@ -56,6 +58,48 @@ class Store:
     def select(self, keep: Sequence[int]) -> "Store":
         """Returns the store of the chosen slices, in the order given; no slice is read for it."""
         return replace(self, records=[self.records[i] for i in keep], rows=self._rows(keep))
+
+    def indices(
+        self, *, disease: str | Collection[str] | None = None, split: str | None = None, label: str | None = None
+    ) -> list[int]:
+        """Returns the positions of the slices of a disease (or of any of several), split and class, where given."""
+        diseases = (disease,) if isinstance(disease, str) else disease
+        return [
+            position
+            for position, record in enumerate(self.records)
+            if (diseases is None or record.disease in diseases)
+            and (split is None or record.split == split)
+            and (label is None or record.label == label)
+        ]
+
+    def where(
+        self, *, disease: str | Collection[str] | None = None, split: str | None = None, label: str | None = None
+    ) -> "Store":
+        """Returns the store of the slices named by ``indices``."""
+        return self.select(self.indices(disease=disease, split=split, label=label))
+
+    @property
+    def labelled(self) -> "Store":
+        """The slices that have a label."""
+        return self.where(disease=DISEASES)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(N,) int64: the index of each slice's label among the classes of its disease; every slice has a label."""
+        return np.array([DISEASES[str(r.disease)].classes.index(str(r.label)) for r in self.records], dtype=np.int64)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(N,) str: the group of each slice, named across cohorts."""
+        return np.array([record.group_key for record in self.records], dtype=str)
+
+    def evenly(self, count: int) -> "Store":
+        """Returns at most ``count`` slices, as equally many of each group as it has."""
+        return self.select(sample_groups(self.records, count))
+
+    def evenly_per_class(self, per_class: int) -> "Store":
+        """Returns at most ``per_class`` slices of each class, as equally many of each group as it has."""
+        return self.select(sample_classes(self.records, per_class))
 
     def _rows(self, keep: Sequence[int] | np.ndarray) -> np.ndarray:
         chosen = np.asarray(keep, dtype=np.intp)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.sampling import sample_classes
 from sslmri.cohorts.splits import SPLITS, class_counts, trainable
 from sslmri.cohorts.terms import unit_of
 from sslmri.diseases import DISEASES, class_title
@@ -65,7 +66,9 @@ def summarise(
         per_class: files sampled of each class, spread over its groups.
     """
     pool = [record for record in trainable(records) if record.disease is not None]
-    measured = _measure(sample_classes(pool, per_class), preparation, on_progress)
+    by_name = sorted(pool, key=lambda record: record.name)
+    sample = [by_name[position] for position in sample_classes(by_name, per_class)]
+    measured = _measure(sample, preparation, on_progress)
     return {
         "classes": _class_rows(pool),
         "sizes": _rows(measured.sizes, "cohort", "width", "height"),
@@ -74,30 +77,6 @@ def summarise(
         "use": _use_rows(records),
         "faults": _group_faults(pool) + _source_faults(pool) + _file_faults(measured.unreadable),
     }
-
-
-def sample_classes(records: Iterable[Record], per_class: int) -> list[Record]:
-    """Returns up to ``per_class`` records of each class, from as many groups as there are, evenly within each."""
-    classes: dict[_Class, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in sorted(records, key=lambda record: record.name):
-        classes[_class_of(record)][record.group_key].append(record)
-    chosen: list[Record] = []
-    for label in sorted(classes):
-        groups = [own for _, own in sorted(classes[label].items())]
-        if len(groups) > per_class:
-            groups = [[_evenly(own, 1)[0]] for own in _evenly(groups, per_class)]
-        left = per_class
-        # the smallest groups first, so that what they lack falls to the others
-        for n_groups, own in zip(range(len(groups), 0, -1), sorted(groups, key=len), strict=True):
-            share = min(len(own), -(-left // n_groups), left)
-            chosen += _evenly(own, share)
-            left -= share
-    return chosen
-
-
-def _evenly(items: list[Any], count: int) -> list[Any]:
-    """Returns ``count`` of the items at equal distances, the middle one for 1."""
-    return [items[int((step + 0.5) * len(items) / count)] for step in range(count)]
 
 
 def _class_of(record: Record) -> _Class:

@@ -1,6 +1,5 @@
 """Builds the feature bank of a model and fits on validation groups from where on a head does not apply."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -38,8 +37,8 @@ def build_bank(model: Model, store: Store) -> FeatureBank:
     Raises:
         TrainingError: the store has no labelled training slices.
     """
-    train, validation = _labelled(store, "train"), _labelled(store, "validation")
-    train = train.select(spread_by_group(train.records, MAX_CASES))
+    train = store.labelled.where(split="train").evenly(MAX_CASES)
+    validation = store.labelled.where(split="validation")
     if not train.records:
         raise TrainingError("Expected training slices for the feature bank, got none: name the data of the training.")
     pictures = prepared_pictures(train.slices, model.card.encoder.preparation, min(_N_PICTURES, len(train.records)))
@@ -50,23 +49,6 @@ def build_bank(model: Model, store: Store) -> FeatureBank:
         validation.records,
         encode(model, pictures),
     )
-
-
-def _labelled(store: Store, split: str) -> Store:
-    records = enumerate(store.records)
-    return store.select([row for row, record in records if record.disease and record.split == split])
-
-
-def spread_by_group(records: Sequence[Record], count: int) -> list[int]:
-    """Returns rows of at most ``count`` records: the same share of each group as far as it has it, evenly in each."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, record in enumerate(records):
-        groups[record.group_key].append(row)
-    chosen: list[int] = []
-    for n_left, own in zip(range(len(groups), 0, -1), sorted(groups.values(), key=len), strict=True):
-        share = min(len(own), (count - len(chosen)) // n_left)
-        chosen += [own[place] for place in np.linspace(0, len(own) - 1, share).round().astype(int)]
-    return sorted(chosen)
 
 
 def prepared_pictures(slices: np.ndarray, preparation: Preparation, count: int, seed: int = 0) -> np.ndarray:

@@ -38,10 +38,7 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
         store: the model's data; its test slices are measured.
         outside: slices of the cohorts that are in no split, measured as well.
     """
-    train, test = (
-        store.select([row for row, record in enumerate(store.records) if record.split == split])
-        for split in ("train", "test")
-    )
+    train, test = (store.where(split=split) for split in ("train", "test"))
     pictures = prepared_pictures(train.slices, model.card.encoder.preparation, _N_PICTURES, _SEED)
     seen = joined([encode(model, part) for part in (test.slices, outside.slices, pictures)])
     judged = [*test.records, *outside.records]

@@ -25,8 +25,6 @@ from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device, pool
 from sslmri.learning.labels import (
     FinetuneSettings,
     balanced_epoch,
-    class_indices,
-    labelled_budget,
     mask_absent_classes,
     stopping_score,
     validation_scores,
@@ -98,7 +96,7 @@ def finetune(
     Raises:
         TrainingError: no labels to learn from, a loss or weights that are not finite, a checkpoint of other settings.
     """
-    train = labelled_budget(train, settings.labels_per_class)
+    train = train.evenly_per_class(settings.labels_per_class)
     diseases = [key for key in DISEASES if any(record.disease == key for record in train.records)]
     if not diseases:
         raise TrainingError("Expected labelled training slices, got none: name a manifest with labels.")
@@ -253,8 +251,8 @@ def _cross_entropy(logits: Mapping[str, Tensor], batch: Store, label_smoothing: 
     """Returns the mean cross-entropy of a batch, each slice for its own disease only."""
     parts = []
     for key, values in logits.items():
-        rows = [row for row, record in enumerate(batch.records) if record.disease == key]
-        target = torch.from_numpy(class_indices(batch, rows)).to(values.device)
+        rows = batch.indices(disease=key)
+        target = torch.from_numpy(batch.select(rows).truth).to(values.device)
         own = values[rows].float()
         parts.append(functional.cross_entropy(own, target, label_smoothing=label_smoothing, reduction="sum"))
     return torch.stack(parts).sum() / len(batch.records)
@@ -272,7 +270,7 @@ def _localisation_loss(
     shown = torch.from_numpy(np.stack([regions[batch.records[row].path] for row in marked])).unsqueeze(1)
     shown = resample(shown.to(maps.device).float(), parameters.theta[marked], (shown.shape[2], shown.shape[3]))
     keys = [str(batch.records[row].disease) for row in marked]
-    truth = class_indices(batch, marked).tolist()
+    truth = batch.select(marked).truth.tolist()
     parts = [model.get_parameter(f"heads.{key}.weight")[index] for key, index in zip(keys, truth, strict=True)]
     return localisation_loss(maps[marked], torch.stack(parts), shown)
 

@@ -64,14 +64,6 @@ class FinetuneSettings:
     augmentation: AugmentSettings = field(default_factory=AugmentSettings)
 
 
-def labelled_budget(train: Store, per_class: int) -> Store:
-    """Returns at most ``per_class`` slices of each class, taken in turn from its groups and evenly within each."""
-    chosen: list[int] = []
-    for rows in _rows_by_class(train).values():
-        chosen += _spread(train, rows, per_class)
-    return train.select(sorted(chosen))
-
-
 def balanced_epoch(train: Store, per_class: int, generator: Generator) -> list[int]:
     """Returns the shuffled rows of one epoch: each class as often as the largest of its disease, at most ``per_class``.
 
@@ -118,8 +110,8 @@ def validation_scores(heads: Mapping[str, Head], features: Tensor, validation: S
     """
     scores = {}
     for key, head in heads.items():
-        rows = [row for row, record in enumerate(validation.records) if record.disease == key]
-        truth = class_indices(validation, rows)
+        rows = validation.indices(disease=key)
+        truth = validation.select(rows).truth
         taught = {DISEASES[key].classes.index(str(r.label)) for r in train.records if r.disease == key}
         counted = sorted(taught & set(truth.tolist()))
         if len(set(truth.tolist())) > 1 and counted:
@@ -139,12 +131,6 @@ def stopping_score(scores: Mapping[str, float], validation: Store) -> float:
     return float(np.mean([scores[key] for key in judged or scores])) if scores else math.nan
 
 
-def class_indices(store: Store, rows: Iterable[int]) -> np.ndarray:
-    """Returns the index of each row's label among the classes of its disease."""
-    records = [store.records[row] for row in rows]
-    return np.array([DISEASES[str(r.disease)].classes.index(str(r.label)) for r in records], dtype=np.int64)
-
-
 def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, counted: Iterable[int]) -> float:
     """Returns the mean AUROC of each counted class against the rest: probabilities (N, C), truth (N,)."""
     return float(np.mean([roc_auc_score(truth == index, probabilities[:, index]) for index in counted]))
@@ -156,16 +142,3 @@ def _rows_by_class(store: Store) -> dict[tuple[str, str], list[int]]:
         if record.disease is not None:
             rows[record.disease, str(record.label)].append(row)
     return dict(sorted(rows.items()))
-
-
-def _spread(store: Store, rows: list[int], count: int) -> list[int]:
-    """Returns up to ``count`` of the rows: as equal a share of each group as there is, evenly spaced within it."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        groups[store.records[row].group_key].append(row)
-    chosen: list[int] = []
-    for n_left, own in zip(range(len(groups), 0, -1), sorted(groups.values(), key=len), strict=True):
-        share = min(len(own), -(-(count - len(chosen)) // n_left))
-        picks = np.linspace(0, len(own) - 1, share).round().astype(int) if share > 1 else [len(own) // 2] * share
-        chosen += [own[pick] for pick in picks]
-    return chosen[:count]

@@ -8,7 +8,7 @@ from torch.nn import functional
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, validation_scores
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, validation_scores
 from sslmri.learning.model import Head
 from sslmri.learning.probe import extract_features
 from sslmri.learning.views import augment, draw_augmentation
@@ -51,8 +51,8 @@ def fit_heads(diseases: list[str], known: Tensor, train: Store, asked: Tensor, v
     mean, scale = known.mean(dim=0), known.std(dim=0) + 1e-4
     heads = {}
     for key in diseases:
-        rows = [row for row, record in enumerate(train.records) if record.disease == key]
-        target = torch.from_numpy(class_indices(train, rows))
+        rows = train.indices(disease=key)
+        target = torch.from_numpy(train.select(rows).truth)
         fitted = _fit((known[rows] - mean) / scale, target, len(DISEASES[key].classes))
         candidates = [_folded(weight, bias, mean, scale) for weight, bias in fitted]
         scores = [

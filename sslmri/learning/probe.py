@@ -34,7 +34,7 @@ def knn_probe(encoder: Encoder, bank: Store, queries: Store, preparation: Prepar
     """Returns the balanced accuracy, per disease, of a weighted kNN from the bank's features to the queries'."""
     scores = {}
     for disease in sorted({record.disease for record in bank.records if record.disease}):
-        known, asked = _of(bank, disease), _of(queries, disease)
+        known, asked = (own.where(disease=disease).evenly_per_class(PER_CLASS) for own in (bank, queries))
         if not asked.records:
             continue
         bank_features, query_features = (extract_features(encoder, s.slices, preparation) for s in (known, asked))
@@ -54,14 +54,3 @@ def knn_predict(bank: Tensor, labels: np.ndarray, queries: Tensor) -> np.ndarray
     neighbours = labels[nearest.indices.numpy()]
     votes = np.stack([np.where(neighbours == name, weights, 0.0).sum(axis=1) for name in names], axis=1)
     return names[votes.argmax(axis=1)]
-
-
-def _of(store: Store, disease: str) -> Store:
-    """Returns at most PER_CLASS slices of each class of a disease."""
-    labels = np.array([record.label if record.disease == disease else "" for record in store.records])
-    chosen: list[int] = []
-    for label in sorted(set(labels) - {""}):
-        where = np.flatnonzero(labels == label)
-        picks = np.linspace(0, len(where) - 1, min(PER_CLASS, len(where))).round().astype(int)
-        chosen += where[picks].tolist()
-    return store.select(chosen)

@@ -39,14 +39,13 @@ from sslmri.evidence.shortcuts import (
 )
 from sslmri.files import sha256_of, write_json
 from sslmri.learning.encoder import pool
-from sslmri.learning.labels import class_indices
 from sslmri.learning.model import Head, Model, calibrated
 from sslmri.models.cards import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps, enlarge
 from sslmri.text import printable_line
-from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, side
+from sslmri.training.data import RunOptions, check_no_leakage, open_cohort
 
 _BATCH = 64
 _RANDOM_HEADS = 10
@@ -70,8 +69,8 @@ def run_controls(options: RunOptions) -> dict[str, Any]:
     model = Model.load(options.run)
     records, store = open_cohort(replace(options, preparation=model.card.encoder.preparation))
     check_no_leakage(model.card, store, options.protocol)
-    labelled = store.select([row for row, record in enumerate(store.records) if record.disease in model.heads])
-    train, test = side(labelled, "train"), side(labelled, "test")
+    labelled = store.where(disease=model.heads)
+    train, test = labelled.where(split="train"), labelled.where(split="test")
     probabilities = _probabilities(model, test)
     flagged = {key: 1 - found[:, 0] >= model.card.heads[key].threshold_high for key, found in probabilities.items()}
     bad = {name for name, _ in store.bad}
@@ -121,9 +120,9 @@ def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
 def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities: np.ndarray) -> dict[str, Any]:
     """Returns what ``compare_with_shortcuts`` says of one head; probabilities (N, C) are of all N test slices."""
     disease = DISEASES[key]
-    rows = [row for row, record in enumerate(test.records) if record.disease == key]
-    own_train, own_test = side(train, "train", key), test.select(rows)
-    truth = class_indices(own_train, range(len(own_train.records)))
+    rows = test.indices(disease=key)
+    own_train, own_test = train.where(disease=key), test.select(rows)
+    truth = own_train.truth
     traits = {
         "background": [_features(model, blank_head(own.slices), key) for own in (own_train, own_test)],
         "thumbnail": [thumbnails(own.slices) for own in (own_train, own_test)],
@@ -133,10 +132,7 @@ def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities:
         name: control_probabilities(known, truth, asked, len(disease.classes), is_wide=name == "background")
         for name, (known, asked) in traits.items()
     }
-    groups = np.array([record.group_key for record in own_test.records])
-    return compare_with_shortcuts(
-        disease, class_indices(own_test, range(len(rows))), probabilities[rows], controls, groups
-    )
+    return compare_with_shortcuts(disease, own_test.truth, probabilities[rows], controls, own_test.groups)
 
 
 def _features(model: Model, slices: np.ndarray, name: str) -> np.ndarray:

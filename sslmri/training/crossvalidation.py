@@ -24,7 +24,7 @@ from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
 from sslmri.evidence.metrics import compute_metrics
 from sslmri.files import sha256_of, write_json
 from sslmri.learning.encoder import Encoder, pick_device
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, class_indices, mask_absent_classes
+from sslmri.learning.labels import FinetuneSettings, balanced_epoch, mask_absent_classes
 from sslmri.learning.linear_probe import fit_heads
 from sslmri.learning.model import Head, Model, calibrated, load_encoder
 from sslmri.learning.probe import extract_features
@@ -120,7 +120,7 @@ def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Experim
     Raises:
         TrainingError: the groups are in too few folds.
     """
-    labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
+    labelled = store.labelled
     by_group = group_folds(labelled.records, options.split_seed)
     n_folds = len(set(by_group.values()))
     if n_folds < _MIN_FOLDS:
@@ -223,7 +223,7 @@ def _test_fold(bench: _Experiment, diseases: list[str], fold: int, after: int, t
     found = {}
     for key in diseases:
         own, tested = bench.slices(taught, key), bench.rows([fold], key)
-        truth = class_indices(own, range(len(own.records)))
+        truth = own.truth
         temperature = _temperature(bench, key, heads[key], after, np.unique(truth))
         logits = heads[key].logits(bench.features[tested]).numpy().astype(np.float64)
         slices = bench.store.select(tested).slices
@@ -235,7 +235,7 @@ def _test_fold(bench: _Experiment, diseases: list[str], fold: int, after: int, t
 def _temperature(bench: _Experiment, key: str, head: Head, after: int, taught: np.ndarray) -> float:
     """Returns the calibration temperature from the validation slices of the classes (K,) that were taught."""
     rows = bench.rows([after], key)
-    truth = class_indices(bench.store, rows)
+    truth = bench.store.select(rows).truth
     kept = np.isin(truth, taught)
     logits = head.logits(bench.features[rows]).numpy().astype(np.float64)
     return fit_temperature(logits[kept], truth[kept])
@@ -255,8 +255,7 @@ def _pooled(bench: _Experiment, key: str, found: list[_Tested], is_seen: bool) -
 
 def _figures(tested: Store, found: _Tested) -> dict[str, Any]:
     """Returns the figures of one fold without intervals: None where a fold has not the classes for one."""
-    groups = np.array([record.group_key for record in tested.records])
-    figures = compute_metrics(class_indices(tested, range(len(groups))), found.probabilities, groups, n_resamples=1)
+    figures = compute_metrics(tested.truth, found.probabilities, tested.groups, n_resamples=1)
     return {
         "fold": found.fold,
         "n_groups": figures["n_groups"],

@@ -66,12 +66,6 @@ def open_cohort(options: RunOptions) -> tuple[list[Record], Store]:
     return records, store
 
 
-def side(store: Store, split: str, disease: str | None = None) -> Store:
-    """Returns the slices of one side of the split, of one disease where it is given."""
-    records = enumerate(store.records)
-    return store.select([row for row, r in records if r.split == split and disease in (None, r.disease)])
-
-
 def require_empty_run(folder: Path, is_resumed: bool) -> None:
     """Refuses to start anew in a folder that holds a checkpoint.
 

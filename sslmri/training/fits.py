@@ -16,7 +16,7 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.learning.encoder import Encoder, normalise, pick_device
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, class_indices, labelled_budget, macro_auroc
+from sslmri.learning.labels import FinetuneSettings, macro_auroc
 from sslmri.learning.model import calibrated
 from sslmri.learning.probe import BATCH, extract_features
 from sslmri.scans.slices import Preparation
@@ -51,7 +51,7 @@ class Experiment:
     @property
     def diseases(self) -> list[str]:
         """Keys of the diseases that are compared."""
-        return [key for key in DISEASES if len(_rows(self.test, key))]
+        return [key for key in DISEASES if len(self.test.indices(disease=key))]
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ def probe(
     for key in bench.diseases:
         n_classes = len(DISEASES[key].classes)
         rows = [row for row in labelled if bench.train.records[row].disease == key]
-        truth = class_indices(bench.train, rows)
-        watched, asked = _rows(bench.validation, key), _rows(bench.test, key)
-        validation = class_indices(bench.validation, watched)
+        truth = bench.train.select(rows).truth
+        watched, asked = bench.validation.indices(disease=key), bench.test.indices(disease=key)
+        validation = bench.validation.select(watched).truth
         best = -1.0
         for inverse_penalty in sorted(inverse_penalties):
             sought = np.concatenate([features.validation[watched], features.test[asked]])
@@ -188,8 +188,8 @@ def pixels_floor(bench: Experiment, labelled: Sequence[int]) -> Predictions:
     predictions = {}
     for key in bench.diseases:
         rows = [row for row in labelled if bench.train.records[row].disease == key]
-        truth, n_classes = class_indices(bench.train, rows), len(DISEASES[key].classes)
-        asked = bench.test.batch(_rows(bench.test, key))
+        truth, n_classes = bench.train.select(rows).truth, len(DISEASES[key].classes)
+        asked = bench.test.where(disease=key).slices
         predictions[key] = baseline_probabilities(bench.train.batch(rows), truth, asked, n_classes)["pca_logistic"]
     return predictions
 
@@ -206,17 +206,13 @@ def fine_tune(
         folder: of the checkpoint while it trains; removed afterwards.
         settings: of fine-tuning.
     """
-    watched = labelled_budget(bench.validation, _WATCHED)
+    watched = bench.validation.evenly_per_class(_WATCHED)
     encoder, heads = finetune(encoder, bench.train.select(labelled), watched, bench.preparation, folder, settings)
     encoder.to(pick_device(bench.device))
     predictions = {}
     for key in bench.diseases:
-        asked = bench.test.select(_rows(bench.test, key))
+        asked = bench.test.where(disease=key)
         logits = heads[key].logits(torch.from_numpy(_extract(encoder, asked, bench)))
         predictions[key] = calibrated(logits.numpy().astype(np.float64), 1.0)
     shutil.rmtree(folder)  # half a gigabyte a fit
     return predictions
-
-
-def _rows(store: Store, disease: str) -> list[int]:
-    return [row for row, record in enumerate(store.records) if record.disease == disease]

@@ -24,7 +24,7 @@ from sslmri.evidence.calibration import (
 )
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pool
-from sslmri.learning.labels import FinetuneSettings, class_indices
+from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
 from sslmri.models.cards import ENCODER_FILE, HeadCard, write_card
 from sslmri.models.history import created_now
@@ -51,7 +51,7 @@ class Look:
 
 def look(encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation) -> dict[str, Look]:
     """Returns what each head says of its validation slices: one pass of the encoder for each slice."""
-    return {key: _look(encoder, head, _own(validation, key), preparation) for key, head in heads.items()}
+    return {key: _look(encoder, head, validation.where(disease=key), preparation) for key, head in heads.items()}
 
 
 def with_biases(heads: Mapping[str, Head], looks: Mapping[str, Look]) -> dict[str, Head]:
@@ -59,17 +59,13 @@ def with_biases(heads: Mapping[str, Head], looks: Mapping[str, Look]) -> dict[st
     shifted = {}
     for key, head in heads.items():
         own = looks[key].slices
-        truth = class_indices(own, range(len(own.records)))
+        truth = own.truth
         logits = _logits(looks[key], head)
         taught = head.weight.abs().sum(dim=1).numpy()[truth] > 0  # a silenced class has no logit to shift
-        groups = np.array([record.group_key for record in own.records], dtype=str)
+        groups = own.groups
         bias = torch.from_numpy(fit_bias(logits[taught], truth[taught], groups[taught])).float()
         shifted[key] = Head(head.weight, (head.bias + bias).half().float())
     return shifted
-
-
-def _own(validation: Store, disease: str) -> Store:
-    return validation.select([row for row, record in enumerate(validation.records) if record.disease == disease])
 
 
 def _logits(own: Look, head: Head) -> np.ndarray:
@@ -111,14 +107,14 @@ def _decisions(
     disease: Disease, logits: np.ndarray, validation: Store, tally: Mapping[str, Mapping[str, list[int]]]
 ) -> dict[str, Any]:
     """Returns the fields of a head's card that turn its logits into probabilities, a status and a set."""
-    truth = class_indices(validation, range(len(validation.records)))
+    truth = validation.truth
     taught = np.isin(truth, [i for i, label in enumerate(disease.classes) if tally[label]["train"][1]])
     # a silenced class would ask for no sureness at all
     temperature = fit_temperature(logits[taught], truth[taught])
     probabilities = calibrated(logits, temperature)
     probability, is_disease = 1 - probabilities[:, 0], truth > 0
     low, high = fit_thresholds(probability, is_disease)
-    groups = np.array([record.group_key for record in validation.records], dtype=str)
+    groups = validation.groups
     return {
         "calibration_temperature": temperature,
         "threshold_low": low,

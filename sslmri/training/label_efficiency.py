@@ -36,11 +36,11 @@ from sslmri.evidence.efficiency import (
 )
 from sslmri.files import sha256_of, write_atomically, write_json
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.labels import FinetuneSettings, class_indices
+from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import load_encoder
 from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
 from sslmri.models.history import append_history, created_now, read_history
-from sslmri.training.data import RunOptions, check_unseen, open_cohort, side
+from sslmri.training.data import RunOptions, check_unseen, open_cohort
 from sslmri.training.fits import (
     N_SETTLING,
     Experiment,
@@ -138,7 +138,7 @@ def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store)
     Raises:
         TrainingError: there is none.
     """
-    taught, tested = ({r.disease for r in side(store, own).records if r.disease} for own in ("train", "test"))
+    taught, tested = ({str(r.disease) for r in store.labelled.where(split=own).records} for own in ("train", "test"))
     if not taught & tested:
         raise TrainingError(
             "Expected labelled slices of a disease to learn from and to test on, got none: see the split."
@@ -146,10 +146,9 @@ def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store)
     for key in sorted(taught ^ tested):
         print(f"{key}: not on both the training and the test side, left out")
     train, validation, test = (
-        store.select([row for row, r in enumerate(store.records) if r.split == own and r.disease in taught & tested])
-        for own in ("train", "validation", "test")
+        store.where(split=own, disease=taught & tested) for own in ("train", "validation", "test")
     )
-    return Experiment(side(store, "train"), train, validation, test, options.preparation, settings.device)
+    return Experiment(store.where(split="train"), train, validation, test, options.preparation, settings.device)
 
 
 def _basis(store: Store, options: RunOptions, pretrained: Path) -> str:
@@ -251,9 +250,7 @@ def _compare(
 ) -> dict[str, Any]:
     """Returns curves and differences of one disease, with its counts and what to know of them."""
     disease = DISEASES[key]
-    rows = [row for row, record in enumerate(bench.test.records) if record.disease == key]
-    records = [bench.test.records[row] for row in rows]
-    sides = class_indices(bench.test, rows), np.array([record.group_key for record in records])
+    tested = bench.test.where(disease=key)
     there = Counter(str(record.label) for record in bench.train.records if record.disease == key)
     used = {str(n): {label: min(n, there[label]) for label in disease.classes} for n in settings.labels}
     short = [f"{class_title(label)} {n}" for label, n in there.items() if n < max(settings.labels)]
@@ -261,12 +258,12 @@ def _compare(
     notes = [f"Fewer labelled slices than the largest budget, all used there: {', '.join(short)}."] if short else []
     notes += [f"Never taught: {', '.join(untaught)}."] if untaught else []
     return {
-        "unit": unit_of(record.group_key for record in records),
-        "n_groups": len(np.unique(sides[1])),
-        "n_slices": len(rows),
+        "unit": unit_of(tested.groups),
+        "n_groups": len(set(tested.groups)),
+        "n_slices": len(tested.records),
         "labels_used": used,
-        **compare_cells(disease, *sides, {cell: own[key] for cell, own in cells.items()}),
-        "notes": notes + small_classes_note(disease, *sides) + unknown_notes(bench.test.select(rows)),
+        **compare_cells(disease, tested.truth, tested.groups, {cell: own[key] for cell, own in cells.items()}),
+        "notes": notes + small_classes_note(disease, tested.truth, tested.groups) + unknown_notes(tested),
     }
 
 

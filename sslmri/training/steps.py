@@ -27,7 +27,7 @@ from sslmri.gate.fit import build_bank
 from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
 from sslmri.learning.encoder import FEATURE_DIM, Encoder
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, class_indices
+from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
 from sslmri.learning.pretrain import PretrainSettings, pretrain
 from sslmri.models.cards import (
@@ -52,7 +52,6 @@ from sslmri.training.data import (
     open_cohort,
     remember,
     require_empty_run,
-    side,
 )
 from sslmri.training.gate import drop_bank, write_bank
 from sslmri.training.heads import look, with_biases, write_head_cards
@@ -71,7 +70,7 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings) -> None:
     with joined_processes(settings.device):
         with first_on_each_machine():
             _, store = open_cohort(options)
-        pool, validation = side(store, "train"), side(store, "validation")
+        pool, validation = store.where(split="train"), store.where(split="validation")
         if settings.start:
             check_start(Path(settings.start), pool, options.protocol)
         if process_index() == 0:
@@ -101,8 +100,8 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     require_empty_run(folder, options.resume)
     _, store = open_cohort(options)
     check_unseen(pretrained, store, options.protocol)
-    labelled = store.select([row for row, record in enumerate(store.records) if record.disease])
-    train, validation = side(labelled, "train"), side(labelled, "validation")
+    labelled = store.labelled
+    train, validation = labelled.where(split="train"), labelled.where(split="validation")
     remember(folder, train, options.protocol)
     for sentence in _thin_validation(train, validation):
         print(sentence)
@@ -120,7 +119,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     training = {
         "protocol": options.protocol,
         hash_name(options.protocol): hash_of(train.records, options.protocol),
-        "n_groups": len({record.group_key for record in train.records}),
+        "n_groups": len(set(train.groups)),
         "n_slices": len(train.records),
         "cohorts": {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in train.records})},
     }
@@ -173,7 +172,7 @@ def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, Any], 
     check_no_leakage(model.card, store, options.protocol)
     results, frames = {}, {}
     for key in model.card.heads:
-        if not side(store, "test", key).records:
+        if not store.where(split="test", disease=key).records:
             print(f"{key}: no test groups, not evaluated")
             continue
         results[key], frames[key] = _evaluate_head(model, key, store, options)
@@ -187,10 +186,10 @@ def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, Any], 
 
 def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) -> tuple[dict[str, Any], pd.DataFrame]:
     """Returns the evidence of one head on its test side, and its predictions."""
-    train, test = side(store, "train", key), side(store, "test", key)
+    train, test = store.where(split="train", disease=key), store.where(split="test", disease=key)
     probabilities = _probabilities(model, key, test)
     frame = predictions_frame(test.records, probabilities, DISEASES[key])
-    truth = class_indices(train, range(len(train.records)))
+    truth = train.truth
     head = model.card.heads[key]
     result = evaluate_disease(
         DISEASES[key],
@@ -285,7 +284,7 @@ def _encoder_card(
         knn=knn,
         cohorts=tuple(sorted({record.cohort for record in pool.records})),
         groups_sha256=hash_of(pool.records),
-        n_groups=len({record.group_key for record in pool.records}),
+        n_groups=len(set(pool.groups)),
         n_slices=len(pool.records),
         versions=versions(),
         created=created_now(),

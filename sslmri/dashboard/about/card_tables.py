@@ -67,7 +67,7 @@ def head_counts(card: ModelCard) -> pd.DataFrame:
 def balancing(head: HeadCard) -> pd.DataFrame:
     """Returns the training slices of each class: those there are, those used and repeated in an epoch of fine-tuning.
 
-    The rule is that of ``labelled_budget`` and ``balanced_epoch`` in ``sslmri.learning.labels``.
+    The rule is that of ``Store.evenly_per_class`` and ``balanced_epoch``.
     """
     limit = int(head.finetuning["labels_per_class"])
     there = {label: head.counts[label]["train"][1] for label in head.classes}
