@@ -22,6 +22,7 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
 from sslmri.learning.pretrain import PretrainSettings, SimCLR, pretrain
 from sslmri.learning.views import ViewSettings
+from sslmri.models.architecture import RESNET50
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 
@@ -95,7 +96,7 @@ def _rate(size: int, settings: Settings) -> float:
 
 def _operations(size: int) -> float:
     """Returns the floating-point operations of forward and backward for the two views of a slice."""
-    model, views = SimCLR(), torch.rand(4, 1, size, size)
+    model, views = SimCLR(RESNET50), torch.rand(4, 1, size, size)
     with FlopCounterMode(display=False) as counter:
         model(views).sum().backward()
     return counter.get_total_flops() / 2

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from benchmarks.pictures import write_pictures
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import open_store
-from sslmri.learning.encoder import FEATURE_DIM, Encoder
+from sslmri.learning.encoder import Encoder
 from sslmri.learning.pretrain import PretrainSettings, autocast, pretrain
 from sslmri.learning.views import ViewSettings
 from sslmri.models.history import read_history
@@ -119,7 +119,7 @@ def _lightly(files: list[Path], settings: Settings, is_tuned: bool) -> float:
     loader = DataLoader(dataset, batch_size=settings.batch_size, shuffle=True, drop_last=True, num_workers=workers)
     encoder = Encoder()
     encoder.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)  # its views are RGB
-    model = nn.Sequential(encoder, SimCLRProjectionHead(FEATURE_DIM, FEATURE_DIM, 128))
+    model = nn.Sequential(encoder, SimCLRProjectionHead(2048, 2048, 128))
     layout = torch.channels_last if is_tuned else torch.contiguous_format
     model.to(memory_format=layout)
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)

@@ -23,6 +23,7 @@ from benchmarks.pictures import write_pictures
 from sslmri.learning.pretrain import SimCLR, autocast
 from sslmri.learning.simclr import nt_xent
 from sslmri.learning.views import ViewSettings, two_views
+from sslmri.models.architecture import RESNET50
 
 _CPU = torch.device("cpu")
 _TEMPERATURE = 0.07
@@ -84,7 +85,7 @@ class _Step:
     def __init__(self, slices: np.ndarray, settings: Settings) -> None:
         self.slices, self.settings = slices, settings
         torch.manual_seed(0)
-        self.model = SimCLR()
+        self.model = SimCLR(RESNET50)
 
     def views(self) -> Tensor:
         """Returns both views of the batch, normalised: (2 N, 1, H, W)."""

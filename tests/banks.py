@@ -6,7 +6,10 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES
-from sslmri.models.bank import TEXTURE_DIM, EncoderFeatures
+from sslmri.models.bank import EncoderFeatures
+from tests.small_encoder import SMALL_ENCODER
+
+FEATURE_DIM, TEXTURE_DIM = SMALL_ENCODER.feature_dim, SMALL_ENCODER.texture_dim
 
 
 def record(disease: str, group: str, split: str = "train") -> Record:
@@ -22,7 +25,7 @@ def seen(rng: np.random.Generator, *places: int, count: int) -> EncoderFeatures:
 
 
 def features(rng: np.random.Generator, place: int, count: int) -> np.ndarray:
-    """Returns features around one of a few places, (count, 2048) float32."""
-    middle = np.zeros(2048)
+    """Returns features around one of a few places, (count, FEATURE_DIM) float32."""
+    middle = np.zeros(FEATURE_DIM)
     middle[place * 40 : place * 40 + 40] = 3
-    return np.abs(middle + rng.normal(0, 0.5, (count, 2048))).astype(np.float32)
+    return np.abs(middle + rng.normal(0, 0.5, (count, FEATURE_DIM))).astype(np.float32)

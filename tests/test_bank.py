@@ -15,10 +15,10 @@ from sslmri.gate.fit import whitened_axes
 from sslmri.gate.fit_rules import fit_rule, halfway, root_space
 from sslmri.gate.synthetic_bodies import BODIES, CORRUPTIONS
 from sslmri.gate.synthetic_ood import MAKERS, make_pictures
-from sslmri.models.bank import TEXTURE_DIM, FeatureBank, save_bank, unit
+from sslmri.models.bank import FeatureBank, save_bank, unit
 from sslmri.models.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
 from sslmri.models.gate_rules import PcaProjection
-from tests.banks import seen
+from tests.banks import FEATURE_DIM, TEXTURE_DIM, seen
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_bank_holds_training_cases_only_and_projects_to_unit_length(gated_fold
     assert bank is not None
     assert {case.split for case in bank.cases} == {"train"}
     assert set(bank.thresholds) == {case.disease for case in bank.cases}
-    points = bank.project(np.random.default_rng(0).random((3, 2048), dtype=np.float32))
+    points = bank.project(np.random.default_rng(0).random((3, FEATURE_DIM), dtype=np.float32))
     assert points.shape == (3, bank.features.shape[1])
     assert np.allclose(np.linalg.norm(points, axis=1), 1, atol=1e-5)
 
@@ -189,7 +189,7 @@ def test_a_bank_comes_back_as_it_was_saved(bank, gated_folder, tmp_path):
     loaded = FeatureBank.load(tmp_path)
     assert loaded is not None
     assert (loaded.cases, loaded.thresholds) == (bank.cases, bank.thresholds)
-    found = np.abs(np.random.default_rng(9).normal(size=(7, 2048))).astype(np.float32)
+    found = np.abs(np.random.default_rng(9).normal(size=(7, FEATURE_DIM))).astype(np.float32)
     assert np.allclose(loaded.project(found), bank.project(found), atol=1e-5)
     assert loaded.kinds.keys() == bank.kinds.keys()
     for name, rule in {"": bank.brain, **bank.kinds}.items():

@@ -18,6 +18,7 @@ from sslmri.learning.finetune import MultiHead
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.views import AugmentSettings, augment, compose, draw_augmentation
 from sslmri.scans.slices import Preparation
+from tests.small_encoder import SMALL_ENCODER
 
 SMALL = Preparation(image_size=(32, 32))
 SETTINGS = FinetuneSettings(augmentation=AugmentSettings(max_blur=0.5))
@@ -58,7 +59,7 @@ def test_the_loss_is_that_of_numpy_and_blind_to_scale():
 def test_fine_tuning_adds_the_loss_of_twins_times_its_weight(train, monkeypatch):
     monkeypatch.setattr(module, "autocast", lambda _device: nullcontext())  # rounded, the two would differ by percents
     torch.manual_seed(0)
-    model = MultiHead(Encoder(), ["ms"]).eval()
+    model = MultiHead(Encoder(SMALL_ENCODER), ["ms"]).eval()
     batch = train.select(range(6))
     losses = {
         weight: module._loss(model, batch, {}, SMALL, replace(SETTINGS, consistency_weight=weight), seeded()).item()

@@ -20,9 +20,16 @@ from sslmri.learning.pretrain import PretrainSettings, SimCLR, backpropagate, pr
 from sslmri.learning.views import ViewSettings, draw_views
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
+from tests.small_encoder import SMALL_ENCODER
 
 SETTINGS = PretrainSettings(
-    epochs=2, batch_size=8, probe_every=9, device="cpu", precision="float32", views=ViewSettings(size=32)
+    epochs=2,
+    batch_size=8,
+    probe_every=9,
+    device="cpu",
+    precision="float32",
+    architecture=SMALL_ENCODER,
+    views=ViewSettings(size=32),
 )
 PREPARATION = Preparation(image_size=(32, 32))
 ROOT = Path(__file__).parent.parent
@@ -37,7 +44,7 @@ def pool() -> Store:
 def one_step(settings: PretrainSettings = SETTINGS) -> tuple[float, dict[str, torch.Tensor]]:
     """Returns the loss of the first batch and the gradients and batch-norm statistics after it."""
     torch.manual_seed(0)
-    model = SimCLR()
+    model = SimCLR(SETTINGS.architecture)
     trained = distributed_model(model)
     trained.train()
     views = draw_views(16, settings.views, Generator().manual_seed(1))

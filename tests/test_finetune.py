@@ -19,6 +19,7 @@ from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings, balanced_epoch, macro_auroc, stopping_score
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
+from tests.small_encoder import SMALL_ENCODER
 
 SMALL = Preparation(image_size=(32, 32))
 SETTINGS = FinetuneSettings(epochs=2, batch_size=16, labels_per_class=4)
@@ -82,17 +83,17 @@ def test_a_disease_with_too_few_validation_groups_does_not_choose_the_epoch():
 
 def test_fine_tuning_changes_the_encoder_and_returns_a_head_for_each_disease(stores, tmp_path):
     torch.manual_seed(0)
-    encoder = Encoder()
+    encoder = Encoder(SMALL_ENCODER)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     tuned, heads = finetune(encoder, *stores, SMALL, tmp_path, SETTINGS)
     assert list(heads) == list(DISEASES)
-    assert heads["tumours"].weight.shape == (4, 2048)
+    assert heads["tumours"].weight.shape == (4, SMALL_ENCODER.feature_dim)
     assert any(not torch.equal(before[name], value) for name, value in tuned.state_dict().items())
 
 
 def test_a_linear_probe_leaves_the_encoder_as_it_was(stores, tmp_path):
     torch.manual_seed(0)
-    encoder = Encoder()
+    encoder = Encoder(SMALL_ENCODER)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     probe = dataclasses.replace(SETTINGS, regime="linear-probe")
     tuned, heads = finetune(encoder, *stores, SMALL, tmp_path, probe)
@@ -103,7 +104,7 @@ def test_a_linear_probe_leaves_the_encoder_as_it_was(stores, tmp_path):
 def test_a_resumed_fine_tuning_equals_one_never_stopped(stores, tmp_path, monkeypatch):
     def run(folder: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        return finetune(Encoder(), *stores, SMALL, tmp_path / folder, SETTINGS)[0].state_dict()
+        return finetune(Encoder(SMALL_ENCODER), *stores, SMALL, tmp_path / folder, SETTINGS)[0].state_dict()
 
     whole = run("whole")
 
@@ -128,7 +129,7 @@ def test_training_stops_when_validation_does_not_improve(stores, tmp_path, monke
 
     scores = iter([0.5, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     monkeypatch.setattr(module, "_validate", lambda *_: {"ms": next(scores)})
-    finetune(Encoder(), *stores, SMALL, tmp_path, dataclasses.replace(SETTINGS, epochs=7, patience=2))
+    finetune(Encoder(SMALL_ENCODER), *stores, SMALL, tmp_path, dataclasses.replace(SETTINGS, epochs=7, patience=2))
     assert len(read_history(tmp_path / "history.jsonl")) == 4
 
 
@@ -137,7 +138,7 @@ def test_a_score_that_is_no_number_stops_the_training_and_is_not_written(stores,
 
     monkeypatch.setattr(module, "_validate", lambda *_: {"ms": float("nan")})
     with pytest.raises(TrainingError, match="Expected a finite score, got nan in epoch 1"):
-        finetune(Encoder(), *stores, SMALL, tmp_path, SETTINGS)
+        finetune(Encoder(SMALL_ENCODER), *stores, SMALL, tmp_path, SETTINGS)
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
@@ -145,7 +146,7 @@ def test_a_score_that_is_no_number_stops_the_training_and_is_not_written(stores,
 def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_training_goes_on(stores, tmp_path, monkeypatch, spoilt):
     import sslmri.learning.finetune as module
 
-    model = module.MultiHead(Encoder(), ["ms"])
+    model = module.MultiHead(Encoder(SMALL_ENCODER), ["ms"])
     average = torch.optim.swa_utils.AveragedModel(model)
     optimizer = torch.optim.AdamW(model.parameters())
     state = module._weights(model, average, optimizer) | {"epoch": 1, "best_score": 0.5, "best_epoch": 1}
@@ -175,7 +176,7 @@ def test_marked_findings_move_with_their_slices(monkeypatch):
         return torch.tensor(5.0)
 
     monkeypatch.setattr(module, "localisation_loss", keep)
-    model = Watched(Encoder(), ["ms"])
+    model = Watched(Encoder(SMALL_ENCODER), ["ms"])
     torch.nn.init.normal_(model.heads["ms"].weight)
     settings = dataclasses.replace(SETTINGS, localisation_weight=0.5)
     plain, full = (
@@ -195,8 +196,8 @@ def test_a_class_nobody_taught_gets_no_probability(stores, tmp_path, regime):
     train, validation = stores
     kept = [row for row, record in enumerate(train.records) if record.label != "glioma"]
     settings = dataclasses.replace(SETTINGS, regime=regime, epochs=1)
-    _, heads = finetune(Encoder(), train.select(kept), validation, SMALL, tmp_path, settings)
-    logits = heads["tumours"].logits(torch.randn(5, 2048)).double()
+    _, heads = finetune(Encoder(SMALL_ENCODER), train.select(kept), validation, SMALL, tmp_path, settings)
+    logits = heads["tumours"].logits(torch.randn(5, SMALL_ENCODER.feature_dim)).double()
     glioma = DISEASES["tumours"].classes.index("glioma")
     assert (logits.softmax(dim=1)[:, glioma] == 0).all()
     assert (heads["tumours"].weight[glioma] == 0).all()
@@ -204,12 +205,12 @@ def test_a_class_nobody_taught_gets_no_probability(stores, tmp_path, regime):
 
 def test_without_a_validation_side_the_last_epoch_is_kept(stores, tmp_path):
     train, validation = stores
-    tuned, heads = finetune(Encoder(), train, validation.select([]), SMALL, tmp_path, SETTINGS)
+    tuned, heads = finetune(Encoder(SMALL_ENCODER), train, validation.select([]), SMALL, tmp_path, SETTINGS)
     assert len(read_history(tmp_path / "history.jsonl")) == SETTINGS.epochs
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert saved["best_epoch"] == SETTINGS.epochs
     assert list(heads) == list(DISEASES)
-    assert tuned.output_stride == SETTINGS.output_stride
+    assert tuned.architecture.output_stride == SETTINGS.output_stride
 
 
 def test_one_slice_of_a_group_is_one_from_its_middle():
@@ -223,4 +224,4 @@ def test_no_labels_are_refused(stores, tmp_path):
     train, validation = stores
     bare = dataclasses.replace(train, records=[dataclasses.replace(r, disease=None, label=None) for r in train.records])
     with pytest.raises(TrainingError, match="labelled training slices"):
-        finetune(Encoder(), bare, validation, SMALL, tmp_path, SETTINGS)
+        finetune(Encoder(SMALL_ENCODER), bare, validation, SMALL, tmp_path, SETTINGS)

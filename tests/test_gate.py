@@ -8,8 +8,8 @@ import pytest
 from sslmri.evidence.gate import NOT_BRAIN, OTHER, OWN, SAME_CONTRASTS, SAME_DISEASE, exact_share, shares
 from sslmri.gate.decide import is_brain_mri, judge
 from sslmri.gate.measure import PICTURES, applicability_report, relations, table
-from sslmri.models.bank import TEXTURE_DIM, EncoderFeatures
-from tests.banks import features, record, seen
+from sslmri.models.bank import EncoderFeatures
+from tests.banks import TEXTURE_DIM, features, record, seen
 
 
 @pytest.fixture

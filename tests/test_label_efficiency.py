@@ -39,6 +39,7 @@ from sslmri.training import label_efficiency
 from sslmri.training.data import RunOptions
 from sslmri.training.fits import Experiment, Features, logistic, pixels_floor, probe, sample_labels, untrained_encoder
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from tests.small_encoder import SMALL_ENCODER
 
 SMALL = Preparation(image_size=(32, 32))
 QUICK = LabelEfficiencySettings(labels=(2, 3), seeds=(0, 1), inverse_penalties=(1e-3, 1e-2))
@@ -140,7 +141,7 @@ def test_the_pixels_floor_is_that_of_evaluate(bench: Experiment) -> None:
 
 
 def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_each_seed(bench: Experiment) -> None:
-    encoder = untrained_encoder(bench, 0)
+    encoder = untrained_encoder(bench, SMALL_ENCODER, 0)
     seen = []
     encoder.bn1.register_forward_hook(
         lambda module, inputs, output: seen.append(output.float().clone())
@@ -148,11 +149,11 @@ def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_
     one = extract_features(encoder, bench.pool.slices, SMALL)
     values = torch.cat(seen)
     assert values.mean(dim=(0, 2, 3)).abs().max() < 0.1
-    assert values.std(dim=(0, 2, 3)) == pytest.approx(torch.ones(64), abs=0.1)
+    assert values.std(dim=(0, 2, 3)) == pytest.approx(torch.ones(8), abs=0.1)
     assert not encoder.training
     assert {m.momentum for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
-    assert torch.equal(one, extract_features(untrained_encoder(bench, 0), bench.pool.slices, SMALL))
-    assert not torch.equal(one, extract_features(untrained_encoder(bench, 1), bench.pool.slices, SMALL))
+    assert torch.equal(one, extract_features(untrained_encoder(bench, SMALL_ENCODER, 0), bench.pool.slices, SMALL))
+    assert not torch.equal(one, extract_features(untrained_encoder(bench, SMALL_ENCODER, 1), bench.pool.slices, SMALL))
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_line(options: RunOptions) -> 
 
 def test_fits_of_another_encoder_are_not_used(options: RunOptions) -> None:
     run_label_efficiency(options, replace(QUICK, labels=(2,), seeds=(0,)))
-    save_encoder(options.run / "pretrain" / "encoder.safetensors", Encoder())
+    save_encoder(options.run / "pretrain" / "encoder.safetensors", Encoder(SMALL_ENCODER))
     run_label_efficiency(options, replace(QUICK, labels=(2,), seeds=(0,)))
     path = options.run / "label-efficiency" / "results.jsonl"
     assert len(path.read_text().splitlines()) == 6

@@ -177,7 +177,8 @@ def test_a_file_that_is_a_link_to_itself_is_refused(copied):
         Model.load(copied)
 
 
-def test_an_encoder_file_that_is_none_is_refused(tmp_path):
+def test_an_encoder_file_that_is_none_is_refused(tmp_path, model_folder):
+    shutil.copy(model_folder / "encoder.json", tmp_path)
     (tmp_path / "encoder.safetensors").write_bytes(b"PK\x03\x04")
     with pytest.raises(ModelError, match="encoder.safetensors, got a damaged file"):
         load_encoder(tmp_path / "encoder.safetensors")

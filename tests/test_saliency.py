@@ -21,6 +21,7 @@ from sslmri.screening.saliency import (
     head_coverage,
     paint,
 )
+from tests.small_encoder import SMALL_ENCODER
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def slice_() -> np.ndarray:
 
 def random_head(n_classes: int, seed: int = 0) -> Head:
     generator = torch.Generator().manual_seed(seed)
-    return Head(torch.randn(n_classes, 2048, generator=generator), torch.zeros(n_classes))
+    return Head(torch.randn(n_classes, SMALL_ENCODER.feature_dim, generator=generator), torch.zeros(n_classes))
 
 
 def test_closed_form_equals_the_gradient_definition(model, slice_):

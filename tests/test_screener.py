@@ -11,6 +11,7 @@ from sslmri.models.bank import DistanceThreshold
 from sslmri.scans.slices import numbered_slices
 from sslmri.screening.screener import UNGATED, Screener, _prediction_set, _status
 from tests.conftest import as_scan
+from tests.small_encoder import SMALL_ENCODER
 
 
 @pytest.fixture(scope="module")
@@ -186,4 +187,4 @@ def test_a_screening_keeps_what_the_scan_says_of_itself(gated, phantom):
         "MR",
         "PNG",
     )
-    assert screening.features.shape == (1, 2048)
+    assert screening.features.shape == (1, SMALL_ENCODER.feature_dim)

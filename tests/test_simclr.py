@@ -48,5 +48,5 @@ def test_length_of_a_projection_does_not_matter():
 
 
 def test_projection_head_goes_2048_1024_512_128():
-    widths = [layer.weight.shape for layer in ProjectionHead() if isinstance(layer, torch.nn.Linear)]
+    widths = [layer.weight.shape for layer in ProjectionHead(2048) if isinstance(layer, torch.nn.Linear)]
     assert widths == [(1024, 2048), (512, 1024), (128, 512)]

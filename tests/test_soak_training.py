@@ -21,27 +21,17 @@ from sslmri.errors import ModelError, TrainingError
 from sslmri.gate.synthetic_bodies import enlarged
 from sslmri.learning import checkpoint, finetune, pretrain
 from sslmri.learning.checkpoint import check_finite
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, pool, textures
 from sslmri.learning.pretrain import PretrainSettings
-from sslmri.models.bank import TEXTURE_DIM
 from sslmri.training import data
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_pretrain
 from tests.soak import badfiles, disks, kills, nonfinite, reproducible
-from tests.soak.toy_training import small_encoder, start
+from tests.soak.toy_training import start
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)  # a fork of a process whose torch has more may hang
-
-
-def test_the_small_encoder_has_what_a_bank_is_made_of():
-    with small_encoder():
-        maps = Encoder().eval().maps(torch.zeros(2, 1, 8, 8))
-    assert textures(maps.early).shape == (2, TEXTURE_DIM)
-    assert torch.isfinite(textures(maps.early)).all()  # of a single place, too
-    assert pool(maps.last).shape == (2, FEATURE_DIM)
 
 
 def test_a_training_killed_at_random_moments_comes_to_the_same_weights():

@@ -15,8 +15,11 @@ from sslmri.models.cards import BANK_CARD, BANK_FILE, MODEL_FILE, write_model_fi
 from sslmri.training.data import RunOptions
 from sslmri.training.gate import drop_bank
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from tests.small_encoder import SMALL_ENCODER
 
-TINY_PRETRAIN = PretrainSettings(epochs=2, batch_size=16, probe_every=2, views=ViewSettings(size=32))
+TINY_PRETRAIN = PretrainSettings(
+    epochs=2, batch_size=16, probe_every=2, architecture=SMALL_ENCODER, views=ViewSettings(size=32)
+)
 TINY_FINETUNE = FinetuneSettings(epochs=1, labels_per_class=4, batch_size=16)
 
 

@@ -13,7 +13,7 @@ from sslmri.gate.fit_rules import fit_rule, halfway, root_space
 from sslmri.gate.synthetic_ood import make_pictures
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
-from sslmri.models.bank import TEXTURE_DIM, BankCase, DistanceThreshold, EncoderFeatures, FeatureBank, unit
+from sslmri.models.bank import BankCase, DistanceThreshold, EncoderFeatures, FeatureBank, unit
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, to_slices
@@ -64,11 +64,8 @@ def prepared_pictures(slices: np.ndarray, preparation: Preparation, count: int, 
 
 def encode(model: Model, slices: np.ndarray) -> EncoderFeatures:
     """Returns what the model's encoder sees in prepared slices (N, H, W) uint8."""
-    found = [
-        EncoderFeatures(
-            np.zeros((0, TEXTURE_DIM), np.float32), np.zeros((0, model.card.encoder.feature_dim), np.float32)
-        )
-    ]
+    lengths = model.encoder.architecture.texture_dim, model.encoder.architecture.feature_dim
+    found = [EncoderFeatures(*(np.zeros((0, length), np.float32) for length in lengths))]
     for start in range(0, len(slices), BATCH):
         maps = model.maps(slices[start : start + BATCH])
         found.append(EncoderFeatures(textures(maps.early).numpy(), pool(maps.last).numpy()))

@@ -1,99 +1,103 @@
-"""ResNet-50 for slices of one channel: (N, 1, H, W) -> (N, 2048)."""
+"""The encoder: a ResNet for slices of one channel, (N, 1, H, W) -> (N, feature_dim)."""
 
 import math
 import os
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
 
-from sslmri.errors import ModelError, TrainingError
+from sslmri.errors import TrainingError
+from sslmri.models.architecture import EXPANSION, RESNET50, Architecture
 from sslmri.scans.slices import Preparation
 
-FEATURE_DIM = 512 * Bottleneck.expansion
-ARCHITECTURES = {32: "resnet50-1ch", 16: "resnet50-1ch-os16"}  # by output stride
-_STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # width, blocks, stride (He et al. 2016, table 1)
-_EARLY = 2  # the stage whose textures tell a brain from other pictures
+_STRIDES = (1, 2, 2, 2)  # of the stages (He et al. 2016, table 1)
 
 
 class Maps(NamedTuple):
-    """Feature maps of two stages: ``early`` (N, 512, H / 8, W / 8) of the second, ``last`` (N, 2048, h, w)."""
+    """Feature maps of two stages: ``early`` of the second, (N, 512, H / 8, W / 8), ``last`` (N, 2048, h, w).
+
+    The numbers of channels are those of ResNet-50.
+    """
 
     early: Tensor
     last: Tensor
 
 
+class Bottleneck(nn.Module):
+    """A bottleneck block (He et al. 2016, arXiv:1512.03385, figure 5): (N, C, H, W) -> (N, 4 width, H', W').
+
+    As in torchvision the 3 x 3 convolution has the stride.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * EXPANSION, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width * EXPANSION)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Returns the residual of three convolutions added to the maps."""
+        residual = self.relu(self.bn1(self.conv1(maps)))
+        residual = self.relu(self.bn2(self.conv2(residual)))
+        residual = self.bn3(self.conv3(residual))
+        residual += maps if self.downsample is None else self.downsample(maps)
+        return self.relu(residual)
+
+
 class Encoder(nn.Module):
-    """The encoder f: ResNet-50 (He et al. 2016, arXiv:1512.03385) without its classifier, for one-channel slices.
+    """The encoder f: a ResNet (He et al. 2016, arXiv:1512.03385) without its classifier, for one-channel slices.
 
     Parameter names are torchvision's, so weights move between the two; only the stem's input has one channel in
     place of three. The last batch norm of each block starts at zero, which keeps training from scratch stable
     (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
 
-    With output stride 16 the last stage keeps its resolution and its filters are spread out instead (Yu et al. 2017,
-    arXiv:1705.09914, section 2; torchvision's ``replace_stride_with_dilation``): the same weights, looked at in twice
-    as many places along each axis, so that a map can tell a finding of 16 pixels from what lies beside it.
-
-    Args:
-        output_stride: pixels of the slice from one place of the last feature maps to the next, 32 or 16.
+    With output stride 16 the last stage keeps its resolution and its filters are dilated instead (Yu et al. 2017,
+    arXiv:1705.09914, section 2; torchvision's ``replace_stride_with_dilation``): the same weights, evaluated at twice
+    as many locations along each axis, so that a map can tell a finding of 16 pixels from its surroundings.
     """
 
-    def __init__(self, output_stride: int = 32) -> None:
+    def __init__(self, architecture: Architecture = RESNET50) -> None:
         super().__init__()
-        self.output_stride = output_stride
-        self.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.architecture = architecture
+        channels = architecture.widths[0]
+        self.conv1 = nn.Conv2d(1, channels, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        width_in = 64
-        for index, (width, n_blocks, stride) in enumerate(_STAGES, start=1):
-            is_spread = index == len(_STAGES) and output_stride == 16
-            self.add_module(f"layer{index}", _stage(width_in, width, n_blocks, stride, is_spread))
-            width_in = width * Bottleneck.expansion
+        stages: list[nn.Sequential] = []
+        for width, n_blocks, stride in zip(architecture.widths, architecture.blocks, _STRIDES, strict=True):
+            is_dilated = len(stages) == 3 and architecture.output_stride == 16
+            stages.append(_stage(channels, width, n_blocks, stride, is_dilated))
+            channels = width * EXPANSION
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         _initialise(self)
 
     def maps(self, slices: Tensor) -> Maps:
         """Returns the feature maps of the second and of the last stage for slices (N, 1, H, W)."""
-        maps = early = self.maxpool(self.relu(self.bn1(self.conv1(slices))))
-        for index in range(1, len(_STAGES) + 1):
-            maps = self.get_submodule(f"layer{index}")(maps)
-            early = maps if index == _EARLY else early
-        return Maps(early, maps)
+        maps = self.maxpool(self.relu(self.bn1(self.conv1(slices))))
+        early = self.layer2(self.layer1(maps))
+        return Maps(early, self.layer4(self.layer3(early)))
 
     def feature_maps(self, slices: Tensor) -> Tensor:
-        """Returns the last feature maps A: (N, 1, H, W) -> (N, 2048, H / stride, W / stride)."""
+        """Returns the last feature maps A: (N, 1, H, W) -> (N, feature_dim, H / stride, W / stride)."""
         return self.maps(slices).last
 
     def forward(self, slices: Tensor) -> Tensor:
-        """Returns the features h, the feature maps averaged over space: (N, 1, H, W) -> (N, 2048)."""
+        """Returns the features h, the feature maps averaged over space: (N, 1, H, W) -> (N, feature_dim)."""
         return pool(self.feature_maps(slices))
 
-    @property
-    def architecture(self) -> str:
-        """Name of what the weights belong to, as cards give it."""
-        return ARCHITECTURES[self.output_stride]
-
-    @classmethod
-    def of(cls, architecture: str) -> "Encoder":
-        """Returns an untrained encoder of the architecture that a card names.
-
-        Raises:
-            ModelError: there is no such architecture.
-        """
-        strides = {name: stride for stride, name in ARCHITECTURES.items()}
-        if architecture not in strides:
-            raise ModelError(
-                f"Expected the architecture {' or '.join(strides)}, got {architecture!r}: the model is of another "
-                "version, train it anew."
-            )
-        return cls(strides[architecture])
-
-    def with_output_stride(self, output_stride: int) -> "Encoder":
+    def with_output_stride(self, output_stride: Literal[32, 16]) -> "Encoder":
         """Returns an encoder of that output stride with a copy of these weights."""
-        other = Encoder(output_stride)
-        other.load_state_dict(self.state_dict())
-        return other
+        copied = Encoder(replace(self.architecture, output_stride=output_stride))
+        copied.load_state_dict(self.state_dict())
+        return copied
 
 
 def pool(maps: Tensor) -> Tensor:
@@ -102,13 +106,13 @@ def pool(maps: Tensor) -> Tensor:
 
 
 def textures(maps: Tensor) -> Tensor:
-    """Returns the mean of each channel over space and its spread: (N, C, h, w) -> (N, 2C).
+    """Returns the mean and the standard deviation of each channel over space: (N, C, h, w) -> (N, 2C).
 
-    They say what a picture is made of and not where (Huang and Belongie 2017, arXiv:1703.06868, equations 5 and 6).
+    They describe the texture of an image without its layout (Huang and Belongie 2017, arXiv:1703.06868, eq. 5 and 6).
     """
     mean = pool(maps)
-    spread = torch.linalg.vector_norm(maps - mean[..., None, None], dim=(2, 3))  # a third of the time of torch.std
-    return torch.cat([mean, spread / math.sqrt(max(maps.shape[2] * maps.shape[3] - 1, 1))], dim=1)
+    deviation = torch.linalg.vector_norm(maps - mean[..., None, None], dim=(2, 3))  # a third of the time of torch.std
+    return torch.cat([mean, deviation / math.sqrt(max(maps.shape[2] * maps.shape[3] - 1, 1))], dim=1)
 
 
 def normalise(slices: Tensor, preparation: Preparation) -> Tensor:
@@ -116,15 +120,15 @@ def normalise(slices: Tensor, preparation: Preparation) -> Tensor:
     return ((slices.unsqueeze(1).float() / 255.0) - preparation.mean) / preparation.std
 
 
-def _stage(width_in: int, width: int, n_blocks: int, stride: int, is_spread: bool) -> nn.Sequential:
-    """Returns the blocks of a stage; a spread one keeps its resolution, and its later filters reach twice as far."""
-    stride, dilation = (1, 2) if is_spread else (stride, 1)
-    width_out = width * Bottleneck.expansion
-    shortcut = nn.Sequential(
-        nn.Conv2d(width_in, width_out, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(width_out)
+def _stage(channels: int, width: int, n_blocks: int, stride: int, is_dilated: bool) -> nn.Sequential:
+    """Returns the blocks of a stage; a dilated one keeps its resolution, its later filters have twice the reach."""
+    stride, dilation = (1, 2) if is_dilated else (stride, 1)
+    first = Bottleneck(channels, width, stride)
+    channels_out = width * EXPANSION
+    first.downsample = nn.Sequential(
+        nn.Conv2d(channels, channels_out, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
     )
-    first = Bottleneck(width_in, width, stride, shortcut)
-    return nn.Sequential(first, *(Bottleneck(width_out, width, dilation=dilation) for _ in range(n_blocks - 1)))
+    return nn.Sequential(first, *(Bottleneck(channels_out, width, dilation=dilation) for _ in range(n_blocks - 1)))
 
 
 def _initialise(encoder: Encoder) -> None:
@@ -138,15 +142,15 @@ def _initialise(encoder: Encoder) -> None:
 def pick_device(name: str) -> torch.device:
     """Returns the device of that name; ``"auto"`` is a GPU, or the CPU where there is none.
 
-    Under torchrun a process takes the GPU of its own number on its machine.
+    Under torchrun each process of a host takes the GPU of its local rank.
 
     Raises:
         TrainingError: there is no such device here.
     """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    own = int(os.environ.get("LOCAL_RANK", "0"))
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
     if name == "cpu" or (name == "auto" and n_gpus == 0):
         return torch.device("cpu")
-    if name in ("auto", "cuda") and own < n_gpus:
-        return torch.device("cuda", own)
-    raise TrainingError(f"Expected the device {name} number {own}, got a machine with {n_gpus} GPUs: use cpu or auto.")
+    if name in ("auto", "cuda") and rank < n_gpus:
+        return torch.device("cuda", rank)
+    raise TrainingError(f"Expected the device {name} number {rank}, got a host with {n_gpus} GPUs: use cpu or auto.")

@@ -21,7 +21,7 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.consistency import HARMLESS, consistency_loss
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device, pool
+from sslmri.learning.encoder import Encoder, pick_device, pool
 from sslmri.learning.labels import (
     FinetuneSettings,
     balanced_epoch,
@@ -45,7 +45,8 @@ class MultiHead(nn.Module):
     def __init__(self, encoder: Encoder, diseases: list[str]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleDict({key: _zero_head(len(DISEASES[key].classes)) for key in diseases})
+        feature_dim = encoder.architecture.feature_dim
+        self.heads = nn.ModuleDict({key: _zero_head(feature_dim, len(DISEASES[key].classes)) for key in diseases})
 
     def forward(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Returns the logits (N, C) of each disease, and the last feature maps (N, 2048, h, w)."""
@@ -65,9 +66,9 @@ def _moving_average(average: Tensor, current: Tensor, n_averaged: Tensor, decay:
     return torch.lerp(current.float(), average.float(), min(decay, (1 + steps) / (10 + steps))).to(average.dtype)
 
 
-def _zero_head(n_classes: int) -> nn.Linear:
+def _zero_head(feature_dim: int, n_classes: int) -> nn.Linear:
     """Returns a head that starts undecided, so that its first gradients do not shake the pre-trained encoder."""
-    head = nn.Linear(FEATURE_DIM, n_classes)
+    head = nn.Linear(feature_dim, n_classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, pick_device
+from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.labels import FinetuneSettings, balanced_epoch, validation_scores
 from sslmri.learning.model import Head
 from sslmri.learning.probe import extract_features
@@ -75,7 +75,7 @@ def _augmented(train: Store, settings: FinetuneSettings) -> Store:
 
 def _fit(features: Tensor, target: Tensor, n_classes: int) -> list[tuple[Tensor, Tensor]]:
     """Returns weight and bias of a softmax regression at every look of its training."""
-    layer = nn.Linear(FEATURE_DIM, n_classes)
+    layer = nn.Linear(features.shape[1], n_classes)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-3, weight_decay=1e-1)

@@ -12,8 +12,17 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, Maps, normalise, pool
-from sslmri.models.cards import ENCODER_FILE, HEADS, HeadCard, ModelCard, read_model_card
+from sslmri.learning.encoder import Encoder, Maps, normalise, pool
+from sslmri.models.architecture import Architecture
+from sslmri.models.cards import (
+    ENCODER_CARD,
+    ENCODER_FILE,
+    HEADS,
+    HeadCard,
+    ModelCard,
+    read_encoder_card,
+    read_model_card,
+)
 from sslmri.models.integrity import read_bounded, read_listed
 from sslmri.scans.slices import Preparation
 
@@ -55,7 +64,7 @@ class Model:
             ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
         """
         card = read_model_card(folder)
-        encoder = Encoder.of(card.encoder.architecture)
+        encoder = Encoder(Architecture.from_name(card.encoder.architecture))
         expected = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
         shapes = {name: tuple(value.shape) for name, value in expected.items()}
         state = _tensors(read_listed(folder, card.files, ENCODER_FILE), folder / ENCODER_FILE, shapes)
@@ -119,12 +128,12 @@ def save_encoder(path: Path, encoder: nn.Module) -> None:
 
 
 def load_encoder(path: Path) -> Encoder:
-    """Returns an encoder saved by ``save_encoder``.
+    """Returns an encoder saved by ``save_encoder`` with its card next to it.
 
     Raises:
         ModelError: the file is missing or holds something else.
     """
-    encoder = Encoder()
+    encoder = Encoder(Architecture.from_name(read_encoder_card(path.with_name(ENCODER_CARD)).architecture))
     shapes = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
     encoder.load_state_dict(_tensors(read_bounded(path.parent, path.name), path, shapes))
     return encoder
@@ -140,7 +149,7 @@ def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
 def _load_head(model: ModelCard, card: HeadCard) -> Head:
     path, n_classes = head_path(model.folder, card.disease), len(card.classes)
     data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
-    state = _tensors(data, path, {"weight": (n_classes, FEATURE_DIM), "bias": (n_classes,)})
+    state = _tensors(data, path, {"weight": (n_classes, model.encoder.feature_dim), "bias": (n_classes,)})
     return Head(state["weight"], state["bias"])
 
 

@@ -23,6 +23,7 @@ from sslmri.learning.pairs import PairSampler
 from sslmri.learning.probe import knn_probe
 from sslmri.learning.simclr import ProjectionHead, nt_xent
 from sslmri.learning.views import ViewParameters, ViewSettings, draw_views, make_views
+from sslmri.models.architecture import RESNET50, Architecture
 from sslmri.models.cards import ENCODER_FILE
 from sslmri.models.history import append_history, keep_history
 from sslmri.scans.slices import Preparation
@@ -49,6 +50,7 @@ class PretrainSettings:
         seed: of the weights, the order of slices and the views.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: of the forward pass; weights and loss are float32.
+        architecture: of the encoder.
         views: how a view is made.
     """
 
@@ -65,16 +67,17 @@ class PretrainSettings:
     seed: int = 0
     device: str = "auto"
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    architecture: Architecture = RESNET50
     views: ViewSettings = field(default_factory=ViewSettings)
 
 
 class SimCLR(nn.Module):
     """Encoder f and projection head g: slices (N, 1, H, W) -> projections z (N, 128)."""
 
-    def __init__(self) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.head = ProjectionHead()
+        self.encoder = Encoder(architecture)
+        self.head = ProjectionHead(architecture.feature_dim)
 
     def forward(self, slices: Tensor) -> Tensor:
         """Returns g(f(slices))."""
@@ -102,7 +105,7 @@ def pretrain(
     """
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
-    model = SimCLR()
+    model = SimCLR(settings.architecture)
     if settings.start:
         model.encoder.load_state_dict(load_encoder(Path(settings.start) / ENCODER_FILE).state_dict())
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sslmri.cohorts.store import Store
-from sslmri.learning.encoder import FEATURE_DIM, Encoder, normalise
+from sslmri.learning.encoder import Encoder, normalise
 from sslmri.scans.slices import Preparation
 
 BATCH = 64
@@ -27,7 +27,7 @@ def extract_features(encoder: Encoder, slices: np.ndarray, preparation: Preparat
         with torch.autocast(device.type, dtype=torch.bfloat16):
             features.append(encoder(batch.contiguous(memory_format=torch.channels_last)).float().cpu())
     encoder.train(was_training)
-    return torch.cat(features) if features else torch.zeros(0, FEATURE_DIM)
+    return torch.cat(features) if features else torch.zeros(0, encoder.architecture.feature_dim)
 
 
 def knn_probe(encoder: Encoder, bank: Store, queries: Store, preparation: Preparation) -> dict[str, float]:

@@ -1,24 +1,22 @@
 """SimCLR: the projection head g and the NT-Xent loss (Chen et al. 2020, arXiv:2002.05709)."""
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslmri.learning.encoder import FEATURE_DIM
-
-PROJECTION_WIDTHS = (FEATURE_DIM, 1024, 512, 128)
+PROJECTION_DIM = 128
 
 
 class ProjectionHead(nn.Sequential):
-    """The projection head g: features h (N, 2048) -> projections z (N, 128), through 1024 and 512."""
+    """The projection head g: features h (N, K) -> projections z (N, 128), through K / 2 and K / 4."""
 
-    def __init__(self) -> None:
+    def __init__(self, feature_dim: int) -> None:
         layers: list[nn.Module] = []
-        for width_in, width_out in pairwise(PROJECTION_WIDTHS[:-1]):
-            layers += [nn.Linear(width_in, width_out, bias=False), nn.BatchNorm1d(width_out), nn.ReLU(inplace=True)]
-        super().__init__(*layers, nn.Linear(PROJECTION_WIDTHS[-2], PROJECTION_WIDTHS[-1]))
+        width = feature_dim
+        for _ in range(2):
+            layers += [nn.Linear(width, width // 2, bias=False), nn.BatchNorm1d(width // 2), nn.ReLU(inplace=True)]
+            width //= 2
+        super().__init__(*layers, nn.Linear(width, PROJECTION_DIM))
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:

@@ -15,11 +15,11 @@ from safetensors.numpy import load, save
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically, write_json
+from sslmri.models.architecture import Architecture
 from sslmri.models.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, ModelCard, read_model_card
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.models.integrity import is_of, parse_json, read_listed
 
-TEXTURE_DIM = 1024  # mean and spread of the 512 channels of the encoder's second stage
 _BRAIN, _KIND = "brain", "kind"  # before the names of a space's or rule's arrays
 _NUMBERS = ("bias", "gamma", "threshold")  # of a rule
 _ADVICE = "run `python train.py bank` again"
@@ -114,7 +114,7 @@ class FeatureBank:
         data = read_listed(model.folder, model.files, BANK_FILE)
         content = parse_json(read_listed(model.folder, model.files, BANK_CARD), model.folder / BANK_CARD, _ADVICE)
         try:
-            bank = _assembled(load(data), content, model.encoder.feature_dim)
+            bank = _assembled(load(data), content, Architecture.from_name(model.encoder.architecture))
         except (ValueError, TypeError, KeyError, AttributeError, AssertionError, SafetensorError) as error:
             raise ModelError(
                 f"Expected a feature bank in {path} and {BANK_CARD} beside it, got a damaged one: {_ADVICE}."
@@ -192,15 +192,15 @@ def _case(row: Sequence[Any]) -> BankCase:
     return case
 
 
-def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], feature_dim: int) -> FeatureBank:
+def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], architecture: Architecture) -> FeatureBank:
     if content["columns"] != [field.name for field in fields(BankCase)]:
         raise KeyError("columns")
     if not all(values.dtype.kind == "f" and np.isfinite(values).all() for values in arrays.values()):
         raise ValueError("not finite")
     length, width = arrays["components"].shape
-    if length != feature_dim:
+    if length != architecture.feature_dim:
         raise ValueError("length")
-    brain_space, kind_space = _space(_BRAIN, arrays, TEXTURE_DIM), _space(_KIND, arrays, length)
+    brain_space, kind_space = _space(_BRAIN, arrays, architecture.texture_dim), _space(_KIND, arrays, length)
     rules = content["rules"]
     bank = FeatureBank(
         center=arrays["center"],

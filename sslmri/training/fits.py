@@ -19,6 +19,7 @@ from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings, macro_auroc
 from sslmri.learning.model import calibrated
 from sslmri.learning.probe import BATCH, extract_features
+from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
 
 N_SETTLING = 512  # unlabelled training slices that an untrained encoder's batch norms are estimated on
@@ -83,14 +84,14 @@ def sample_labels(train: Store, per_class: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
-def untrained_encoder(bench: Experiment, seed: int) -> Encoder:
+def untrained_encoder(bench: Experiment, architecture: Architecture, seed: int) -> Encoder:
     """Returns the encoder as it is before pre-training, its batch norms settled on unlabelled training slices.
 
     Their mean and variance are part of what an encoder knows of the data without labels; left at 0 and 1, an untrained
     encoder would be judged by the scale of its weights.
     """
     torch.manual_seed(seed)
-    encoder = Encoder().to(pick_device(bench.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder = Encoder(architecture).to(pick_device(bench.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -119,7 +120,7 @@ def _extract(encoder: Encoder, store: Store, bench: Experiment) -> np.ndarray:
     rows = range(len(store.records))
     chunks = [store.batch(rows[start : start + _CHUNK]) for start in rows[::_CHUNK]]
     found = [extract_features(encoder, chunk, bench.preparation).numpy() for chunk in chunks]
-    return np.concatenate(found) if found else np.zeros((0, 2048), np.float32)
+    return np.concatenate(found) if found else np.zeros((0, encoder.architecture.feature_dim), np.float32)
 
 
 def probe(

@@ -214,9 +214,8 @@ def _fits(
 
 
 def _encoder(options: RunOptions, bench: Experiment, cell: Cell) -> Encoder:
-    if cell.encoder == RANDOM:
-        return untrained_encoder(bench, cell.seed)
-    return load_encoder(options.run / "pretrain" / ENCODER_FILE)
+    pretrained = load_encoder(options.run / "pretrain" / ENCODER_FILE)
+    return untrained_encoder(bench, pretrained.architecture, cell.seed) if cell.encoder == RANDOM else pretrained
 
 
 def _keep(run: Path, basis: str, cell: Cell, predictions: Predictions, extra: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from sslmri.evidence.evidence_io import write_evidence
 from sslmri.files import sha256_of, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
-from sslmri.learning.encoder import FEATURE_DIM, Encoder
+from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
@@ -113,7 +113,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     shutil.rmtree(options.run / HEADS, ignore_errors=True)
     save_weights(options.run, encoder, heads)
     pretraining_card = read_encoder_card(pretrained / ENCODER_CARD)
-    card = replace(pretraining_card, architecture=encoder.architecture, preparation=options.preparation)
+    card = replace(pretraining_card, architecture=encoder.architecture.name, preparation=options.preparation)
     write_card(options.run / ENCODER_CARD, card)
     write_head_cards(options.run, heads, looks, store.records, settings)
     training = {
@@ -277,8 +277,8 @@ def _encoder_card(
     if options.protocol == AS_PUBLISHED:
         learned_from[hash_name(AS_PUBLISHED)] = hash_of(pool.records, AS_PUBLISHED)
     return EncoderCard(
-        architecture=Encoder().architecture,
-        feature_dim=FEATURE_DIM,
+        architecture=settings.architecture.name,
+        feature_dim=settings.architecture.feature_dim,
         preparation=options.preparation,
         pretraining=asdict(settings) | {"preparation": asdict(options.preparation), **learned_from},
         knn=knn,

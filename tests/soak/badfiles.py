@@ -16,7 +16,6 @@ from tests.soak.toy_training import (
     finish,
     flags_of,
     scratch,
-    small_encoder,
     start,
     write_cohort,
 )
@@ -29,7 +28,7 @@ def bad_files(count: int = 20_000, share: float = 0.005, seed: int = 0) -> Row:
 
     Every bad file has to be named, and no other, and the training has to end with its encoder.
     """
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         bad = _cohort(folder, count, round(share * count), seed)
         code, said = _train(folder)
         listed = dict(re.findall(r"left out: (\S+): (.*)", said))
@@ -43,7 +42,7 @@ def bad_files(count: int = 20_000, share: float = 0.005, seed: int = 0) -> Row:
 
 def too_many_bad_files(count: int = 5_000, share: float = 0.021, seed: int = 0) -> Row:
     """Returns the row of a set with more than 2 % bad files: it stops before the first epoch, with one sentence."""
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         bad = _cohort(folder, count, round(share * count), seed)
         code, said = _train(folder)
         pending = [path.name for path in folder.glob("run/pretrain/*")]

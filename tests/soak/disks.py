@@ -28,7 +28,6 @@ from tests.soak.toy_training import (
     left_over,
     run_to_the_end,
     scratch,
-    small_encoder,
     start,
     write_cohort,
 )
@@ -66,7 +65,7 @@ def full_at_each_file(most: int = 8, steps: Sequence[str] = STEPS) -> Row:
         most: places of a step that are tried, spread over all.
         steps: of training, beginning with the first.
     """
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         states, whole = _prepare(folder, steps)
         tries = []
         for step in steps:
@@ -79,7 +78,7 @@ def full_at_each_file(most: int = 8, steps: Sequence[str] = STEPS) -> Row:
 def full_after(count: int = 20, seed: int = 0) -> Row:
     """Returns the row of disks of that many random sizes, from 4 KB on, all too small for a pre-training."""
     random_ = random.Random(seed)
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         states, whole = _prepare(folder, ("pretrain",))
         sizes = [int(1024 * _NEEDED_KB ** random_.uniform(0.12, 0.98)) for _ in range(count)]
         tries = [_Try("pretrain", states["pretrain"], None, size) for size in sizes]
@@ -88,7 +87,7 @@ def full_after(count: int = 20, seed: int = 0) -> Row:
 
 def read_only(steps: Sequence[str] = STEPS) -> Row:
     """Returns the row of a folder that is read-only from the start, with a begun training in it or none."""
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         states, whole = _prepare(folder, steps)
         tries = [_Try(state.split("-")[0], folder, is_read_only=True) for state, folder in states.items()]
         return _row("read-only folder", tries, whole, folder)

@@ -5,12 +5,13 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
 
 from sslmri.errors import SslmriError
+from sslmri.learning.pretrain import PretrainSettings
+from sslmri.models.architecture import RESNET50
 from sslmri.training.steps import run_finetune, run_pretrain
 from tests.soak.result import Row, row
 from tests.soak.toy_training import (
@@ -24,7 +25,6 @@ from tests.soak.toy_training import (
     options_of,
     run_to_the_end,
     scratch,
-    small_encoder,
     start,
     write_cohort,
 )
@@ -95,8 +95,9 @@ def killed(
         seed: of the moments.
     """
     random_, tally = random.Random(seed), _Tally()
-    with scratch() as folder, small_encoder() if is_small else nullcontext():
-        known = _steps(folder, "finetune" in steps)
+    pretraining = _PRETRAIN if is_small else replace(_PRETRAIN, architecture=RESNET50)
+    with scratch() as folder:
+        known = _steps(folder, pretraining, "finetune" in steps)
         while tally.kills < count and len(tally.faults) < _MOST_FAULTS:
             _live(known[steps[tally.runs % len(steps)]], folder / f"{tally.runs}" / "run", count, random_, tally)
     if tally.in_saves < least_in_saves:
@@ -106,20 +107,20 @@ def killed(
     return row(f"kill -9 of a training ({encoder}): resumes, bit-identical", tally.kills, tally.faults, measured)
 
 
-def _steps(folder: Path, with_finetune: bool) -> dict[str, _Step]:
+def _steps(folder: Path, pretraining: PretrainSettings, with_finetune: bool) -> dict[str, _Step]:
     """Returns the steps by name, with what a run that is never stopped comes to."""
     manifest, cache = write_cohort(folder / "cohort", N_SLICES), folder / "cache"
     whole, empty, pretrained = folder / "whole" / "run", folder / "empty", folder / "pretrained"
     empty.mkdir()
 
     def pretrain(run: Path) -> None:
-        run_pretrain(options_of(manifest, run, cache), _PRETRAIN)
+        run_pretrain(options_of(manifest, run, cache), pretraining)
 
     def finetune(run: Path) -> None:
         run_finetune(options_of(manifest, run, cache), _FINETUNE)
 
     _to_the_end(pretrain, whole)  # builds the store: later runs find it
-    steps = {"pretrain": _step("pretrain", asdict(_PRETRAIN), pretrain, empty, whole)}
+    steps = {"pretrain": _step("pretrain", asdict(pretraining), pretrain, empty, whole)}
     if with_finetune:
         copytree(whole, pretrained)
         steps["finetune"] = _step("finetune", asdict(_FINETUNE), finetune, pretrained, whole)

@@ -28,7 +28,6 @@ from tests.soak.toy_training import (
     options_of,
     run_to_the_end,
     scratch,
-    small_encoder,
     start,
     tensors_of,
     write_cohort,
@@ -65,7 +64,7 @@ class _Fault:
 def not_finite(count: int = 60, kinds: Sequence[str] = KINDS, seed: int = 0) -> Row:
     """Returns the row of that many trainings into which one value is put that is not finite, at a random step."""
     random_, faults = random.Random(seed), []
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         manifest, pending, run = write_cohort(folder / "cohort", N_SLICES), folder / "begun", folder / "run"
         options = options_of(manifest, pending, folder / "cache")
         run_to_the_end(lambda: run_pretrain(options, PRETRAIN), folder / "log")

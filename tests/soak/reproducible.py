@@ -23,7 +23,6 @@ from tests.soak.toy_training import (
     options_of,
     run_to_the_end,
     scratch,
-    small_encoder,
     write_cohort,
 )
 
@@ -46,7 +45,7 @@ def same_seed(
     """
     first: dict[int, dict[str, str]] = {}
     faults, compared = [], 0
-    with scratch() as folder, small_encoder():
+    with scratch() as folder:
         manifest = write_cohort(folder / "cohort", n_slices)
         for workers, threads in runs:
             found = _trained(manifest, folder / f"{workers}-{threads}", workers, threads, is_whole)

@@ -20,12 +20,12 @@ from PIL import Image
 
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.diseases import DISEASES
-from sslmri.learning import encoder
 from sslmri.learning.checkpoint import check_finite, load_checkpoint
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import Model
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.learning.views import ViewSettings
+from sslmri.models.architecture import Architecture
 from sslmri.models.cards import MODEL_FILE
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
@@ -34,9 +34,11 @@ from sslmri.training.data import RunOptions
 SIDE = 32  # pixels of a slice
 N_SLICES = 55  # of a cohort: every class of every disease, once in each of five folds
 PREPARATION = Preparation(image_size=(SIDE, SIDE))
-PRETRAIN = PretrainSettings(epochs=2, batch_size=8, probe_every=2, views=ViewSettings(size=SIDE), device="cpu")
+_ENCODER = Architecture(widths=(8, 128, 8, 512), blocks=(1, 1, 1, 1))  # a step takes 50 ms, a checkpoint has 90 MB
+PRETRAIN = PretrainSettings(
+    epochs=2, batch_size=8, probe_every=2, architecture=_ENCODER, views=ViewSettings(size=SIDE), device="cpu"
+)
 FINETUNE = FinetuneSettings(epochs=2, labels_per_class=4, batch_size=8, device="cpu")
-_SMALL_STAGES = ((8, 1, 1), (128, 1, 2), (8, 1, 2), (512, 1, 2))  # ResNet-50's kind, with its textures and features
 _CLASSES = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
 _SCRATCH = 4 << 30  # bytes that a trial may need
 _FIVE = 5  # groups a class: one for each fold
@@ -80,17 +82,6 @@ def scratch() -> Iterator[Path]:
         yield Path(name)
 
 
-@contextmanager
-def small_encoder() -> Iterator[None]:
-    """Lets every encoder that is made meanwhile have a block a stage and few filters: a step then takes 50 ms."""
-    stages = encoder._STAGES
-    encoder._STAGES = _SMALL_STAGES
-    try:
-        yield
-    finally:
-        encoder._STAGES = stages
-
-
 def start(work: Callable[[], object], log: Path) -> int:
     """Returns the id of a fork of this process that does the work and exits with its result, its words in the log.
 
@@ -123,10 +114,11 @@ def flags_of(settings: PretrainSettings | FinetuneSettings, name: str) -> list[s
     plain, flags = asdict(type(settings)()), []
     for key, value in asdict(settings).items():
         if isinstance(value, dict):
-            changed = {inner: found for inner, found in value.items() if found != plain[key][inner]}
-            flags += [part for inner, found in changed.items() for part in (f"--{name}.{key}.{inner}", str(found))]
-        elif value != plain[key]:
-            flags += [f"--{name}.{key}", str(value)]
+            changed = {f"{key}.{inner}": found for inner, found in value.items() if found != plain[key][inner]}
+        else:
+            changed = {key: value} if value != plain[key] else {}
+        for flag, found in changed.items():
+            flags += [f"--{name}.{flag}", *map(str, found if isinstance(found, tuple) else [found])]
     return [flag.replace("_", "-") if flag.startswith("--") else flag for flag in flags]
 
 
