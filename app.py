@@ -1,6 +1,6 @@
 """The dashboard: ``streamlit run app.py``. Shows the model named by SSLMRI_MODEL, else models/default.
 
-The server imports this file for ``app``, and Streamlit runs it as a script for each visitor.
+The server imports this file for ``app``, and Streamlit runs it as a script for each user.
 """
 
 import streamlit as st
@@ -17,9 +17,10 @@ if __name__ == "__main__":
     except SslmriError as error:
         st.error(escape_markdown(str(error)))
 else:
+    from sslmri.dashboard.server.streamlit_internals import route_logs
     from sslmri.logging_config import install
 
-    install()  # before anything is imported that logs
-    from sslmri.dashboard.server.lifespan import MIDDLEWARE, ROUTES, lifespan, say_failed
+    route_logs(install())  # before the imports below, which log
+    from sslmri.dashboard.server.lifespan import MIDDLEWARE, ROUTES, lifespan, show_failure
 
-    app = st.App(__file__, lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE, on_script_error=say_failed)
+    app = st.App(__file__, lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE, on_script_error=show_failure)

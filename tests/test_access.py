@@ -97,7 +97,7 @@ def test_a_public_name_is_answered_once_it_is_allowed_and_its_page_may_open_a_se
 
 def test_a_refusal_is_one_sentence(server):
     answer = ask(server.address, Request("", "/", headers={"Host": "evil.example"}))
-    assert (answer.status, answer.content) == (403, b"Expected a host of server.allowedHosts.")
+    assert (answer.status, answer.content) == (403, b"This host name is not in server.allowedHosts.")
 
 
 def test_a_fault_of_a_page_shows_none_of_its_words(unconfigured, monkeypatch):
@@ -138,4 +138,4 @@ def test_a_server_whose_pages_lie_below_a_path_is_guarded_there_too(tmp_path):
 
 
 def test_a_host_that_is_no_name_opens_nothing():
-    assert "ws:" not in middleware._policy("a; script-src *")
+    assert "ws:" not in middleware.content_security_policy("a; script-src *")

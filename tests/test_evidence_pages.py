@@ -221,7 +221,7 @@ def test_data_may_be_named_in_the_folder_of_the_server_alone(folder, tmp_path, m
 
 def test_where_people_sign_in_nobody_names_data_unless_a_folder_is_given(folder, monkeypatch):
     monkeypatch.setattr(source, "is_needed", lambda: True)
-    monkeypatch.setattr(signin, "may_enter", lambda person: True)
+    monkeypatch.setattr(signin, "is_authorised", lambda: True)
     assert not open_page("pages/data.py").text_input
     monkeypatch.setenv("SSLMRI_DATA", str(folder))
     assert open_page("pages/data.py").text_input

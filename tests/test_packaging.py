@@ -64,5 +64,6 @@ def test_the_version_is_the_same_in_package_citation_and_changelog():
 
 
 def test_the_server_parts_without_a_public_interface_are_of_the_pinned_streamlit():
-    (pin,) = [line for line in PROJECT["project"]["dependencies"] if line.startswith("streamlit")]
-    assert pin == "streamlit==1.67.*"
+    from sslmri.dashboard.server.streamlit_internals import SUPPORTED
+
+    assert f"streamlit=={SUPPORTED}.*" in PROJECT["project"]["dependencies"]

@@ -33,7 +33,7 @@ class Visitor(Thread):
         self.go, self.has_turn, self._line, self._served, self._number = Event(), Event(), line, served, number
 
     def run(self) -> None:
-        with self._line.take(self.told.append):
+        with self._line.acquire(self.told.append):
             self._served.append(self._number)
             self.has_turn.set()
             self.go.wait(10)
@@ -41,12 +41,12 @@ class Visitor(Thread):
 
 def line_of(places: int, n: int, monkeypatch: pytest.MonkeyPatch) -> tuple[FifoLimiter, list[int], list[Visitor]]:
     """Returns a line and visitors who came one after the other."""
-    monkeypatch.setattr(queue, "_TELL_EVERY_S", 0.02)
+    monkeypatch.setattr(queue, "_REPORT_INTERVAL_S", 0.02)
     line, served = FifoLimiter(places), []
     visitors = [Visitor(line, served, number) for number in range(n)]
     for number, visitor in enumerate(visitors):
         visitor.start()
-        wait_until(lambda number=number: len(line._line) > number)
+        wait_until(lambda number=number: len(line._queue) > number)
     return line, served, visitors
 
 
@@ -88,12 +88,12 @@ def test_a_visitor_who_goes_away_holds_up_nobody(monkeypatch):
     def leave(before: int) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), line.take(leave):
+    with pytest.raises(KeyboardInterrupt), line.acquire(leave):
         pass
     visitors[0].go.set()
     visitors[0].join(5)
-    assert line._line == []
-    with line.take(leave):
+    assert line._queue == []
+    with line.acquire(leave):
         pass
 
 
@@ -105,7 +105,7 @@ def test_a_server_that_stops_waits_for_who_is_served_and_no_longer_than_told(mon
     assert visitor.is_alive()
     visitor.go.set()
     queue.wait_until_idle(60)
-    assert line._line == []
+    assert line._queue == []
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict]:
@@ -134,7 +134,7 @@ def test_each_screening_leaves_one_line_without_identity(configured, journal):
 
 def test_what_a_screening_freed_is_given_back_once_its_turn_is_over(configured, monkeypatch):
     lines = []
-    monkeypatch.setattr(queue, "release_freed_memory", lambda: lines.append(list(queue._MODEL._line)))
+    monkeypatch.setattr(queue, "release_freed_memory", lambda: lines.append(list(queue._MODEL._queue)))
     upload(("a.png", png()))
     assert lines == [[]]
 
@@ -217,7 +217,7 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
     assert screening.wait(30)
     for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: len(queue._MODEL._line) == 3)
+    wait_until(lambda: len(queue._MODEL._queue) == 3)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -229,7 +229,7 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
 def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatch):
     line = FifoLimiter(1)
     monkeypatch.setattr(queue, "_MODEL", line)
-    monkeypatch.setattr(queue, "_TELL_EVERY_S", 0.02)
+    monkeypatch.setattr(queue, "_REPORT_INTERVAL_S", 0.02)
     open_page(PAGES[0])
     said = []
     real = queue.st.empty
@@ -244,13 +244,13 @@ def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatc
     leave = Event()
 
     def hold() -> None:
-        with line.take(lambda before: None):
+        with line.acquire(lambda before: None):
             leave.wait(60)
 
     holder = Thread(target=hold, daemon=True)
     holder.start()
-    wait_until(lambda: bool(line._line))
+    wait_until(lambda: bool(line._queue))
     app = upload(("scan.png", png()))
-    assert said[0] == ("Waiting for the model: 1 scan before yours. A change on this page would put yours last.")
+    assert said[0] == ("Waiting for the model: 1 scan ahead of yours. A change on this page would put yours last.")
     assert not app.exception
     assert "Waiting" not in words_of(app)

@@ -1,7 +1,8 @@
-"""The server beside its pages: it says which model it serves, and forgets sessions that ended."""
+"""The server: it reports which model it serves, frees ended sessions, and stops in order."""
 
 import asyncio
 import dataclasses
+import importlib
 import itertools
 import json
 import logging
@@ -15,7 +16,7 @@ import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
 from sslmri.dashboard.screening import state
-from sslmri.dashboard.server import lifespan, queue
+from sslmri.dashboard.server import lifespan, queue, streamlit_internals
 from sslmri.dashboard.server.queue import FifoLimiter
 from sslmri.errors import ModelError
 from sslmri.screening.screener import Screener
@@ -29,18 +30,18 @@ def nothing_loaded(monkeypatch):
     monkeypatch.setattr(state, "_refused", set())
 
 
-def keep_house_until(is_enough: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the server keep house, without a pause between two rounds, until something has happened."""
+def keep_up_until(is_enough: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the server's housekeeping, without a pause between two rounds, until something has happened."""
 
     async def live() -> None:
-        keeping = asyncio.create_task(lifespan._keep_house())
+        keeping = asyncio.create_task(lifespan._keep_up())
         deadline = time.monotonic() + 20
         while not is_enough() and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         keeping.cancel()
 
-    monkeypatch.setattr(lifespan, "_SWEEP_EVERY_S", 0.01)
-    monkeypatch.setattr(lifespan.runtime, "get_instance", runtime_without_sessions)
+    monkeypatch.setattr(lifespan, "_HOUSEKEEPING_INTERVAL_S", 0.01)
+    monkeypatch.setattr(streamlit_internals.runtime, "get_instance", runtime_without_sessions)
     asyncio.run(live())
     assert is_enough()
 
@@ -83,9 +84,9 @@ def test_a_model_put_in_the_place_of_another_is_loaded_and_told_once(configured,
     cards = itertools.chain([configured, configured], itertools.repeat(other))
     monkeypatch.setattr(lifespan, "open_model", lambda: next(cards))
     monkeypatch.setattr(lifespan, "share_screener", lambda card: loaded.append(card.sha256))
-    keep_house_until(lambda: len(loaded) > 4, monkeypatch)
+    keep_up_until(lambda: len(loaded) > 4, monkeypatch)
     assert loaded[:4] == [configured.sha256] * 2 + [other.sha256] * 2
-    assert [told.facts["model_sha256"] for told in caplog.records] == [configured.sha256, other.sha256]
+    assert [told.fields["model_sha256"] for told in caplog.records] == [configured.sha256, other.sha256]
 
 
 def test_a_fault_while_the_model_is_loaded_is_logged_and_loading_is_tried_again(configured, monkeypatch, caplog):
@@ -105,22 +106,24 @@ def test_a_model_that_becomes_another_while_it_is_loaded_is_refused(configured):
     assert not state.is_loaded(configured)
 
 
-def test_sessions_that_ended_are_forgotten_and_others_are_not(monkeypatch):
-    storage = MemorySessionStorage(ttl_seconds=1)
-    ended = []
-
-    def session(name: str) -> SimpleNamespace:
-        return SimpleNamespace(session=SimpleNamespace(id=name, shutdown=lambda: ended.append(name)))
-
-    storage.save(session("gone"))
-    time.sleep(1.1)
-    storage._cache._data["here"] = session("here")
-    storage._cache._expirations["here"] = time.monotonic() + 60
+@pytest.mark.parametrize(("ttl_s", "expected"), [(0.05, ["s"]), (60, [])])
+def test_sessions_that_expired_are_closed_and_others_are_not(ttl_s, expected, monkeypatch):
+    storage, closed = MemorySessionStorage(ttl_seconds=ttl_s), []
+    storage.save(SimpleNamespace(session=SimpleNamespace(id="s", shutdown=lambda: closed.append("s"))))
     manager = SimpleNamespace(_session_mgr=SimpleNamespace(_session_storage=storage))
-    monkeypatch.setattr(lifespan.runtime, "get_instance", lambda: manager)
-    lifespan._forget_ended()
-    assert ended == ["gone"]
-    assert list(storage._cache._data) == ["here"]
+    monkeypatch.setattr(streamlit_internals.runtime, "get_instance", lambda: manager)
+    time.sleep(0.1)
+    assert streamlit_internals.close_expired_sessions() is bool(expected)
+    assert closed == expected
+    assert [info.session.id for info in storage.list()] == ([] if expected else ["s"])
+
+
+def test_another_version_of_streamlit_is_refused_with_the_one_that_is_needed(monkeypatch):
+    monkeypatch.setattr("streamlit.__version__", "1.70.0")
+    with pytest.raises(
+        ImportError, match=r'needs Streamlit 1\.67, not 1\.70\.0: run pip install "streamlit==1\.67\.\*"'
+    ):
+        importlib.reload(streamlit_internals)
 
 
 def test_a_server_that_stops_lets_a_screening_end_and_log_first(monkeypatch, caplog):
@@ -130,14 +133,14 @@ def test_a_server_that_stops_lets_a_screening_end_and_log_first(monkeypatch, cap
     caplog.set_level(logging.INFO, logger="sslmri.logging_config")
 
     def screen() -> None:
-        with line.take(lambda before: None):
+        with line.acquire(lambda before: None):
             done.wait(10)
             lifespan.record("screening")
 
     async def live() -> None:
         async with lifespan.lifespan(None):
             Thread(target=screen, daemon=True).start()
-            while not line._line:
+            while not line._queue:
                 await asyncio.sleep(0.01)
             Timer(0.3, done.set).start()
 
@@ -181,20 +184,21 @@ def test_an_upload_that_stalls_holds_up_a_stop_for_a_while_only(tmp_path):
 def test_a_sweep_that_fails_is_logged_and_the_next_one_runs(monkeypatch, caplog):
     done: list[int] = []
 
-    def forget() -> None:
+    def fail_once() -> bool:
         done.append(len(done))
         if len(done) == 1:
             raise KeyError("DOE^JANE")
+        return False
 
     monkeypatch.setattr(lifespan, "_load", lambda: None)
-    monkeypatch.setattr(lifespan, "_forget_ended", forget)
-    keep_house_until(lambda: len(done) > 1, monkeypatch)
-    assert [told.getMessage() for told in caplog.records] == ["sessions that ended were not forgotten"]
+    monkeypatch.setattr(streamlit_internals, "close_expired_sessions", fail_once)
+    keep_up_until(lambda: len(done) > 1, monkeypatch)
+    assert [told.getMessage() for told in caplog.records] == ["ended sessions were not freed"]
 
 
 def test_a_page_that_breaks_says_one_sentence(monkeypatch):
     said = []
     monkeypatch.setattr(lifespan.st, "error", said.append)
-    assert lifespan.say_failed(KeyError("DOE^JANE")) is True
+    assert lifespan.show_failure(KeyError("DOE^JANE")) is True
     assert len(said) == 1
     assert "DOE" not in said[0]

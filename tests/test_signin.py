@@ -174,13 +174,13 @@ def secrets_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_secrets_nobody_has_to_sign_in(secrets_file):
     assert not signin.is_needed()
-    assert signin.may_enter({})
+    assert signin.is_authorised({})
 
 
 def test_secrets_asked_for_by_name_that_are_not_there_keep_everybody_out(secrets_file, monkeypatch):
     monkeypatch.setattr(config, "is_manually_set", lambda key: key == "secrets.files")
     assert signin.is_needed()
-    assert not signin.may_enter({})
+    assert not signin.is_authorised({})
 
 
 def test_secrets_that_are_taken_away_while_the_server_runs_open_nothing(secrets_file):
@@ -196,9 +196,9 @@ def test_secrets_that_are_taken_away_while_the_server_runs_open_nothing(secrets_
 def test_secrets_that_say_half_of_it_or_cannot_be_read_keep_everybody_out(secrets_file, text):
     secrets_file.write_text(text)
     assert signin.is_needed()
-    assert not signin.may_enter({})
+    assert not signin.is_authorised({})
     app = open_app(FILES[0])
-    assert [error.value for error in app.error] == [signin._LOCKED]
+    assert [error.value for error in app.error] == [signin._NOT_SET_UP]
     assert not app.button
 
 
@@ -217,5 +217,5 @@ def test_secrets_that_say_half_of_it_or_cannot_be_read_keep_everybody_out(secret
 )
 def test_a_list_lets_in_verified_addresses_and_domains_only(secrets_file, person, is_allowed):
     secrets_file.write_text('[auth]\nclient_id = "x"\n[access]\nallowed = ["@clinic.example", "a@b.example"]\n')
-    assert signin.may_enter(person | {"is_logged_in": True}) is is_allowed
-    assert not signin.may_enter(person)
+    assert signin.is_authorised(person | {"is_logged_in": True}) is is_allowed
+    assert not signin.is_authorised(person)

@@ -1,4 +1,4 @@
-"""What reaches a terminal: no sign that steers it, and no line that nobody wrote."""
+"""What reaches a terminal: no control characters, and no line that a file name made up."""
 
 import pytest
 
@@ -11,15 +11,15 @@ def test_a_line_feed_in_a_name_begins_no_line():
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
-        (OSError(30, "Read-only file system", "/out/a.csv"), "got: Read-only file system of /out/a.csv. What was"),
-        (OSError(28, "No space left on device"), "got: No space left on device. What was"),
-        (OSError("odd"), "got: odd. What was"),
+        (OSError(30, "Read-only file system", "/out/a.csv"), ": Read-only file system (/out/a.csv). What was"),
+        (OSError(28, "No space left on device"), ": No space left on device. What was"),
+        (OSError("odd"), ": odd. What was"),
     ],
 )
-def test_what_the_system_says_is_told_in_one_sentence_without_its_number(error, said):
-    told = format_os_error(error)
-    assert told.startswith("Expected to read and write")
-    assert said in told
-    assert "Errno" not in told
+def test_an_error_of_the_system_names_file_and_reason_without_its_number(error, expected):
+    message = format_os_error(error)
+    assert message.startswith("A file could not be read or written")
+    assert expected in message
+    assert "Errno" not in message

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
+from streamlit import runtime
 
 from sslmri.dashboard.server import upload_quota
 from sslmri.dashboard.server.middleware import RequestFilter
@@ -21,7 +22,7 @@ def stored(monkeypatch):
     """Returns the server's files by session, each of which is as large as a number says."""
     files: dict[str, dict[str, SimpleNamespace]] = {}
     manager = SimpleNamespace(uploaded_file_mgr=SimpleNamespace(file_storage=files))
-    monkeypatch.setattr(upload_quota.runtime, "get_instance", lambda: manager)
+    monkeypatch.setattr(runtime, "get_instance", lambda: manager)
     monkeypatch.setattr(upload_quota, "MAX_SESSION_BYTES", 1000)
     monkeypatch.setattr(upload_quota, "MAX_ALL_BYTES", 1500)
     return files
@@ -34,7 +35,7 @@ def file(size: int) -> SimpleNamespace:
 def test_a_session_that_holds_too_much_is_refused_and_another_is_not(stored):
     stored["a"] = {"1": file(600), "2": file(300)}
     with reserve_upload("a", "200") as full:
-        assert full == "Expected at most 0 MB of files in one session, got more: remove some, or try again in a minute."
+        assert full == "At most 0 MB of files fit in one session. Remove some, or try again in a minute."
     with reserve_upload("a", "100") as full:
         assert full is None
     with reserve_upload("b", "500") as full:
@@ -44,7 +45,7 @@ def test_a_session_that_holds_too_much_is_refused_and_another_is_not(stored):
 def test_all_sessions_together_are_bounded_and_what_is_removed_makes_room(stored):
     stored |= {"a": {"1": file(700)}, "b": {"1": file(700)}}
     with reserve_upload("c", "200") as full:
-        assert "in all sessions" in str(full)
+        assert "on this server" in str(full)
     stored["b"].clear()
     with reserve_upload("c", "200") as full:
         assert full is None
@@ -60,13 +61,13 @@ def test_uploads_under_way_count_until_they_end_however_they_end(stored):
         break_off()
     with reserve_upload("a", "300") as full:
         assert full is None
-    assert not upload_quota._coming
+    assert not upload_quota._incoming
 
 
 @pytest.mark.parametrize("length", [None, "", "-5", "9" * 5000, "many", str(2**40)])
 def test_a_length_that_is_not_said_or_nonsense_counts_as_the_largest_file(stored, length):
     with reserve_upload("a", length):
-        assert upload_quota._coming["a"] == MAX_BYTES
+        assert upload_quota._incoming["a"] == MAX_BYTES
 
 
 def test_an_upload_without_room_is_refused_before_it_is_taken_in(stored):
@@ -90,5 +91,5 @@ def test_an_upload_without_room_is_refused_before_it_is_taken_in(stored):
     stored["a"] = {"1": file(900)}
     answer = put("2", bytes(200))
     assert answer.status_code == 413
-    assert answer.text.startswith("Expected at most")
+    assert answer.text.startswith("At most")
     assert len(taken) == 1

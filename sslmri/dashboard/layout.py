@@ -1,4 +1,4 @@
-"""What stands around every page: which model is shown, the notice, and what to do without a model."""
+"""What every page has in common: the model shown, the notice, the navigation, and what to do without a model."""
 
 import os
 from functools import lru_cache
@@ -40,8 +40,8 @@ def open_model() -> ModelCard:
     folder = model_folder()
     try:
         stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))
-    except OSError as error:  # it is being put there
-        raise ModelError(f"Expected to read the model {folder}, got {error.strerror}: try again.") from error
+    except OSError as error:  # it is being replaced
+        raise ModelError(f"The model {folder} cannot be read ({error.strerror}). Try again.") from error
     return _read(str(folder), stamps)
 
 
@@ -51,18 +51,18 @@ def _read(folder: str, stamps: tuple[tuple[str, int], ...]) -> ModelCard:
 
 
 def require_model(purpose: str) -> ModelCard:
-    """Returns the card of the model; without one, says how to get one and ends the page.
+    """Returns the card of the model; without one, the page says how to get one and ends.
 
     Args:
-        purpose: one sentence: what the page shows once there is a model.
+        purpose: what the page shows once there is a model, in one sentence.
     """
     try:
         return open_model()
     except ModelError as error:
         st.info(f"{purpose} {_reason(error)}")
-        st.markdown("To get a model, run this in the project's folder, then load this page again:")
+        st.markdown("To train one, run this in the project's folder and load this page again:")
         st.code("python train.py all", language="bash")
-        st.markdown("To show a model that lies elsewhere, name its folder before the start:")
+        st.markdown("To show a model in another folder, start the dashboard with its path:")
         st.code("SSLMRI_MODEL=path/to/model streamlit run app.py", language="bash")
         st.stop()
 
@@ -74,22 +74,22 @@ def _reason(error: ModelError) -> str:
 
 
 def short_hash(sha256: str) -> str:
-    """Returns the first digits of a hash."""
+    """Returns the first eight digits of a hash."""
     return sha256[:_SHORT]
 
 
 def choose_page() -> st.Page:
-    """Returns the page that was asked for, and draws the navigation over all of them for who may see them."""
+    """Returns the requested page and draws the navigation, for users who may see it."""
     st.session_state[_ROUTED] = True
     pages = [st.Page(path, title=title, default=path == next(iter(_PAGES))) for path, title in _PAGES.items()]
     return st.navigation(pages, position="top" if is_authorised() else "hidden")
 
 
 def start_page(title: str) -> None:
-    """Draws what every page begins with: the notice and its title. For who must sign in first the page ends here.
+    """Draws the notice and the title. For a user who must sign in first the page ends here.
 
-    A fresh server that is first asked for another page than the first one runs that page's file alone, without the
-    router (Streamlit still looks for a folder ``pages`` until the router was called once).
+    Until the router has run once, Streamlit looks for a folder ``pages`` itself: a server whose first request is for
+    another page than the first runs that page's file alone, without the router.
     """
     if not st.session_state.get(_ROUTED):
         choose_page()

@@ -1,4 +1,4 @@
-"""Numbers and names as the pages write them, and text that Markdown leaves as it is."""
+"""Text that Markdown shows as it is; and the formatting of ``sslmri.text``, for pages."""
 
 import re
 
@@ -6,13 +6,13 @@ from sslmri.text import count, in_order, interval, percent, proportion
 
 __all__ = ["count", "escape_markdown", "in_order", "interval", "percent", "proportion"]
 
-_JOINER = "\u2060"  # invisible and without width: parts what Markdown would read as one sign
+_JOINER = "\u2060"  # invisible, without width: separates what Markdown would read as one token
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
-_TURNING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # turn the direction of all that follows
+_BIDI_CONTROLS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SEAMS = re.compile(rf"(?<={_PUNCTUATION})(?={_PUNCTUATION})|(?<=:)(?=\S)|(?=@)|(?<=www)(?=\.)", re.IGNORECASE)
 
 
 def escape_markdown(text: str) -> str:
-    """Returns text that Markdown shows sign by sign: no markup, link, emoji or arrow comes out of a file name."""
-    flat = _TURNING.sub("\ufffd", " ".join(text.split()))
+    """Returns text that Markdown shows literally: a file name yields no markup, link, emoji or arrow."""
+    flat = _BIDI_CONTROLS.sub("\ufffd", " ".join(text.split()))
     return re.sub(f"({_PUNCTUATION})", r"\\\1", _SEAMS.sub(_JOINER, flat))

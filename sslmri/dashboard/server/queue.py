@@ -1,4 +1,4 @@
-"""Screenings take turns: the cores serve few at a time, in the order of their coming, and who waits is told so."""
+"""The queue for the model: a few screenings at a time, first come, first served, and the page shows who is ahead."""
 
 import os
 import time
@@ -19,103 +19,103 @@ if TYPE_CHECKING:
     from sslmri.screening.screener import Screening
 
 _Found = TypeVar("_Found", "Screening", "Screening | None")
-_TELL_EVERY_S = 0.5
-_CORES_EACH = 2  # torch shares a pass among cores; passes side by side on the same cores wait for each other
-_MOST = 2  # their memory adds up
+_REPORT_INTERVAL_S = 0.5
+_CORES_EACH = 2  # torch uses several cores for a pass; passes on the same cores slow each other down
+_MAX_PARALLEL = 2  # their memory adds up
 
 
 class FifoLimiter:
-    """A line in which at most ``places`` are served at a time, first come, first served."""
+    """Admits at most ``capacity`` callers at a time, in the order in which they came."""
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._line: list[object] = []
-        self._moved = Condition()
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._queue: list[object] = []
+        self._changed = Condition()
 
     @contextmanager
-    def take(self, tell: Callable[[int], object]) -> Iterator[None]:
-        """Holds a place; while there is none, ``tell`` is called twice a second with how many are to be served before.
+    def acquire(self, report: Callable[[int], object]) -> Iterator[None]:
+        """Waits for admission and holds it; meanwhile calls ``report`` twice a second with how many are ahead.
 
-        Whatever ``tell`` raises leaves the line: a visitor who has gone holds up nobody.
+        An exception of ``report`` leaves the queue: a user who closed the page delays nobody.
         """
-        own = object()
-        with self._moved:
-            self._line.append(own)
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
         try:
-            while before := self._wait(own):
-                tell(before)
+            while ahead := self._wait(ticket):
+                report(ahead)
             yield
         finally:
-            with self._moved:
-                self._line.remove(own)
-                self._moved.notify_all()
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
 
     def wait_until_empty(self, seconds: float) -> bool:
-        """Returns whether the line was empty at some moment within that time."""
-        with self._moved:
-            return self._moved.wait_for(lambda: not self._line, seconds)
+        """Returns whether the queue was empty at some moment within that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue, seconds)
 
-    def _wait(self, own: object) -> int:
-        """Waits for a moment and returns how many are to be served before; 0 once there is a place."""
-        with self._moved:
-            self._moved.wait_for(lambda: self._line.index(own) < self._places, _TELL_EVERY_S)
-            return max(0, self._line.index(own) - self._places + 1)
+    def _wait(self, ticket: object) -> int:
+        """Waits up to half a second and returns how many must leave before admission, 0 once admitted."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue.index(ticket) < self._capacity, _REPORT_INTERVAL_S)
+            return max(0, self._queue.index(ticket) - self._capacity + 1)
 
 
-_MODEL = FifoLimiter(max(1, min(_MOST, (os.cpu_count() or 1) // _CORES_EACH)))
+_MODEL = FifoLimiter(max(1, min(_MAX_PARALLEL, (os.cpu_count() or 1) // _CORES_EACH)))
 
 
 @contextmanager
 def acquire_model() -> Iterator[None]:
-    """Waits for this session's turn at the model, which all sessions share, saying on the page how long the line is."""
-    place = st.empty()
+    """Waits until this session may use the model, which all sessions share; the page shows how many are ahead."""
+    message = st.empty()
 
-    def tell(before: int) -> None:
-        scans = count(before, "scan")
-        place.info(f"Waiting for the model: {scans} before yours. A change on this page would put yours last.")
+    def report(ahead: int) -> None:
+        scans = count(ahead, "scan")
+        message.info(f"Waiting for the model: {scans} ahead of yours. A change on this page would put yours last.")
 
-    with _MODEL.take(tell):
-        place.empty()
+    with _MODEL.acquire(report):
+        message.empty()
         yield
 
 
 def wait_until_idle(seconds: float) -> None:
-    """Waits that long at most for the screenings that have begun, so that each leaves its line in the log."""
+    """Waits up to that long for screenings in progress, so that each is logged."""
     _MODEL.wait_until_empty(seconds)
 
 
 def screen_queued(model_sha256: str, token: str, read: Callable[[], Scan], screen: Callable[[Scan], _Found]) -> _Found:
-    """Returns what ``screen`` makes of the scan that ``read`` returns; leaves one line in the log, without identity.
+    """Returns what ``screen`` makes of the scan that ``read`` returns; logs one line without identity.
 
-    The scan is read before it waits for its turn: a file that is slow to read holds up nobody at the model.
+    The scan is read before it queues: a file that is slow to read delays nobody.
 
     Args:
         model_sha256: hash of the model.
-        token: random name of the screening, that of its report.
+        token: random id of the screening, also in its report.
         read: returns the scan.
-        screen: called when it is this session's turn. A change on a page starts its script anew while the model still
-            works for the script before; where that has screened the scan meanwhile, ``screen`` returns None.
+        screen: called once admitted. A change on the page restarts its script while the model still works for the
+            previous run; where that run has screened the scan meanwhile, ``screen`` returns None.
 
     Raises:
         ScanError: the scan cannot be read.
     """
-    with _line_in_log(model_sha256, token) as line:
+    with _log_line(model_sha256, token) as line:
         scan = read()
-        asked = time.monotonic()
+        queued = time.monotonic()
         with acquire_model():
-            pending = time.monotonic()
+            admitted = time.monotonic()
             screening = screen(scan)
-            seconds = {"waited_s": round(pending - asked, 3), "took_s": round(time.monotonic() - pending, 3)}
-        release_freed_memory()  # or a pass of the model would leave some 100 MB
+            seconds = {"waited_s": round(admitted - queued, 3), "took_s": round(time.monotonic() - admitted, 3)}
+        release_freed_memory()  # a pass of the model would otherwise keep some 100 MB
         if screening is not None:
-            found = {own.disease: own.status if own.applicable else "no answer" for own in screening.findings}
-            line |= {"outcome": "screened", "answers": found, **seconds}
+            answers = {found.disease: found.status if found.applicable else "no answer" for found in screening.findings}
+            line |= {"outcome": "screened", "answers": answers, **seconds}
         return screening
 
 
 @contextmanager
-def _line_in_log(model_sha256: str, token: str) -> Iterator[dict[str, Any]]:
-    """Gives what the line will say; none is written without an outcome: the visitor left before it was their turn."""
+def _log_line(model_sha256: str, token: str) -> Iterator[dict[str, Any]]:
+    """Yields what will be logged; nothing is logged without an outcome, that is where the user left the queue."""
     line: dict[str, Any] = {"answers": {}, "waited_s": 0.0, "took_s": 0.0}
     try:
         yield line
