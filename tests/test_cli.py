@@ -184,7 +184,7 @@ def test_a_disk_that_takes_nothing_is_one_sentence_without_a_number(screen, file
     (tmp_path / "file").write_text("")
     done = screen(files[0], "--model", model_folder, "--csv", tmp_path / "file" / "out.csv")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: Expected to read and write")
+    assert done.stderr.startswith("error: A file could not be read or written")
     assert "Errno" not in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -117,7 +117,7 @@ def _faults_of(found: dict[str, Any], whole: dict[str, str]) -> list[str]:
     said, told = found["said"], []
     if found["code"] != 1:
         told.append(f"exit code {found['code']}")
-    if len(said) != 1 or not said[0].startswith("error: Expected"):
+    if len(said) != 1 or not said[0].startswith("error: ") or not said[0].endswith("."):
         told.append(f"said {said}")
     if found["damage"]:
         told.append(found["damage"])
