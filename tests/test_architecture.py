@@ -21,12 +21,12 @@ LAYERS = {
     "project": 0, "scans": 1, "cohorts": 2, "models": 3, "learning": 4, "evidence": 4, "gate": 5, "screening": 6,
     "training": 7, "dashboard": 7, "app": 8, "pages": 8, "train": 8, "__main__": 8,
 }  # fmt: skip
-PLOTS = {"streamlit", "plotly"}
+_TORCH, _PLOTS = frozenset({"torch", "torchvision"}), frozenset({"streamlit", "plotly"})
+_BASE = {name for name, layer in LAYERS.items() if layer == 0}
 FORBIDDEN = {
-    **dict.fromkeys(("scans", "cohorts", "models", "evidence"), {"torch", "torchvision", *PLOTS}),
-    **dict.fromkeys((name for name, layer in LAYERS.items() if layer == 0), {"torch", "torchvision", *PLOTS}),
-    **dict.fromkeys(("learning", "gate", "screening", "training", "train", "__main__"), PLOTS),
-    **dict.fromkeys(("pages", "dashboard", "app"), {"torch", "torchvision"}),
+    **dict.fromkeys(_BASE | {"scans", "cohorts", "models", "evidence"}, _TORCH | _PLOTS),
+    **dict.fromkeys(("learning", "gate", "screening", "training", "train", "__main__"), _PLOTS),
+    **dict.fromkeys(("pages", "dashboard", "app"), _TORCH),
 }
 # A training step measures what it trained: training, evidence and the dashboard meet in the model folder alone.
 STRANGERS = [("learning", "evidence"), ("evidence", "learning"), ("dashboard", "training"), ("training", "dashboard")]
@@ -61,7 +61,7 @@ def faults(path: Path) -> list[str]:
         first, *rest = imported.split(".")
         if first == "":
             found.append(f"{name} has a relative import: write the full name")
-        elif first in FORBIDDEN.get(package, set()):
+        elif first in FORBIDDEN.get(package, ()):
             found.append(f"{name} imports {first}: {package} does without it")
         elif first in ("tests", "benchmarks", "pages", "app", "train"):
             found.append(f"{name} imports {first}, which is no library")
