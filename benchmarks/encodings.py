@@ -24,17 +24,17 @@ def compare(screener: Screener, scan: Scan) -> bool:
     image = scan.voxels[len(scan.voxels) // 2]
     low, high = np.percentile(image, (0.1, 99.9))
     files = encodings(np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8))
-    answers = {name: screener.screen(read_scan(data, name)).findings for name, data in files.items()}
+    answers = {name: screener.screen(read_scan(data, name)).summary.findings for name, data in files.items()}
     print(f"{scan.name}, slice {len(scan.voxels) // 2 + 1} of {len(scan.voxels)}")
     is_alike = True
     for name, findings in answers.items():
         cells = []
-        for plain, own in zip(answers["PNG"], findings, strict=True):
+        for plain, own in zip(answers["PNG"].values(), findings.values(), strict=True):
             difference = max(abs(own.probabilities[label] - plain.probabilities[label]) for label in own.probabilities)
-            same = own.predicted == plain.predicted and own.applicable == plain.applicable
+            same = own.top_class == plain.top_class and own.is_assessed == plain.is_assessed
             is_alike &= same and difference <= TOLERANCES.get(name, 0.01)
-            silent = "" if own.applicable else ", does not apply"
-            cells.append(f"{own.disease} {own.predicted} {difference:.4f}{silent}")
+            silent = "" if own.is_assessed else ", not assessed"
+            cells.append(f"{own.disease} {own.top_class} {difference:.4f}{silent}")
         print(f"  {name:28} " + " | ".join(cells))
     return is_alike
 

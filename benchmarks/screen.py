@@ -27,7 +27,8 @@ from sslmri.learning.encoder import pool
 from sslmri.learning.model import Model
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.prepare import prepare_files
-from sslmri.screening.batch import TOGETHER, screen_files
+from sslmri.screening.batch import BATCH_SCANS, screen_files
+from sslmri.screening.report.export import json_line
 from sslmri.screening.screener import Screener
 
 _KINDS = {128: ".jpg", 512: ".png"}
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a table and, last, one line of JSON."""
     settings = tyro.cli(Settings, args=arguments, description=__doc__)
     model = Model.load(settings.model)
-    print(f"{settings.files} files of each kind, batches of {TOGETHER}, {torch.get_num_threads()} threads\n")
+    print(f"{settings.files} files of each kind, batches of {BATCH_SCANS}, {torch.get_num_threads()} threads\n")
     print("| files | bare, slices/s | screening, slices/s | screening / bare | start of workers, s |")
     print("|---|---|---|---|---|")
     ratios: dict[str, float | None] = {}
@@ -84,14 +85,14 @@ def _compare(model: Model, files: list[Path], rounds: int) -> tuple[float, float
 @torch.inference_mode()
 def _bare(model: Model, slices: np.ndarray) -> float:
     started = time.perf_counter()
-    for first in range(0, len(slices), TOGETHER):
-        pool(model.feature_maps(slices[first : first + TOGETHER]))
+    for first in range(0, len(slices), BATCH_SCANS):
+        pool(model.feature_maps(slices[first : first + BATCH_SCANS]))
     return time.perf_counter() - started
 
 
 def _screening(screener: Screener, files: list[Path]) -> float:
     started = time.perf_counter()
-    printed = [json.dumps(outcome.to_json()) for outcome in screen_files(screener, files)]
+    printed = [json_line(screener.card, entry, None) for entry, _ in screen_files(screener, files)]
     seconds = time.perf_counter() - started
     if any('"refused"' in line for line in printed):
         raise RuntimeError(f"Expected every picture to be screened, got a refusal among {len(printed)}.")
@@ -100,7 +101,7 @@ def _screening(screener: Screener, files: list[Path]) -> float:
 
 def _start(screener: Screener, n_files: int) -> float:
     """Returns how long it takes until as many workers as ``screen_files`` starts have answered once."""
-    workers = min(os.cpu_count() or 1, -(-n_files // TOGETHER))
+    workers = min(os.cpu_count() or 1, -(-n_files // BATCH_SCANS))
     prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
     started = time.perf_counter()
     list(in_order(prepare, [[]] * workers, workers))

@@ -1,50 +1,59 @@
-"""Screening: a scan in, a finding for each disease out, beside what it rests on."""
+"""Screening: a scan in, a finding and a saliency map for each disease out."""
 
 import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.model_evidence import find_unseen_metrics, try_read
-from sslmri.dashboard.screening.findings import choose_outcome, draw_findings, draw_warnings
+from sslmri.dashboard.screening.findings import choose_scan, draw_findings, draw_warnings
 from sslmri.dashboard.screening.gallery import draw_gallery
 from sslmri.dashboard.screening.intake import ask_for_scans
 from sslmri.dashboard.screening.review import draw_review
+from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
-from sslmri.dashboard.screening.state import load_screener, scan_of, screen_uploads, true_mask
+from sslmri.dashboard.screening.state import scan_of, screen_uploads
+from sslmri.dashboard.screening.uploads import PatientUpload
 from sslmri.dashboard.screening.viewer import choose_finding, draw_viewer
 from sslmri.dashboard.text import escape_markdown
+from sslmri.screening.outcome import Refusal, Screening
 
 start_page("Screening")
-card = require_model("This page screens a brain-MRI scan for each disease and shows what the answer rests on.")
+card = require_model("This page screens a brain MRI for each disease and shows what the results rest on.")
 
 uploads = ask_for_scans()
 if not uploads:
-    st.info("Drop a scan, or open a simulated patient: each disease that applies gets a finding and a map.")
+    st.info(
+        "Drop a scan or open a simulated patient. You get a result and a saliency map for each disease the scan is "
+        "suitable for."
+    )
     draw_gallery()
     st.stop()
 
 screener = load_screener(card)
-outcomes = screen_uploads(screener, uploads)
-for outcome in outcomes:
-    if outcome.refusal:
-        st.error(escape_markdown(outcome.refusal))
-chosen = choose_outcome(outcomes)
-screening = outcomes[chosen].screening if chosen is not None else None
-if chosen is None or screening is None:
+screened = screen_uploads(screener, uploads)
+for upload, one in zip(uploads, screened, strict=True):
+    if isinstance(one.result, Refusal):
+        st.error(escape_markdown(f"{upload.name}: {one.result.reason}"))
+names = {index: uploads[index].name for index, one in enumerate(screened) if isinstance(one.result, Screening)}
+chosen = choose_scan(names, f"view-{'-'.join(screened[index].token for index in names)}")
+screening = screened[chosen].result if chosen is not None else None
+if chosen is None or not isinstance(screening, Screening):
     st.stop()
 
+upload, summary = uploads[chosen], screening.summary
 metrics = try_read(find_unseen_metrics, card)
 left, right = st.columns([11, 9], gap="large")
 with left:
-    st.text(screening.name)
-    finding = choose_finding(screening)
-    draw_viewer(screener, scan_of(uploads[chosen]), screening, finding, true_mask(uploads[chosen]))
-    draw_warnings(screening)
+    st.text(upload.name)
+    finding = choose_finding(summary)
+    mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
+    draw_viewer(screener, scan_of(upload), screening, finding, mask)
+    draw_warnings(summary)
 with right:
-    draw_findings(card, screening, finding.disease if finding else None, metrics)
+    draw_findings(card, summary, finding.disease if finding else None, metrics)
 
 st.divider()
 left, right = st.columns([9, 11], gap="large")
 with left:
     draw_similar(screener, screening, finding)
 with right:
-    draw_review(card, screening, outcomes[chosen].token, metrics)
+    draw_review(card, screening, upload.n_files, screened[chosen].token, metrics)

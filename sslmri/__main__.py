@@ -4,9 +4,9 @@
 ``sslmri train --help`` lists them. The others are described below.
 """
 
-import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sslmri.cohorts.duplicates import Describe
     from sslmri.models.cards import ModelCard
     from sslmri.scans.slices import Preparation
-    from sslmri.screening.report.report_data import Reported
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,10 @@ class Screen:
     def start(self) -> int:
         """Runs the command and returns its exit code."""
         from sslmri.scans.sandbox import unlimited_resources
-        from sslmri.screening.batch import csv_rows, list_files, screen_files, write_overlays
-        from sslmri.screening.report.export import report_pdf
+        from sslmri.screening.batch import list_files, screen_files, write_overlays
+        from sslmri.screening.outcome import Entry, Refusal
+        from sslmri.screening.report.export import json_line, report_csv, report_pdf
+        from sslmri.screening.report.pictures import key_pictures
         from sslmri.screening.screener import Screener
 
         files = list_files(self.paths)
@@ -59,23 +60,19 @@ class Screen:
         if unlimited := unlimited_resources():
             print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
         screener = Screener.load(self.model)
-        metrics = _unseen_metrics(screener.card) if self.report else None
-        printed: list[dict[str, Any]] = []
-        reported: list[Reported] = []  # without the pixels and maps of the screenings
-        for number, outcome in enumerate(screen_files(screener, files), start=1):
-            printed.append({"scan": number, **outcome.to_json()})
-            print(json.dumps(printed[-1]), flush=True)
-            if self.overlays and outcome.screening:
-                write_overlays(self.overlays, number, outcome.screening)
-            if self.report:
-                reported.append(outcome.to_report())
-        if self.csv:
-            table = csv_rows(printed).encode("utf-8", errors="backslashreplace")  # names of files may be any bytes
-            write_atomically(self.csv, lambda path: path.write_bytes(table))
-        if self.report:
-            pdf = report_pdf(screener.card, reported, metrics)
-            write_atomically(self.report, lambda path: path.write_bytes(pdf))
-        return 2 if any(entry["status"] == "refused" for entry in printed) else 0
+        card, metrics = screener.card, _unseen_metrics(screener.card)
+        entries: list[Entry] = []  # without the arrays of the screenings
+        for entry, arrays in screen_files(screener, files):
+            print(json_line(card, entry, metrics), flush=True)
+            if self.overlays and arrays:
+                write_overlays(self.overlays, card, entry, arrays)
+            if self.report and arrays and not isinstance(entry.outcome, Refusal):
+                entry = replace(entry, pictures=key_pictures(card, entry.outcome, arrays))
+            entries.append(entry)
+        for path, make in ((self.csv, report_csv), (self.report, report_pdf)):
+            if path:
+                write_atomically(path, partial(Path.write_bytes, data=make(card, entries, metrics)))
+        return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
 
 
 def _unseen_metrics(card: "ModelCard") -> dict[str, Any] | None:

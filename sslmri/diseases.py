@@ -120,3 +120,10 @@ def class_title(label: str) -> str:
     """Returns a class key as people write it: ``very_mild_demented`` as ``very mild demented``."""
     names = {"no_tumour": "no tumour", "parkinsons": "Parkinson's"}
     return names.get(label, label.replace("_", " "))
+
+
+def any_title(disease: Disease) -> str:
+    """Returns what stands for all classes but the reference: ``any tumour``, or the one other class."""
+    names = {"alzheimers": "any dementia", "tumours": "any tumour"}
+    is_binary = len(disease.classes) == 2
+    return class_title(disease.classes[1]) if is_binary else names.get(disease.key, f"any {disease.title}")

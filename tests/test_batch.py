@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,15 +18,18 @@ from PIL import Image
 
 from sslmri.cohorts.workers import AHEAD
 from sslmri.errors import WorkerError
+from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
 from sslmri.scans.group_files import gather
 from sslmri.scans.prepare import prepare_file
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation
 from sslmri.screening import batch
-from sslmri.screening.batch import csv_rows, overlay_png, screen_files, write_overlays
-from sslmri.screening.report.report_data import Refusal
-from sslmri.screening.screener import Screener, Screening
+from sslmri.screening.batch import screen_files, write_overlays
+from sslmri.screening.outcome import ImagingSequence, Outcome, Refusal, Screening, ScreeningArrays, ScreeningSummary
+from sslmri.screening.report.export import json_line, report_csv
+from sslmri.screening.report.pictures import scaled
+from sslmri.screening.screener import Screener
 from tests.dicom_files import axial_series
 from tests.test_workers import die_while_preparing_scans
 
@@ -41,23 +45,25 @@ class Encoderless:
     def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray, tuple[int, ...]]]) -> list[Screening]:
         return [
             Screening(
-                name=scan.name,
-                sha256=scan.sha256,
-                model_sha256="",
-                created="",
-                slices=own,
-                slice_numbers=numbers,
-                n_file_slices=len(scan.voxels),
-                spacing_mm=scan.spacing_mm,
-                orientation=scan.orientation,
-                modality=scan.modality,
-                source=scan.source,
-                not_brain_reason=None,
-                features=np.empty((len(own), 0), np.float32),
-                findings=(),
-                warnings=(),
+                ScreeningSummary(
+                    sha256=scan.sha256,
+                    model_sha256="",
+                    created="",
+                    slice_numbers=numbers,
+                    n_file_slices=len(scan.voxels),
+                    spacing_mm=scan.spacing_mm,
+                    orientation=scan.orientation,
+                    modality=scan.modality,
+                    source=scan.source,
+                    sequence=ImagingSequence(),
+                    is_brain_mri=None,
+                    reason=None,
+                    findings={},
+                    warnings=(),
+                ),
+                ScreeningArrays(slices, np.empty((len(slices), 0), np.float32), {}, {}),
             )
-            for scan, own, numbers in prepared
+            for scan, slices, numbers in prepared
         ]
 
 
@@ -96,16 +102,16 @@ def workers_asked_for(monkeypatch) -> list[int]:
 def test_workers_screen_what_the_calling_process_would_in_the_same_order(files, screener, workers_asked_for):
     outcomes = list(screen_files(screener, files))
     assert workers_asked_for == [2]
-    assert [outcome.file for outcome in outcomes] == list(map(str, files))
-    for path, outcome in zip(files, outcomes, strict=True):
+    assert [(entry.number, entry.file) for entry, _ in outcomes] == list(enumerate(map(str, files), start=1))
+    for path, (entry, arrays) in zip(files, outcomes, strict=True):
         alone = prepare_file(path, SMALL)
         if isinstance(alone, str):
-            assert (outcome.screening, outcome.reason) == (None, alone)
+            assert (entry.outcome.reason, arrays) == (alone, None)
         else:
-            assert outcome.screening is not None
-            assert outcome.screening.sha256 == alone[0].sha256
-            assert np.array_equal(outcome.screening.slices, alone[1])
-    assert [outcome.file for outcome in outcomes if outcome.reason] == [str(files[6])]
+            assert arrays is not None
+            assert entry.outcome.sha256 == alone[0].sha256
+            assert np.array_equal(arrays.slices, alone[1])
+    assert [entry.file for entry, _ in outcomes if isinstance(entry.outcome, Refusal)] == [str(files[6])]
 
 
 @pytest.mark.parametrize("count", [0, 1, 16])
@@ -140,14 +146,14 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("two_threads")
 def test_batches_side_by_side_leave_the_threads_as_they_were_and_change_no_answer(files, model_folder):
     screener = Screener.load(model_folder)
-    together = {outcome.file: outcome for outcome in screen_files(screener, files)}
+    together = {entry.file: entry.outcome for entry, _ in screen_files(screener, files)}
     assert torch.get_num_threads() == 2
     for path in files[::9]:
-        alone = next(iter(screen_files(screener, [path])))
-        assert (alone.reason is None) == (together[str(path)].reason is None)
-        if alone.screening is not None:
-            for mine, theirs in zip(alone.screening.findings, together[str(path)].screening.findings, strict=True):
-                assert mine.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
+        alone, among = next(screen_files(screener, [path]))[0].outcome, together[str(path)]
+        assert type(alone) is type(among)
+        if isinstance(alone, ScreeningSummary) and isinstance(among, ScreeningSummary):
+            for key, finding in alone.findings.items():
+                assert finding.probabilities == pytest.approx(among.findings[key].probabilities, abs=1e-5)
 
 
 def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
@@ -157,7 +163,7 @@ def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
     outcomes = screen_files(screener, files)
     seen = []
     with pytest.raises(WorkerError, match="got one that was killed"):
-        seen.extend(outcome.file for outcome in outcomes)
+        seen.extend(outcomes)
     assert workers_asked_for == [2]
 
 
@@ -173,45 +179,47 @@ def test_a_prepared_scan_keeps_what_is_known_of_it_but_not_its_voxels(files):
     assert {field.name for field in dataclasses.fields(scan)} >= {"spacing_mm", "orientation", "modality"}
 
 
-def test_every_line_and_row_says_model_thresholds_and_notice(files, model_folder):
-    screener = Screener.load(model_folder)
-    printed = [outcome.to_json() for outcome in screen_files(screener, files[5:7])]
-    assert [entry["notice"] for entry in printed] == [INTENDED_USE] * 2
-    assert [entry["model_sha256"] for entry in printed] == [screener.card.sha256, None]
-    rows = list(csv.DictReader(io.StringIO(csv_rows(printed))))
-    for row, finding in zip(rows, printed[0]["findings"], strict=False):
-        card = screener.card.heads[finding["disease"]]
-        assert (finding["threshold_low"], finding["threshold_high"]) == (card.threshold_low, card.threshold_high)
-        assert (row["threshold_low"], row["threshold_high"]) == (str(card.threshold_low), str(card.threshold_high))
-        assert (row["model_sha256"], row["warnings"]) == (screener.card.sha256, " ".join(printed[0]["warnings"]))
+def silenced(summary: Outcome) -> ScreeningSummary:
+    """Returns a summary in which only the first classifier was not assessed."""
+    assert isinstance(summary, ScreeningSummary)
+    findings = {
+        key: dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, reason=None)
+        for key, finding in summary.findings.items()
+    }
+    first = next(iter(findings))
+    findings[first] = dataclasses.replace(findings[first], verdict=Verdict.NOT_ASSESSED, reason="=Trained on normal.")
+    return dataclasses.replace(summary, findings=findings)
+
+
+def test_lines_and_rows_have_the_same_values_and_a_classifier_not_assessed_has_no_number(files, model_folder):
+    card = (screener := Screener.load(model_folder)).card
+    entries = [entry for entry, _ in screen_files(screener, files[5:7])]
+    entries[0] = dataclasses.replace(entries[0], outcome=silenced(entries[0].outcome))
+    lines = [json.loads(json_line(card, entry, None)) for entry in entries]
+    rows = list(csv.DictReader(io.StringIO(report_csv(card, entries, None).decode())))
+    assert [line["notice"] for line in lines] == [INTENDED_USE] * 2
+    assert [line["model_sha256"] for line in lines] == [card.sha256] * 2
+    for row, finding in zip(rows, lines[0]["findings"], strict=False):
+        head = card.heads[finding["disease"]]
+        assert (finding["flagged_from"], finding["not_flagged_below"]) == (head.threshold_high, head.threshold_low)
+        for key in ("disease", "verdict", "flagged_from", "probability_any", "coverage", "peak", "key_slice"):
+            assert row[key] == ("" if finding[key] is None else str(finding[key])), key
+        assert (row["file"], row["warnings"]) == (str(files[5]), " ".join(lines[0]["warnings"]))
     assert all(row["notice"] == INTENDED_USE for row in rows)
-    assert rows[-1]["reason"] == printed[1]["reason"]
+    assert [row["reason"] for row in rows] == ["'=Trained on normal.", "", "", "", lines[1]["reason"]]
+    numbers = [key for key in rows[0] if key.startswith(("probab", "peak", "top", "prediction", "coverage", "key"))]
+    assert {rows[0][key] for key in numbers} == {""}
+    assert all(row["probability_any"] and row["top_class"] for row in rows[1:4])
 
 
-def silenced(screening: Screening) -> Screening:
-    """Returns a screening whose first finding does not apply, and all others do."""
-    first, *others = screening.findings
-    applying = [dataclasses.replace(finding, applicable=True, reason=None) for finding in others]
-    silent = dataclasses.replace(first, applicable=False, reason="Every training slice was normal.")
-    return dataclasses.replace(screening, findings=(silent, *applying))
-
-
-def test_a_head_that_does_not_apply_says_why_in_its_row_and_has_no_number(files, model_folder):
-    outcome = next(screen_files(Screener.load(model_folder), files[:1]))
-    assert outcome.screening is not None
-    printed = dataclasses.replace(outcome, screening=silenced(outcome.screening)).to_json()
-    rows = list(csv.DictReader(io.StringIO(csv_rows([printed]))))
-    assert [row["reason"] for row in rows] == ["Every training slice was normal.", "", "", ""]
-    assert [rows[0][key] for key in ("predicted", "probability", "prediction_set", "status", "coverage")] == [""] * 5
-    assert all(row["probability"] and row["prediction_set"] for row in rows[1:])
-
-
-def test_a_head_that_does_not_apply_has_no_overlay(files, model_folder, tmp_path):
-    outcome = next(screen_files(Screener.load(model_folder), files[:1]))
-    assert outcome.screening is not None
-    write_overlays(tmp_path / "maps", 7, silenced(outcome.screening))
-    _, *others = outcome.screening.findings
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"0007-{f.disease}.png" for f in others]
+def test_a_classifier_that_was_not_assessed_has_no_overlay(files, model_folder, tmp_path):
+    screener = Screener.load(model_folder)
+    entry, arrays = next(screen_files(screener, files[:1]))
+    assert arrays is not None
+    silent = silenced(entry.outcome)
+    write_overlays(tmp_path, screener.card, dataclasses.replace(entry, number=7, outcome=silent), arrays)
+    assert {path.name for path in tmp_path.glob("0007-*.png")} == {f"0007-{key}.png" for key in silent.assessed}
+    assert len(silent.assessed) == 3
 
 
 @pytest.fixture
@@ -231,9 +239,9 @@ def test_loose_files_of_one_series_in_one_folder_are_one_scan_in_the_place_of_th
     scans = gather(mixed)
     assert [len(scan) for scan in scans] == [4, 4, 1, 4]
     assert [scan[0] for scan in scans] == [mixed[0], mixed[1], mixed[5], mixed[-4]]
-    outcomes = list(screen_files(screener, mixed))
-    assert [outcome.to_json()["n_files"] for outcome in outcomes] == [4, 4, 1, 4]
-    found = [outcome.screening for outcome in outcomes if outcome.screening]
+    entries = [entry for entry, _ in screen_files(screener, mixed)]
+    assert [entry.n_files for entry in entries] == [4, 4, 1, 4]
+    found = [entry.outcome for entry in entries if isinstance(entry.outcome, ScreeningSummary)]
     assert [screening.n_file_slices for screening in found] == [4, 4, 1, 4]
     assert [screening.source for screening in found] == ["DICOM", "DICOM", "JPEG", "DICOM"]
     assert found[1].sha256 == found[3].sha256 != found[0].sha256
@@ -241,33 +249,21 @@ def test_loose_files_of_one_series_in_one_folder_are_one_scan_in_the_place_of_th
 
 def test_a_damaged_file_of_a_series_is_alone_and_refused_by_its_name(mixed, screener):
     mixed[1].write_bytes(mixed[1].read_bytes()[:140])
-    refused = [outcome for outcome in screen_files(screener, mixed) if outcome.reason]
-    assert [outcome.files for outcome in refused] == [(mixed[1],)]
-    assert str(refused[0].reason).startswith(f"{mixed[1].name}: Expected")
+    refused = [entry for entry, _ in screen_files(screener, mixed) if isinstance(entry.outcome, Refusal)]
+    assert [(entry.file, entry.n_files) for entry in refused] == [(str(mixed[1]), 1)]
+    assert refused[0].outcome.reason
 
 
-def test_what_a_report_keeps_of_a_refused_file_is_its_hash_and_a_sentence_without_its_name(files, screener):
-    bad = files[6].rename(files[6].with_name("DOE^JANE.jpg"))
-    refused, missing = (outcome.to_report() for outcome in screen_files(screener, [bad, bad.with_name("DOE.png")]))
+def test_a_refusal_has_the_hash_of_its_file_where_it_could_be_read(files, screener):
+    refused, missing = (entry.outcome for entry, _ in screen_files(screener, [files[6], files[6].with_name("none")]))
     assert isinstance(refused, Refusal)
-    assert isinstance(missing, Refusal)
     assert refused.sha256 == hashlib.sha256(b"<html>").hexdigest()
     assert missing.sha256 is None
-    assert refused.reason.startswith("Expected a ")
-    assert not any("DOE" in refusal.reason for refusal in (refused, missing))
 
 
 @pytest.mark.parametrize(("shape", "size"), [((496, 248), (256, 512)), ((32, 64), (512, 256)), ((40, 40), (512, 512))])
-def test_an_overlay_keeps_the_proportions_of_the_slice(shape, size):
-    finding: Any = SimpleNamespace(
-        probabilities={"normal": 1.0},
-        predicted="normal",
-        key_slice=0,
-        saliency=np.ones((1, 1, 4, 4)),
-        saliency_scale=1.0,
-    )
-    screening: Any = SimpleNamespace(findings=(finding,), slices=np.zeros((1, *shape), np.uint8))
-    assert Image.open(io.BytesIO(overlay_png(screening, 0))).size == size
+def test_a_picture_keeps_the_proportions_of_the_slice(shape, size):
+    assert scaled(np.zeros(shape, np.uint8), 512).size == size
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):

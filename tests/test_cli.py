@@ -45,10 +45,15 @@ def test_screen_prints_one_object_a_file_in_order_and_exits_2(screen, files, mod
     assert [entry["file"] for entry in printed] == [str(path) for path in files]
     assert [entry["status"] for entry in printed] == ["screened", "refused", "screened"]
     finding = printed[0]["findings"][0]
-    assert list(finding) == [
-        "disease", "applicable", "predicted", "prediction_set", "probabilities", "status", "coverage", "reason",
-        "threshold_low", "threshold_high",
+    assert list(printed[0]) == list(printed[1]) == [
+        "scan", "file", "n_files", "sha256", "status", "reason", "is_brain_mri", "sequence", "findings", "warnings",
+        "model_sha256", "notice",
     ]  # fmt: skip
+    assert list(finding) == [
+        "disease", "verdict", "reason", "probability_any", "flagged_from", "not_flagged_below", "probabilities",
+        "top_class", "prediction_set", "coverage", "peak", "peak_xy", "key_slice", "evidence",
+    ]  # fmt: skip
+    assert {finding["evidence"] for finding in printed[0]["findings"]} <= {"strong", "limited", "insufficient"}
     assert [entry["scan"] for entry in printed] == [1, 2, 3]
     assert finding["disease"] == "alzheimers"
     assert printed[1]["findings"] == []
@@ -66,7 +71,7 @@ def test_screen_writes_a_table_without_formulas_and_overlays(screen, files, mode
     done = screen(*named, "--model", model_folder, "--csv", "out.csv", "--overlays", "maps")
     assert done.returncode == 2, done.stderr
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
-    assert [row["disease"] for row in rows] == ["alzheimers", "ms", "parkinsons", "tumours", ""]
+    assert [row["disease"] for row in rows] == ["alzheimers", "tumours", "ms", "parkinsons", ""]
     assert rows[-1]["file"].startswith("'=")
     overlays = sorted(path.name for path in (tmp_path / "maps").iterdir())
     assert overlays == [f"0001-{name}.png" for name in ("alzheimers", "ms", "parkinsons", "tumours")]

@@ -2,8 +2,8 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,15 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard.cohort import session as cohorts
-from sslmri.dashboard.cohort.cohort_tables import class_counts, filtered, findings_table, status_counts
-from sslmri.dashboard.cohort.session import Cohort, Row, accept, screen_into, time_left
+from sslmri.dashboard.cohort.cohort_tables import class_counts, filtered, findings_table, verdict_counts
+from sslmri.dashboard.cohort.session import Cohort, accept, screen_into, time_left
 from sslmri.dashboard.screening.intake import HANDED_OVER
-from sslmri.dashboard.screening.state import Upload
-from sslmri.diseases import DISEASES
+from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload
+from sslmri.diseases import DISEASES, Notice
+from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard, read_model_card
+from sslmri.screening.outcome import Entry, ScreeningSummary
 from sslmri.screening.report.export import report_json
-from sslmri.screening.report.report_data import Refusal
 from sslmri.screening.screener import Screener
 from tests.dicom_files import axial_series
 
@@ -60,7 +61,7 @@ def drop(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 
 def listed(app: AppTest) -> pd.DataFrame:
-    return next(table.value for table in app.dataframe if "status" in table.value.columns)
+    return next(table.value for table in app.dataframe if "Verdict" in table.value.columns)
 
 
 def words_of(app: AppTest) -> str:
@@ -81,7 +82,7 @@ def two_and_a_bad_one(configured: ModelCard) -> AppTest:
 def test_the_page_without_scans_says_what_to_do(configured: ModelCard) -> None:
     app = open_page()
     assert not app.exception
-    assert "Drop the scans" in app.info[0].value
+    assert "Drop scans of many patients" in app.info[0].value
     assert not app.dataframe
 
 
@@ -90,10 +91,10 @@ def test_one_bad_file_among_good_ones_is_a_row_that_says_why(two_and_a_bad_one: 
     assert not app.exception
     table = listed(app)
     assert len(table) == 2 * len(DISEASES) + 1
-    (refused,) = table[table["status"] == "refused"].to_dict("records")
-    assert (refused["scan"], refused["file"]) == (2, "notes.png")
-    assert refused["note"].startswith("Expected a ")
-    assert pd.isna(refused["probability"])
+    (refused,) = table[table["Verdict"] == "refused"].to_dict("records")
+    assert (refused["Scan"], refused["File"]) == (2, "notes.png")
+    assert refused["Note"]
+    assert pd.isna(refused["Probability"])
     assert "**2 scans** screened, 1 refused" in words_of(app)
     assert len(app.get("plotly_chart")) == 2
     assert [button.label for button in app.get("download_button")][:3] == ["Report, PDF", "Report, CSV", "Report, JSON"]
@@ -101,18 +102,18 @@ def test_one_bad_file_among_good_ones_is_a_row_that_says_why(two_and_a_bad_one: 
 
 def test_the_uploader_is_emptied_and_later_files_are_added(two_and_a_bad_one: AppTest) -> None:
     app = drop(two_and_a_bad_one, ("c.png", png(3)), ("a again.png", png(0)))
-    assert listed(app)["scan"].unique().tolist() == [1, 2, 3, 4]
-    assert "a again.png" not in set(listed(app)["file"])
+    assert listed(app)["Scan"].unique().tolist() == [1, 2, 3, 4]
+    assert "a again.png" not in set(listed(app)["File"])
 
 
 def test_filters_leave_what_they_name_and_clearing_forgets_all(two_and_a_bad_one: AppTest) -> None:
     app = two_and_a_bad_one
     choose(app, "Disease", ["Tumour"])
-    assert set(listed(app)["disease"]) == {"Tumour"}
+    assert set(listed(app)["Disease"]) == {"Tumour"}
     choose(app, "Disease", [])
-    choose(app, "Status", ["refused"])
-    assert listed(app)["file"].tolist() == ["notes.png"]
-    assert "Every finding of the 1 scan listed" in words_of(app)
+    choose(app, "Verdict", ["refused"])
+    assert listed(app)["File"].tolist() == ["notes.png"]
+    assert "All findings of the 1 scan listed" in words_of(app)
     next(button for button in app.button if button.label == "Clear the list").click().run()
     assert not app.dataframe
     assert app.info
@@ -131,7 +132,7 @@ def test_a_chosen_row_opens_its_scan_on_the_screening_page(two_and_a_bad_one: Ap
     assert app.title[0].value == "Screening"
 
 
-def screened(screener: Screener, *uploads: Upload) -> Cohort:
+def screened(screener: Screener, *uploads: FileUpload) -> Cohort:
     cohort = Cohort(screener.card.sha256)
     for _ in screen_into(screener, cohort, accept(cohort, uploads)):
         pass
@@ -140,30 +141,32 @@ def screened(screener: Screener, *uploads: Upload) -> Cohort:
 
 def test_loose_dicom_files_of_one_series_are_one_scan(screener: Screener) -> None:
     voxels = np.stack([head(seed) for seed in range(4)]).astype(np.uint16)
-    files = [Upload(name, data) for name, data in axial_series(voxels)]
-    cohort = screened(screener, files[2], Upload("a.png", png()), files[0], files[3], files[1])
-    assert [row.name for row in cohort.rows.values()] == ["DICOM series of 4 files", "a.png"]
-    first = next(iter(cohort.rows.values())).scan
-    assert not isinstance(first, Refusal)
-    assert (first.screening.n_file_slices, first.screening.source) == (4, "DICOM")
-    assert len(cohort.kept[1].parts) == 4
+    files = [FileUpload(name, data) for name, data in axial_series(voxels)]
+    cohort = screened(screener, files[2], FileUpload("a.png", png()), files[0], files[3], files[1])
+    assert list(cohort.names.values()) == ["DICOM series of 4 files", "a.png"]
+    first = next(iter(cohort.entries.values()))
+    assert isinstance(first.outcome, ScreeningSummary)
+    assert (first.outcome.n_file_slices, first.outcome.source, first.n_files) == (4, "DICOM", 4)
+    series = cohort.kept[1]
+    assert isinstance(series, SeriesUpload)
+    assert len(series.parts) == 4
 
 
 def test_only_few_files_are_kept_and_no_more_than_the_limits_are_taken(screener: Screener, monkeypatch) -> None:
     one = len(png(0))
     monkeypatch.setattr(cohorts, "MAX_KEPT_BYTES", one + 5)
     monkeypatch.setattr(cohorts, "MAX_SCANS", 2)
-    cohort = screened(screener, *(Upload(f"{seed}.png", png(seed)) for seed in range(4)))
-    assert len(cohort.rows) == 2
+    cohort = screened(screener, *(FileUpload(f"{seed}.png", png(seed)) for seed in range(4)))
+    assert len(cohort.entries) == 2
     assert list(cohort.kept) == [1]
-    assert cohort.note == "2 scans beyond 2 left out: clear the list to screen them."
+    assert cohort.note == "2 scans left out: the list holds 2. Clear it to screen more."
     monkeypatch.setattr(cohorts, "MAX_GIVEN_BYTES", one + 5)
-    assert len(accept(Cohort(""), [Upload("a", png(0)), Upload("b", png(1))])) == 1
+    assert len(accept(Cohort(""), [FileUpload("a", png(0)), FileUpload("b", png(1))])) == 1
 
 
 def test_time_left_is_told_for_every_scan_but_is_nothing_after_the_last(screener: Screener) -> None:
     cohort = Cohort(screener.card.sha256)
-    steps = list(screen_into(screener, cohort, [Upload("a", png(0)), Upload("b", png(1))]))
+    steps = list(screen_into(screener, cohort, [FileUpload("a", png(0)), FileUpload("b", png(1))]))
     assert [done for done, _ in steps] == [1, 2]
     assert steps[0][1] > 0
     assert steps[1][1] == 0
@@ -176,36 +179,43 @@ def test_time_left_in_words(seconds: float, says: str) -> None:
     assert time_left(seconds) == says
 
 
-def silent(rows: list[Row]) -> list[Row]:
-    """Returns rows whose first finding does not apply."""
-    from dataclasses import replace
+def test_a_classifier_that_was_not_assessed_has_no_number_and_is_counted_apart(screener: Screener) -> None:
+    cohort = screened(screener, FileUpload("a", png(0)), FileUpload("b", png(1)))
+    table = findings_table([without_first(entry) for entry in cohort.entries.values()], cohort.names)
+    first = next(iter(DISEASES.values())).title
+    rows = table[table["Disease"] == first]
+    assert rows["Verdict"].tolist() == ["not assessed"] * 2
+    assert rows[["Probability", "Any disease"]].isna().all().all()
+    assert rows["Note"].tolist() == ["of another kind"] * 2
+    assert filtered(table, ["not assessed"], []).equals(rows)
+    assert first not in set(class_counts(table)["Disease"])
+    assert verdict_counts(table).set_index("Disease").loc[first, "Scans"] == 2
 
-    def without(row: Row) -> Row:
-        sheet: Any = row.scan
-        first, *others = sheet.screening.findings
-        findings = (replace(first, applicable=False, reason="of another kind"), *others)
-        return replace(row, scan=replace(sheet, screening=replace(sheet.screening, findings=findings)))
 
-    return [without(row) for row in rows]
+def without_first(entry: Entry) -> Entry:
+    """Returns an entry whose first classifier alone was not assessed, and that has a warning of it."""
+    assert isinstance(entry.outcome, ScreeningSummary)
+    findings = {
+        key: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=None)
+        for key, finding in entry.outcome.findings.items()
+    }
+    key = next(iter(findings))
+    findings[key] = replace(findings[key], verdict=Verdict.NOT_ASSESSED, reason="of another kind")
+    notices = (Notice(None, "Of all."), Notice("tumours", "Of one."))
+    return replace(entry, outcome=replace(entry.outcome, findings=findings, warnings=notices))
 
 
-def test_a_head_that_does_not_apply_has_no_number_and_is_counted_apart(screener: Screener) -> None:
-    rows = silent(list(screened(screener, Upload("a", png(0)), Upload("b", png(1))).rows.values()))
-    table = findings_table(rows)
-    first = DISEASES[next(iter(screener.card.heads))].title
-    own = table[table["disease"] == first]
-    assert own["status"].tolist() == ["does not apply"] * 2
-    assert own[["probability", "any disease"]].isna().all().all()
-    assert own["note"].tolist() == ["of another kind"] * 2
-    assert filtered(table, ["does not apply"], []).equals(own)
-    assert first not in set(class_counts(table)["disease"])
-    assert status_counts(table).set_index("disease").loc[first, "scans"] == 2
+def test_a_warning_of_one_disease_is_in_its_row_only_whatever_the_titles(screener: Screener) -> None:
+    cohort = screened(screener, FileUpload("a", png(0)))
+    table = findings_table(map(without_first, cohort.entries.values()), cohort.names).set_index("Disease")
+    assert table.loc["Tumour", "Note"] == "Of all. Tumour: Of one."
+    assert table.loc["Multiple sclerosis", "Note"] == "Of all."
 
 
 def test_an_export_names_scans_by_their_number_in_the_list_and_never_by_file(screener: Screener) -> None:
-    cohort = screened(screener, Upload("DOE.png", png(0)), Upload("ROE.png", b"notes"))
-    rows = list(cohort.rows.values())
-    content = report_json(screener.card, [row.scan for row in rows], None, [row.number for row in rows])
-    assert [entry["scan"] for entry in json.loads(content)["scans"]] == [1, 2]
+    cohort = screened(screener, FileUpload("DOE.png", png(0)), FileUpload("ROE.png", b"notes"))
+    content = report_json(screener.card, list(cohort.entries.values()), None)
+    assert [scan["scan"] for scan in json.loads(content)["scans"]] == [1, 2]
+    assert "file" not in json.loads(content)["scans"][0]
     assert b"DOE" not in content
     assert b"ROE" not in content

@@ -19,12 +19,14 @@ from sslmri.dashboard.performance.controls import alarms_table, find_controls, l
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
+from sslmri.evidence.verdict import Verdict
 from sslmri.files import sha256_of, write_json
 from sslmri.learning.model import Head, Model
 from sslmri.models.cards import read_model_card
 from sslmri.scans.reading import read_scan
+from sslmri.screening.outcome import Screening
 from sslmri.screening.saliency import enlarge
-from sslmri.screening.screener import Screener, Screening
+from sslmri.screening.screener import Screener
 from sslmri.training.controls import _localisation, _random_weights, run_controls
 from sslmri.training.controls_report import report_controls
 from sslmri.training.data import RunOptions
@@ -54,7 +56,7 @@ def screened(model_folder: Path, cohort: Path) -> list[tuple[dict[str, str], Scr
 
 
 def is_flagged(screening: Screening, disease: str) -> bool:
-    return next(f.status == "flagged" for f in screening.findings if f.disease == disease)
+    return screening.summary.findings[disease].verdict == Verdict.FLAGGED
 
 
 def is_healthy(row: dict[str, str]) -> bool:
@@ -95,10 +97,11 @@ def test_pointing_game_is_played_with_the_maps_that_are_shown(controlled, screen
     for row, screening in screened:
         if row["disease"] != "tumours" or not row["box_xywh"]:
             continue
-        finding = next(f for f in screening.findings if f.disease == "tumours")
+        finding = screening.summary.findings["tumours"]
         x, y, width, height = map(float, row["box_xywh"].split())
-        for which, label in (("true", row["label"]), ("predicted", finding.predicted)):
-            map_ = enlarge(finding.saliency[0, DISEASES["tumours"].classes.index(label)], screening.slices[0].shape)
+        for which, label in (("true", row["label"]), ("predicted", finding.top_class)):
+            maps, column = screening.arrays.saliency["tumours"], DISEASES["tumours"].classes.index(label)
+            map_ = enlarge(maps[0, column], screening.arrays.slices[0].shape)
             peak = (np.array(np.unravel_index(map_.argmax(), map_.shape)) + 0.5) / map_.shape  # square pictures
             is_inside = abs(peak[0] - y) <= height / 2 and abs(peak[1] - x) <= width / 2
             hits[which].append(bool(is_inside and np.ptp(map_) > 0))

@@ -4,17 +4,20 @@ import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.screening.findings import set_words
 from sslmri.dashboard.screening.prevalence import predictive_words
 from sslmri.dashboard.screening.similar import DATA_FOLDER, case_picture
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
+from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.scans.slices import Preparation
+from sslmri.screening.messages import map_line, probability_line, set_line, threshold_help
+from sslmri.screening.outcome import Finding
 from sslmri.screening.similar import SimilarCase
 from tests.pages import png
 
@@ -45,13 +48,42 @@ def test_ppv_is_that_of_the_upper_threshold_and_npv_that_of_the_lower(head: Head
     assert "validation slices" in words
 
 
-def test_a_set_names_its_classes_in_clinical_order(head: HeadCard) -> None:
-    finding = SimpleNamespace(prediction_set=head.classes[1:3])
-    assert set_words(finding, head) == "90 % set: very mild demented, mild demented"
+def finding(**changes: Any) -> Finding:
+    probabilities = {"no_tumour": 0.39, "glioma": 0.3, "meningioma": 0.2, "pituitary": 0.11}
+    plain = Finding("tumours", Verdict.FLAGGED, None, 0.61, 0.4, probabilities, None, 3, 0.12, 0.45, (0.2, 0.7))
+    return replace(plain, **changes)
 
 
-def test_a_set_of_all_classes_is_not_enough_to_say(head: HeadCard) -> None:
-    assert "not enough to say" in set_words(SimpleNamespace(prediction_set=head.classes), head)
+@pytest.mark.parametrize(
+    ("members", "line"),
+    [
+        (("glioma", "meningioma"), "90 % set: glioma, meningioma"),
+        ((), "90 % set: empty, the scan resembles none of the classes"),
+        (None, None),
+    ],
+)
+def test_a_set_is_shown_only_where_it_excludes_a_class(members, line) -> None:
+    assert set_line(finding(prediction_set=members)) == line
+
+
+def test_the_probability_line_is_the_comparison_that_the_verdict_rests_on() -> None:
+    assert probability_line(finding()) == "Any tumour 0.61 \u00b7 flagged from 0.61"
+
+
+def test_one_threshold_is_not_described_as_two(configured: ModelCard) -> None:
+    head = configured.heads["tumours"]
+    assert threshold_help(finding(not_flagged_below=0.61), head).startswith("One threshold, 0.61: flagged from it on;")
+    assert threshold_help(finding(), head).startswith("Flagged from 0.61 on; not flagged below 0.40")
+
+
+def test_a_weak_map_is_no_notable_saliency_and_another_says_its_size_and_peak() -> None:
+    summary: Any = SimpleNamespace(n_file_slices=9)
+    assert map_line(summary, finding(coverage=None, peak=0.04)) == (
+        "No notable saliency for no tumour on slice 3: peak 0.04 of the scale."
+    )
+    assert map_line(summary, finding()) == (
+        "Saliency for no tumour on slice 3: above half of its peak in 12 % of the head; peak 0.45 of the scale."
+    )
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ def outcome_of(screener: Screener, file: Hostile) -> tuple[str, bool]:
         screening = screener.screen(read_scan(file.path.read_bytes(), file.path.name))
     except ScanError:
         return "refused", True
-    is_answered = any(finding.applicable for finding in screening.findings)
-    return "answered" if is_answered else "silent", screening.is_brain
+    is_answered = bool(screening.summary.assessed)
+    return "answered" if is_answered else "silent", screening.summary.is_brain_mri is not False
 
 
 @needs_shared("hostile")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from sslmri.dashboard.screening import state
+from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.server import queue
 from sslmri.dashboard.server.queue import FifoLimiter, screen_queued
 from sslmri.errors import ScanError
@@ -200,7 +201,7 @@ def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(monkeypatch):
 def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_again(configured, journal, monkeypatch):
     """The script before this one has the model; both ask for the same scan of the same session."""
     monkeypatch.setattr(queue, "_MODEL", FifoLimiter(1))
-    kept: dict[str, state.Outcome] = {}
+    kept: dict[str, state.Screened] = {}
     monkeypatch.setattr(state.st, "session_state", {"screenings": kept})
     screening, go_on, screened = Event(), Event(), []
 
@@ -208,10 +209,10 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
         screened.append(scan)
         screening.set()
         assert go_on.wait(10)
-        return SimpleNamespace(findings=[])
+        return SimpleNamespace(summary=SimpleNamespace(findings={}))
 
     screener = SimpleNamespace(card=configured, screen=screen)
-    scan = state.Upload("scan.png", png())
+    scan = FileUpload("scan.png", png())
     threads = [Thread(target=state.screen_uploads, args=[screener, [scan]], daemon=True) for _ in range(3)]
     threads[0].start()
     assert screening.wait(30)

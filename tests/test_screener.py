@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, Notice
 from sslmri.errors import ScanError
+from sslmri.evidence.verdict import Verdict, prediction_set, prediction_sets, verdicts
 from sslmri.models.bank import DistanceThreshold
 from sslmri.scans.slices import numbered_slices
-from sslmri.screening.screener import UNGATED, Screener, _prediction_set, _status
+from sslmri.screening.outcome import Entry, document
+from sslmri.screening.screener import UNGATED, Screener
 from tests.conftest import as_scan
-from tests.small_encoder import SMALL_ENCODER
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +21,24 @@ def screener(model_folder) -> Screener:
 
 
 def test_one_finding_for_each_disease_with_probabilities_that_add_up(screener, phantom):
-    screening = screener.screen(as_scan(phantom))
-    assert [finding.disease for finding in screening.findings] == sorted(DISEASES)
-    for finding in screening.findings:
+    summary = screener.screen(as_scan(phantom)).summary
+    assert list(summary.findings) == [finding.disease for finding in summary.findings.values()] == list(DISEASES)
+    for finding in summary.findings.values():
         assert list(finding.probabilities) == list(DISEASES[finding.disease].classes)
         assert sum(finding.probabilities.values()) == pytest.approx(1, abs=1e-9)
-        assert finding.predicted == max(finding.probabilities, key=finding.probabilities.__getitem__)
-        assert 0 <= finding.coverage <= 1
+        assert finding.probability_any == pytest.approx(sum(list(finding.probabilities.values())[1:]))
+        assert finding.coverage is None or 0 < finding.coverage <= 1
 
 
 def test_a_volume_is_answered_by_the_mean_of_its_slices(screener, phantom):
-    volume = np.stack(
-        [phantom, phantom[::-1], phantom.T[:96, :80] if phantom.T.shape == phantom.shape else phantom * 0.5 + 9]
-    )
-    for finding in screener.screen(as_scan(volume)).findings:
-        mean = finding.slice_probabilities.mean(axis=0)
-        assert np.allclose(list(finding.probabilities.values()), mean)
-        best = list(finding.probabilities).index(finding.predicted)
-        assert finding.key_slice == finding.slice_probabilities[:, best].argmax()
+    screening = screener.screen(as_scan(np.stack([phantom, phantom[::-1], phantom * 0.5 + 9, phantom[:, ::-1]])))
+    summary = screening.summary
+    for key, finding in summary.findings.items():
+        by_slice = screening.arrays.slice_probabilities[key]
+        assert np.allclose(list(finding.probabilities.values()), by_slice.mean(axis=0))
+        best = list(finding.probabilities).index(finding.top_class)
+        assert summary.key_index(key) == by_slice[:, best].argmax()
+        assert finding.key_slice == summary.slice_numbers[summary.key_index(key)]
 
 
 def test_a_scan_has_one_answer_alone_or_among_others(screener, phantom):
@@ -45,24 +46,53 @@ def test_a_scan_has_one_answer_alone_or_among_others(screener, phantom):
     scans = [as_scan(phantom * (1 + 0.1 * i) + np.roll(phantom, 7 * i, axis=0)) for i in range(5)]
     together = screener.screen_slices([(scan, *numbered_slices(scan, preparation)) for scan in scans])
     for scan, among in zip(scans, together, strict=True):
-        for alone, other in zip(screener.screen(scan).findings, among.findings, strict=True):
+        for key, alone in screener.screen(scan).summary.findings.items():
+            other = among.summary.findings[key]
             assert np.allclose(list(alone.probabilities.values()), list(other.probabilities.values()), atol=1e-5)
 
 
-def test_the_status_follows_from_the_two_thresholds(screener):
-    card = dataclasses.replace(screener.card.heads["ms"], threshold_low=0.3, threshold_high=0.7)
-    assert [_status(p, card) for p in (0.29, 0.3, 0.69, 0.7)] == [
-        "not flagged",
-        "indeterminate",
-        "indeterminate",
-        "flagged",
-    ]
+def test_the_verdict_follows_from_both_thresholds_and_the_most_probable_class():
+    cases = np.array([[0.71, 0.29, 0], [0.7, 0.3, 0], [0.31, 0.69, 0], [0.3, 0.7, 0], [0.35, 0.25, 0.4]])
+    found = verdicts(cases, 0.7, 0.3)
+    assert found == ["not flagged", "inconclusive", "inconclusive", "flagged", "inconclusive"]
+    assert verdicts(cases[2:3], 0.9, 0.9) == [Verdict.INCONCLUSIVE]  # below both, yet the disease is more probable
 
 
-def test_the_map_of_the_key_slice_gives_the_coverage(screener, phantom):
-    finding = screener.screen(as_scan(phantom)).findings[0]
-    assert finding.saliency.shape == (1, len(finding.probabilities), 8, 8)
-    assert (finding.saliency >= 0).all()
+def test_shown_sets_and_verdicts_are_the_evaluated_ones_on_random_data(screener, phantom):
+    generator = np.random.default_rng(0)
+    head = screener.card.heads["tumours"]
+    cases = generator.dirichlet([0.5] * len(head.classes), 300)
+    limits = (*generator.uniform(0, 0.6, (60, len(head.classes))), [None, 0.1, 0.1, 0.1])
+    empty = full = 0
+    for number, thresholds in enumerate(limits):
+        named = dict(zip(head.classes, thresholds, strict=True))
+        members = prediction_sets(cases, named)
+        for row, case in zip(members, cases, strict=True):
+            shown = prediction_set(case, named)
+            evaluated = tuple(label for label, is_in in zip(head.classes, row, strict=True) if is_in)
+            assert (head.classes if shown is None else shown) == evaluated, number
+            empty, full = empty + (evaluated == ()), full + (shown is None)
+    assert empty
+    assert full
+    card = dataclasses.replace(head, set_thresholds=dict.fromkeys(head.classes, 0.99))
+    heads = {**screener.card.heads, "tumours": card}
+    strict = Screener(dataclasses.replace(screener._model, card=dataclasses.replace(screener.card, heads=heads)))
+    screening = strict.screen(as_scan(phantom))
+    mean = screening.arrays.slice_probabilities["tumours"].mean(axis=0)
+    assert not prediction_sets(mean[None], card.set_thresholds).any()
+    assert screening.summary.findings["tumours"].prediction_set == ()  # as evaluated, not the most probable class
+
+
+def test_maps_have_a_value_for_every_slice_class_and_location(screener, phantom):
+    screening = screener.screen(as_scan(phantom))
+    for key, finding in screening.summary.findings.items():
+        maps = screening.arrays.saliency[key]
+        assert maps.shape[:2] == (1, len(finding.probabilities))
+        assert (maps >= 0).all()
+        scale = screener.card.heads[key].saliency_scale
+        assert finding.peak == pytest.approx(
+            maps[0, list(finding.probabilities).index(finding.top_class)].max() / scale, rel=0.2
+        )
 
 
 def without(screener: Screener, disease: str, *labels: str) -> Screener:
@@ -76,51 +106,50 @@ def without(screener: Screener, disease: str, *labels: str) -> Screener:
     return Screener(dataclasses.replace(screener._model, card=card))
 
 
-def test_a_class_nobody_taught_is_said_in_a_warning(screener, phantom):
+def test_a_class_without_training_example_is_in_a_warning_of_its_disease(screener, phantom):
     other = without(screener, "ms", "multiple_sclerosis")
-    warnings = " ".join(other.screen(as_scan(phantom)).warnings)
-    assert "nobody in training was multiple sclerosis" in warnings
+    notice = Notice("ms", "Multiple sclerosis cannot be predicted: no training example.")
+    assert notice in other.screen(as_scan(phantom)).summary.warnings
 
 
 @pytest.mark.parametrize(
-    ("untaught", "reason"),
+    ("untrained", "reason"),
     [
-        (["no_tumour"], "No training slice was no tumour: this head cannot tell no tumour from any other class."),
+        (["no_tumour"], "Trained without any example of no tumour, so it cannot exclude disease."),
         (
             ["glioma", "meningioma", "pituitary"],
-            "Every training slice was no tumour: this head cannot tell no tumour from any other class.",
+            "Trained on examples of no tumour only, so it cannot recognise disease.",
         ),
         (["glioma", "pituitary"], None),
     ],
 )
-def test_a_head_that_learned_one_side_only_does_not_apply(screener, phantom, untaught, reason):
-    findings = without(screener, "tumours", *untaught).screen(as_scan(phantom)).findings
-    finding = next(finding for finding in findings if finding.disease == "tumours")
-    assert finding.applicable == (reason is None)
-    assert finding.reason == reason == finding.to_json()["reason"]
-    assert finding.applicable or finding.status == "indeterminate"
-    answers = [
-        finding.to_json()[name] for name in ("predicted", "prediction_set", "probabilities", "status", "coverage")
-    ]
-    assert finding.applicable or answers == [None] * 5
-    assert all(other.applicable for other in findings if other is not finding)
+def test_a_classifier_trained_on_one_side_only_is_not_assessed(screener, phantom, untrained, reason):
+    summary = without(screener, "tumours", *untrained).screen(as_scan(phantom)).summary
+    finding = summary.findings["tumours"]
+    assert finding.is_assessed == (reason is None)
+    assert finding.reason == reason
+    written = next(f for f in document(Entry(1, summary), "", {})["findings"] if f["disease"] == "tumours")
+    assert (written["verdict"], written["reason"]) == (finding.verdict, reason)
+    numbers = ("probability_any", "probabilities", "top_class", "prediction_set", "coverage", "peak", "peak_xy")
+    assert finding.is_assessed or [written[name] for name in (*numbers, "key_slice")] == [None] * 8
+    assert set(summary.findings) - set(summary.assessed) <= {"tumours"}
 
 
 @pytest.mark.parametrize(
     ("empty", "n_slices", "numbers", "warning"),
     [
-        ((), 10, (3, 4, 5, 6, 7, 8), "Only slices 3 to 8 of 10 were screened."),
-        ((2, 4), 10, (4, 6, 7, 8), "Only 4 of 10 slices were screened, from slice 4 to slice 8."),
-        ((), 2, (1,), "Only slice 1 of 2 was screened."),
+        ((), 10, (3, 4, 5, 6, 7, 8), "Analysed slices 3 to 8 of 10."),
+        ((2, 4), 10, (4, 6, 7, 8), "Analysed 4 of 10 slices, between slices 4 and 8."),
+        ((), 2, (1,), "Analysed slice 1 of 2."),
         ((), 1, (1,), None),
     ],
 )
 def test_a_volume_says_which_of_its_slices_were_screened(screener, phantom, empty, n_slices, numbers, warning):
     volume = np.stack([phantom * (index not in empty) for index in range(n_slices)])
-    screening = screener.screen(as_scan(volume))
-    assert screening.slice_numbers == numbers
-    assert screening.n_file_slices == n_slices
-    assert [said for said in screening.warnings if said.startswith("Only")] == ([warning] if warning else [])
+    summary = screener.screen(as_scan(volume)).summary
+    assert summary.slice_numbers == numbers
+    assert summary.n_file_slices == n_slices
+    assert [own for own in summary.warnings if "Analysed" in own.text] == ([Notice(None, warning)] if warning else [])
 
 
 def test_an_empty_picture_is_refused(screener):
@@ -128,22 +157,11 @@ def test_an_empty_picture_is_refused(screener):
         screener.screen(as_scan(np.zeros((64, 64))))
 
 
-def test_the_set_holds_what_reaches_its_threshold_and_what_abstains(screener):
-    card = dataclasses.replace(
-        screener.card.heads["tumours"],
-        set_thresholds={"no_tumour": 0.5, "glioma": 0.2, "meningioma": None, "pituitary": 0.3},
-    )
-    assert _prediction_set(np.array([0.1, 0.2, 0.0, 0.7]), card) == ("glioma", "meningioma", "pituitary")
-    none = dataclasses.replace(card, set_thresholds=dict.fromkeys(card.classes, 0.9))
-    assert _prediction_set(np.array([0.1, 0.2, 0.1, 0.6]), none) == ("pituitary",)
-
-
-def test_without_a_bank_every_head_speaks_and_a_warning_says_so(screener, phantom):
-    screening = screener.screen(as_scan(phantom))
+def test_without_a_bank_every_classifier_answers_and_a_warning_says_so(screener, phantom):
+    summary = screener.screen(as_scan(phantom)).summary
     assert screener.bank is None
-    assert UNGATED in screening.warnings
-    assert screening.is_brain
-    assert screening.not_brain_reason is None
+    assert Notice(None, UNGATED) in summary.warnings
+    assert (summary.is_brain_mri, summary.reason) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -151,40 +169,35 @@ def gated(gated_folder) -> Screener:
     return Screener.load(gated_folder)
 
 
-def test_what_is_no_brain_gets_no_answer_from_any_head(gated, phantom):
+def test_what_is_not_brain_mri_gets_no_answer_from_any_classifier(gated, phantom):
     no_brain = dataclasses.replace(gated.bank.brain, threshold=1e9)
     strict = Screener(gated._model, dataclasses.replace(gated.bank, brain=no_brain))
-    screening = strict.screen(as_scan(phantom))
-    assert not screening.is_brain
-    assert screening.not_brain_reason == "This does not look like an MRI of a brain: no head was asked."
-    assert UNGATED not in screening.warnings
-    for finding in screening.findings:
-        assert not finding.applicable
-        assert finding.to_json()["probabilities"] is None
+    summary = strict.screen(as_scan(phantom)).summary
+    assert summary.is_brain_mri is False
+    assert summary.reason
+    assert Notice(None, UNGATED) not in summary.warnings
+    assert not summary.assessed
+    assert {finding["probabilities"] for finding in document(Entry(1, summary), "", {})["findings"]} == {None}
 
 
-def test_a_head_is_refused_by_its_own_ground_alone(gated, phantom):
+def test_a_classifier_is_not_assessed_by_its_own_rule_alone(gated, phantom):
     bank = gated.bank
     assert bank is not None
     all_brain = dataclasses.replace(bank.brain, threshold=-1e9)
-    grounds = dict.fromkeys(bank.thresholds, DistanceThreshold(9.0, 0.0)) | {"ms": DistanceThreshold(-9.0, 0.0)}
+    thresholds = dict.fromkeys(bank.thresholds, DistanceThreshold(9.0, 0.0)) | {"ms": DistanceThreshold(-9.0, 0.0)}
     all_kinds = {key: dataclasses.replace(rule, threshold=-1e9) for key, rule in bank.kinds.items()}
-    open_bank = dataclasses.replace(bank, brain=all_brain, kinds=all_kinds, thresholds=grounds)
-    findings = Screener(gated._model, open_bank).screen(as_scan(phantom)).findings
-    assert [finding.disease for finding in findings if not finding.applicable] == ["ms"]
-    refused = next(finding for finding in findings if not finding.applicable)
-    assert refused.reason is not None
-    assert refused.reason.startswith("This head learned from axial T2 slices")
-    assert refused.status == "indeterminate"
+    open_bank = dataclasses.replace(bank, brain=all_brain, kinds=all_kinds, thresholds=thresholds)
+    summary = Screener(gated._model, open_bank).screen(as_scan(phantom)).summary
+    assert summary.is_brain_mri is True
+    assert set(summary.findings) - set(summary.assessed) == {"ms"}
+    assert summary.findings["ms"].verdict == Verdict.NOT_ASSESSED
+    assert summary.findings["ms"].reason
 
 
 def test_a_screening_keeps_what_the_scan_says_of_itself(gated, phantom):
     scan = dataclasses.replace(as_scan(phantom), spacing_mm=(4.0, 1.0, 1.0), orientation="SPL", modality="MR")
     screening = gated.screen(scan)
-    assert (screening.spacing_mm, screening.orientation, screening.modality, screening.source) == (
-        (4.0, 1.0, 1.0),
-        "SPL",
-        "MR",
-        "PNG",
-    )
-    assert screening.features.shape == (1, SMALL_ENCODER.feature_dim)
+    summary = screening.summary
+    known = (summary.spacing_mm, summary.orientation, summary.modality, summary.source)
+    assert known == ((4.0, 1.0, 1.0), "SPL", "MR", "PNG")
+    assert screening.arrays.features.shape == (1, gated.card.encoder.feature_dim)

@@ -14,16 +14,18 @@ from streamlit.testing.v1 import AppTest
 
 from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.model_evidence import find_metrics
-from sslmri.dashboard.screening.state import Upload
+from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
+from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
-from sslmri.screening.screener import Screener, Screening
+from sslmri.screening.outcome import Screening
+from sslmri.screening.screener import Screener
 from sslmri.screening.similar import SimilarCase
 from tests.dicom_files import axial_series
 from tests.pages import PAGES, nifti, open_page, png, upload, words_of
 
-REASON = "This head learned from axial T2 slices, and this scan looks like none of them."
+REASON = "Trained on axial T2 slices, and this scan resembles none of them."
 
 
 @pytest.fixture
@@ -37,15 +39,13 @@ def changed(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return change
 
 
-def silence(screening: Screening, *diseases: str) -> Screening:
-    """Returns a screening in which the heads of these diseases do not apply."""
-    return replace(
-        screening,
-        findings=tuple(
-            replace(finding, applicable=False, reason=REASON) if finding.disease in diseases else finding
-            for finding in screening.findings
-        ),
-    )
+def silence(screening: Screening, *diseases: str, **changes: Any) -> Screening:
+    """Returns a screening in which the classifiers of these diseases were not assessed."""
+    findings = {
+        key: replace(finding, verdict=Verdict.NOT_ASSESSED, reason=REASON) if key in diseases else finding
+        for key, finding in screening.summary.findings.items()
+    }
+    return replace(screening, summary=replace(screening.summary, findings=findings, **changes))
 
 
 def widget(widgets: Any, start: str) -> Any:
@@ -80,7 +80,10 @@ def test_every_finding_says_the_grade_of_its_evidence_and_its_set(configured: Mo
     app = upload(("slice.png", png()))
     said = Counter(str(caption.value) for caption in app.caption)
     assert {grade: said[f"{grade} evidence"] for grade in grades} == dict(Counter(grades))
-    assert words_of(app).count("90 % set: ") == len(configured.heads)
+    assert words_of(app).count(" \u00b7 flagged from ") == len(configured.heads)
+    for key, screened in app.session_state["screenings"].items():
+        sets = [finding.prediction_set for finding in screened.result.summary.findings.values()]
+        assert words_of(app).count("90 % set: ") == sum(own is not None for own in sets), key
 
 
 def test_refused_file_leaves_one_sentence_and_the_others_go_on(configured: ModelCard) -> None:
@@ -123,7 +126,7 @@ def test_pages_of_a_tiff_get_a_slider_over_the_screened_numbers_of_the_file(conf
     assert not app.exception
     assert [slider.options for slider in app.select_slider if slider.label == "Slice"] == [["2", "3", "4"]]
     words = words_of(app)
-    assert escape_markdown("Only slices 2 to 4 of 5 were screened.") in words
+    assert escape_markdown("Analysed slices 2 to 4 of 5.") in words
     assert set(re.findall(r"on slice (\d+)", words)) <= {"2", "3", "4"}
     assert not any(group.label == "Plane" for group in app.button_group)
 
@@ -136,7 +139,7 @@ def test_slices_that_were_not_screened_are_shown_without_a_map(configured: Model
     slider = next(slider for slider in app.select_slider if slider.label == "Slice")
     assert slider.options == [str(number) for number in range(1, 17)]
     slider.set_value(1).run()
-    assert "No map: this slice was not screened" in words_of(app)
+    assert "No map: this slice was not analysed" in words_of(app)
     assert len(app.image) == 2
 
 
@@ -144,7 +147,7 @@ def test_other_planes_of_a_volume_are_shown_without_a_map(configured: ModelCard)
     app = upload(("brain.nii", nifti()))
     widget(app.button_group, "plane-").set_value("sagittal").run()
     assert not app.exception
-    assert "No map: the heads look at axial slices only" in words_of(app)
+    assert "No map in this plane: the classifiers read axial slices only" in words_of(app)
     assert strips(app) == 0
 
 
@@ -154,7 +157,7 @@ def test_loose_files_of_a_series_are_one_scan(configured: ModelCard) -> None:
     app = upload(*files[::-1], ("other.png", png(2)))
     assert not app.exception
     assert not app.error
-    assert widget(app.selectbox, "view-").options == ["1. slice 0 and 5 more", "2. other.png"]
+    assert widget(app.selectbox, "view-").options == ["1. DICOM series of 6 files", "2. other.png"]
 
 
 def test_a_window_is_kept_for_its_own_scan_only(configured: ModelCard) -> None:
@@ -173,17 +176,19 @@ def test_a_window_is_kept_for_its_own_scan_only(configured: ModelCard) -> None:
     assert widget(app.slider, "level-").value == before
 
 
-def test_unlearned_class_is_said_on_the_card(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_without_training_example_is_named_on_the_card(
+    configured: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sslmri.models.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
     words = words_of(upload(("slice.png", png())))
-    assert "was never learned and cannot be predicted" in words
+    assert "cannot be predicted: no training example" in words
 
 
-def test_a_head_that_does_not_apply_says_why_and_has_no_number_no_map_and_no_review(changed) -> None:
+def test_a_classifier_that_was_not_assessed_says_why_and_has_no_number_map_or_review(changed) -> None:
     changed(lambda screening: silence(screening, "ms"))
     app = upload(("slice.png", png()))
     assert escape_markdown(REASON) in words_of(app)
-    assert "does not apply" in words_of(app)
+    assert "not assessed" in words_of(app)
     assert len(app.get("plotly_chart")) == len(DISEASES) - 1
     assert "ms" not in widget(app.button_group, "disease-").proto.options
     assert not [own for own in (*app.button, *app.number_input, *app.button_group) if "-ms-" in str(own.key)]
@@ -199,8 +204,8 @@ def test_without_any_head_the_scan_stands_alone(changed) -> None:
 
 
 def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
-    sentence = "This does not look like a brain MRI: no head was asked."
-    changed(lambda own: replace(silence(own, *DISEASES), not_brain_reason=sentence))
+    sentence = "Not recognised as brain MRI. No classifier was run."
+    changed(lambda own: silence(own, *DISEASES, is_brain_mri=False, reason=sentence))
     app = upload(("dog.png", png()))
     assert [warning.value for warning in app.warning] == [escape_markdown(sentence)]
     assert not app.get("plotly_chart")
@@ -231,7 +236,7 @@ def test_a_review_needs_a_class_and_a_reason_and_a_change_takes_the_tick_away(co
     widget(app.button_group, "review-ms").set_value("agree").run()
     widget(app.button_group, "review-tumours").set_value("override").run()
     assert widget(app.checkbox, "signed-").disabled
-    assert "An override needs a class and a reason: Tumour." in words_of(app)
+    assert "Choose a class and give a reason: Tumour." in words_of(app)
     box = widget(app.selectbox, "instead-tumours")
     box.select_index(0).run()
     widget(app.text_input, "reason-tumours").set_value("seen on the next slice").run()
@@ -254,10 +259,10 @@ def test_similar_cases_say_class_cohort_distance_and_whether_they_are_close(is_c
 
 def test_a_scan_of_the_cohort_page_is_screened_until_it_is_closed(configured: ModelCard) -> None:
     app = open_page(PAGES[0])
-    app.session_state["handed_over"] = Upload("from a folder.png", png())
+    app.session_state["handed_over"] = FileUpload("from a folder.png", png())
     app.run()
     assert [text.value for text in app.text] == ["from a folder.png"]
-    next(button for button in app.button if button.label == "Close it").click().run()
+    next(button for button in app.button if button.label == "Close").click().run()
     assert not app.text
     assert "Drop a scan" in app.info[0].value
 

@@ -10,11 +10,11 @@ from plotly.subplots import make_subplots
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.text import in_order, percent, proportion
-from sslmri.diseases import DISEASES, Disease, class_title
+from sslmri.diseases import DISEASES, Disease, any_title, class_title
 from sslmri.evidence.grade import FLOOR_TITLES
 
 if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding
+    from sslmri.screening.outcome import Finding
 
 QUIET: dict[str, Any] = {"displayModeBar": False}
 MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
@@ -35,7 +35,7 @@ def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
 def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
     """Returns the probability of each class, and the two thresholds on the row they belong to.
 
-    A class that was never learned has neither bar nor number: its row is hatched and says so.
+    A class that was without training example has neither bar nor number: its row is hatched and says so.
     """
     rows = _probability_rows(finding, unlearned)
     names = list(rows)
@@ -50,7 +50,7 @@ def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
         x=[1] * len(names),
         y=names,
         mode="text",
-        text=["\u2002never learned" if value is None else f"\u2002{proportion(value)}" for value in values],
+        text=["\u2002not trained" if value is None else f"\u2002{proportion(value)}" for value in values],
         textposition="middle right",
         cliponaxis=False,
         hoverinfo="skip",
@@ -69,13 +69,12 @@ def _probability_rows(finding: "Finding", unlearned: Sequence[str]) -> dict[str,
     found = {label: None if label in unlearned else finding.probabilities[label] for label in disease.classes}
     rows = {class_title(label): (value, colours[label]) for label, value in found.items()}
     if len(disease.classes) > 2:
-        any_disease = 1 - finding.probabilities[disease.reference]
-        rows[f"any but {class_title(disease.reference)}"] = (any_disease, theme.ANY)
+        rows[any_title(disease)] = (finding.probability_any, theme.ANY)
     return rows
 
 
 def _add_thresholds(figure: go.Figure, finding: "Finding", row: str) -> None:
-    for title, value in (("not flagged below", finding.threshold_low), ("flagged from", finding.threshold_high)):
+    for title, value in (("not flagged below", finding.not_flagged_below), ("flagged from", finding.flagged_from)):
         figure.add_scatter(
             x=[value],
             y=[row],

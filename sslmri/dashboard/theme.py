@@ -13,7 +13,7 @@ ANY = "#4f5b66"  # all classes but the reference together
 _RAMP = ("#e8b863", "#d8842f", "#a4491b")  # light to dark with severity; each is seen on white and on black
 _HUES = ("#56b4e9", "#e69f00", "#cc79a7")  # Okabe and Ito 2008
 _DISEASE_HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7")
-STATUSES = {"flagged": _RAMP[1], "indeterminate": ANY, "not flagged": REFERENCE}
+STATUSES = {"flagged": _RAMP[1], "inconclusive": ANY, "not flagged": REFERENCE}
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 

@@ -1,13 +1,12 @@
 """Chooses on validation groups how logits become probabilities, and probabilities a status and a set of classes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
-from sslmri.errors import ModelError
 from sslmri.evidence.intervals import MIN_GROUPS
 
 SET_COVERAGE = 0.9
@@ -19,8 +18,8 @@ THRESHOLD_RULE = (
 SET_RULE = (
     "A class is in the set from its own probability on, chosen on slices of the validation groups that show it, each "
     "group with the same weight: so that the sets hold the true class of 90 % of the slices of new groups. With 5 to 8 "
-    "groups every validation slice keeps its class, which promises 83 to 89 % only; with fewer the class abstains and "
-    "is always in the set."
+    "groups every validation slice keeps its class, which promises 83 to 89 % only; with fewer for any class no set is "
+    "given."
 )
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
@@ -117,7 +116,7 @@ def _fit_both(values: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> tuple[
 def fit_thresholds(
     probability: np.ndarray, is_disease: np.ndarray, sensitivity: float = 0.9, specificity: float = 0.9
 ) -> tuple[float, float]:
-    """Returns (low, high): not flagged below low, flagged from high on, indeterminate in between.
+    """Returns (low, high): not flagged below low, flagged from high on, inconclusive in between.
 
     Low is the largest threshold that reaches the sensitivity, high the smallest that reaches the specificity; a slice
     counts as positive at or above a threshold. Where low > high both become their midpoint; (0.5, 0.5) where there
@@ -188,34 +187,6 @@ def fit_set_thresholds(
         label: _set_threshold(probabilities[truth == index, index], groups[truth == index])
         for index, label in enumerate(classes)
     }
-
-
-def prediction_sets(probabilities: np.ndarray, set_thresholds: Mapping[str, float | None]) -> np.ndarray:
-    """Returns which classes are in the set of each case: (N, C) bool; a class that abstains always is.
-
-    A set without any class says that the case is unlike those of every class that the thresholds were chosen on.
-    Which classes are there by abstention only, ``abstaining`` says: name them wherever a set is shown.
-
-    Args:
-        probabilities: (N, C), calibrated.
-        set_thresholds: as from ``fit_set_thresholds``, in the order of the classes.
-
-    Raises:
-        ModelError: another number of classes.
-    """
-    if probabilities.shape[1:] != (len(set_thresholds),):
-        raise ModelError(
-            f"Expected probabilities of {len(set_thresholds)} classes, got an array of shape {probabilities.shape}: "
-            "use the thresholds of the head that predicted."
-        )
-    bars = [-np.inf if bar is None else bar for bar in set_thresholds.values()]
-    sets: np.ndarray = probabilities >= np.array(bars)
-    return sets
-
-
-def abstaining(set_thresholds: Mapping[str, float | None]) -> tuple[str, ...]:
-    """Returns the classes that are in every set because too few validation groups show them."""
-    return tuple(label for label, bar in set_thresholds.items() if bar is None)
 
 
 def _set_threshold(probability: np.ndarray, groups: np.ndarray) -> float | None:

@@ -5,24 +5,27 @@ from typing import Any
 
 import numpy as np
 
-from sslmri.evidence.calibration import abstaining, prediction_sets
 from sslmri.evidence.intervals import MIN_GROUPS, Interval, interval, shortage
 from sslmri.evidence.sample import Sample
+from sslmri.evidence.verdict import Verdict, abstaining, prediction_sets, verdicts
 
 
 def threshold_result(sample: Sample, low: float, high: float) -> dict[str, Any]:
     """Returns sensitivity and specificity of any disease at both thresholds, ``slices`` and ``subject``, for JSON.
 
-    A case is positive at or above a threshold. At ``low`` the sensitivity counts those not left as *not flagged*; at
-    ``high`` the specificity counts those not *flagged*.
+    At ``low`` a case is positive unless its verdict is *not flagged*; at ``high`` only where it is *flagged*.
     """
+    by_slice, by_group = ((case, verdicts(case.probabilities, high, low)) for case in (sample, sample.by_group()))
     return {
         name: {
             "threshold": value,
-            "slices": _at_threshold(sample, value),
-            "subject": _at_threshold(sample.by_group(), value),
+            "slices": _sensitivity_and_specificity(by_slice[0], np.isin(by_slice[1], positive)),
+            "subject": _sensitivity_and_specificity(by_group[0], np.isin(by_group[1], positive)),
         }
-        for name, value in (("low", low), ("high", high))
+        for name, value, positive in (
+            ("low", low, [Verdict.FLAGGED, Verdict.INCONCLUSIVE]),
+            ("high", high, [Verdict.FLAGGED]),
+        )
     }
 
 
@@ -40,8 +43,7 @@ def set_result(sample: Sample, set_thresholds: Mapping[str, float | None]) -> di
     }
 
 
-def _at_threshold(sample: Sample, threshold: float) -> dict[str, Interval]:
-    is_positive = 1 - sample.probabilities[:, 0] >= threshold
+def _sensitivity_and_specificity(sample: Sample, is_positive: np.ndarray) -> dict[str, Interval]:
     is_disease = sample.labels != 0
     n_disease, n_reference = int(is_disease.sum()), int((~is_disease).sum())
     return {
@@ -57,9 +59,9 @@ def _sets_of(sample: Sample, set_thresholds: Mapping[str, float | None]) -> dict
     is_covered = sets[np.arange(len(sets)), sample.truth]
     sizes = sets.sum(axis=1)
     coverage = {}
-    for index, (label, bar) in enumerate(set_thresholds.items()):
+    for index, label in enumerate(set_thresholds):
         own = sample.labels == index
-        silent = f"abstains: always in the set, under {MIN_GROUPS} validation groups" if bar is None else None
+        silent = f"no set: under {MIN_GROUPS} validation groups of a class" if abstaining(set_thresholds) else None
         found = interval(sample.mean(is_covered, own), silent or shortage(int(own.sum())), int(own.sum()))
         coverage[label] = {"groups": int(own.sum()), **found}
     reason = shortage(len(sample.labels))

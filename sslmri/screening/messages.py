@@ -1,37 +1,232 @@
-"""What a reader is told of a screening in plain sentences."""
+"""The sentences about a screening, the same on pages, in reports and in exports. No torch here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sslmri.diseases import DISEASES, class_title
-from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.diseases import DISEASES, Notice, any_title, class_title
+from sslmri.evidence.verdict import Verdict, abstaining
+from sslmri.models.cards import INTENDED_USE, HeadCard, ModelCard
+from sslmri.screening.outcome import Entry, Finding, Review, ScreeningSummary
+from sslmri.text import count, format_timestamp, interval, percent, proportion
+
+NOT_REVIEWED = "Not reviewed by a clinician."
+NOT_EVALUATED = "Not evaluated on unseen patients."
+_DIRECTIONS = {
+    "S": "superior",
+    "I": "inferior",
+    "A": "anterior",
+    "P": "posterior",
+    "L": "the patient's left",
+    "R": "the patient's right",
+}
+_OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 
 
 def one_sided(card: HeadCard) -> str | None:
-    """Returns why a head says the same of every scan, whatever it shows: it learned one side only."""
+    """Returns why a classifier can give no result for any scan: it was trained on one side of its question only."""
     reference = class_title(card.classes[0])
     if card.classes[0] in card.unlearned:
-        return f"No training slice was {reference}: this head cannot tell {reference} from any other class."
+        return f"Trained without any example of {reference}, so it cannot exclude disease."
     if set(card.classes[1:]) <= set(card.unlearned):
-        return f"Every training slice was {reference}: this head cannot tell {reference} from any other class."
+        return f"Trained on examples of {reference} only, so it cannot recognise disease."
     return None
 
 
-def left_out(numbers: Sequence[int], n_file_slices: int) -> list[str]:
-    """Returns a sentence about the slices of a file that were not looked at, if there are any."""
+def left_out(numbers: Sequence[int], n_file_slices: int) -> list[Notice]:
+    """Returns which slices of a file were analysed, unless all were."""
     if len(numbers) == n_file_slices:
         return []
     if len(numbers) == 1:
-        return [f"Only slice {numbers[0]} of {n_file_slices} was screened."]
-    if len(numbers) < numbers[-1] - numbers[0] + 1:  # slices between them lie closer than was learned, or show no head
-        span = f"from slice {numbers[0]} to slice {numbers[-1]}"
-        return [f"Only {len(numbers)} of {n_file_slices} slices were screened, {span}."]
-    return [f"Only slices {numbers[0]} to {numbers[-1]} of {n_file_slices} were screened."]
+        return [Notice(None, f"Analysed slice {numbers[0]} of {n_file_slices}.")]
+    if len(numbers) < numbers[-1] - numbers[0] + 1:  # slices between them are closer than in training, or show no head
+        between = f"between slices {numbers[0]} and {numbers[-1]}"
+        return [Notice(None, f"Analysed {len(numbers)} of {n_file_slices} slices, {between}.")]
+    return [Notice(None, f"Analysed slices {numbers[0]} to {numbers[-1]} of {n_file_slices}.")]
 
 
-def unlearned(card: ModelCard) -> list[str]:
-    """Returns a sentence for each class that nobody in training was of."""
+def untrained_notices(card: ModelCard) -> list[Notice]:
+    """Returns a sentence for each class without a training example."""
+    return [Notice(key, _untrained(label)) for key, head in card.heads.items() for label in head.unlearned]
+
+
+def _untrained(label: str) -> str:
+    return f"{_capital(class_title(label))} cannot be predicted: no training example."
+
+
+def head_line(card: ModelCard) -> str:
+    """Returns the line at the top of every page of a report."""
+    return f"{INTENDED_USE} Model {card.name}, trained on {count(card.encoder.n_groups, 'group')}."
+
+
+def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
+    """Returns what is known of a scan, as pairs of name and value."""
+    spacing = summary.spacing_mm
     return [
-        f"{DISEASES[head.disease].title}: nobody in training was {class_title(label)}, so it cannot be predicted."
-        for head in card.heads.values()
-        for label in head.unlearned
+        ("SHA-256 of the file", summary.sha256),
+        ("Source", ", ".join(filter(None, (summary.source, summary.modality, summary.sequence.name)))),
+        ("Slices", slices_line(summary)),
+        ("Spacing", " x ".join(f"{mm:.2f}" for mm in spacing) + " mm (slice, row, column)" if spacing else "unknown"),
+        ("Orientation", _orientation(summary.orientation)),
+        ("Screened", format_timestamp(summary.created)),
     ]
+
+
+def slices_line(summary: ScreeningSummary) -> str:
+    """Returns how many slices of the file were analysed, and which."""
+    numbers, total = summary.slice_numbers, summary.n_file_slices
+    if total == 1:
+        return "1"
+    which = f"number {numbers[0]}" if len(numbers) == 1 else f"numbers {numbers[0]} to {numbers[-1]}"
+    return f"{len(numbers)} of {total} analysed, {which}"
+
+
+def orientation_labels(orientation: str | None) -> tuple[str, str] | None:
+    """Returns the letters at the left and at the right of a slice, or None where the orientation is unknown."""
+    return (_OPPOSITE[orientation[2]], orientation[2]) if orientation else None
+
+
+def _orientation(code: str | None) -> str:
+    if code is None:
+        return "unknown: left and right cannot be distinguished"
+    names = zip(("slices", "rows", "columns"), code, strict=True)
+    return f"{code} ({', '.join(f'{name} towards {_DIRECTIONS[letter]}' for name, letter in names)})"
+
+
+def reason_line(finding: Finding) -> str:
+    """Returns why a classifier was not assessed."""
+    return finding.reason or "This classifier does not apply to this scan."
+
+
+def probability_line(finding: Finding) -> str:
+    """Returns the probability that the verdict follows from, next to its threshold."""
+    name = _capital(any_title(DISEASES[finding.disease]))
+    return f"{name} {proportion(finding.probability_any)} \u00b7 flagged from {proportion(finding.flagged_from)}"
+
+
+def threshold_help(finding: Finding, head: HeadCard) -> str:
+    """Returns how the verdict follows from the probability."""
+    reference, low, high = class_title(head.classes[0]), finding.not_flagged_below, finding.flagged_from
+    bands = (
+        f"One threshold, {proportion(high)}: flagged from it on; below it not flagged"
+        if low == high
+        else f"Flagged from {proportion(high)} on; not flagged below {proportion(low)}"
+    )
+    return (
+        f"{bands}, provided that {reference} is the most probable class; otherwise inconclusive. {head.threshold_rule}"
+    )
+
+
+def set_line(finding: Finding) -> str | None:
+    """Returns the 90 % prediction set of a finding, None where it excludes no class."""
+    if finding.prediction_set is None:
+        return None
+    if not finding.prediction_set:
+        return "90 % set: empty, the scan resembles none of the classes"
+    return f"90 % set: {', '.join(class_title(label) for label in finding.prediction_set)}"
+
+
+def set_rule(head: HeadCard) -> str:
+    """Returns how the prediction sets of a classifier are made, or why it gives none."""
+    few = ", ".join(class_title(label) for label in abstaining(head.set_thresholds))
+    return f"No 90 % set: too few calibration patients with {few}." if few else f"90 % set. {head.set_rule}"
+
+
+def map_line(summary: ScreeningSummary, finding: Finding) -> str:
+    """Returns how strong and how large the saliency of the top class is in the key slice."""
+    where = f" on slice {finding.key_slice}" if summary.n_file_slices > 1 else ""
+    name = f"{class_title(finding.top_class)}{where}"
+    if finding.coverage is None:
+        return f"No notable saliency for {name}: peak {proportion(finding.peak)} of the scale."
+    return (
+        f"Saliency for {name}: above half of its peak in {percent(finding.coverage)} of the head; "
+        f"peak {proportion(finding.peak)} of the scale."
+    )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How good a classifier is on unseen patients, for a report.
+
+    Attributes:
+        grade, grade_reason: strong, limited or insufficient, and why.
+        n_groups, unit, n_slices: how many test groups and slices.
+        auroc: of any disease per group, with its interval.
+        accuracy: of slices, with its interval.
+    """
+
+    grade: str
+    grade_reason: str
+    n_groups: int
+    unit: str
+    n_slices: int
+    auroc: Mapping[str, Any]
+    accuracy: Mapping[str, Any]
+
+
+def evidence_of(metrics: Mapping[str, Any] | None, disease: str) -> Evidence | None:
+    """Returns how good a classifier is on unseen patients, or None where it was not measured."""
+    result = metrics["diseases"].get(disease) if metrics else None
+    if result is None:
+        return None
+    return Evidence(
+        result["grade"]["grade"],
+        result["grade"]["reason"],
+        result["n_groups"],
+        result["unit"],
+        result["n_slices"],
+        result["subject"]["auroc"],
+        result["accuracy"],
+    )
+
+
+def evidence_line(evidence: Evidence | None) -> str:
+    """Returns the grade of a classifier's evidence and its results on unseen patients, with intervals and counts."""
+    if evidence is None:
+        return NOT_EVALUATED
+    unseen = f"{count(evidence.n_groups, evidence.unit)}, {count(evidence.n_slices, 'slice')}"
+    auroc = interval(evidence.auroc) if evidence.auroc["value"] is not None else "unknown"
+    return (
+        f"{_capital(evidence.grade)} evidence. On unseen patients ({unseen}): AUROC of any disease {auroc}; "
+        f"accuracy of slices {interval(evidence.accuracy)}."
+    )
+
+
+def limits(card: ModelCard, disease: str) -> list[str]:
+    """Returns what a reader must know of a classifier before believing its result."""
+    untrained = [_untrained(label) for label in card.heads[disease].unlearned]
+    return [*untrained, DISEASES[disease].caveat_of(card.encoder.cohorts)]
+
+
+def review_line(review: Review | None) -> str:
+    """Returns a clinician's review of a finding."""
+    if review is None or not review.is_given:
+        return NOT_REVIEWED
+    if review.override is not None:
+        opinion = f"overridden to {class_title(review.override)}"
+    else:
+        opinion = "agrees" if review.agrees else "does not agree"
+    reason = f" Reason: {review.reason.strip()}" if review.reason.strip() else ""
+    return f"Clinician's review: {opinion} ({format_timestamp(review.reviewed_at)}).{reason}"
+
+
+def n_reviewed(entry: Entry) -> int:
+    """Returns how many findings of a scan a clinician has reviewed."""
+    return sum(review.is_given for review in entry.reviews.values())
+
+
+def reviewed_line(entry: Entry, n_findings: int) -> str:
+    """Returns how many of the findings of a scan a clinician has reviewed."""
+    done = n_reviewed(entry)
+    return f"{done} of {n_findings} findings reviewed by a clinician." if done else NOT_REVIEWED
+
+
+def short_verdict(finding: Finding) -> str:
+    """Returns the verdict with the probability of any disease class, for a table of scans."""
+    if finding.verdict == Verdict.NOT_ASSESSED:
+        return finding.verdict
+    return f"{finding.verdict} {proportion(finding.probability_any)}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -4,6 +4,7 @@ import copy
 import functools
 import threading
 from collections.abc import Mapping
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from sslmri.errors import ModelError
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
+from sslmri.screening.outcome import NOTABLE_PEAK
 
 CLOSED_FORM = "grad-cam"
 METHODS: Mapping[str, str] = {
@@ -72,9 +74,31 @@ def colour_table() -> np.ndarray:
     return np.asarray(colormaps["inferno"](np.arange(256), bytes=True))[:, :3]
 
 
-def head_coverage(head: np.ndarray, map_: np.ndarray, scale: float) -> float:
-    """Returns the share of the head's area, bool (H, W), where the map (h, w) is above half the scale."""
-    return float((enlarge(map_, head.shape)[head] > scale / 2).mean()) if head.any() else 0.0
+class MapMeasures(TypedDict):
+    """Size and place of what a map shows; see ``Finding``."""
+
+    coverage: float | None
+    peak: float
+    peak_xy: tuple[float, float] | None
+
+
+def measure_map(map_: np.ndarray, region: np.ndarray, scale: float) -> MapMeasures:
+    """Returns coverage, peak and the place of the peak of a map (h, w), in logits.
+
+    Args:
+        map_: of one class.
+        region: the head region of the prepared slice, bool (H, W).
+        scale: the class's scale, in logits.
+    """
+    large = enlarge(map_, (region.shape[0], region.shape[1]))
+    top = float(large.max())
+    row, column = np.unravel_index(int(large.argmax()), large.shape)
+    is_notable = top >= NOTABLE_PEAK * scale and region.any()
+    return MapMeasures(
+        coverage=float((large[region] > top / 2).mean()) if is_notable else None,
+        peak=top / scale,
+        peak_xy=(float((column + 0.5) / large.shape[1]), float((row + 0.5) / large.shape[0])) if top > 0 else None,
+    )
 
 
 class Explainer:

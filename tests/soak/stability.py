@@ -15,7 +15,8 @@ from sslmri.cohorts.splits import assign_splits, trainable
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.sandbox import read_scan
 from sslmri.scans.slices import numbered_slices
-from sslmri.screening.screener import Finding, Screener
+from sslmri.screening.outcome import Finding
+from sslmri.screening.screener import Screener
 from tests.soak.reproducible import DATA
 from tests.soak.result import Row, row
 
@@ -141,8 +142,9 @@ def _changes_of(screener: Screener, record: Record, disease: str) -> Iterator[Tr
     grey = Image.fromarray(np.rint(np.clip(voxels, 0, 255)).astype(np.uint8))
     before, *after = _findings(screener, [grey, *(change(grey) for change in TRANSFORMS.values())], disease)
     for name, found in zip(TRANSFORMS, after, strict=True):
-        is_same = found.predicted == before.predicted
-        yield Trial(disease, name, record.name, is_same, before.predicted in found.prediction_set)
+        is_same = found.top_class == before.top_class
+        is_in_set = found.prediction_set is None or before.top_class in found.prediction_set
+        yield Trial(disease, name, record.name, is_same, is_in_set)
 
 
 def _findings(screener: Screener, pictures: Sequence[Image.Image], disease: str) -> list[Finding]:
@@ -154,7 +156,7 @@ def _findings(screener: Screener, pictures: Sequence[Image.Image], disease: str)
         scan = read_scan(file.getvalue(), "slice.png")
         prepared.append((scan, *numbered_slices(scan, screener.card.encoder.preparation)))
     screenings = screener.screen_slices(prepared)
-    return [next(own for own in screening.findings if own.disease == disease) for screening in screenings]
+    return [screening.summary.findings[disease] for screening in screenings]
 
 
 def _share(tried: Sequence[Trial], name: str) -> float:

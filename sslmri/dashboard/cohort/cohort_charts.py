@@ -1,4 +1,4 @@
-"""The figures of the cohort page: how many scans got which answer."""
+"""The charts of the cohort page: how many scans got which verdict and class."""
 
 from typing import Any
 
@@ -7,40 +7,39 @@ import plotly.graph_objects as go
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.charts import layout
-from sslmri.dashboard.cohort.cohort_tables import NOT_APPLICABLE
 from sslmri.diseases import DISEASES, class_title
+from sslmri.evidence.verdict import Verdict
 
 _ROW = 34
 _HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 
 
-def status_bars(table: pd.DataFrame) -> go.Figure:
-    """Returns the scans of each disease by status, from ``cohorttables.status_counts``."""
+def verdict_bars(table: pd.DataFrame) -> go.Figure:
+    """Returns the scans of each disease by verdict, from ``cohort_tables.verdict_counts``."""
     figure = go.Figure()
-    for status in (*theme.STATUSES, NOT_APPLICABLE):
-        own = table[table["status"] == status]
-        hatched: dict[str, Any] = {"color": theme.faint(), "pattern": {**_HATCH, "fgcolor": theme.MISSING}}
-        marker = hatched if status == NOT_APPLICABLE else {"color": theme.STATUSES[status]}
-        _add_bar(figure, own, status, marker)
+    hatched: dict[str, Any] = {"color": theme.faint(), "pattern": {**_HATCH, "fgcolor": theme.MISSING}}
+    for verdict in Verdict:
+        marker = {"color": theme.STATUSES[verdict]} if verdict in theme.STATUSES else hatched
+        _add_bar(figure, table[table["Verdict"] == verdict], verdict, marker)
     return _finish(figure, table)
 
 
 def class_bars(table: pd.DataFrame) -> go.Figure:
-    """Returns the scans of each disease by predicted class, from ``cohorttables.class_counts``."""
+    """Returns the scans of each disease by top class, from ``cohort_tables.class_counts``."""
     figure = go.Figure()
     for disease in DISEASES.values():
         for label, colour in theme.class_colours(disease).items():
-            own = table[(table["disease"] == disease.title) & (table["class"] == class_title(label))]
-            if len(own):
-                _add_bar(figure, own, class_title(label), {"color": colour}, f"{class_title(label)} ")
+            rows = table[(table["Disease"] == disease.title) & (table["Top class"] == class_title(label))]
+            if len(rows):
+                _add_bar(figure, rows, class_title(label), {"color": colour}, f"{class_title(label)} ")
     figure.update_layout(showlegend=False)
     return _finish(figure, table)
 
 
-def _add_bar(figure: go.Figure, own: pd.DataFrame, name: str, marker: dict[str, Any], before: str = "") -> None:
+def _add_bar(figure: go.Figure, rows: pd.DataFrame, name: str, marker: dict[str, Any], before: str = "") -> None:
     figure.add_bar(
-        x=own["scans"],
-        y=own["disease"],
+        x=rows["Scans"],
+        y=rows["Disease"],
         name=name,
         orientation="h",
         marker=marker,
@@ -53,9 +52,9 @@ def _add_bar(figure: go.Figure, own: pd.DataFrame, name: str, marker: dict[str, 
 
 
 def _finish(figure: go.Figure, table: pd.DataFrame) -> go.Figure:
-    titles = [disease.title for disease in DISEASES.values() if (table["disease"] == disease.title).any()]
+    titles = [disease.title for disease in DISEASES.values() if (table["Disease"] == disease.title).any()]
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1], showgrid=False)
-    figure.update_xaxes(title="scans", rangemode="tozero", zeroline=False, tickformat="d")
+    figure.update_xaxes(title="Scans", rangemode="tozero", zeroline=False, tickformat="d")
     figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
     return layout(figure, _ROW * len(titles) + 90, barmode="stack", bargap=0.3, legend=legend)

@@ -1,4 +1,4 @@
-"""The parts of the cohort page: files in, the list with its filters, one scan opened, and the list as files."""
+"""The sections of the cohort page: uploader, list with filters, opening one scan, and reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sslmri.dashboard.cohort.cohort_tables import ALL_STATUSES, filtered
+from sslmri.dashboard.cohort.cohort_tables import ALL_VERDICTS, filtered
 from sslmri.dashboard.cohort.session import (
     MAX_SCANS,
     Cohort,
@@ -17,12 +17,13 @@ from sslmri.dashboard.cohort.session import (
     time_left,
 )
 from sslmri.dashboard.screening.intake import HANDED_OVER
-from sslmri.dashboard.screening.state import Upload, load_screener
+from sslmri.dashboard.screening.shared_model import load_screener
+from sslmri.dashboard.screening.uploads import FileUpload, Upload
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
+from sslmri.screening.outcome import Refusal
 from sslmri.screening.report.export import report_csv, report_json, report_pdf
-from sslmri.screening.report.report_data import Refusal
 
 SCREENING_PAGE = "pages/screening.py"
 _REPORTS: tuple[tuple[str, Callable[..., bytes], str], ...] = (
@@ -33,19 +34,19 @@ _REPORTS: tuple[tuple[str, Callable[..., bytes], str], ...] = (
 
 
 def take_in(card: ModelCard, cohort: Cohort) -> None:
-    """Draws the uploader and screens what it holds; then the uploader is emptied and the page drawn anew."""
+    """Draws the uploader and screens what it holds; then the uploader is emptied and the page drawn again."""
     files = st.file_uploader(
-        f"Drop scans, up to {MAX_SCANS}: DICOM, NIfTI, PNG, JPEG, TIFF, zip",
+        f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, PNG, JPEG, TIFF or zip",
         accept_multiple_files=True,
         key=f"cohort-files-{cohort.drop}",
-        help="The DICOM files of one series become one scan. Results are kept in this session's memory on the machine "
-        "that runs this page, the pixels are not; nothing is written or sent.",
+        help="The DICOM files of one series are one scan. Results stay in the memory of this session on the server, "
+        "images do not; nothing is written to disk or sent on.",
     )
     if cohort.note:
         st.warning(cohort.note)
     if not files:
         return
-    scans = accept(cohort, [Upload(file.name, file.getvalue()) for file in files])
+    scans = accept(cohort, [FileUpload(file.name, file.getvalue()) for file in files])
     if scans:
         _screen_with_progress(card, cohort, scans)
     cohort.drop += 1
@@ -60,10 +61,12 @@ def _screen_with_progress(card: ModelCard, cohort: Cohort, scans: Sequence[Uploa
 
 
 def draw_summary(cohort: Cohort) -> None:
-    """Draws how many scans there are, and the button that forgets them."""
-    n_refused = sum(isinstance(row.scan, Refusal) for row in cohort.rows.values())
+    """Draws how many scans there are, and the button that clears the list."""
+    n_refused = sum(isinstance(entry.outcome, Refusal) for entry in cohort.entries.values())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{count(len(cohort.rows) - n_refused, 'scan')}** screened, {n_refused} refused", width="content")
+        st.markdown(
+            f"**{count(len(cohort.entries) - n_refused, 'scan')}** screened, {n_refused} refused", width="content"
+        )
         st.space("stretch")
         st.button("Clear the list", type="tertiary", on_click=clear_cohort)
 
@@ -71,14 +74,14 @@ def draw_summary(cohort: Cohort) -> None:
 def choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of the table that the reader's filters leave."""
     left, right = st.columns(2, gap="large")
-    titles = [disease.title for disease in DISEASES.values() if (table["disease"] == disease.title).any()]
-    statuses = left.pills("Status", ALL_STATUSES, selection_mode="multi", key="cohort-status")
+    titles = [disease.title for disease in DISEASES.values() if (table["Disease"] == disease.title).any()]
+    verdicts = left.pills("Verdict", ALL_VERDICTS, selection_mode="multi", key="cohort-verdict")
     diseases = right.pills("Disease", titles, selection_mode="multi", key="cohort-disease")
-    return filtered(table, statuses, diseases)
+    return filtered(table, verdicts, diseases)
 
 
 def draw_list(cohort: Cohort, shown: pd.DataFrame) -> None:
-    """Draws the rows that are left; a chosen one can be opened."""
+    """Draws the rows that the filters leave; a selected one can be opened."""
     number = st.column_config.NumberColumn(format="%.2f")
     event = st.dataframe(
         shown,
@@ -86,45 +89,46 @@ def draw_list(cohort: Cohort, shown: pd.DataFrame) -> None:
         placeholder="",
         on_select="rerun",
         selection_mode="single-row",
-        column_config={"probability": number, "any disease": number},
-        key=f"cohort-table-{hash(tuple(shown.index))}-{len(cohort.rows)}",
+        column_config={"Probability": number, "Any disease": number},
+        key=f"cohort-table-{hash(tuple(shown.index))}-{len(cohort.entries)}",
         alt="Findings of all scans",
     )
     chosen = event["selection"]["rows"]
     if not chosen:
-        st.caption("Click a column's head to sort, or the start of a row to open its scan in the viewer.")
+        st.caption("Click a column header to sort; select a row to open the scan.")
         return
-    _draw_opening(cohort, int(shown.iloc[chosen[0]]["scan"]))
+    _draw_opening(cohort, int(shown.iloc[chosen[0]]["Scan"]))
 
 
 def _draw_opening(cohort: Cohort, number: int) -> None:
-    row = next(row for row in cohort.rows.values() if row.number == number)
+    outcome = next(entry.outcome for entry in cohort.entries.values() if entry.number == number)
     upload = cohort.kept.get(number)
-    if isinstance(row.scan, Refusal):
-        st.caption(f"Scan {number} was refused: {escape_markdown(row.scan.reason)}")
+    if isinstance(outcome, Refusal):
+        st.caption(f"Scan {number} was refused: {escape_markdown(outcome.reason)}")
     elif upload is None:
-        st.caption(f"Scan {number} cannot be opened: its file was too large to keep. Give it on the Screening page.")
+        st.caption(f"Scan {number} cannot be opened: its file was too large to keep. Upload it on the Screening page.")
     elif st.button(f"Open scan {number} in Screening"):
         st.session_state[HANDED_OVER] = upload
         st.switch_page(SCREENING_PAGE)
 
 
 def draw_exports(card: ModelCard, cohort: Cohort, shown: pd.DataFrame, metrics: Mapping[str, Any] | None) -> None:
-    """Draws the buttons that save every finding of the scans that are left, without the names of their files."""
-    numbers = set(shown["scan"])
-    rows = [row for row in cohort.rows.values() if row.number in numbers]
+    """Draws the buttons that save the reports of the scans listed, without the names of their files."""
+    numbers = set(shown["Scan"])
+    entries = [entry for entry in cohort.entries.values() if entry.number in numbers]
     with st.container(horizontal=True, vertical_alignment="center"):
         for suffix, make, mime in _REPORTS:
             st.download_button(
                 f"Report, {suffix.upper()}",
-                partial(make, card, [row.scan for row in rows], metrics, [row.number for row in rows]),
+                partial(make, card, entries, metrics),
                 f"cohort-{cohort.token}.{suffix}",
                 mime,
                 key=f"cohort-{suffix}",
                 on_click="ignore",
-                disabled=not rows,
+                disabled=not entries,
             )
         st.caption(
-            f"Every finding of the {count(len(rows), 'scan')} listed; scans are named by number and hash, not by file.",
+            f"All findings of the {count(len(entries), 'scan')} listed. Reports contain no file names; scans are "
+            "identified by number and hash.",
             width="content",
         )

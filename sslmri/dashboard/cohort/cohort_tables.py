@@ -1,78 +1,69 @@
-"""The tables of the cohort page: one row a scan and disease, and how many scans got which answer."""
+"""The tables of the cohort page: one row per scan and disease, and how many scans got which verdict."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from sslmri.dashboard.cohort.session import Row
-from sslmri.dashboard.text import in_order
-from sslmri.dashboard.theme import STATUSES
-from sslmri.diseases import DISEASES, class_title
-from sslmri.screening.report.report_data import Refusal
+from sslmri.diseases import DISEASES, Notice, class_title
+from sslmri.evidence.verdict import Verdict
+from sslmri.screening.messages import reason_line
+from sslmri.screening.outcome import Entry, Finding, Refusal, notice_line
 
-if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding
-
-NOT_APPLICABLE, REFUSED = "does not apply", "refused"
-ALL_STATUSES = (*STATUSES, NOT_APPLICABLE, REFUSED)
-_COLUMNS = ("scan", "file", "disease", "status", "class", "probability", "any disease", "90 % set", "note")
+REFUSED = "refused"
+ALL_VERDICTS = (*map(str, Verdict), REFUSED)
+_COLUMNS = ("Scan", "File", "Disease", "Verdict", "Any disease", "Top class", "Probability", "90 % set", "Note")
 
 
-def findings_table(rows: Iterable[Row]) -> pd.DataFrame:
+def findings_table(entries: Iterable[Entry], names: Mapping[int, str]) -> pd.DataFrame:
     """Returns one row for each scan and disease, and one for each file that was refused.
 
-    ``disease`` and ``class`` are titles; a head that does not apply has no class and no number.
+    Diseases and classes are titles; a classifier that was not assessed has no class and no number.
     """
-    cells = [cell for row in rows for cell in _cells(row)]
-    return pd.DataFrame(cells, columns=list(_COLUMNS)).astype({"probability": float, "any disease": float})
+    cells = [cell for entry in entries for cell in _cells(entry, names[entry.number])]
+    return pd.DataFrame(cells, columns=list(_COLUMNS)).astype({"Probability": float, "Any disease": float})
 
 
-def filtered(table: pd.DataFrame, statuses: Sequence[str], diseases: Sequence[str]) -> pd.DataFrame:
-    """Returns the rows of these statuses and titles of diseases; no status or no disease stands for all."""
-    kept = table[table["status"].isin(statuses or ALL_STATUSES)]
-    return kept[kept["disease"].isin(diseases)] if diseases else kept
+def filtered(table: pd.DataFrame, verdicts: Sequence[str], diseases: Sequence[str]) -> pd.DataFrame:
+    """Returns the rows of these verdicts and titles of diseases; none stands for all."""
+    kept = table[table["Verdict"].isin(verdicts or ALL_VERDICTS)]
+    return kept[kept["Disease"].isin(diseases)] if diseases else kept
 
 
-def status_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns how many scans have which status, by disease: columns ``disease``, ``status``, ``scans``."""
-    return _counts(table[table["status"] != REFUSED], "status")
+def verdict_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns how many scans have which verdict, by disease: columns ``Disease``, ``Verdict``, ``Scans``."""
+    return _counts(table[table["Verdict"] != REFUSED], "Verdict")
 
 
 def class_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns how many scans a head gave which class, where it applies: ``disease``, ``class``, ``scans``."""
-    return _counts(table[table["class"] != ""], "class")
+    """Returns how many assessed scans have which top class: ``Disease``, ``Top class``, ``Scans``."""
+    return _counts(table[table["Top class"] != ""], "Top class")
 
 
 def _counts(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    counted: pd.DataFrame = table.groupby(["disease", column], sort=False).size().reset_index(name="scans")
+    counted: pd.DataFrame = table.groupby(["Disease", column], sort=False).size().reset_index(name="Scans")
     return counted
 
 
-def _cells(row: Row) -> list[dict[str, Any]]:
-    shared = {"scan": row.number, "file": row.name, "class": "", "90 % set": ""}
-    if isinstance(row.scan, Refusal):
-        return [shared | {"disease": "", "status": REFUSED, "note": row.scan.reason}]
-    warnings = row.scan.screening.warnings
-    found = {finding.disease: finding for finding in row.scan.screening.findings}
-    return [shared | {"disease": DISEASES[key].title} | _answer(found[key], warnings) for key in in_order(found)]
+def _cells(entry: Entry, name: str) -> list[dict[str, Any]]:
+    shared = {"Scan": entry.number, "File": name, "Top class": "", "90 % set": ""}
+    outcome = entry.outcome
+    if isinstance(outcome, Refusal):
+        return [shared | {"Disease": "", "Verdict": REFUSED, "Note": outcome.reason}]
+    return [
+        shared | {"Disease": DISEASES[key].title, "Verdict": str(finding.verdict)} | _answer(finding, outcome.warnings)
+        for key, finding in outcome.findings.items()
+    ]
 
 
-def _of(disease: str, warnings: Sequence[str]) -> str:
-    """Returns the warnings that are about a disease, or about none."""
-    others = tuple(f"{other.title}:" for other in DISEASES.values() if other.key != disease)
-    return " ".join(warning for warning in warnings if not warning.startswith(others))
-
-
-def _answer(finding: "Finding", warnings: Sequence[str]) -> dict[str, Any]:
-    if not finding.applicable:
-        return {"status": NOT_APPLICABLE, "note": finding.reason}
-    every = len(finding.prediction_set) == len(finding.probabilities)
+def _answer(finding: Finding, warnings: Sequence[Notice]) -> dict[str, Any]:
+    if not finding.is_assessed:
+        return {"Note": reason_line(finding)}
+    members = finding.prediction_set
     return {
-        "status": finding.status,
-        "class": class_title(finding.predicted),
-        "probability": finding.probabilities[finding.predicted],
-        "any disease": 1 - finding.probabilities[DISEASES[finding.disease].reference],
-        "90 % set": "every class" if every else ", ".join(map(class_title, finding.prediction_set)),
-        "note": _of(finding.disease, warnings),
+        "Any disease": finding.probability_any,
+        "Top class": class_title(finding.top_class),
+        "Probability": finding.probabilities[finding.top_class],
+        "90 % set": "" if members is None else ", ".join(map(class_title, members)) or "empty",
+        "Note": " ".join(notice_line(own) for own in warnings if own.disease in (None, finding.disease)),
     }

@@ -15,8 +15,8 @@ from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import summarise
 from sslmri.dashboard.layout import open_model
 from sslmri.dashboard.model_evidence import find_summary
-from sslmri.dashboard.screening.state import keep
 from sslmri.dashboard.server.signin import is_needed
+from sslmri.dashboard.session_cache import keep
 from sslmri.errors import ManifestError, ModelError
 from sslmri.models.cards import HeadCard
 from sslmri.scans.slices import Preparation

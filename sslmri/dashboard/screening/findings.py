@@ -1,143 +1,118 @@
 """The right side of the screening page: one card for each disease."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import streamlit as st
 
 from sslmri.dashboard import charts
 from sslmri.dashboard.screening.prevalence import draw_prevalence
-from sslmri.dashboard.screening.state import Outcome, widget_key
+from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.screening.viewer import show_finding
 from sslmri.dashboard.section import draw_notes
-from sslmri.dashboard.text import count, escape_markdown, in_order, interval, percent, proportion
-from sslmri.diseases import DISEASES, class_title
+from sslmri.dashboard.text import escape_markdown, interval
+from sslmri.diseases import DISEASES
+from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.screening import messages
+from sslmri.screening.outcome import Finding, ScreeningSummary, notice_line
 
-if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding, Screening
-
-_COLOURS: dict[str, Literal["orange", "gray", "blue"]] = {"flagged": "orange", "not flagged": "blue"}
+_COLOURS: dict[Verdict, Literal["orange", "gray"]] = {Verdict.FLAGGED: "orange"}
 
 
-def choose_outcome(outcomes: Sequence[Outcome]) -> int | None:
-    """Returns which of the readable scans is in view, the last one at first; None where there is none."""
-    readable = [index for index, outcome in enumerate(outcomes) if outcome.screening]
+def choose_scan(names: Mapping[int, str], key: str) -> int | None:
+    """Returns which of the readable scans is in view, the last one at first; None where there is none.
+
+    Args:
+        names: by position among the uploads.
+        key: of the widget.
+    """
+    readable = list(names)
     if len(readable) < 2:
         return readable[0] if readable else None
-    names = {index: own.screening.name for index in readable if (own := outcomes[index]).screening}
     chosen: int = st.selectbox(
-        f"Scan in view, of {count(len(readable), 'scan')}",
+        f"Scan ({len(readable)} loaded)",
         readable,
         index=len(readable) - 1,
         format_func=lambda index: f"{readable.index(index) + 1}. {names[index]}",
-        key=f"view-{'-'.join(outcomes[index].token for index in readable)}",
+        key=key,
     )
     return chosen
 
 
-def draw_findings(card: ModelCard, screening: "Screening", shown: str | None, metrics: dict[str, Any] | None) -> None:
-    """Draws a card for each disease; for what is no brain MRI one sentence and no number.
+def draw_findings(
+    card: ModelCard, summary: ScreeningSummary, shown: str | None, metrics: Mapping[str, Any] | None
+) -> None:
+    """Draws a card for each disease; for what is not brain MRI one sentence and no number.
 
     Args:
         card: the model's card.
-        screening: what was found.
+        summary: of the scan.
         shown: key of the disease whose map is on the left, if any.
-        metrics: the model's evidence, or None where it has none.
+        metrics: the model's results on unseen people, or None where it has none.
     """
-    if screening.not_brain_reason:
-        st.warning(escape_markdown(screening.not_brain_reason))
+    if summary.reason:
+        st.warning(escape_markdown(summary.reason))
         return
-    results = metrics["diseases"] if metrics else {}
-    findings = {finding.disease: finding for finding in screening.findings}
-    for finding in (findings[key] for key in in_order(findings)):
+    for disease, finding in summary.findings.items():
         with st.container(border=True, gap="xsmall"):
-            result = results.get(finding.disease)
-            _draw_head(screening, finding, finding.disease == shown, result)
-            if finding.applicable:
-                _draw_answer(screening, finding, card.heads[finding.disease])
-                _draw_worth(card, screening, finding, result)
-                draw_prevalence(screening, card.heads[finding.disease])
+            evidence = messages.evidence_of(metrics, disease)
+            _draw_verdict(summary, finding, disease == shown, evidence)
+            if finding.is_assessed:
+                _draw_answer(summary, finding, card.heads[disease])
+                _draw_reliability(card, summary, finding, evidence)
+                draw_prevalence(summary, card.heads[disease])
             else:
-                st.markdown(escape_markdown(finding.reason or "This head does not apply to this scan."))
+                st.markdown(escape_markdown(messages.reason_line(finding)))
 
 
-def _draw_head(screening: "Screening", finding: "Finding", is_shown: bool, result: dict[str, Any] | None) -> None:
+def _draw_verdict(
+    summary: ScreeningSummary, finding: Finding, is_shown: bool, evidence: messages.Evidence | None
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown(f"**{DISEASES[finding.disease].title}**", width="content")
-        if not finding.applicable:
-            st.badge("does not apply", color="gray")
+        st.badge(finding.verdict, color=_COLOURS.get(finding.verdict, "gray"))
+        if not finding.is_assessed:
             return
-        st.badge(finding.status, color=_COLOURS.get(finding.status, "gray"))
-        if result:
-            st.caption(f"{result['grade']['grade']} evidence", width="content", help=result["grade"]["reason"])
+        if evidence:
+            st.caption(f"{evidence.grade} evidence", width="content", help=evidence.grade_reason)
         st.space("stretch")
         st.button(
             "Map shown" if is_shown else "Show map",
-            key=widget_key(screening, f"show-{finding.disease}"),
+            key=widget_key(summary, f"show-{finding.disease}"),
             type="tertiary",
             disabled=is_shown,
             on_click=show_finding,
-            args=(screening, finding.disease),
+            args=(summary, finding.disease),
         )
 
 
-def _draw_answer(screening: "Screening", finding: "Finding", head: HeadCard) -> None:
+def _draw_answer(summary: ScreeningSummary, finding: Finding, head: HeadCard) -> None:
+    members = messages.set_line(finding)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(
-            f"{class_title(finding.predicted)}, probability **{proportion(finding.probabilities[finding.predicted])}**",
-            help=_threshold_help(finding, head),
-            width="content",
-        )
-        st.space("stretch")
-        st.markdown(set_words(finding, head), help=_set_help(head), width="content")
+        st.markdown(messages.probability_line(finding), help=messages.threshold_help(finding, head), width="content")
+        if members:
+            st.space("stretch")
+            st.markdown(members, help=f"Classes that cannot be excluded. {head.set_rule}", width="content")
     st.plotly_chart(
         charts.probability_bars(finding, head.unlearned),
         config=charts.QUIET,
-        key=widget_key(screening, f"bars-{finding.disease}"),
+        key=widget_key(summary, f"bars-{finding.disease}"),
         alt=f"Probability of each class of {DISEASES[finding.disease].title}",
     )
 
 
-def set_words(finding: "Finding", head: HeadCard) -> str:
-    """Returns the classes of the 90 % set, or that it holds all of them."""
-    if len(finding.prediction_set) == len(head.classes):
-        return "90 % set: all classes, not enough to say"
-    return f"90 % set: {', '.join(class_title(label) for label in finding.prediction_set)}"
+def _draw_reliability(
+    card: ModelCard, summary: ScreeningSummary, finding: Finding, evidence: messages.Evidence | None
+) -> None:
+    """Draws how accurate the classifier is on unseen patients, what its map shows, and its limits."""
+    accuracy = messages.NOT_EVALUATED
+    if evidence:
+        unseen = f"95 % CI; {evidence.n_groups} {evidence.unit}s"
+        accuracy = f"Accuracy on unseen patients: {interval(evidence.accuracy)}, {unseen}."
+    st.caption(" ".join((accuracy, messages.map_line(summary, finding), *messages.limits(card, finding.disease))))
 
 
-def _set_help(head: HeadCard) -> str:
-    return f"The classes that cannot be ruled out. How the set was made: {head.set_rule}"
-
-
-def _threshold_help(finding: "Finding", head: HeadCard) -> str:
-    reference = class_title(DISEASES[finding.disease].reference)
-    return (
-        f"The two ticks mark the thresholds for the probability of any class but {reference}: flagged from "
-        f"{proportion(finding.threshold_high)} on, not flagged below {proportion(finding.threshold_low)}, "
-        f"indeterminate in between. How they were chosen: {head.threshold_rule}"
-    )
-
-
-def _draw_worth(card: ModelCard, screening: "Screening", finding: "Finding", result: dict[str, Any] | None) -> None:
-    """Draws what the answer is worth: how often the head was right on data it never saw, and its limits."""
-    sentences = [
-        f"{class_title(label).capitalize()} was never learned and cannot be predicted."
-        for label in card.heads[finding.disease].unlearned
-    ]
-    if result is None:
-        sentences.insert(0, "This head has not been evaluated on data it never saw.")
-    else:
-        unseen = count(result["n_groups"], result["unit"])
-        sentences.insert(0, f"Share of slices right on {unseen} never seen: {interval(result['accuracy'])}.")
-    number = screening.slice_numbers[finding.key_slice]
-    where = f" on slice {number}" if screening.n_file_slices > 1 else ""
-    covered = f"covers {percent(finding.coverage)} of the head{where}"
-    sentences.append(f"The map of {class_title(finding.predicted)} {covered}.")
-    sentences.append(DISEASES[finding.disease].caveat_of(card.encoder.cohorts))
-    st.caption(" ".join(sentences))
-
-
-def draw_warnings(screening: "Screening") -> None:
+def draw_warnings(summary: ScreeningSummary) -> None:
     """Draws what the reader must know whatever the findings say."""
-    draw_notes(screening.warnings)
+    draw_notes([notice_line(notice) for notice in summary.warnings])

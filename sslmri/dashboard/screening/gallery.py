@@ -1,6 +1,6 @@
-"""The gallery of simulated patients on the screening page: a card for each finding, marked simulated.
+"""The gallery of simulated patients on the screening page: one card each, marked as simulated.
 
-The cards' thumbnails lie beside this file; ``python -m sslmri.dashboard.screening.gallery`` draws them anew.
+The cards' thumbnails are stored next to this file; ``python -m sslmri.dashboard.screening.gallery`` draws them again.
 """
 
 import io
@@ -14,9 +14,8 @@ from sslmri.cohorts.patients import PATIENTS, make_patient
 from sslmri.scans.scan import Scan
 
 ABOUT = (
-    "Simulated: no patient. Each was made from an average brain, given the look of the pictures that a head learned "
-    "from, and picked out of several as the one that this model reads best: it shows how the page works, not how good "
-    "the model is. Not every finding is named rightly."
+    "Simulated, not real patients. Built from an average brain and selected as the examples this model handles best. "
+    "They show how the page works, not how accurate the model is; some are misclassified."
 )
 _CHOSEN = "patient"
 _FOLDER = Path(__file__).parent / "thumbnails"
@@ -26,7 +25,7 @@ _CARD_WIDTH = 138  # seven of them stand in a row of a wide page
 
 @st.cache_data(max_entries=8, show_spinner="Making the simulated patient")
 def load(key: str) -> tuple[Scan, np.ndarray]:
-    """Returns a patient's scan, and the true mask of the finding, bool of its voxels' shape (D, H, W).
+    """Returns a patient's scan, and the mask of the simulated lesion, bool of its voxels' shape (D, H, W).
 
     Raises:
         ManifestError: there is no such patient.
@@ -42,7 +41,7 @@ def choose_patient(is_needed: bool) -> str | None:
         index=None,
         format_func=title_of,
         key=_CHOSEN,
-        placeholder="Choose a made-up person",
+        placeholder="Choose a simulated patient",
         disabled=not is_needed,
         help=f"{ABOUT} Remove your files to choose one.",
     )
@@ -65,7 +64,7 @@ def _open(key: str) -> None:
 
 
 def title_of(key: str) -> str:
-    """Returns the name of a patient shown to people."""
+    """Returns the title of a patient."""
     return PATIENTS[key].title
 
 
@@ -76,7 +75,7 @@ def stored_thumbnail(key: str) -> bytes:
 
 
 def thumbnail_of(scan: Scan, mask: np.ndarray) -> bytes:
-    """Returns the slice in which the finding is largest, else the middle one, as a small PNG."""
+    """Returns the slice in which the lesion is largest, else the middle one, as a small PNG."""
     areas = mask.sum(axis=(1, 2))
     index = int(areas.argmax()) if areas.any() else len(mask) // 2
     picture = Image.fromarray(np.rint(np.clip(scan.voxels[index], 0, 255)).astype(np.uint8))
@@ -86,7 +85,7 @@ def thumbnail_of(scan: Scan, mask: np.ndarray) -> bytes:
 
 
 def main() -> None:
-    """Draws all thumbnails anew."""
+    """Draws all thumbnails again."""
     _FOLDER.mkdir(exist_ok=True)
     for key in PATIENTS:
         (_FOLDER / f"{key}.png").write_bytes(thumbnail_of(*make_patient(key)))

@@ -1,22 +1,18 @@
 """What a flag is worth at the prevalence that the reader sets."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.text import proportion
 from sslmri.evidence.predictive import predictive_values
 from sslmri.models.cards import HeadCard
-
-if TYPE_CHECKING:
-    from sslmri.screening.screener import Screening
+from sslmri.screening.outcome import ScreeningSummary
 
 _LOWEST, _HIGHEST = 0.1, 99.0  # per cent
 
 
 @st.fragment
-def draw_prevalence(screening: "Screening", head: HeadCard) -> None:
+def draw_prevalence(summary: ScreeningSummary, head: HeadCard) -> None:
     """Draws PPV and NPV at a prevalence; nothing where the head was not measured at its thresholds."""
     if not head.threshold_figures:
         return
@@ -31,7 +27,7 @@ def draw_prevalence(screening: "Screening", head: HeadCard) -> None:
             format="%.1f",
             placeholder="set it",
             label_visibility="collapsed",
-            key=widget_key(screening, f"prevalence-{head.disease}"),
+            key=widget_key(summary, f"prevalence-{head.disease}"),
             width=130,
         )
         st.caption(predictive_words(head, percentage / 100) if percentage else "PPV and NPV follow.", width="stretch")

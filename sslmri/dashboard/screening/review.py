@@ -1,20 +1,19 @@
-"""The clinician's word on each finding, and the report that carries it."""
+"""The clinician's review of each finding, and the report that contains it."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from sslmri.dashboard.screening.state import widget_key
-from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES, class_title
 from sslmri.models.cards import ModelCard
 from sslmri.models.history import created_now
-from sslmri.screening.report.export import Review, report_csv, report_json, report_pdf
-
-if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding, Screening
+from sslmri.screening.outcome import Entry, Finding, Review, Screening, ScreeningSummary
+from sslmri.screening.report.export import report_csv, report_json, report_pdf
+from sslmri.screening.report.pictures import key_pictures
+from sslmri.text import format_timestamp
 
 _AGREE, _OVERRIDE = "agree", "override"
 _TITLES = {_AGREE: "Agree", _OVERRIDE: "Override"}
@@ -27,98 +26,110 @@ _FORMATS: dict[str, tuple[str, Callable[..., bytes]]] = {
 
 
 @st.fragment
-def draw_review(card: ModelCard, screening: "Screening", token: str, metrics: Mapping[str, Any] | None) -> None:
+def draw_review(
+    card: ModelCard, screening: Screening, n_files: int, token: str, metrics: Mapping[str, Any] | None
+) -> None:
     """Draws a line to review each finding, the tick, and the buttons that save the report under a random name."""
-    findings = {finding.disease: finding for finding in screening.findings if finding.applicable}
+    summary = screening.summary
     reviews = {}
-    if findings:
+    if summary.assessed:
         st.markdown("**Review**")
-        said = {key: found for key in in_order(findings) if (found := _ask(screening, findings[key]))}
-        reviews = _signed(screening, said)
+        answers = {key: answer for key, finding in summary.assessed.items() if (answer := _ask(summary, finding))}
+        reviews = _signed(summary, answers)
     st.markdown("**Report**")
     with st.container(horizontal=True):
         for suffix, (mime, make) in _FORMATS.items():
             st.download_button(
                 f"Report, {suffix.upper()}",
-                partial(make, card, [(screening, reviews)], metrics),
+                partial(_make, make, card, screening, n_files, reviews, metrics),
                 f"report-{token}.{suffix}",
                 mime,
-                key=widget_key(screening, suffix),
+                key=widget_key(summary, suffix),
                 on_click="ignore",
             )
-    st.caption("No file name and no tag of the file goes into a report: a scan is its number and its hash.")
+    st.caption("Reports contain no file names or DICOM tags; scans are identified by number and hash.")
 
 
-def _ask(screening: "Screening", finding: "Finding") -> tuple[bool, str | None, str] | None:
-    """Returns whether the reader agrees, the class they see instead, and why; None where they have not said."""
+def _make(
+    make: Callable[..., bytes],
+    card: ModelCard,
+    screening: Screening,
+    n_files: int,
+    reviews: Mapping[str, Review],
+    metrics: Mapping[str, Any] | None,
+) -> bytes:
+    pictures = key_pictures(card, screening.summary, screening.arrays)
+    entry = Entry(1, screening.summary, n_files=n_files, pictures=pictures, reviews=reviews)
+    return make(card, [entry], metrics)
+
+
+def _ask(summary: ScreeningSummary, finding: Finding) -> tuple[bool, str | None, str] | None:
+    """Returns whether the reader agrees, the class they see instead, and why; None without an answer."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="center")  # wraps where it is narrow
     title = DISEASES[finding.disease].title
-    row.markdown(f"{title}: {class_title(finding.predicted)}", width=_NAME_WIDTH)
-    said = row.segmented_control(
+    row.markdown(f"{title}: {class_title(finding.top_class)}", width=_NAME_WIDTH)
+    answer = row.segmented_control(
         f"Review of {title}",
         list(_TITLES),
         label_visibility="collapsed",
         format_func=lambda key: _TITLES[key],
-        key=widget_key(screening, f"review-{finding.disease}"),
+        key=widget_key(summary, f"review-{finding.disease}"),
         on_change=_unsign,
-        args=(screening,),
+        args=(summary,),
     )
-    if said == _AGREE:
+    if answer == _AGREE:
         return True, None, ""
-    if said is None:
+    if answer is None:
         return None
     label = row.selectbox(
         f"{title} instead",
-        [label for label in finding.probabilities if label != finding.predicted],
+        [label for label in finding.probabilities if label != finding.top_class],
         index=None,
         format_func=class_title,
-        key=widget_key(screening, f"instead-{finding.disease}"),
+        key=widget_key(summary, f"instead-{finding.disease}"),
         placeholder="Class instead",
         width=_FIELD_WIDTH,
         label_visibility="collapsed",
         on_change=_unsign,
-        args=(screening,),
+        args=(summary,),
     )
     reason = row.text_input(
         f"Reason for {title}",
-        key=widget_key(screening, f"reason-{finding.disease}"),
+        key=widget_key(summary, f"reason-{finding.disease}"),
         max_chars=300,
         placeholder="Reason, no names",
         width=_FIELD_WIDTH,
         label_visibility="collapsed",
         on_change=_unsign,
-        args=(screening,),
+        args=(summary,),
     )
     return False, label, reason.strip()
 
 
-def _signed(screening: "Screening", said: Mapping[str, tuple[bool, str | None, str]]) -> dict[str, Review]:
+def _signed(summary: ScreeningSummary, answers: Mapping[str, tuple[bool, str | None, str]]) -> dict[str, Review]:
     """Returns the reviews once the reader has ticked that a clinician made them, else none."""
     missing = [
-        DISEASES[key].title for key, (agrees, label, reason) in said.items() if not agrees and not (label and reason)
+        DISEASES[key].title for key, (agrees, label, reason) in answers.items() if not agrees and not (label and reason)
     ]
-    is_ready = bool(said) and not missing
-    key = widget_key(screening, "signed")
+    is_ready = bool(answers) and not missing
+    key = widget_key(summary, "signed")
     ticked = st.checkbox(
-        "Reviewed by a clinician", key=key, disabled=not is_ready, on_change=_note_time, args=(screening,)
+        "Reviewed by a clinician", key=key, disabled=not is_ready, on_change=_note_time, args=(summary,)
     )
     if missing:
-        st.caption(f"An override needs a class and a reason: {', '.join(missing)}.")
+        st.caption(f"Choose a class and give a reason: {', '.join(missing)}.")
     if not (ticked and is_ready):
-        st.caption("A review goes into the report once this is ticked; a change takes the tick away.")
+        st.caption("Tick to include your review in the report. Any edit clears the tick.")
         return {}
-    when: str = st.session_state[widget_key(screening, "signed-at")]
-    st.caption(f"In the report: reviewed {when}.")
-    return {
-        key: Review(agrees, {} if label is None else {key: label}, reason, when)
-        for key, (agrees, label, reason) in said.items()
-    }
+    when: str = st.session_state[widget_key(summary, "signed-at")]
+    st.caption(f"In the report: reviewed {format_timestamp(when)}.")
+    return {key: Review(agrees, label, reason, when) for key, (agrees, label, reason) in answers.items()}
 
 
-def _note_time(screening: "Screening") -> None:
-    st.session_state[widget_key(screening, "signed-at")] = created_now()
+def _note_time(summary: ScreeningSummary) -> None:
+    st.session_state[widget_key(summary, "signed-at")] = created_now()
 
 
-def _unsign(screening: "Screening") -> None:
+def _unsign(summary: ScreeningSummary) -> None:
     """Takes the tick away: it stands for what was on the page when it was set."""
-    st.session_state[widget_key(screening, "signed")] = False
+    st.session_state[widget_key(summary, "signed")] = False

@@ -1,4 +1,4 @@
-"""The labelled training cases that look most like the scan, to the encoder."""
+"""The labelled training cases that are nearest to the scan in the encoder's features."""
 
 import os
 from pathlib import Path
@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from sslmri.dashboard.screening.pictures import thumbnail
-from sslmri.dashboard.screening.state import keep
+from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
 from sslmri.scans.sandbox import read_scan
 from sslmri.scans.slices import Preparation, to_slices
+from sslmri.screening.outcome import Finding, Screening
 
 if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding, Screener, Screening
+    from sslmri.screening.screener import Screener
     from sslmri.screening.similar import SimilarCase
 
 DATA_FOLDER = "SSLMRI_DATA"  # names the folder of the manifest that the model learned from
@@ -24,31 +25,31 @@ _MAX_THUMBNAILS = 60
 _WIDTH = 96
 
 
-def draw_similar(screener: "Screener", screening: "Screening", finding: "Finding | None") -> None:
-    """Draws the nearest labelled cases of the finding in view, or that there is no close match."""
+def draw_similar(screener: "Screener", screening: Screening, finding: Finding | None) -> None:
+    """Draws the nearest labelled cases of the disease in view, or that there is no close match."""
     if finding is None:
         return
     bank = screener.bank
     st.markdown(f"**Similar cases: {DISEASES[finding.disease].title}**", help=_HELP)
     if bank is None:
-        st.caption("This model has no bank of cases to compare with.")
+        st.caption("This model has no training cases to compare with.")
         return
     from sslmri.screening.similar import similar_cases
 
-    cases = similar_cases(bank, screening.features, finding.disease, N_CASES)
+    cases = similar_cases(bank, screening.arrays.features, finding.disease, N_CASES)
     if not any(case.is_close for case in cases):
-        st.markdown("No close match: the nearest labelled cases look different from this scan.")
+        st.markdown("No close match among the training cases.")
     preparation = screener.card.encoder.preparation
     with st.container(horizontal=True, gap="small"):
         for case in cases:
             _draw_case(case, preparation)
     if not Path(os.environ.get(DATA_FOLDER) or "/nowhere").is_dir():
-        st.caption("Pictures of these cases are shown where their data lie on this machine.")
+        st.caption("Images of these cases are shown where the training data are on this server.")
 
 
 _HELP = (
-    "The nearest training cases in the encoder's features, one for each group. They show what the scan looks like to "
-    "the encoder; they are no second opinion."
+    "The nearest training cases in the encoder's features, one per group. They show which training images the encoder "
+    "considers similar; they are not a second opinion."
 )
 
 
@@ -62,9 +63,9 @@ def _draw_case(case: "SimilarCase", preparation: Preparation) -> None:
 
 
 def case_picture(case: "SimilarCase", preparation: Preparation) -> bytes | None:
-    """Returns the prepared slice of a case as a small picture, or None where its data are not on this machine.
+    """Returns the prepared slice of a case as a small JPEG, or None where its data are not on this server.
 
-    A file of several slices gives none: a case does not say which of a file's it is.
+    A file of several slices gives none: a case does not say which of them it is.
     """
     folder = os.environ.get(DATA_FOLDER)
     path = Path(folder or "", case.path)

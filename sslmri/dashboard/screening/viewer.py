@@ -1,4 +1,4 @@
-"""The left side of the screening page: the scan, and the scan with what an answer rests on."""
+"""The left side of the screening page: the scan, and the scan under the saliency map of a finding."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -8,46 +8,45 @@ import streamlit as st
 
 from sslmri.dashboard.screening.pictures import fit, overlay_picture, place_map, scan_picture, windowed
 from sslmri.dashboard.screening.planes import cut
-from sslmri.dashboard.screening.state import explain, keep, widget_key
+from sslmri.dashboard.screening.state import explain, widget_key
 from sslmri.dashboard.screening.viewer_controls import View, choose_view, choose_window
-from sslmri.dashboard.text import in_order
+from sslmri.dashboard.session_cache import keep
 from sslmri.diseases import DISEASES, class_title
+from sslmri.evidence.verdict import Verdict
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import shown_box
+from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding, Screener, Screening
+    from sslmri.screening.screener import Screener
 
 _PICTURE_WIDTH = 330  # pixels; two fit beside each other in the left column of a wide screen
 _LONE_WIDTH = 500
 _MAX_CUTS = 48  # slices at the size of the page, a megabyte each
-_RANK = {"flagged": 2, "indeterminate": 1}
+_RANK = {Verdict.FLAGGED: 2, Verdict.INCONCLUSIVE: 1}
 
 
 @dataclass(frozen=True)
 class _Map:
     """Which map is shown: of a finding's class, by a method, how opaque."""
 
-    finding: "Finding"
+    finding: Finding
     label: str
     method: str
     opacity: float
 
 
-def choose_finding(screening: "Screening") -> "Finding | None":
-    """Returns the finding whose map is shown, first of all the one that most asks for a look; None where none applies.
-
-    A head that does not apply has no map.
-    """
-    findings = {finding.disease: finding for finding in screening.findings if finding.applicable}
+def choose_finding(summary: ScreeningSummary) -> Finding | None:
+    """Returns the finding whose map is shown, at first the most urgent one; None where no classifier was assessed."""
+    findings = summary.assessed
     if not findings:
         return None
-    key = widget_key(screening, "disease")
+    key = widget_key(summary, "disease")
     if st.session_state.get(key) not in findings:
         st.session_state[key] = max(findings.values(), key=_urgency).disease
     chosen = st.segmented_control(
         "Map of",
-        in_order(findings),
+        list(findings),
         format_func=lambda disease: DISEASES[disease].title,
         key=key,
         required=True,
@@ -56,55 +55,55 @@ def choose_finding(screening: "Screening") -> "Finding | None":
     return findings[chosen] if chosen else max(findings.values(), key=_urgency)
 
 
-def show_finding(screening: "Screening", disease: str) -> None:
+def show_finding(summary: ScreeningSummary, disease: str) -> None:
     """Switches the map to a disease; for a button's ``on_click``."""
-    st.session_state[widget_key(screening, "disease")] = disease
+    st.session_state[widget_key(summary, "disease")] = disease
 
 
-def _urgency(finding: "Finding") -> tuple[int, float]:
-    return _RANK.get(finding.status, 0), -finding.probabilities[DISEASES[finding.disease].reference]
+def _urgency(finding: Finding) -> tuple[int, float]:
+    return _RANK.get(finding.verdict, 0), finding.probability_any
 
 
 @st.fragment
 def draw_viewer(
-    screener: "Screener", scan: Scan, screening: "Screening", finding: "Finding | None", mask: np.ndarray | None
+    screener: "Screener", scan: Scan, screening: Screening, finding: Finding | None, mask: np.ndarray | None
 ) -> None:
-    """Draws the pictures and the choices that change them, without drawing the rest of the page again.
+    """Draws the images and the controls that change them, without drawing the rest of the page again.
 
     Args:
         screener: with the model.
         scan: in view.
         screening: of it.
         finding: whose map is shown, if any.
-        mask: where a simulated finding was drawn, bool of the voxels' shape; None where nobody knows.
+        mask: where a simulated lesion was drawn, bool of the voxels' shape; None for a real scan.
     """
-    pictures, place, look = st.container(), st.container(gap="small"), st.container(gap="small")
-    with look:
+    pictures, position, appearance = st.container(), st.container(gap="small"), st.container(gap="small")
+    with appearance:
         chosen = _choose_map(screener, screening, finding) if finding else None
-        level, width = choose_window(scan, screening)
+        level, width = choose_window(scan, screening.summary)
         is_outlined = mask is not None and _choose_mask(screening)
-    with place:
+    with position:
         view = choose_view(scan, screening, finding, chosen.label if chosen else None)
-    shown = keep("cuts", f"{screening.sha256}/{view.words}", _MAX_CUTS, lambda: fit(view.cut))
+    shown = keep("cuts", f"{screening.summary.sha256}/{view.title}", _MAX_CUTS, lambda: fit(view.cut))
     grey = windowed(shown, level, width)
     inside = _inside(scan, mask, view) if mask is not None and is_outlined else None
     plain = scan_picture(grey, view.cut.marks, _lines(view, level, width), inside)
     with pictures:
         if chosen is None:
-            st.image(plain, width=_LONE_WIDTH, alt=f"The scan, {view.words}")
+            st.image(plain, width=_LONE_WIDTH, alt=f"The scan, {view.title}")
             return
         row = st.container(horizontal=True, gap="small")  # side by side, one below the other where it is narrow
-        row.image(plain, width=_PICTURE_WIDTH, alt=f"The scan, {view.words}")
+        row.image(plain, width=_PICTURE_WIDTH, alt=f"The scan, {view.title}")
         picture, legend = _map_picture(screener, scan, screening, chosen, view, grey, inside)
-        row.image(picture, width=_PICTURE_WIDTH, alt=f"Map of {class_title(chosen.label)}, {view.words}")
+        row.image(picture, width=_PICTURE_WIDTH, alt=f"Map of {class_title(chosen.label)}, {view.title}")
         st.caption(legend)
 
 
-def _choose_mask(screening: "Screening") -> bool:
+def _choose_mask(screening: Screening) -> bool:
     return st.toggle(
         "True mask",
-        key=widget_key(screening, "mask"),
-        help="Outlines where the finding of this simulated patient was drawn, to compare the map with.",
+        key=widget_key(screening.summary, "mask"),
+        help="Outlines the simulated lesion, for comparison with the map.",
     )
 
 
@@ -116,46 +115,46 @@ def _inside(scan: Scan, mask: np.ndarray, view: View) -> np.ndarray:
 def _map_picture(
     screener: "Screener",
     scan: Scan,
-    screening: "Screening",
+    screening: Screening,
     chosen: _Map,
     view: View,
     grey: np.ndarray,
     inside: np.ndarray | None,
 ) -> tuple[bytes, str]:
-    """Returns the slice under the map, and what the map says; without a map the bare slice, and why there is none."""
+    """Returns the slice under the map and its legend; without a map the plain slice, and why there is none."""
     if view.screened is None:
-        reason = "No map: this slice was not screened."
+        reason = "No map: this slice was not analysed."
         if view.cut.image.shape != scan.voxels.shape[1:]:
-            reason = "No map: the heads look at axial slices only."
+            reason = "No map in this plane: the classifiers read axial slices only."
         return scan_picture(grey, view.cut.marks, (reason, ""), inside), f"{_name(chosen)}{reason}"
     small, top = _level(screener, screening, chosen, view.screened)
     box = keep(
         "boxes",
-        f"{screening.sha256}/{view.words}",
+        f"{screening.summary.sha256}/{view.title}",
         _MAX_CUTS,
         lambda: shown_box(view.cut.image, scan.spacing_mm, screener.card.encoder.preparation),
     )
     level = place_map(small, box, (grey.shape[0], grey.shape[1]))
     picture = overlay_picture(grey, level, chosen.opacity, view.cut.marks, top, inside)
-    return picture, _legend(chosen, bool(level.max() > 0))
+    return picture, _legend(chosen, screener.card.heads[chosen.finding.disease].saliency_scale, bool(level.max() > 0))
 
 
 def _lines(view: View, level: float, width: float) -> tuple[str, str]:
-    """Returns what stands below the scan: which slice it is, its grey window, and the size of its pixels."""
+    """Returns the two lines below the scan: which slice it is, its intensity window, and the size of its pixels."""
     known, unknown = [], []
     if view.cut.pixel_mm:
-        known.append(" x ".join(f"{mm:.2f}" for mm in view.cut.pixel_mm) + " mm a pixel")
+        known.append(" x ".join(f"{mm:.2f}" for mm in view.cut.pixel_mm) + " mm per pixel")
     else:
         unknown.append("pixel size")
     if view.cut.marks is None:
         unknown.append("orientation")
     if unknown:
         known.append(f"{' and '.join(unknown)} unknown")
-    said = ", ".join(known)
-    return f"{view.words[:1].upper()}{view.words[1:]}, L {level:g} W {width:g}", f"{said[:1].upper()}{said[1:]}"
+    size = ", ".join(known)
+    return f"{view.title[:1].upper()}{view.title[1:]}, L {level:g} W {width:g}", f"{size[:1].upper()}{size[1:]}"
 
 
-def _choose_map(screener: "Screener", screening: "Screening", finding: "Finding") -> _Map:
+def _choose_map(screener: "Screener", screening: Screening, finding: Finding) -> _Map:
     from sslmri.screening.saliency import METHODS
 
     classes = _shown_classes(screener, finding)
@@ -163,52 +162,54 @@ def _choose_map(screener: "Screener", screening: "Screening", finding: "Finding"
     label: str = left.selectbox(
         "Class",
         classes,
-        index=classes.index(finding.predicted),
+        index=classes.index(finding.top_class),
         format_func=class_title,
-        key=widget_key(screening, f"class-{finding.disease}"),
-        help="The map shows what speaks for this class. The predicted class comes first.",
+        key=widget_key(screening.summary, f"class-{finding.disease}"),
+        help="The map shows the evidence for this class. The most probable class is shown first.",
     )
     method: str = middle.selectbox(
-        "Method", list(METHODS), format_func=lambda key: METHODS[key], key=widget_key(screening, "method")
+        "Method", list(METHODS), format_func=lambda key: METHODS[key], key=widget_key(screening.summary, "method")
     )
-    opacity: float = right.slider("Opacity of the map", 0.0, 1.0, 0.7, 0.05, key=widget_key(screening, "opacity"))
+    opacity: float = right.slider("Map opacity", 0.0, 1.0, 0.7, 0.05, key=widget_key(screening.summary, "opacity"))
     return _Map(finding, label, method, opacity)
 
 
-def _shown_classes(screener: "Screener", finding: "Finding") -> list[str]:
-    """Returns the classes whose map can be chosen: those that the head learned, and the predicted one."""
+def _shown_classes(screener: "Screener", finding: Finding) -> list[str]:
+    """Returns the classes whose map can be chosen: those with training examples, and the most probable one."""
     unlearned = screener.card.heads[finding.disease].unlearned
-    return [label for label in finding.probabilities if label == finding.predicted or label not in unlearned]
+    return [label for label in finding.probabilities if label == finding.top_class or label not in unlearned]
 
 
-def _level(screener: "Screener", screening: "Screening", chosen: _Map, index: int) -> tuple[np.ndarray, str]:
-    """Returns a map in [0, 1] of its scale, and what the top of the scale stands for."""
+def _level(screener: "Screener", screening: Screening, chosen: _Map, index: int) -> tuple[np.ndarray, str]:
+    """Returns a map in [0, 1] of its scale, and what the top of the scale is."""
     from sslmri.screening.saliency import CLOSED_FORM
 
     finding = chosen.finding
     if chosen.method == CLOSED_FORM:
         column = list(finding.probabilities).index(chosen.label)
-        scale = finding.saliency_scale
-        return finding.saliency[index, column] / scale, f"{scale:.2g} logits or more"
+        scale = screener.card.heads[finding.disease].saliency_scale
+        return screening.arrays.saliency[finding.disease][index, column] / scale, f"{scale:.2g} logits or more"
     with st.spinner("Computing the map"):
-        return explain(screener, screening, finding, index, chosen.label, chosen.method), "this map's own maximum"
+        relative = explain(screener, screening, finding.disease, index, chosen.label, chosen.method)
+        return relative, "this map's own maximum"
 
 
-def _legend(chosen: _Map, has_evidence: bool) -> str:
+def _legend(chosen: _Map, scale: float, has_evidence: bool) -> str:
     from sslmri.screening.saliency import CLOSED_FORM, METHODS
 
     if not has_evidence:
-        return f"{_name(chosen)}The map is empty: no part of this slice speaks for this class."
+        return f"{_name(chosen)}No positive evidence for this class in this slice."
     if chosen.method == CLOSED_FORM:
         return (
-            f"{_name(chosen)}What each place adds to the class's logit, on one scale from 0 to "
-            f"{chosen.finding.saliency_scale:.2g} for every scan screened with this model: weak evidence stays dark."
+            f"{_name(chosen)}Grad-CAM: contribution of each location to the logit. Fixed scale, 0 to {scale:.2g}, "
+            "comparable between scans."
         )
     return (
-        f"{_name(chosen)}{METHODS[chosen.method]}: stretched to its own maximum, so colours cannot be compared between "
-        "scans or classes, and weak evidence looks as bright as strong."
+        f"{_name(chosen)}{METHODS[chosen.method]}: scaled to its own maximum, so colours cannot be compared between "
+        "scans or classes, and weak evidence looks as bright as strong evidence."
     )
 
 
 def _name(chosen: _Map) -> str:
-    return f"**{DISEASES[chosen.finding.disease].title}, {class_title(chosen.label)}.** "
+    disease, label = DISEASES[chosen.finding.disease].title, class_title(chosen.label)
+    return f"**{disease}.** " if disease.lower() == label.lower() else f"**{disease}, {label}.** "

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -10,13 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from sslmri.dashboard import charts
 from sslmri.dashboard.screening.planes import ReformattedSlice, cut, n_cuts, own_cut, own_plane, planes_of
-from sslmri.dashboard.screening.state import keep, widget_key
+from sslmri.dashboard.screening.state import widget_key
+from sslmri.dashboard.session_cache import keep
 from sslmri.diseases import class_title
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import head_mask
-
-if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding, Screening
+from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 
 _PERCENTILES = (1.0, 99.5)  # of the grey values inside the head: what the encoder's own window is made of
 _ENDS = (0.0, 99.95)  # of all grey values: between these the window moves; single bright specks lie above
@@ -35,31 +33,31 @@ class View:
         plane: in which it is cut, or None where that is unknown.
         index: of the slice in that plane, from 0 on.
         screened: its place among the screened slices, or None where it is none of them.
-        words: which it is.
+        title: which it is.
     """
 
     cut: ReformattedSlice
     plane: str | None
     index: int
     screened: int | None
-    words: str
+    title: str
 
 
-def choose_view(scan: Scan, screening: "Screening", finding: "Finding | None", label: str | None) -> View:
+def choose_view(scan: Scan, screening: Screening, finding: Finding | None, label: str | None) -> View:
     """Returns the slice that the reader chose; at first the one that carried the answer."""
     if len(scan.voxels) == 1:
         return View(own_cut(scan, 0), own_plane(scan), 0, 0, " ".join(filter(None, (own_plane(scan), "slice"))))
     choices = st.container(horizontal=True, gap="medium")
-    plane = _choose_plane(scan, screening, choices)
+    plane = _choose_plane(scan, screening.summary, choices)
     if plane in (None, own_plane(scan)):
         return _choose_own(scan, screening, finding, label, choices)
     n_slices = n_cuts(scan, plane)
-    key = widget_key(screening, f"slice-{plane}")
+    key = widget_key(screening.summary, f"slice-{plane}")
     number: int = st.slider("Slice", 1, n_slices, value=(n_slices + 1) // 2, key=key)
     return View(cut(scan, plane, number - 1), plane, number - 1, None, f"{plane} slice {number} of {n_slices}")
 
 
-def _choose_plane(scan: Scan, screening: "Screening", row: DeltaGenerator) -> str | None:
+def _choose_plane(scan: Scan, summary: ScreeningSummary, row: DeltaGenerator) -> str | None:
     planes = planes_of(scan)
     if not planes:
         return own_plane(scan)
@@ -67,23 +65,24 @@ def _choose_plane(scan: Scan, screening: "Screening", row: DeltaGenerator) -> st
         "Plane",
         planes,
         format_func=str.capitalize,
-        key=widget_key(screening, "plane"),
+        key=widget_key(summary, "plane"),
         default=planes[0],
         required=True,
-        help="The heads look at axial slices only: other planes have no map.",
+        help="The classifiers read axial slices only: other planes have no map.",
     )
 
 
 def _choose_own(
-    scan: Scan, screening: "Screening", finding: "Finding | None", label: str | None, row: DeltaGenerator
+    scan: Scan, screening: Screening, finding: Finding | None, label: str | None, row: DeltaGenerator
 ) -> View:
     """Returns a slice of the file; slider and strip move the same number."""
-    key = widget_key(screening, f"number-{finding.disease if finding else ''}")
-    numbers = screening.slice_numbers
+    summary = screening.summary
+    key = widget_key(summary, f"number-{finding.disease if finding else ''}")
+    numbers = summary.slice_numbers
     if key not in st.session_state:
-        st.session_state[key] = numbers[finding.key_slice if finding else len(numbers) // 2]
+        st.session_state[key] = finding.key_slice if finding else numbers[len(numbers) // 2]
     n_slices = len(scan.voxels)
-    which = _choose_which(screening, n_slices, row)
+    which = _choose_which(summary, n_slices, row)
     options = numbers if which == _SCREENED else range(1, n_slices + 1)
     number = min(options, key=lambda option: abs(option - st.session_state[key]))
     if len(options) > 1:
@@ -92,24 +91,24 @@ def _choose_own(
         st.select_slider("Slice", options, key=slider, on_change=_take_slider, args=(key, slider))
     if finding and label and len(numbers) > 1:
         _draw_strip(screening, finding, label, number, key)
-    words = f"{own_plane(scan) or ''} slice {number} of {n_slices}".strip()
+    title = f"{own_plane(scan) or ''} slice {number} of {n_slices}".strip()
     screened = numbers.index(number) if number in numbers else None
-    return View(own_cut(scan, number - 1), own_plane(scan), number - 1, screened, words)
+    return View(own_cut(scan, number - 1), own_plane(scan), number - 1, screened, title)
 
 
-def _choose_which(screening: "Screening", n_slices: int, row: DeltaGenerator) -> str:
-    n_screened = len(screening.slice_numbers)
+def _choose_which(summary: ScreeningSummary, n_slices: int, row: DeltaGenerator) -> str:
+    n_screened = len(summary.slice_numbers)
     if n_screened == n_slices:
         return _SCREENED
-    titles = {_SCREENED: f"The {n_screened} screened", _ALL: f"All {n_slices}"}
+    titles = {_SCREENED: f"Analysed ({n_screened})", _ALL: f"All ({n_slices})"}
     return row.segmented_control(
         "Slices",
         [_SCREENED, _ALL],
         format_func=lambda which: titles[which],
-        key=widget_key(screening, "which"),
+        key=widget_key(summary, "which"),
         default=_SCREENED,
         required=True,
-        help="Only screened slices have a map.",
+        help="Only analysed slices have a map.",
     )
 
 
@@ -117,12 +116,12 @@ def _take_slider(key: str, slider: str) -> None:
     st.session_state[key] = st.session_state[slider]
 
 
-def _draw_strip(screening: "Screening", finding: "Finding", label: str, number: int, key: str) -> None:
+def _draw_strip(screening: Screening, finding: Finding, label: str, number: int, key: str) -> None:
     column = list(finding.probabilities).index(label)
-    values = finding.slice_probabilities[:, column]
-    strip = widget_key(screening, f"strip-{finding.disease}")
+    values = screening.arrays.slice_probabilities[finding.disease][:, column]
+    strip = widget_key(screening.summary, f"strip-{finding.disease}")
     st.plotly_chart(
-        charts.slice_strip(screening.slice_numbers, values, number, class_title(label)),
+        charts.slice_strip(screening.summary.slice_numbers, values, number, class_title(label)),
         config=charts.QUIET,
         key=strip,
         on_select=lambda: _take_click(key, strip),
@@ -137,12 +136,12 @@ def _take_click(key: str, strip: str) -> None:
         st.session_state[key] = int(points[0]["x"])
 
 
-def choose_window(scan: Scan, screening: "Screening") -> tuple[float, float]:
+def choose_window(scan: Scan, summary: ScreeningSummary) -> tuple[float, float]:
     """Returns level and width of the grey window in the units of the file."""
     default, lowest, highest, step = keep(
-        "windows", screening.sha256, 16, lambda: _grey_range(scan, screening.slice_numbers)
+        "windows", summary.sha256, 16, lambda: _grey_range(scan, summary.slice_numbers)
     )
-    level_key, width_key = widget_key(screening, "level"), widget_key(screening, "width")
+    level_key, width_key = widget_key(summary, "level"), widget_key(summary, "width")
     for key, value in zip((level_key, width_key), default, strict=True):
         st.session_state.setdefault(key, value)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
@@ -160,7 +159,7 @@ def choose_window(scan: Scan, screening: "Screening") -> tuple[float, float]:
     )
     row.button(
         "Reset",
-        key=widget_key(screening, "reset"),
+        key=widget_key(summary, "reset"),
         type="tertiary",
         on_click=lambda: st.session_state.update({level_key: default[0], width_key: default[1]}),
     )

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sslmri.dashboard.layout import open_model
-from sslmri.dashboard.screening.state import is_loaded, is_refused, share_screener
+from sslmri.dashboard.screening.shared_model import is_loaded, is_refused, share_screener
 from sslmri.dashboard.server import streamlit_internals
 from sslmri.dashboard.server.middleware import RequestFilter
 from sslmri.dashboard.server.queue import wait_until_idle

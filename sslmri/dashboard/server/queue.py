@@ -16,7 +16,7 @@ from sslmri.memory import release_freed_memory
 from sslmri.scans.scan import Scan
 
 if TYPE_CHECKING:
-    from sslmri.screening.screener import Screening
+    from sslmri.screening.outcome import Screening
 
 _Found = TypeVar("_Found", "Screening", "Screening | None")
 _REPORT_INTERVAL_S = 0.5
@@ -108,7 +108,7 @@ def screen_queued(model_sha256: str, token: str, read: Callable[[], Scan], scree
             seconds = {"waited_s": round(admitted - queued, 3), "took_s": round(time.monotonic() - admitted, 3)}
         release_freed_memory()  # a pass of the model would otherwise keep some 100 MB
         if screening is not None:
-            answers = {found.disease: found.status if found.applicable else "no answer" for found in screening.findings}
+            answers = {key: str(finding.verdict) for key, finding in screening.summary.findings.items()}
             line |= {"outcome": "screened", "answers": answers, **seconds}
         return screening
 

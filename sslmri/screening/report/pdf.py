@@ -1,7 +1,7 @@
 """The PDF of a report: all scans on one page where there are several, each scan, and what its heads are worth."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fpdf import Align
 from fpdf.enums import TableBordersLayout
@@ -9,66 +9,59 @@ from fpdf.fonts import FontFace
 
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
-from sslmri.screening.report import messages as words
+from sslmri.screening import messages
+from sslmri.screening.outcome import Entry, Refusal, ScreeningSummary, notice_line
 from sslmri.screening.report.pdf_finding import draw_finding
 from sslmri.screening.report.pdf_page import BODY, FAINT, INK, LEFT, QUIET, SMALL, WIDTH, PdfPage, latin
-from sslmri.screening.report.report_data import Refusal, Reported, Sheet
-from sslmri.text import count, in_order, proportion
-
-if TYPE_CHECKING:
-    from sslmri.screening.screener import Finding
+from sslmri.text import count, in_order
 
 _LABEL = 30.0  # mm
 _HASH_DIGITS = 12
-_OVERVIEW = (
-    "Beside each status stands the probability of any class but the healthy one; a head that does not apply has none."
-)
+_OVERVIEW = "Verdict and probability of any disease class. A classifier that was not assessed has no probability."
 _SCALE = (
-    "Maps: what each place of the slice adds to the logit of the class named (Grad-CAM), on one scale for all scans "
-    "screened with this model. A map shows what the answer rests on, not where a disease is. Slices are shown as the "
+    "Maps: Grad-CAM, the contribution of each location of the slice to the logit of the class named, on a fixed scale, "
+    "comparable between scans. A map shows what the result rests on, not where a disease is. Slices are shown as the "
     "encoder sees them."
 )
 _PROBABILITIES = (
-    "Probabilities are calibrated on validation groups and averaged over the slices. The 90 % set holds the classes "
-    "that cannot be ruled out; every class in it means that there is not enough to say."
+    "Probabilities are calibrated on validation groups and averaged over the slices. The 90 % set contains the classes "
+    "that cannot be excluded at 90 % confidence; it is left out where no class can be excluded."
 )
 
 
-def draw_report(
-    card: ModelCard, scans: Mapping[int, Reported], metrics: Mapping[str, Any] | None, created: str
-) -> bytes:
+def draw_report(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, Any] | None, created: str) -> bytes:
     """Returns the PDF; the same for the same arguments.
 
     Args:
         card: the model's.
-        scans: by number.
+        entries: the scans.
         metrics: the model's evidence, or None.
         created: when, UTC, ISO 8601.
     """
-    paper = PdfPage(words.head_line(card), f"{card.name}, SHA-256 {card.sha256}", created)
-    if len(scans) > 1:
-        _draw_overview(paper, scans)
-    for number, scan in scans.items():
-        if isinstance(scan, Sheet):
-            _draw_scan(paper, card, number, scan, metrics)
-        elif len(scans) == 1:
-            _draw_refusal(paper, number, scan)
-    _draw_notes(paper, card, metrics)
-    return bytes(paper.output())
+    page = PdfPage(messages.head_line(card), f"{card.name}, SHA-256 {card.sha256}", created)
+    if len(entries) > 1:
+        _draw_overview(page, entries)
+    for entry in entries:
+        if isinstance(entry.outcome, ScreeningSummary):
+            _draw_scan(page, card, entry, entry.outcome, metrics)
+        elif len(entries) == 1:
+            _draw_refusal(page, entry.number, entry.outcome)
+    _draw_notes(page, card, metrics)
+    return bytes(page.output())
 
 
-def _draw_overview(paper: PdfPage, scans: Mapping[int, Reported]) -> None:
-    """Draws a row for each scan; sheets follow, refusals are told here alone."""
-    paper.add_page()
-    n_refused = sum(isinstance(scan, Refusal) for scan in scans.values())
-    _title(paper, f"{count(len(scans) - n_refused, 'scan')} screened, {n_refused} refused")
-    paper.paragraph(LEFT, _OVERVIEW, SMALL, QUIET)
-    paper.set_y(paper.get_y() + 2)
-    keys = in_order({f.disease for scan in scans.values() if isinstance(scan, Sheet) for f in scan.screening.findings})
-    paper.set_font("Helvetica", "", SMALL)
-    paper.set_text_color(*INK)
-    paper.set_draw_color(*FAINT)
-    with paper.table(
+def _draw_overview(page: PdfPage, entries: Sequence[Entry]) -> None:
+    """Draws a row for each scan; those screened have a page below, refusals are listed here only."""
+    page.add_page()
+    summaries = [entry.outcome for entry in entries if isinstance(entry.outcome, ScreeningSummary)]
+    _title(page, f"{count(len(summaries), 'scan')} screened, {len(entries) - len(summaries)} refused")
+    page.paragraph(LEFT, _OVERVIEW, SMALL, QUIET)
+    page.set_y(page.get_y() + 2)
+    keys = in_order({key for summary in summaries for key in summary.findings})
+    page.set_font("Helvetica", "", SMALL)
+    page.set_text_color(*INK)
+    page.set_draw_color(*FAINT)
+    with page.table(
         width=WIDTH,
         col_widths=(10, 24, *[32] * max(1, len(keys)), 18),
         borders_layout=TableBordersLayout.HORIZONTAL_LINES,
@@ -77,85 +70,66 @@ def _draw_overview(paper: PdfPage, scans: Mapping[int, Reported]) -> None:
         padding=(0.5, 1.5, 0.5, 0),
         text_align="LEFT",
     ) as table:
-        table.row(["scan", "SHA-256", *(DISEASES[key].title for key in keys), "reviewed"])
-        for number, scan in scans.items():
-            row = table.row()
-            row.cell(str(number))
-            row.cell(_short(scan))
-            if isinstance(scan, Refusal):
-                row.cell(latin(f"refused: {scan.reason}"), colspan=max(1, len(keys)) + 1)
+        table.row(["Scan", "SHA-256", *(DISEASES[key].title for key in keys), "Reviewed"])
+        for entry in entries:
+            row, outcome = table.row(), entry.outcome
+            row.cell(str(entry.number))
+            row.cell(outcome.sha256[:_HASH_DIGITS] if outcome.sha256 else "unread")
+            if isinstance(outcome, Refusal):
+                row.cell(latin(f"refused: {outcome.reason}"), colspan=max(1, len(keys)) + 1)
                 continue
-            found = {finding.disease: finding for finding in scan.screening.findings}
             for key in keys:
-                row.cell(_cell(found[key]))
-            row.cell(_reviewed(scan))
+                row.cell(messages.short_verdict(outcome.findings[key]))
+            row.cell(f"{messages.n_reviewed(entry)} of {len(outcome.findings)}")
 
 
-def _short(scan: Reported) -> str:
-    sha256 = scan.sha256 if isinstance(scan, Refusal) else scan.screening.sha256
-    return sha256[:_HASH_DIGITS] if sha256 else "unread"
+def _title(page: PdfPage, text: str, aside: str = "") -> None:
+    page.text_at(LEFT, text, 14, is_bold=True)
+    page.set_y(page.get_y() + 1.4)
+    page.text_at(LEFT, aside, BODY, QUIET, WIDTH, Align.R)
+    page.set_y(page.get_y() + 6.6)
 
 
-def _cell(finding: "Finding") -> str:
-    if not finding.applicable:
-        return words.status_of(finding)
-    reference = DISEASES[finding.disease].reference
-    return f"{finding.status} {proportion(1 - finding.probabilities[reference])}"
+def _draw_refusal(page: PdfPage, number: int, refusal: Refusal) -> None:
+    page.add_page()
+    _title(page, f"Scan {number}", "refused")
+    page.paragraph(LEFT, f"SHA-256 of the file: {refusal.sha256 or 'not read'}", BODY, QUIET)
+    page.paragraph(LEFT, refusal.reason, BODY)
 
 
-def _reviewed(sheet: Sheet) -> str:
-    findings = sheet.screening.findings
-    done = sum(words.is_reviewed(finding, sheet.reviews.get(finding.disease)) for finding in findings)
-    return f"{done} of {len(findings)}"
-
-
-def _title(paper: PdfPage, text: str, aside: str = "") -> None:
-    paper.text_at(LEFT, text, 14, is_bold=True)
-    paper.set_y(paper.get_y() + 1.4)
-    paper.text_at(LEFT, aside, BODY, QUIET, WIDTH, Align.R)
-    paper.set_y(paper.get_y() + 6.6)
-
-
-def _draw_refusal(paper: PdfPage, number: int, refusal: Refusal) -> None:
-    paper.add_page()
-    _title(paper, f"Scan {number}", "refused")
-    paper.paragraph(LEFT, f"SHA-256 of the file: {refusal.sha256 or 'not read'}", BODY, QUIET)
-    paper.paragraph(LEFT, refusal.reason, BODY)
-
-
-def _draw_scan(paper: PdfPage, card: ModelCard, number: int, sheet: Sheet, metrics: Mapping[str, Any] | None) -> None:
-    screening = sheet.screening
-    paper.add_page()
-    _title(paper, f"Scan {number}", words.reviewed_line(screening, sheet.reviews))
-    for name, value in words.facts(screening):
-        paper.text_at(LEFT, name, SMALL, QUIET, _LABEL)
-        paper.paragraph(LEFT + _LABEL, value, SMALL, width=WIDTH - _LABEL)
-    paper.set_y(paper.get_y() + 1)
-    for warning in words.unique(screening.warnings):
-        paper.paragraph(LEFT, f"\u00b7 {warning}", SMALL)
-    paper.set_y(paper.get_y() + 2)
-    if screening.not_brain_reason:
-        paper.paragraph(LEFT, f"No head applies. {screening.not_brain_reason}", BODY + 1)
+def _draw_scan(
+    page: PdfPage, card: ModelCard, entry: Entry, summary: ScreeningSummary, metrics: Mapping[str, Any] | None
+) -> None:
+    page.add_page()
+    _title(page, f"Scan {entry.number}", messages.reviewed_line(entry, len(summary.findings)))
+    for name, value in messages.facts(summary):
+        page.text_at(LEFT, name, SMALL, QUIET, _LABEL)
+        page.paragraph(LEFT + _LABEL, value, SMALL, width=WIDTH - _LABEL)
+    page.set_y(page.get_y() + 1)
+    for warning in dict.fromkeys(map(notice_line, summary.warnings)):
+        page.paragraph(LEFT, f"\u00b7 {warning}", SMALL)
+    page.set_y(page.get_y() + 2)
+    if summary.reason:
+        page.paragraph(LEFT, summary.reason, BODY + 1)
         return
-    found = {finding.disease: finding for finding in screening.findings}
-    for key in in_order(found):
-        draw_finding(paper, card.heads[key], sheet, found[key], words.evidence_of(metrics, key))
+    for key in summary.findings:
+        draw_finding(page, card.heads[key], entry, summary, key, messages.evidence_of(metrics, key))
 
 
-def _draw_notes(paper: PdfPage, card: ModelCard, metrics: Mapping[str, Any] | None) -> None:
-    """Draws, once a report, what each head is worth and how its thresholds were chosen."""
-    paper.add_page()
-    _title(paper, "What the answers are worth")
+def _draw_notes(page: PdfPage, card: ModelCard, metrics: Mapping[str, Any] | None) -> None:
+    """Draws, once per report, the evidence for each classifier and how its thresholds were chosen."""
+    page.add_page()
+    _title(page, "How reliable the results are")
     for text in (_PROBABILITIES, _SCALE):
-        paper.paragraph(LEFT, text, BODY)
-        paper.set_y(paper.get_y() + 1)
+        page.paragraph(LEFT, text, BODY)
+        page.set_y(page.get_y() + 1)
     for key in in_order(card.heads):
-        paper.set_y(paper.get_y() + 3)
-        paper.text_at(LEFT, DISEASES[key].title, BODY + 1.5, is_bold=True)
-        paper.set_y(paper.get_y() + 5.2)
-        head = card.heads[key]
-        evidence = words.evidence_of(metrics, key)
-        rules = (f"Thresholds. {head.threshold_rule}", f"90 % set. {head.set_rule}")
-        for text in (*words.evidence_lines(evidence), words.limits_line(card, key), *rules):
-            paper.paragraph(LEFT, text, SMALL + 0.4)
-            paper.set_y(paper.get_y() + 0.6)
+        page.set_y(page.get_y() + 3)
+        page.text_at(LEFT, DISEASES[key].title, BODY + 1.5, is_bold=True)
+        page.set_y(page.get_y() + 5.2)
+        head, evidence = card.heads[key], messages.evidence_of(metrics, key)
+        reasons = [evidence.grade_reason] if evidence else []
+        rules = (f"Thresholds. {head.threshold_rule}", messages.set_rule(head))
+        for text in (messages.evidence_line(evidence), *reasons, *messages.limits(card, key), *rules):
+            page.paragraph(LEFT, text, SMALL + 0.4)
+            page.set_y(page.get_y() + 0.6)

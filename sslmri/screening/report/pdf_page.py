@@ -1,4 +1,4 @@
-"""The sheet of paper that a report is drawn on: A4, core fonts, what every page says, and text made safe for them."""
+"""A page of a report: A4, core fonts, header and footer, and text made safe for these fonts."""
 
 import unicodedata
 from datetime import datetime
@@ -35,7 +35,7 @@ class PdfPage(FPDF):
     """Pages whose head says what the report is for, and whose foot says which model made it and when."""
 
     def __init__(self, intended_use: str, model: str, created: str) -> None:
-        """Takes the lines of head and foot; ``created`` in ISO 8601."""
+        """Takes the lines of header and footer; ``created`` in ISO 8601."""
         super().__init__("portrait", "mm", "A4")
         self._intended_use, self._model, self._created = latin(intended_use), latin(model), created
         self.set_margins(LEFT, 12)
@@ -46,11 +46,11 @@ class PdfPage(FPDF):
         self.c_margin = 0.0
 
     def header(self) -> None:
-        """Draws the head of a page."""
+        """Draws the header of a page."""
         self.set_y(10)
         self.text_at(LEFT, "Brain MRI screening report", BODY, is_bold=True)
         self.set_font("Helvetica", "", SMALL)
-        too_wide = self.get_string_width("{nb}") - self.get_string_width("9")  # it stands for a number, written last
+        too_wide = self.get_string_width("{nb}") - self.get_string_width("9")  # replaced by a number at the end
         self.text_at(LEFT, f"page {self.page_no()} of {{nb}}", SMALL, QUIET, WIDTH + too_wide, Align.R)
         self.set_y(self.get_y() + 4.4)
         self.text_at(LEFT, self._intended_use, SMALL, QUIET)
@@ -59,7 +59,7 @@ class PdfPage(FPDF):
         self.set_y(self.get_y() + 3)
 
     def footer(self) -> None:
-        """Draws the foot of a page."""
+        """Draws the footer of a page."""
         self.set_y(-_FOOT + 4)
         self.rule()
         self.set_y(self.get_y() + 1.5)
@@ -70,7 +70,7 @@ class PdfPage(FPDF):
         self, x: float, text: str, size: float, colour: tuple[int, int, int] = INK, width: float = WIDTH,
         align: Align = Align.L, is_bold: bool = False,
     ) -> None:  # fmt: skip
-        """Writes one line at the present height, which stays as it is."""
+        """Writes one line without moving down."""
         self.set_font("Helvetica", "B" if is_bold else "", size)
         self.set_text_color(*colour)
         self.set_x(x)

@@ -1,0 +1,268 @@
+"""What became of a scan, screened or refused, and the one document that every export writes of it. No torch here."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sslmri.diseases import DISEASES, Notice
+from sslmri.evidence.verdict import Verdict
+from sslmri.models.cards import INTENDED_USE
+
+NOTABLE_PEAK = 0.1  # of the class's scale; a map whose peak is lower shows no notable saliency
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one classifier to one scan.
+
+    Attributes:
+        disease: key of the disease.
+        verdict: see ``evidence.verdict``.
+        reason: why the classifier was not assessed, else None.
+        flagged_from, not_flagged_below: thresholds on the probability of any disease class.
+        probabilities: calibrated, by class in clinical order, averaged over the slices.
+        prediction_set: classes of the 90 % prediction set, or None where no class can be excluded.
+        key_slice: number in the file of the slice with the highest probability of the top class.
+        coverage: fraction of the head region above half of the map's own peak, for the map of the top class in the key
+            slice; None where nothing in it is notable.
+        peak: highest value of that map as a fraction of the class's scale.
+        peak_xy: position of the peak, as fractions of the width and height of the prepared slice; None in an empty map.
+    """
+
+    disease: str
+    verdict: Verdict
+    reason: str | None
+    flagged_from: float
+    not_flagged_below: float
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...] | None
+    key_slice: int
+    coverage: float | None
+    peak: float
+    peak_xy: tuple[float, float] | None
+
+    @property
+    def is_assessed(self) -> bool:
+        """Whether the classifier applies to the scan; where it does not, none of its numbers is shown or exported."""
+        return self.verdict != Verdict.NOT_ASSESSED
+
+    @property
+    def top_class(self) -> str:
+        """The class with the highest probability."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def probability_any(self) -> float:
+        """The probability of any class but the reference."""
+        return 1 - self.probabilities[DISEASES[self.disease].reference]
+
+
+@dataclass(frozen=True)
+class ImagingSequence:
+    """The sequence of a scan and where it is known from.
+
+    Attributes:
+        name: ``T1``, ``T1ce``, ``T2``, ``FLAIR`` or None.
+        source: ``dicom``, ``image``, ``reader`` or None.
+    """
+
+    name: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class ScreeningSummary:
+    """The facts of one screening, without arrays and without the name of the file.
+
+    Attributes:
+        sha256: hash of the file.
+        model_sha256: hash of the model.
+        created: when, UTC, ISO 8601.
+        slice_numbers: of the slices screened, in the file, from 1 on.
+        n_file_slices: how many slices the file has.
+        spacing_mm, orientation, modality, source: as in the scan.
+        sequence: as far as it is known.
+        is_brain_mri: None where the model has nothing to decide it by.
+        reason: why it is not recognised as brain MRI, else None.
+        findings: by disease, in the order of the diseases.
+        warnings: what a reader must see.
+    """
+
+    sha256: str
+    model_sha256: str
+    created: str
+    slice_numbers: tuple[int, ...]
+    n_file_slices: int
+    spacing_mm: tuple[float, float, float] | None
+    orientation: str | None
+    modality: str | None
+    source: str
+    sequence: ImagingSequence
+    is_brain_mri: bool | None
+    reason: str | None
+    findings: Mapping[str, Finding]
+    warnings: tuple[Notice, ...]
+
+    @property
+    def assessed(self) -> dict[str, Finding]:
+        """The findings of the classifiers that apply, by disease."""
+        return {key: finding for key, finding in self.findings.items() if finding.is_assessed}
+
+    def key_index(self, disease: str) -> int:
+        """Returns the position of a finding's key slice among the screened slices."""
+        return self.slice_numbers.index(self.findings[disease].key_slice)
+
+
+@dataclass(frozen=True)
+class ScreeningArrays:
+    """What a screening was made from: large, never exported.
+
+    Attributes:
+        slices: what the encoder saw, (S, H, W) uint8.
+        features: (S, D) float32, for similar cases.
+        saliency: Grad-CAM of every slice and class in logits, by disease: (S, C, h, w) float32.
+        slice_probabilities: calibrated, by disease: (S, C).
+    """
+
+    slices: np.ndarray
+    features: np.ndarray
+    saliency: Mapping[str, np.ndarray]
+    slice_probabilities: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Screening:
+    """One screening with its arrays, as the screener returns it."""
+
+    summary: ScreeningSummary
+    arrays: ScreeningArrays
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A scan that was not screened.
+
+    Attributes:
+        reason: one plain sentence that does not name the file.
+        sha256: hash of the file, or None where it could not be read.
+    """
+
+    reason: str
+    sha256: str | None
+
+
+Outcome = ScreeningSummary | Refusal
+
+
+@dataclass(frozen=True)
+class Review:
+    """A clinician's review of one finding.
+
+    Attributes:
+        agrees: whether they agree with it; None where they have not said so.
+        override: the class they see instead, or None.
+        reason: why, in their words.
+        reviewed_at: when, UTC, ISO 8601.
+    """
+
+    agrees: bool | None
+    override: str | None
+    reason: str
+    reviewed_at: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the clinician agreed, disagreed or chose another class."""
+        return self.agrees is not None or self.override is not None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The key slice of a finding, alone and under the map of its top class: JPEG both."""
+
+    scan: bytes
+    overlay: bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scan of a list or a report; about 0.1 MB with pictures, whatever the size of the scan.
+
+    Attributes:
+        number: in the list, from 1 on.
+        outcome: what became of it.
+        file: its path on the command line; None on the pages, whose exports name no file.
+        n_files: how many files the scan consists of.
+        pictures: by disease, of the assessed findings.
+        reviews: by disease.
+    """
+
+    number: int
+    outcome: Outcome
+    file: str | None = None
+    n_files: int = 1
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    reviews: Mapping[str, Review] = field(default_factory=dict)
+
+
+def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the export document of one scan: a line of the command line, an item of a report, rows of a CSV.
+
+    Args:
+        entry: the scan.
+        model_sha256: hash of the model that it was given to.
+        grades: of the evidence for each classifier, by disease; none where it was not measured on unseen people.
+    """
+    outcome = entry.outcome
+    summary = outcome if isinstance(outcome, ScreeningSummary) else None
+    sequence = summary.sequence if summary else ImagingSequence()
+    findings = summary.findings.values() if summary else ()
+    return {
+        "scan": entry.number,
+        **({} if entry.file is None else {"file": entry.file}),
+        "n_files": entry.n_files,
+        "sha256": outcome.sha256,
+        "status": "screened" if summary else "refused",
+        "reason": outcome.reason,
+        "is_brain_mri": summary.is_brain_mri if summary else None,
+        "sequence": {"name": sequence.name, "from": sequence.source},
+        "findings": [_finding_document(finding, grades.get(finding.disease)) for finding in findings],
+        "warnings": [notice_line(notice) for notice in summary.warnings] if summary else [],
+        "model_sha256": model_sha256,
+        "notice": INTENDED_USE,
+    }
+
+
+def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
+    answer = {
+        "probability_any": round(finding.probability_any, 6),
+        "flagged_from": finding.flagged_from,
+        "not_flagged_below": finding.not_flagged_below,
+        "probabilities": {label: round(value, 6) for label, value in finding.probabilities.items()},
+        "top_class": finding.top_class,
+        "prediction_set": None if finding.prediction_set is None else list(finding.prediction_set),
+        "coverage": None if finding.coverage is None else round(finding.coverage, 4),
+        "peak": round(finding.peak, 4),
+        "peak_xy": None if finding.peak_xy is None else [round(value, 4) for value in finding.peak_xy],
+        "key_slice": finding.key_slice,
+    }
+    thresholds = {key: answer[key] for key in ("flagged_from", "not_flagged_below")}
+    return {
+        "disease": finding.disease,
+        "verdict": str(finding.verdict),
+        "reason": finding.reason,
+        **(answer if finding.is_assessed else dict.fromkeys(answer) | thresholds),
+        "evidence": grade,
+    }
+
+
+def review_document(review: Review | None) -> dict[str, Any] | None:
+    """Returns a review for JSON, None where there is none."""
+    return asdict(review) if review and review.is_given else None
+
+
+def notice_line(notice: Notice) -> str:
+    """Returns a notice as one sentence that names its disease."""
+    return notice.text if notice.disease is None else f"{DISEASES[notice.disease].title}: {notice.text}"

@@ -1,0 +1,50 @@
+"""The pictures of a report: the key slice of a finding, alone and under the map of its top class."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from sslmri.models.cards import ModelCard
+from sslmri.screening.outcome import Pictures, ScreeningArrays, ScreeningSummary
+
+OPACITY = 0.7  # at the top of a map's scale
+_SIDE = 256  # pixels along the longer side of a picture: 190 per inch at the size of the report
+_QUALITY = 90
+
+
+def key_pictures(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArrays) -> dict[str, Pictures]:
+    """Returns the pictures of the assessed findings, by disease."""
+    return {
+        key: Pictures(
+            _jpeg(arrays.slices[summary.key_index(key)]),
+            _jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale)),
+        )
+        for key in summary.assessed
+    }
+
+
+def paint_key_slice(
+    summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float, opacity: float = OPACITY
+) -> np.ndarray:
+    """Returns the key slice of a finding under the map of its top class: (H, W, 3) uint8."""
+    from sslmri.screening.saliency import enlarge, paint  # torch, which only this picture needs
+
+    finding, index = summary.findings[disease], summary.key_index(disease)
+    top = list(finding.probabilities).index(finding.top_class)
+    slice_ = arrays.slices[index]
+    height, width = slice_.shape
+    return paint(slice_, enlarge(arrays.saliency[disease][index, top], (height, width)) / scale, opacity)
+
+
+def scaled(picture: np.ndarray, side: int) -> Image.Image:
+    """Returns a picture (H, W) or (H, W, 3) uint8 with that many pixels along its longer side."""
+    image = Image.fromarray(picture)
+    factor = side / max(image.size)
+    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    scaled(picture, _SIDE).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
