@@ -17,7 +17,7 @@ import tyro
 from playwright.sync_api import Browser
 
 from sslmri.project import DEFAULT_MODEL
-from tests.browser import LONG_MS, browse, serve, streamlit
+from tests.harness.browser import LONG_MS, browse, serve, streamlit
 
 _DRAWN = """document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'
     && !document.querySelector('[data-testid=stSkeleton]') && document.querySelector('h1')"""

@@ -14,7 +14,7 @@ import tyro
 from playwright.sync_api import Page
 
 from sslmri.project import DEFAULT_MODEL
-from tests.browser import LONG_MS, browse, open_page, serve, settle
+from tests.harness.browser import LONG_MS, browse, open_page, serve, settle
 
 _N_CHANGES = 8
 _MAP = 'img[alt^="Map of"], img[alt^="The scan"]'

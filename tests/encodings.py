@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from tests.dicom_files import dicom
+from tests.harness.dicom_files import dicom
 
 TOLERANCES = {"JPEG": 0.03}  # of a probability; 0.01 for what loses nothing
 WINDOW = {"WindowCenter": 2000, "WindowWidth": 3000}

@@ -10,7 +10,7 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
-from tests.soak.memory import forget_peak, peak_mb
+from tests.harness.memory import forget_peak, peak_mb
 
 GOOD = "images/ants__r64slice.jpg"
 FIRST = ("dicom/own__brain_plain.dcm", "nifti/own__brain_small.nii.gz", "zip/own__brain_series_30.zip")

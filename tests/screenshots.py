@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from sslmri.cohorts.patients import PATIENTS, make_patient
 from sslmri.project import DEFAULT_MODEL
-from tests.browser import LONG_MS, browse, open_page, serve, settle
+from tests.harness.browser import LONG_MS, browse, open_page, serve, settle
 
 _PAGES = ("start", "screening", "cohort", "data", "performance", "encoder", "about")
 

@@ -10,9 +10,10 @@ from streamlit.proto.NewSession_pb2 import NewSession
 
 from sslmri.dashboard import layout
 from sslmri.dashboard.server import middleware
+from tests.harness.server import ROOT, Server, listening, serve
+from tests.harness.sessions import Request, Visit, ask, visit
 from tests.pages import PAGES, open_page, words_of
-from tests.soak.access import MAX_UPLOAD_MB, Request, Visit, ask, forbidden, send_forbidden_requests, visit
-from tests.soak.server import ROOT, Server, listening, serve
+from tests.soak.access import MAX_UPLOAD_MB, forbidden, send_forbidden_requests
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_the_server_listens_on_this_machine_only(server):
 
 def test_a_server_that_ends_or_another_on_its_port_is_not_waited_for(server, monkeypatch):
     taken = SimpleNamespace(bind=lambda _: None, getsockname=lambda: ("", int(server.address.rpartition(":")[2])))
-    monkeypatch.setattr("tests.soak.server.socket", SimpleNamespace(socket=lambda: nullcontext(taken)))
+    monkeypatch.setattr("tests.harness.server.socket", SimpleNamespace(socket=lambda: nullcontext(taken)))
     with pytest.raises(ChildProcessError, match="ended with 1"), serve("run", "app.py", SSLMRI_MODEL="no-model"):
         pass
 

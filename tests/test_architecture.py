@@ -160,3 +160,10 @@ def test_class_names_stand_in_one_place_only():
         constants = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
         found = labels & {node.value for node in constants if isinstance(node.value, str)}
         assert not found, f"{path.relative_to(ROOT)} types class names {found}: take them from DISEASES"
+
+
+def test_trials_use_the_harness_and_the_harness_uses_no_test():
+    for package, allowed in (("harness", {"harness"}), ("soak", {"harness", "soak"})):
+        for path in (ROOT / "tests" / package).glob("*.py"):
+            found = {name.split(".")[1] for name in imports_of(path) if name.startswith("tests.")} - allowed
+            assert not found, f"{path.relative_to(ROOT)} imports tests.{found}"

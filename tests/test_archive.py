@@ -16,7 +16,7 @@ from sslmri.scans.archive import read_archive
 from sslmri.scans.images import read_image
 from sslmri.scans.reading import read_scan
 from tests.conftest import SHARED, needs_shared
-from tests.dicom_files import axial_series
+from tests.harness.dicom_files import axial_series
 
 NOISE = np.random.default_rng(0)
 

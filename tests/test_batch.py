@@ -30,7 +30,7 @@ from sslmri.screening.outcome import ImagingSequence, Outcome, Refusal, Screenin
 from sslmri.screening.report.export import json_line, report_csv
 from sslmri.screening.report.pictures import scaled
 from sslmri.screening.screener import Screener
-from tests.dicom_files import axial_series
+from tests.harness.dicom_files import axial_series
 from tests.test_workers import die_while_preparing_scans
 
 SMALL = Preparation(image_size=(32, 32))

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from sslmri.cohorts.simulated import finding_slices, simulate_subject, slice_png
 from sslmri.diseases import DISEASES
-from tests.browser import CHROMIUM, LONG_MS, browse, open_page, serve, settle
-from tests.dicom_files import axial_series
+from tests.harness.browser import CHROMIUM, LONG_MS, browse, open_page, serve, settle
+from tests.harness.dicom_files import axial_series
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}")
 

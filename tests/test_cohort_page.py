@@ -22,7 +22,7 @@ from sslmri.models.cards import ModelCard, read_model_card
 from sslmri.screening.outcome import Entry, ScreeningSummary
 from sslmri.screening.report.export import report_json
 from sslmri.screening.screener import Screener
-from tests.dicom_files import axial_series
+from tests.harness.dicom_files import axial_series
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 300

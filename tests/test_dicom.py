@@ -16,7 +16,7 @@ from pydicom.uid import (
 
 from sslmri.scans.dicom import read_dicom
 from sslmri.scans.reading import read_scan, read_series
-from tests.dicom_files import CORONAL, SAGITTAL, axial_series, dicom, encoded, enhanced
+from tests.harness.dicom_files import CORONAL, SAGITTAL, axial_series, dicom, encoded, enhanced
 
 ROOT = Path(__file__).resolve().parents[1]
 

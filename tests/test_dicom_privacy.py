@@ -14,7 +14,7 @@ from pydicom.uid import (
 
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan, read_series, series_key
-from tests.dicom_files import axial_series, dicom, encoded
+from tests.harness.dicom_files import axial_series, dicom, encoded
 
 ROOT = Path(__file__).resolve().parents[1]
 

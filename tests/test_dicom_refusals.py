@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from sslmri.scans.reading import read_scan, read_series, series_key
-from tests.dicom_files import (
+from tests.harness.dicom_files import (
     AXIAL,
     CORONAL,
     SAGITTAL,

@@ -13,7 +13,7 @@ from pydicom.uid import RLELossless
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
 from tests.conftest import SHARED, needs_shared
-from tests.dicom_files import as_bytes, axial_series, dataset, dicom, enhanced
+from tests.harness.dicom_files import as_bytes, axial_series, dataset, dicom, enhanced
 from tests.test_archive import nifti, picture, zipped
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from tests.test_reading import ROOT, encoded
 
 PEAK = """
 import pathlib, sys
-from tests.soak.memory import peak_mb
+from tests.harness.memory import peak_mb
 from sslmri.errors import ScanError
 from sslmri.scans.reading import read_scan
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process 
 LEFT = """
 import os
 import numpy as np
-from tests.soak.memory import held_mb
+from tests.harness.memory import held_mb
 from sslmri import memory
 
 def left(n, size, gives_back=False):
@@ -29,7 +29,7 @@ def left(n, size, gives_back=False):
 """
 VOLUME = """
 import pathlib, sys
-from tests.soak.memory import forget_peak, peak_mb
+from tests.harness.memory import forget_peak, peak_mb
 from sslmri.scans import sandbox
 
 small, large = (pathlib.Path(path).read_bytes() for path in sys.argv[1:])

@@ -17,7 +17,7 @@ from sslmri.scans.images import MAX_PIXELS
 from sslmri.scans.jpeg import check_scans
 from sslmri.scans.reading import MAX_BYTES, read_scan
 from sslmri.scans.slices import Preparation, to_slices
-from tests.dicom_files import dicom, with_scans
+from tests.harness.dicom_files import dicom, with_scans
 
 ROOT = Path(__file__).resolve().parents[1]
 

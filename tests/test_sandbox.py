@@ -20,7 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from sslmri import processes
 from sslmri.errors import ScanError
 from sslmri.scans import reading, sandbox
-from tests.dicom_files import as_bytes, axial_series, dataset
+from tests.harness.dicom_files import as_bytes, axial_series, dataset
 from tests.pages import nifti, png
 from tests.sandbox_faults import MARK
 from tests.test_reading import ROOT

@@ -22,7 +22,7 @@ from sslmri.models.cards import ModelCard
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
 from sslmri.screening.similar import SimilarCase
-from tests.dicom_files import axial_series
+from tests.harness.dicom_files import axial_series
 from tests.pages import PAGES, nifti, open_page, png, upload, words_of
 
 REASON = "Trained on axial T2 slices, and this scan resembles none of them."

@@ -20,8 +20,8 @@ from sslmri.dashboard.server import lifespan, queue, streamlit_internals
 from sslmri.dashboard.server.queue import FifoLimiter
 from sslmri.errors import ModelError
 from sslmri.screening.screener import Screener
-from tests.soak.access import visit
-from tests.soak.server import serve
+from tests.harness.server import serve
+from tests.harness.sessions import visit
 
 
 @pytest.fixture(autouse=True)

@@ -20,11 +20,11 @@ from streamlit.runtime.secrets import Secrets
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
 from sslmri.dashboard.server import signin
-from tests.browser import CHROMIUM, LONG_MS, browse
+from tests.harness.browser import CHROMIUM, LONG_MS, browse
+from tests.harness.server import serve
+from tests.harness.sessions import Request, ask, messages, visit
 from tests.pages import PAGES as FILES
 from tests.pages import open_page as open_app
-from tests.soak.access import Request, ask, messages, visit
-from tests.soak.server import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib")
 SECRET, ADDRESS = "7c1f3e5a9b2d4c6e8f0a1b3c5d7e9f12", "jane.roe@clinic.example"

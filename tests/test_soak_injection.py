@@ -18,13 +18,13 @@ from sslmri.cohorts.public import build_manifest
 from sslmri.dashboard.text import escape_markdown
 from sslmri.files import neutralised
 from sslmri.text import printable
-from tests.browser import CHROMIUM, browse
 from tests.conftest import Call
+from tests.harness.browser import CHROMIUM, browse
+from tests.harness.client import Visitor
+from tests.harness.server import ROOT, serve
 from tests.soak import injected_reports, injection
-from tests.soak.client import Visitor
 from tests.soak.injected_reports import actions, controls, formulas, lost
 from tests.soak.payloads import ELSEWHERE, MARK, PAYLOADS, some
-from tests.soak.server import ROOT, serve
 from tests.soak.sessions import dashboard
 from tests.soak.watched import Watch
 

@@ -17,8 +17,9 @@ from sslmri.errors import ScanError
 from sslmri.scans import sandbox
 from sslmri.scans.images import read_image
 from tests.conftest import needs_shared
+from tests.harness import memory
 from tests.pages import png
-from tests.soak import fuzz, hostile, memory, mutants
+from tests.soak import fuzz, hostile, mutants
 from tests.soak.hostile import End, Hostile
 from tests.soak.samples import sample
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.soak import outside, privacy, result, server, sessions
+from tests.harness import server
+from tests.soak import outside, privacy, result, sessions
 from tests.soak.sessions import LEAKY
 
 needs_network = pytest.mark.skipif(

@@ -4,7 +4,8 @@ import re
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-from tests.soak import memory, result, server, sessions
+from tests.harness import memory, server
+from tests.soak import result, sessions
 from tests.soak.sessions import LEAKY
 
 WAITED = {"event": "screening", "time": "2026-01-01T00:00:00+00:00", "waited_s": 2.0, "took_s": 1.0}

@@ -17,9 +17,9 @@ from pathlib import Path
 import tyro
 
 from sslmri.files import write_atomically
+from tests.harness.server import ROOT
 from tests.soak.lanes import run_all
 from tests.soak.result import Row, row
-from tests.soak.server import ROOT
 
 _PACKAGES = ("streamlit", "torch", "pydicom", "nibabel", "pillow")
 _MOST_MINUTES = 40.0

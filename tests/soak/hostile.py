@@ -14,11 +14,11 @@ from typing import Any
 from sslmri.errors import ScanError
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.sandbox import read_scan
-from tests.soak.client import Visitor, visit
-from tests.soak.memory import Memory, children, watch
+from tests.harness.client import Visitor, visit
+from tests.harness.memory import Memory, children, watch
+from tests.harness.server import ROOT, Server
 from tests.soak.result import Row, row
 from tests.soak.samples import KINDS, sample
-from tests.soak.server import ROOT, Server
 from tests.soak.sessions import dashboard
 
 FOLDER = ROOT.parent / "shared" / "hostile"

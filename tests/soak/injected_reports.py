@@ -19,12 +19,12 @@ from sslmri.diseases import DISEASES
 from sslmri.files import neutralised
 from sslmri.project import DEFAULT_MODEL
 from sslmri.screening.report.pdf_page import latin
-from tests.soak.client import Visitor, visit
+from tests.harness.client import Visitor, visit
+from tests.harness.server import ROOT
 from tests.soak.injection import Numbered, batches, broken, on_disk, sound, write_manifest
 from tests.soak.payloads import PAYLOADS, Payload, some
 from tests.soak.result import Row, row
 from tests.soak.samples import sample
-from tests.soak.server import ROOT
 from tests.soak.sessions import dashboard, pdf_text
 
 _FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")

@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Error, Locator, Page
 
 from sslmri.project import DEFAULT_MODEL
-from tests.browser import CHROMIUM, browse, settle
+from tests.harness.browser import CHROMIUM, browse, settle
 from tests.soak.payloads import SIGN, Payload, sign, some
 from tests.soak.result import Row, row
 from tests.soak.samples import KINDS, sample

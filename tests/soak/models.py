@@ -15,10 +15,10 @@ from unittest.mock import patch
 
 from sslmri.errors import ModelError
 from sslmri.project import DEFAULT_MODEL
+from tests.harness.memory import forget_peak, peak_mb
+from tests.harness.server import ROOT
 from tests.soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
-from tests.soak.memory import forget_peak, peak_mb
 from tests.soak.result import Row, row
-from tests.soak.server import ROOT
 
 MAX_S, MAX_MB = 5.0, 400
 _MAX_CHARACTERS = 1000

@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from sslmri.project import DEFAULT_MODEL
-from tests.soak.client import visit
+from tests.harness.client import visit
+from tests.harness.server import ROOT
 from tests.soak.result import Row, row
 from tests.soak.samples import KINDS, sample
-from tests.soak.server import ROOT
 from tests.soak.sessions import dashboard
 
 PAGES = {

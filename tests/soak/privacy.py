@@ -11,10 +11,10 @@ from pathlib import Path
 import requests
 
 from sslmri.project import DEFAULT_MODEL
-from tests.soak.client import Visitor, visit
+from tests.harness.client import Visitor, visit
+from tests.harness.server import Server, printed, serve
 from tests.soak.result import Row, row
 from tests.soak.samples import KINDS, large_sample, sample
-from tests.soak.server import Server, printed, serve
 from tests.soak.sessions import APP, dashboard, pdf_text
 
 FORGET_S = 120.0

@@ -14,8 +14,8 @@ import torch
 
 from sslmri.project import DEFAULT_MODEL
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from tests.harness.server import ROOT
 from tests.soak.result import Row, row
-from tests.soak.server import ROOT
 from tests.soak.toy_training import (
     FINETUNE,
     PRETRAIN,

@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from tests.soak import memory
+from tests.harness import memory
 from tests.soak.result import Row
 
 Trial = Callable[[], Row]

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sslmri.cohorts.simulated import finding_slices, simulate_subject
-from tests.dicom_files import axial_series, dicom
+from tests.harness.dicom_files import axial_series, dicom
 
 VOLUMES = ("NIfTI", "zip")
 KINDS = ("PNG", "JPEG", "TIFF", "DICOM", *VOLUMES)

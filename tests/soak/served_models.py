@@ -13,12 +13,12 @@ from pathlib import Path
 
 from sslmri.dashboard.text import escape_markdown
 from sslmri.project import DEFAULT_MODEL
-from tests.soak.client import visit
+from tests.harness.client import visit
+from tests.harness.server import ROOT, Server, serve
 from tests.soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
 from tests.soak.models import blame, sentence_of
 from tests.soak.result import Row, row
 from tests.soak.samples import sample
-from tests.soak.server import ROOT, Server, serve
 
 _NAMES = (
     "a pickle named as weights",

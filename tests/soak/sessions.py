@@ -21,11 +21,11 @@ from PIL import Image
 from pypdfium2 import raw
 
 from sslmri.project import DEFAULT_MODEL
-from tests.soak import memory
-from tests.soak.client import Visitor, visit
+from tests.harness import memory
+from tests.harness.client import Visitor, visit
+from tests.harness.server import Server, serve
 from tests.soak.result import Row, row
 from tests.soak.samples import DEPTH, KINDS, VOLUMES, sample
-from tests.soak.server import Server, serve
 
 APP = "app.py"
 LEAKY = "soak/leaky.py"  # the same with mistakes, each of which a trial has to find

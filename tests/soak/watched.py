@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Dialog, Page, Request, Route
 
-from tests.browser import settle
+from tests.harness.browser import settle
 from tests.soak.payloads import ELSEWHERE, MARK, SIGN
 
 _PATIENCE_MS = 40_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.soak.memory import below
+from tests.harness.memory import below
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_S = 180

@@ -7,7 +7,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.soak.server import serve as start_server
+from tests.harness.server import serve as start_server
 
 CHROMIUM = Path("/usr/bin/chromium")
 _FLAGS = (

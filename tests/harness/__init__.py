@@ -1,0 +1,1 @@
+"""What the tests and the long trials share: a real server, its clients, a browser, memory, files; imports neither."""
