@@ -132,7 +132,7 @@ def test_a_class_in_one_fold_only_is_never_taught_there_and_gets_no_probability(
     records = [r for label in stages[:2] for r in records_of(10, label, "alzheimers")]
     records += [replace(r, fold=0) for r in records_of(2, stages[3], "alzheimers")]
     results, notes = diseases_of(bench_of(records, 1.0))
-    assert "Alzheimer's stage, fold 0: taught without mild demented, moderate demented." in notes
+    assert "Alzheimer's stage, fold 0: taught without mild dementia, moderate dementia." in notes
     assert results["alzheimers"]["per_class"][stages[3]]["recall"]["raw"] == 0
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
 from sslmri.cohorts.public import ADAPTERS, build_manifest
+from sslmri.cohorts.registry import COHORTS, caveat_of, terms_of
 from sslmri.cohorts.splits import assign_splits
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
@@ -65,8 +66,59 @@ def folder_6400(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_label_of_an_adapter_is_a_class_of_its_disease() -> None:
-    for adapter in ADAPTERS.values():
-        assert {label for _, label in adapter.folders} == set(DISEASES[adapter.disease].classes)
+    for key, adapter in ADAPTERS.items():
+        disease = COHORTS[key].disease
+        assert {folder.label for folder in adapter.folders} - {""} <= set(DISEASES[disease].classes if disease else ())
+
+
+SMALL_SETS = {  # cohort -> files, and the group, slice, contrast, label and use of the last one
+    "cheng": (
+        ["glioma/1.jpg", "meningioma/1.jpg", "pituitary/1.jpg"],
+        ("unknown-pituitary-pituitary-000", "0", "T1ce", "pituitary", "train"),
+    ),
+    "br35h": (["no/no1.jpg"], ("unknown-no/no1.jpg", "", "mixed", "no_tumour", "train")),
+    "tcga_lgg": (
+        ["images/lgg-000_t1post_12.jpg", "unlabelled/lgg-001_flair_01.jpg"],
+        ("LGG-001", "1", "FLAIR", "", "train"),
+    ),
+    "ehealth_cyprus": (["ms01_003.jpg"], ("MS01", "3", "T2", "multiple_sclerosis", "train")),
+    "ixi_t2": (["IXI002-Guys-0828-T2_040.jpg"], ("IXI002", "40", "T2", "normal", "train")),
+    "ixi_t1": (["ixi012_044.jpg"], ("IXI012", "44", "T1", "", "train")),
+    "web_controls": (["web_000.jpg"], ("unknown-web_000.jpg", "", "mixed", "normal", "train")),
+    "mendeley_ms": (
+        ["images/flair_108009.jpg"],
+        ("108", "9", "FLAIR", "multiple_sclerosis", "localisation"),
+    ),
+    "ms_pair": (
+        ["normal/1.jpg", "multiple_sclerosis/1.jpg", "multiple_sclerosis/2.jpg"],
+        ("multiple_sclerosis", "1", "mixed", "multiple_sclerosis", "leak_demo"),
+    ),
+    "pd_pair": (["normal/1.jpg", "parkinsons/1.jpg"], ("parkinsons", "0", "mixed", "parkinsons", "leak_demo")),
+    "ntua_volumes": (
+        ["normal/pd-normal-00_03.png", "parkinsons/pd-parkinsons-01_37.png"],
+        ("PD-PARKINSONS-01", "37", "mixed", "parkinsons", "train"),
+    ),
+}
+
+
+@pytest.mark.parametrize("cohort", SMALL_SETS)
+def test_folder_of_a_cohort_becomes_rows_that_are_read(tmp_path: Path, cohort: str) -> None:
+    names, last = SMALL_SETS[cohort]
+    rows = build_manifest(touch(tmp_path, *names, "masks/ignored.png"), cohort).set_index("path")
+    assert sorted(rows.index) == sorted(names)
+    assert tuple(rows.loc[names[-1], ["group", "slice", "contrast", "label", "use"]]) == last
+    write_manifest(tmp_path / "manifest.csv", rows.reset_index())
+    assert {record.cohort for record in read_manifest(tmp_path / "manifest.csv")} == {cohort}
+
+
+@pytest.mark.parametrize("cohort", ADAPTERS)
+def test_caveat_and_terms_of_every_adapter_are_reported(cohort: str) -> None:
+    assert terms_of(cohort) != terms_of("no such cohort")
+    key = COHORTS[cohort].disease
+    if key is not None and COHORTS[cohort].caveat:
+        assert COHORTS[cohort].caveat in caveat_of(key, [cohort])
+    if cohort in ("tumours", "ms", "parkinsons"):
+        assert caveat_of(cohort, [cohort]) != caveat_of(cohort, [])
 
 
 def test_oasis_sessions_and_repeats_of_a_person_are_one_group(tmp_path: Path) -> None:
@@ -177,7 +229,7 @@ def test_picture_in_a_folder_of_no_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_class_is_refused_by_name(tmp_path: Path) -> None:
-    assert "got no picture of normal" in refusal(touch(tmp_path, "MS/1.png"), "ms")
+    assert "got no image of normal" in refusal(touch(tmp_path, "MS/1.png"), "ms")
 
 
 def test_files_that_no_reader_takes_are_no_pictures(tmp_path: Path) -> None:
@@ -188,4 +240,4 @@ def test_files_that_no_reader_takes_are_no_pictures(tmp_path: Path) -> None:
 def test_missing_folder_and_unknown_cohort_are_refused(tmp_path: Path) -> None:
     assert "got none" in refusal(tmp_path / "none", "ms")
     assert "got no files" in refusal(tmp_path, "ms")
-    assert "Expected a cohort out of oasis, alzheimers_6400, tumours, ms, parkinsons" in refusal(tmp_path, "flu")
+    assert "Expected a cohort out of oasis, oasis_2d, alzheimers_6400, tumours, cheng" in refusal(tmp_path, "flu")

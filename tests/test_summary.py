@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.cohorts import summary
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import N_BINS, QUANTILES, summarise
-from sslmri.evidence import intervals
 from sslmri.scans.reading import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
@@ -113,11 +111,12 @@ def test_progress_counts_every_file_read(tmp_path: Path) -> None:
 def test_faults_name_classes_with_few_groups_or_none_to_train(tmp_path: Path) -> None:
     records = [r for r in cohort(tmp_path, 25) if r.label == "normal" or r.group.endswith(("00", "01"))]
     faults = summarise(assign_splits(records), SMALL, per_class=1)["faults"]
-    name = "Multiple sclerosis, multiple sclerosis"
-    assert faults == [f"{name}: 1 train, 0 validation, 1 test groups; under 5 its figures hang on a few groups."]
+    name = "Multiple sclerosis"
+    text = f"{name}: 1 train, 0 validation, 1 test groups; fewer than 5 groups: results are unreliable."
+    assert faults == [{"disease": "ms", "text": text}]
     only_normal = [r for r in records if r.label == "normal"]
     faults = summarise(assign_splits(only_normal), SMALL, per_class=1)["faults"]
-    assert faults[0] == f"{name}: no training group, so a head cannot learn this class."
+    assert faults[0]["text"] == f"{name} cannot be predicted: no training group."
 
 
 def test_groups_of_people_are_subjects_until_one_is_blank() -> None:
@@ -126,7 +125,7 @@ def test_groups_of_people_are_subjects_until_one_is_blank() -> None:
     for records, unit in ((people, "subject"), ([*people, blank], "group")):
         found = summarise(records, SMALL, per_class=1)
         assert [row["unit"] for row in found["use"]] == [unit]
-        assert f"no training {unit}" in found["faults"][0]
+        assert f"no training {unit}" in found["faults"][0]["text"]
 
 
 def test_faults_name_classes_that_come_from_sources_of_their_own(tmp_path: Path) -> None:
@@ -138,7 +137,8 @@ def test_faults_name_classes_that_come_from_sources_of_their_own(tmp_path: Path)
     ]
     draw(records)
     (fault,) = summarise(records, SMALL, per_class=1)["faults"]
-    assert "normal comes from of normal, the other classes from of multiple_sclerosis" in fault
+    assert fault["disease"] == "ms"
+    assert "Normal comes from of normal, the other classes from of multiple_sclerosis" in fault["text"]
 
 
 def test_unreadable_files_are_named_and_not_measured(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_unreadable_files_are_named_and_not_measured(tmp_path: Path) -> None:
     records[1].path.unlink()
     found = summarise(records, SMALL)
     assert len(found["faults"]) == 2
-    assert found["faults"][0].startswith("normal-normal00-00.png: ")
+    assert found["faults"][0]["text"].startswith("normal-normal00-00.png: ")
     assert sum(row["slices"] for row in found["sizes"]) == 18
 
 
@@ -156,14 +156,10 @@ def test_many_unreadable_files_are_counted(tmp_path: Path) -> None:
     for one in records:
         one.path.write_bytes(b"")
     found = summarise(records, SMALL)
-    assert found["faults"][-1] == "15 more files of the sample cannot be read."
+    assert found["faults"][-1]["text"] == "15 more files of the sample cannot be read."
     assert found["intensity"] == []
 
 
 def test_no_records_give_an_empty_summary() -> None:
     keys = ("classes", "sizes", "intensity", "formats", "use", "faults")
     assert summarise([], SMALL) == {key: [] for key in keys}
-
-
-def test_data_and_figures_agree_on_how_few_groups_are_too_few() -> None:
-    assert summary.MIN_GROUPS == intervals.MIN_GROUPS

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from sslmri.cohorts.confounding import Confounding, find_confounding
 from sslmri.cohorts.duplicates import Describe, find_copies
-from sslmri.cohorts.manifest import UNKNOWN, Record
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.registry import GROUP, MIN_GROUPS, UNKNOWN, unit_of
 from sslmri.cohorts.splits import assign_splits, class_counts, trainable
 from sslmri.cohorts.store import Store
-from sslmri.cohorts.summary import MIN_GROUPS
-from sslmri.cohorts.terms import GROUP, unit_of
 from sslmri.diseases import DISEASES, class_title
 
 _SHOWN = 3
@@ -173,25 +173,27 @@ def _not_people(pool: list[Record]) -> Iterator[str]:
             yield f"{cohort} ({len(set(groups))} groups, {what})"
 
 
-def _one_class_cohorts(pool: list[Record]) -> Iterator[str]:
-    """Yields cohorts that say the label: a head can learn the source in place of the disease."""
-    labels = defaultdict(set)
-    for record in pool:
-        if record.disease is not None:
-            labels[record.disease, record.cohort].add(str(record.label))
-    for (disease, cohort), found in sorted(labels.items()):
-        if len(found) == 1:
-            yield f"{cohort} ({DISEASES[disease].title}: {class_title(*found)})"
+def _spread_over_cohorts(pool: list[Record]) -> list[Confounding]:
+    found = [(disease, [record for record in pool if record.disease == disease.key]) for disease in DISEASES.values()]
+    return [find_confounding(disease, [r.label for r in own], [r.cohort for r in own]) for disease, own in found]
 
 
-def _one_cohort_classes(pool: list[Record]) -> Iterator[str]:
-    cohorts = defaultdict(set)
-    for record in pool:
-        if record.disease is not None:
-            cohorts[record.disease, str(record.label)].add(record.cohort)
-    for (disease, label), found in sorted(cohorts.items()):
-        if len(found) == 1:
-            yield f"{DISEASES[disease].title}: {class_title(label)} ({', '.join(found)})"
+def _one_class_cohorts(pool: list[Record]) -> list[str]:
+    """Returns cohorts that reveal the label: the classifier may learn the source instead of the disease."""
+    return sorted(
+        f"{cohort} ({found.disease.title}: {class_title(label)})"
+        for found in _spread_over_cohorts(pool)
+        for cohort, label in found.single_class_cohorts
+    )
+
+
+def _one_cohort_classes(pool: list[Record]) -> list[str]:
+    return [
+        f"{found.disease.title}: {class_title(label)} ({', '.join(cohorts)})"
+        for found in _spread_over_cohorts(pool)
+        for label, cohorts in found.cohorts.items()
+        if len(cohorts) == 1
+    ]
 
 
 def _thin_classes(pool: list[Record]) -> Iterator[str]:

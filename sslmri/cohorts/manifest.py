@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sslmri.cohorts.registry import UNKNOWN
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.files import write_atomically
@@ -19,7 +20,6 @@ REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")
 OPTIONAL_COLUMNS = ("group", "slice", "contrast", "fold", "use", "box_xywh", "age", "sex")
 MANIFEST_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 TRAIN_USE = "train"
-UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 _SHOWN = 5
 _MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
 _LONE = re.compile("[\ud800-\udfff]")

@@ -2,94 +2,104 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from sslmri.cohorts.alzheimers_6400 import group_6400
-from sslmri.cohorts.manifest import MANIFEST_COLUMNS, TRAIN_USE, UNKNOWN, check_names
-from sslmri.diseases import DISEASES
+from sslmri.cohorts.cohort import Adapter, Folder
+from sslmri.cohorts.manifest import MANIFEST_COLUMNS, check_names
+from sslmri.cohorts.registry import COHORTS, UNKNOWN
 from sslmri.errors import ManifestError
 from sslmri.files import neutralised
 
+ADAPTERS: dict[str, Adapter] = {key: cohort.adapter for key, cohort in COHORTS.items() if cohort.adapter}
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
-_BLOCK = 20  # neighbouring pictures taken for one person where no file name says who it is
-_OASIS_NAME = re.compile(r"(OAS1_\d{4})_MR\d+_mpr-\d+_(\d+)", re.IGNORECASE)
+_BLOCK = 20  # adjacent images taken for one person where no file name says who it is
 _PERSON_FOLDER = re.compile(r"(subject|sub|patient|person|case)?[0-9]+")
-_HEALTHY = r"control|(?<!ab)normal|healthy"
+_CONTRASTS = {"t1": "T1", "t2": "T2", "flair": "FLAIR", "t1post": "T1ce", "t1ce": "T1ce"}
 
-# The folder, a class and its files in natural order -> (file, group, slice) of those that are used.
-Grouping = Callable[[Path, str, list[PurePosixPath]], Iterator[tuple[PurePosixPath, str, str]]]
+_Row = tuple[PurePosixPath, str, str, str]  # file, group, slice, contrast
 
 
 def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
     """Returns the manifest of a downloaded dataset: rows sorted by path, paths relative to ``folder``.
 
-    A file's class is that of the nearest folder above it whose name says one. Files that are no pictures, hidden files
+    A file's class is that of the nearest folder above it whose name says one. Files that are not images, hidden files
     and the folders an adapter skips are left out.
 
     Raises:
-        ManifestError: the cohort is unknown, the folder does not look like it, or a name is not in UTF-8.
+        ManifestError: the cohort has no adapter, the folder does not look like it, or a name is not in UTF-8.
     """
     if cohort not in ADAPTERS:
         raise ManifestError(f"Expected a cohort out of {', '.join(ADAPTERS)}, got {cohort!r}: choose one of these.")
-    folder, adapter = Path(folder), ADAPTERS[cohort]
+    adapter = ADAPTERS[cohort]
     rows = [
-        (_as_written(file), cohort, adapter.disease, label, group, number, adapter.contrast, "", TRAIN_USE, "", "", "")
-        for label, files in _files_by_label(folder, adapter).items()
-        for file, group, number in adapter.grouping(folder, label, files)
+        {
+            "path": _as_written(file),
+            "cohort": cohort,
+            "disease": COHORTS[cohort].disease if kind.label else "",
+            "label": kind.label,
+            "group": group,
+            "slice": number,
+            "contrast": contrast,
+            "use": kind.use,
+        }
+        for kind, files in _files_by_kind(folder, adapter, cohort).items()
+        for file, group, number, contrast in _grouped(folder, kind.label, files, adapter)
     ]
-    return pd.DataFrame(sorted(rows), columns=list(MANIFEST_COLUMNS))
+    table = pd.DataFrame(rows).reindex(columns=list(MANIFEST_COLUMNS), fill_value="")
+    return table.sort_values("path", ignore_index=True)
 
 
-def _files_by_label(folder: Path, adapter: "Adapter") -> dict[str, list[PurePosixPath]]:
-    """Returns the pictures of each class in natural order, refusing folders that name no class and missing classes."""
-    found: dict[str, list[PurePosixPath]] = {label: [] for label in DISEASES[adapter.disease].classes}
-    for file in _pictures(folder, adapter):
-        label = _label_of(file, adapter)
-        if label is None:
+def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, list[PurePosixPath]]:
+    """Returns the images of each kind in natural order, refusing folders that name no class and missing classes."""
+    found: dict[Folder, list[PurePosixPath]] = {}
+    for file in _images(folder, adapter, cohort):
+        kind = _kind_of(file, adapter)
+        if kind is None:
             raise ManifestError(
-                f"Expected {adapter.layout} for {adapter.title}, got {file} in none of them: rename its folder or "
-                f"move it away."
+                f"Expected {adapter.layout} for {cohort}, got {file} in none of them: rename its folder or move it "
+                "away."
             )
-        found[label].append(file)
-    missing = [label for label, files in found.items() if not files and label not in adapter.may_lack]
+        found.setdefault(kind, []).append(file)
+    labels = {kind.label for kind in found}
+    missing = [kind.label for kind in adapter.folders if kind.label not in labels | adapter.may_lack]
     if missing:
         raise ManifestError(
-            f"Expected {adapter.layout} for {adapter.title}, got no picture of {', '.join(missing)} under {folder}: "
-            f"download the whole dataset and give its top folder."
+            f"Expected {adapter.layout} for {cohort}, got no image of {', '.join(missing)} under {folder}: download "
+            "the whole dataset and give its top folder."
         )
-    return {label: sorted(files, key=_natural_key) for label, files in found.items()}
+    return {kind: sorted(files, key=_natural_key) for kind, files in found.items()}
 
 
-def _pictures(folder: Path, adapter: "Adapter") -> list[PurePosixPath]:
+def _images(folder: Path, adapter: Adapter, cohort: str) -> list[PurePosixPath]:
     if not folder.is_dir():
-        raise ManifestError(f"Expected a folder at {folder}, got none: give the folder of {adapter.title}.")
+        raise ManifestError(f"Expected a folder at {folder}, got none: give the folder of {cohort}.")
     files = [PurePosixPath(file.relative_to(folder).as_posix()) for file in folder.rglob("*") if file.is_file()]
     files = [file for file in files if not any(part.startswith((".", "__MACOSX")) for part in file.parts)]
-    pictures = [
+    images = [
         file
         for file in files
         if file.suffix.lower() in _IMAGE_SUFFIXES
-        and not (adapter.skip and any(re.fullmatch(adapter.skip, _plain(part)) for part in file.parts[:-1]))
+        and not any(re.fullmatch(adapter.skip, _plain(part)) for part in file.parts[:-1])
     ]
-    if not pictures:
+    if not images:
         suffixes = sorted({file.suffix or "suffix-less" for file in files})
         got = f"only {', '.join(suffixes[:5])} files" if files else "no files"
         raise ManifestError(
-            f"Expected pictures ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}, got {got}: give the unpacked "
-            f"picture version of {adapter.title}."
+            f"Expected images ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}, got {got}: give the unpacked "
+            f"image version of {cohort}."
         )
-    check_names(map(str, pictures))
-    return pictures
+    check_names(map(str, images))
+    return images
 
 
-def _label_of(file: PurePosixPath, adapter: "Adapter") -> str | None:
-    """Returns the class that the nearest folder above the file names, or None where no folder does."""
-    names = [_plain(part) for part in reversed(file.parts[:-1])]
-    return next((label for name in names for pattern, label in adapter.folders if re.search(pattern, name)), None)
+def _kind_of(file: PurePosixPath, adapter: Adapter) -> Folder | None:
+    """Returns what the nearest folder above the file says that it is, or None where no folder does."""
+    names = [_plain(part) for part in reversed(file.parts[:-1])] or [""]
+    return next((kind for name in names for kind in adapter.folders if re.search(kind.pattern, name)), None)
 
 
 def _as_written(file: PurePosixPath) -> str:
@@ -108,24 +118,37 @@ def _natural_key(file: PurePosixPath) -> tuple[str, list[str | int], str]:
     return str(file.parent), [int(part) if i % 2 else part for i, part in enumerate(parts)], file.name
 
 
-def _group_oasis(_: Path, label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
-    """Yields the subject in the file name: both sessions and all repeats of a person are one group."""
-    for file in files:
-        match = _OASIS_NAME.fullmatch(file.stem)
-        if match is None:
-            raise ManifestError(
-                f"Expected file names like OAS1_0028_MR1_mpr-1_100.jpg, got {file} among {label}: restore the names, "
-                f"they hold the subject."
-            )
-        yield file, match[1].upper(), match[2]
+def _grouped(folder: Path, label: str, files: list[PurePosixPath], adapter: Adapter) -> Iterator[_Row]:
+    """Yields file, group, slice number and contrast of each file of a class, by the adapter's rule for groups."""
+    if adapter.groups == "6400":
+        for file, group, number in group_6400(folder, label, files):
+            yield file, group, number, adapter.contrast
+    elif adapter.groups == "neighbours":
+        yield from _by_neighbours(label, files, adapter.contrast)
+    elif adapter.groups == "image":
+        yield from ((file, f"{UNKNOWN}{file}", "", adapter.contrast) for file in files)
+    elif adapter.groups == "class":
+        yield from ((file, label, str(number), adapter.contrast) for number, file in enumerate(files))
+    else:
+        yield from (_by_name(file, adapter) for file in files)
 
 
-def _group_neighbours(_: Path, label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
-    """Yields the person's folder where there is one (``Subject1``), and else blocks of neighbouring files.
+def _by_name(file: PurePosixPath, adapter: Adapter) -> _Row:
+    """Returns the subject, slice and contrast in a file's name: all sessions and repeats of a person are one group."""
+    match = re.fullmatch(adapter.groups, file.stem, re.IGNORECASE)
+    if match is None:
+        raise ManifestError(f"Expected {adapter.layout}, got {file}: restore the names, they hold the subject.")
+    parts = match.groupdict()
+    contrast = _CONTRASTS.get(parts.get("contrast", "").lower(), adapter.contrast)
+    return file, parts["subject"].upper(), str(int(parts["slice"])), contrast
 
-    Where nothing says who is who, 20 neighbouring files of a folder are one group, named like
+
+def _by_neighbours(label: str, files: list[PurePosixPath], contrast: str) -> Iterator[_Row]:
+    """Yields the person's folder where there is one (``Subject1``), and otherwise blocks of adjacent files.
+
+    Where nothing says who is who, 20 adjacent files of a folder are one group, named like
     ``unknown-glioma-Training_glioma-007``. Such groups are an approximation: a person at the edge of a block, or in two
-    folders (axial and sagittal, Training and Testing), is in two groups, so figures on them are optimistic.
+    folders (axial and sagittal, Training and Testing), is in two groups, so results on them are optimistic.
     """
     seen: Counter[PurePosixPath] = Counter()
     for file in files:
@@ -134,84 +157,4 @@ def _group_neighbours(_: Path, label: str, files: list[PurePosixPath]) -> Iterat
         folders = file.parts[:-1]
         person = next((part for part in folders if _PERSON_FOLDER.fullmatch(_plain(part))), None)
         block = f"{UNKNOWN}{label}-{'_'.join(folders)}-{number // _BLOCK:03d}"
-        yield file, f"{label}-{person}" if person else block, str(number)
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """How one public dataset is read.
-
-    Attributes:
-        title: name shown to people.
-        disease: key of the disease its folders are classes of.
-        layout: the folders expected, as an error says it.
-        folders: (pattern searched in a folder name without case, spaces and punctuation, class); the first hit counts.
-        grouping: the folder, a class and its files -> file, group and slice.
-        contrast: the contrast of all pictures, where it is known.
-        may_lack: classes that a version of the dataset may do without.
-        skip: pattern of whole folder names that hold other pictures.
-    """
-
-    title: str
-    disease: str
-    layout: str
-    folders: tuple[tuple[str, str], ...]
-    grouping: Grouping
-    contrast: str = ""
-    may_lack: frozenset[str] = frozenset()
-    skip: str = ""
-
-
-_DEMENTIA_FOLDERS = (
-    (r"^nondement", "non_demented"),
-    (r"^verymilddement", "very_mild_demented"),
-    (r"^milddement", "mild_demented"),
-    (r"^moderatedement", "moderate_demented"),
-)
-
-ADAPTERS: dict[str, Adapter] = {
-    "oasis": Adapter(
-        title="the OASIS-1 slices",
-        disease="alzheimers",
-        layout="folders Non Demented, Very mild Dementia, Mild Dementia and Moderate Dementia",
-        folders=_DEMENTIA_FOLDERS,
-        grouping=_group_oasis,
-        contrast="T1",
-    ),
-    "alzheimers_6400": Adapter(
-        title="the 6,400-image Alzheimer's set",
-        disease="alzheimers",
-        layout="folders Non_Demented, Very_Mild_Demented, Mild_Demented and Moderate_Demented",
-        folders=_DEMENTIA_FOLDERS,
-        grouping=group_6400,
-        contrast="T1",
-    ),
-    "tumours": Adapter(
-        title="the tumour pictures",
-        disease="tumours",
-        layout="folders glioma, meningioma, pituitary and perhaps notumor",
-        folders=(
-            (r"^glioma", "glioma"),
-            (r"^meningioma", "meningioma"),
-            (r"^pituitary", "pituitary"),
-            (r"^(no|non)tumou?r|" + _HEALTHY, "no_tumour"),
-        ),
-        grouping=_group_neighbours,
-        may_lack=frozenset({"no_tumour"}),
-    ),
-    "ms": Adapter(
-        title="the multiple sclerosis pictures",
-        disease="ms",
-        layout="folders MS... and Control...",
-        folders=((r"^nonms|^noms|" + _HEALTHY, "normal"), (r"^ms|multiplesclerosis", "multiple_sclerosis")),
-        grouping=_group_neighbours,
-    ),
-    "parkinsons": Adapter(
-        title="the Parkinson's pictures",
-        disease="parkinsons",
-        layout="folders parkinson or PD, and normal, control or Non PD",
-        folders=((r"^non?(pd|parkinson)|" + _HEALTHY, "normal"), (r"^pd|parkinson", "parkinsons")),
-        grouping=_group_neighbours,
-        skip=r"\d*dat(scan)?",  # the NTUA set keeps DaT scans, which are no MRI, beside each person's MRI
-    ),
-}
+        yield file, f"{label}-{person}" if person else block, str(number), contrast

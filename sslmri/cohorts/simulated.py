@@ -19,39 +19,15 @@ from scipy import ndimage
 
 from sslmri.cohorts import anatomy, lesions
 from sslmri.cohorts.manifest import write_manifest
+from sslmri.cohorts.registry import recipe_of
+from sslmri.cohorts.splits import N_FOLDS
 from sslmri.cohorts.workers import worker_pool
 from sslmri.diseases import DISEASES, get_disease
 from sslmri.errors import ManifestError
 
 COHORT = "simulated"
-N_FOLDS = 5
 
 
-@dataclass(frozen=True)
-class _Recipe:
-    """How the people of one disease look, whatever their class.
-
-    Attributes:
-        contrasts: the contrasts of the real cohorts; a person gets one of them.
-        heights_mm: superior millimetres between which slices are taken, the same for every class.
-        head_fraction: share of people who keep skull and scalp; the others are skull-stripped.
-        age_loss: how far the brain has aged; wall of the ventricles in mm.
-        has_boxes: whether the manifest carries a bounding box of the finding.
-    """
-
-    contrasts: tuple[str, ...]
-    heights_mm: tuple[float, float]
-    head_fraction: float
-    age_loss: float
-    has_boxes: bool = False
-
-
-_RECIPES = {
-    "alzheimers": _Recipe(("T1",), (-8, 44), head_fraction=0.0, age_loss=1.2),
-    "tumours": _Recipe(("T1ce",), (-44, 60), head_fraction=1.0, age_loss=0.6, has_boxes=True),
-    "ms": _Recipe(("T2", "FLAIR"), (-2, 46), head_fraction=1.0, age_loss=0.3),
-    "parkinsons": _Recipe(("T2",), (-22, -5), head_fraction=0.5, age_loss=1.0),
-}
 _LESIONS: dict[str, Callable[[np.random.Generator, anatomy.Atlas], lesions.Lesion]] = {
     "glioma": lesions.grow_glioma,
     "meningioma": lesions.grow_meningioma,
@@ -107,7 +83,7 @@ def simulate_subject(disease: str, label: str, seed: int, image_size: int = 128)
     _check_class(disease, label)
     _check_at_least(0, seed=seed)
     _check_at_least(1, image_size=image_size)
-    recipe = _RECIPES[disease]
+    recipe = recipe_of(disease)
     person = np.random.default_rng(np.random.SeedSequence([seed]))
     finding = np.random.default_rng(np.random.SeedSequence([seed, _code(disease, label)]))
     contrast = str(person.choice(recipe.contrasts))
@@ -174,7 +150,7 @@ def finding_slices(subject: SimulatedSubject, count: int) -> list[int]:
     A reference subject has no finding: its slices cover the heights at which the disease is looked for.
     """
     _check_at_least(1, count=count)
-    low, high = (anatomy.to_voxel(0, 0, height)[0] for height in _RECIPES[subject.disease].heights_mm)
+    low, high = (anatomy.to_voxel(0, 0, height)[0] for height in recipe_of(subject.disease).heights_mm)
     indices = np.arange(len(subject.mask))
     areas = subject.mask.sum(axis=(1, 2))
     worthwhile = areas > 0.15 * areas.max() if areas.any() else np.ones_like(indices, dtype=bool)
@@ -250,7 +226,7 @@ def _write_subject(
         for target, content in ((path, slice_png(subject, number)), ("masks" / path, _png(mask * np.uint8(255)))):
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             (folder / target).write_bytes(content)
-        box = _box_xywh(mask) if _RECIPES[disease].has_boxes else ""
+        box = _box_xywh(mask) if recipe_of(disease).has_boxes else ""
         place: dict[str, str | int] = {
             "path": path.as_posix(),
             "slice": number,

@@ -1,26 +1,26 @@
-"""What the data are: classes, sizes, grey values and faults, measured on a sample of the files."""
+"""What the data are: classes, sizes, intensities and faults, measured on a sample of the files."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from sslmri.cohorts.confounding import find_confounding
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.registry import MIN_GROUPS, unit_of
 from sslmri.cohorts.sampling import sample_classes
 from sslmri.cohorts.splits import SPLITS, class_counts, trainable
-from sslmri.cohorts.terms import unit_of
-from sslmri.diseases import DISEASES, class_title
+from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.errors import ScanError
 from sslmri.scans.sandbox import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
-MIN_GROUPS = 5  # of a class on one side of the split, below which a figure says more about them than about the class
 PER_CLASS = 60
 N_BINS = 64
 QUANTILES = (5, 25, 50, 75, 95)
-_GREY_VALUES = 256
+_INTENSITIES = 256
 _SHOWN = 5
 
 _Class = tuple[str, str]
@@ -33,16 +33,16 @@ class _Measured:
     Attributes:
         sizes: files by (cohort, width, height).
         formats: files by (cohort, format).
-        grey: (256,) pixels of each prepared grey value, by class; 0 is outside the head.
-        contrasts: standard deviation of grey values inside the head, one a slice, by class.
-        unreadable: one sentence a file.
+        grey: (256,) pixels of each prepared intensity, by class; 0 is outside the head.
+        contrasts: standard deviation of intensities inside the head, one a slice, by class.
+        unreadable: one sentence per file.
     """
 
     sizes: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     formats: Counter[tuple[str, str]] = field(default_factory=Counter)
-    grey: dict[_Class, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(_GREY_VALUES, int)))
+    grey: dict[_Class, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(_INTENSITIES, int)))
     contrasts: dict[_Class, list[float]] = field(default_factory=lambda: defaultdict(list))
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: list[Notice] = field(default_factory=list)
 
 
 def summarise(
@@ -54,8 +54,8 @@ def summarise(
     """Returns a summary of a manifest, ready for JSON.
 
     Keys: ``classes`` (groups and slices by class and split), ``use`` (slices and groups of all records by cohort and
-    use, with what to call a group), ``faults`` (plain sentences), and from the sampled files ``sizes``, ``formats`` and
-    ``intensity``: density over 64 bins of grey values in (0, 1] inside the head, their percentiles 5, 25, 50, 75 and
+    use, with what to call a group), ``faults`` (as ``Notice``), and from the sampled files ``sizes``, ``formats`` and
+    ``intensity``: density over 64 bins of intensities in (0, 1] inside the head, their percentiles 5, 25, 50, 75 and
     95, and ``contrast``, the standard deviation inside the head as a mean over slices. The sample is the same every
     time.
 
@@ -75,7 +75,7 @@ def summarise(
         "intensity": _intensity_rows(measured),
         "formats": _rows(measured.formats, "cohort", "format"),
         "use": _use_rows(records),
-        "faults": _group_faults(pool) + _source_faults(pool) + _file_faults(measured.unreadable),
+        "faults": [asdict(n) for n in _group_faults(pool) + _source_faults(pool) + _file_faults(measured.unreadable)],
     }
 
 
@@ -91,7 +91,7 @@ def _measure(
         try:
             _measure_file(record, preparation, measured)
         except (ScanError, OSError) as error:
-            measured.unreadable.append(f"{record.name}: {error}")
+            measured.unreadable.append(Notice(record.disease, f"{record.name}: {error}"))
         if on_progress is not None:
             on_progress(done, len(sample))
     return measured
@@ -104,13 +104,13 @@ def _measure_file(record: Record, preparation: Preparation, measured: _Measured)
     measured.formats[record.cohort, scan.source] += 1
     for one in to_slices(scan, preparation):
         inside = one[one > 0]
-        measured.grey[_class_of(record)] += np.bincount(inside, minlength=_GREY_VALUES)
+        measured.grey[_class_of(record)] += np.bincount(inside, minlength=_INTENSITIES)
         measured.contrasts[_class_of(record)].append(float(inside.std()) / 255.0)
 
 
 def _intensity_rows(measured: _Measured) -> list[dict[str, Any]]:
     rows = []
-    centres = np.arange(_GREY_VALUES) / 255.0
+    centres = np.arange(_INTENSITIES) / 255.0
     for (disease, label), pixels in sorted(measured.grey.items()):
         density, _ = np.histogram(centres, bins=N_BINS, range=(0.0, 1.0), weights=pixels, density=True)
         ranks = np.array(QUANTILES) / 100 * pixels.sum()
@@ -161,45 +161,34 @@ def _use_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def _group_faults(pool: list[Record]) -> list[str]:
-    """Returns a sentence for each class with too few groups to learn it or to put a figure on it."""
+def _group_faults(pool: list[Record]) -> list[Notice]:
+    """Returns a sentence for each class with too few groups to learn it or to measure it."""
     groups: dict[_Class, dict[str | None, int]] = defaultdict(dict)
     for row in _class_rows(pool):
         groups[row["disease"], row["label"]][row["split"]] = row["groups"]
     faults = []
     for (disease, label), counts in groups.items():
-        name = f"{DISEASES[disease].title}, {class_title(label)}"
-        unit = unit_of(record.group_key for record in pool if record.disease == disease)
+        name, unit = class_title(label).capitalize(), unit_of(r.group_key for r in pool if r.disease == disease)
         if counts.get("train", counts.get(None)) == 0:
-            faults.append(f"{name}: no training {unit}, so a head cannot learn this class.")
+            faults.append(Notice(disease, f"{name} cannot be predicted: no training {unit}."))
         if min(counts.values()) < MIN_GROUPS:
             listed = ", ".join(f"{counts[split]} {split}" for split in SPLITS if split in counts) or str(counts[None])
-            faults.append(f"{name}: {listed} {unit}s; under {MIN_GROUPS} its figures hang on a few {unit}s.")
+            text = f"{name}: {listed} {unit}s; fewer than {MIN_GROUPS} {unit}s: results are unreliable."
+            faults.append(Notice(disease, text))
     return faults
 
 
-def _source_faults(pool: list[Record]) -> list[str]:
-    """Returns a sentence for each disease in which class and cohort cannot be told apart."""
-    cohorts: dict[_Class, set[str]] = defaultdict(set)
-    for record in pool:
-        cohorts[_class_of(record)].add(record.cohort)
-    faults = []
-    for disease in DISEASES.values():
-        healthy = cohorts.get((disease.key, disease.reference), set())
-        diseased = set().union(*(cohorts.get((disease.key, label), set()) for label in disease.classes[1:]))
-        if healthy and diseased and not healthy & diseased:
-            faults.append(
-                f"{disease.title}: {class_title(disease.reference)} comes from {_listed(healthy)}, the other classes "
-                f"from {_listed(diseased)}; a head can learn the source in place of the disease."
-            )
-    return faults
+def _source_faults(pool: list[Record]) -> list[Notice]:
+    """Returns a sentence for each disease whose reference class shares no cohort with the other classes."""
+    found = [(disease, [record for record in pool if record.disease == disease.key]) for disease in DISEASES.values()]
+    notices = [
+        find_confounding(disease, [r.label for r in records], [r.cohort for r in records]).notice
+        for disease, records in found
+    ]
+    return [notice for notice in notices if notice]
 
 
-def _listed(names: Iterable[str]) -> str:
-    return " and ".join(sorted(names))
-
-
-def _file_faults(unreadable: list[str]) -> list[str]:
-    if len(unreadable) <= _SHOWN:
-        return unreadable
-    return [*unreadable[:_SHOWN], f"{len(unreadable) - _SHOWN} more files of the sample cannot be read."]
+def _file_faults(unreadable: list[Notice]) -> list[Notice]:
+    n_more = len(unreadable) - _SHOWN
+    more = [Notice(None, f"{n_more} more files of the sample cannot be read.")] if n_more > 0 else []
+    return unreadable[:_SHOWN] + more

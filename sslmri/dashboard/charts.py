@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.text import in_order, percent, proportion
-from sslmri.diseases import DISEASES, Disease, any_title, class_title
+from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.evidence.grade import FLOOR_TITLES
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _probability_rows(finding: "Finding", unlearned: Sequence[str]) -> dict[str,
     found = {label: None if label in unlearned else finding.probabilities[label] for label in disease.classes}
     rows = {class_title(label): (value, colours[label]) for label, value in found.items()}
     if len(disease.classes) > 2:
-        rows[any_title(disease)] = (finding.probability_any, theme.ANY)
+        rows[disease.any_title] = (finding.probability_any, theme.ANY)
     return rows
 
 

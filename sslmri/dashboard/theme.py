@@ -47,13 +47,13 @@ def class_colours(disease: Disease) -> dict[str, str]:
     """Returns the colour of each class of a disease."""
     others = disease.classes[1:]
     colours = [_RAMP[1]] if len(others) == 1 else list(_RAMP if disease.is_ordinal else _HUES)
-    return {disease.reference: REFERENCE, **dict(zip(others, colours, strict=True))}
+    return {disease.reference: REFERENCE} | {label: colours[i % len(colours)] for i, label in enumerate(others)}
 
 
 def disease_lines(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Returns the colour and the dash of each disease's line."""
-    looks = dict(zip(DISEASES, zip(_DISEASE_HUES, DASHES, strict=True), strict=True))
-    return {key: looks[key] for key in keys if key in looks}
+    positions = {key: position % len(DASHES) for position, key in enumerate(DISEASES)}
+    return {key: (_DISEASE_HUES[positions[key]], DASHES[positions[key]]) for key in keys if key in positions}
 
 
 def cycle() -> Iterator[str]:

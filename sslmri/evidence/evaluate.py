@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.terms import unit_of
+from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
 from sslmri.evidence.decisions import set_result, threshold_result

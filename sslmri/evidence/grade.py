@@ -5,7 +5,8 @@ from typing import TypedDict
 
 import pandas as pd
 
-from sslmri.cohorts.manifest import UNKNOWN
+from sslmri.cohorts.confounding import find_confounding
+from sslmri.cohorts.registry import UNKNOWN
 from sslmri.diseases import Disease, class_title
 from sslmri.evidence.intervals import MIN_GROUPS
 from sslmri.evidence.metrics import Metrics
@@ -58,18 +59,6 @@ def grade_evidence(
     return {"grade": STRONG, "reason": _sentence([reason])}
 
 
-def confounded(disease: Disease, frame: pd.DataFrame) -> list[str]:
-    """Returns the classes that come from cohorts of which no other class comes: the source may give them away."""
-    cohorts = {label: set(own) for label, own in frame.groupby("label", sort=False)["cohort"]}
-    if len(cohorts) < 2:
-        return []
-    return [
-        label
-        for label in disease.classes
-        if label in cohorts and not any(cohorts[label] & own for other, own in cohorts.items() if other != label)
-    ]
-
-
 def _faults(disease: Disease, frame: pd.DataFrame, figures: Metrics, is_shared: bool) -> list[str]:
     """Returns what makes the evidence insufficient, each as part of a sentence."""
     auroc = figures["subject"]["auroc"]
@@ -78,9 +67,8 @@ def _faults(disease: Disease, frame: pd.DataFrame, figures: Metrics, is_shared: 
         faults.append(f"the AUROC of any disease is {auroc['reason']}")
     if auroc["low"] is not None and auroc["low"] <= 0.5:
         faults.append(f"{_area(figures)} does not lie above 0.5")
-    alone = confounded(disease, frame)
-    if alone and len(alone) == frame["label"].nunique():
-        faults.append("no cohort holds two classes: what tells them apart may be the source")
+    if find_confounding(disease, frame["label"], frame["cohort"]).is_complete:
+        faults.append("class and source coincide, so the source may explain the result")
     return faults
 
 
@@ -98,7 +86,7 @@ def _limits(
         limits.append("no floors were measured")
     elif reached:
         limits.append(f"{_area(figures)} is not above {', '.join(reached)}")
-    alone = [class_title(label) for label in confounded(disease, frame)]
+    alone = [class_title(label) for label in find_confounding(disease, frame["label"], frame["cohort"]).exclusive]
     if alone:
         limits.append(f"no other class comes from the cohorts of {', '.join(alone)}: the source may give it away")
     groups = frame["group"].drop_duplicates()

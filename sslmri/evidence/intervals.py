@@ -4,7 +4,9 @@ from typing import TypedDict
 
 import numpy as np
 
-MIN_GROUPS = 5  # test groups of a class below which its figures say more about those people than about the class
+from sslmri.cohorts import registry
+
+MIN_GROUPS = registry.MIN_GROUPS
 _PERCENTILES = (2.5, 97.5)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from sslmri.cohorts.confounding import find_confounding
 from sslmri.diseases import Disease, class_title
 from sslmri.evidence.intervals import MIN_GROUPS
 from sslmri.evidence.metrics import Metrics
@@ -13,7 +14,8 @@ def notes_of(
     disease: Disease, frame: pd.DataFrame, figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]
 ) -> list[str]:
     """Returns what a reader must know before believing the figures: rare classes, sources, floors not cleared."""
-    return _class_notes(disease, figures) + _source_notes(disease, frame) + _floor_notes(figures, floors)
+    notice = find_confounding(disease, frame["label"], frame["cohort"]).notice
+    return _class_notes(disease, figures) + ([notice.text] if notice else []) + _floor_notes(figures, floors)
 
 
 def _class_notes(disease: Disease, figures: Metrics) -> list[str]:
@@ -28,16 +30,6 @@ def _class_notes(disease: Disease, figures: Metrics) -> list[str]:
                 "intervals of figures over all classes are too narrow by its share."
             )
     return notes
-
-
-def _source_notes(disease: Disease, frame: pd.DataFrame) -> list[str]:
-    """Returns a sentence if the reference class and the others come from different cohorts."""
-    is_reference = frame["label"] == disease.reference
-    healthy, diseased = set(frame.loc[is_reference, "cohort"]), set(frame.loc[~is_reference, "cohort"])
-    if not healthy or not diseased or healthy & diseased:
-        return []
-    name = class_title(disease.reference)
-    return [f"No cohort holds both {name} and another class: what tells them apart may be the source."]
 
 
 def _floor_notes(figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]) -> list[str]:

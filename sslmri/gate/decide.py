@@ -55,7 +55,7 @@ def judge(bank: FeatureBank, features: np.ndarray, disease: str) -> GateDecision
     if _most(passes):
         return GateDecision(None, passes)
     few = f"{int((~passes).sum())} of its {len(passes)} slices are" if len(passes) > 1 else "it is"
-    learned = f"This head learned from {get_disease(disease).applies_to}"
+    learned = f"This head learned from {get_disease(disease).sequences}"
     return GateDecision(f"{learned}; judged by its training slices, {few} not of that kind.", passes)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sslmri.diseases import DISEASES, Notice, any_title, class_title
+from sslmri.cohorts.registry import caveat_of
+from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.evidence.verdict import Verdict, abstaining
 from sslmri.models.cards import INTENDED_USE, HeadCard, ModelCard
 from sslmri.screening.outcome import Entry, Finding, Review, ScreeningSummary
@@ -100,7 +101,7 @@ def reason_line(finding: Finding) -> str:
 
 def probability_line(finding: Finding) -> str:
     """Returns the probability that the verdict follows from, next to its threshold."""
-    name = _capital(any_title(DISEASES[finding.disease]))
+    name = _capital(DISEASES[finding.disease].any_title)
     return f"{name} {proportion(finding.probability_any)} \u00b7 flagged from {proportion(finding.flagged_from)}"
 
 
@@ -195,7 +196,7 @@ def evidence_line(evidence: Evidence | None) -> str:
 def limits(card: ModelCard, disease: str) -> list[str]:
     """Returns what a reader must know of a classifier before believing its result."""
     untrained = [_untrained(label) for label in card.heads[disease].unlearned]
-    return [*untrained, DISEASES[disease].caveat_of(card.encoder.cohorts)]
+    return [*untrained, caveat_of(disease, card.encoder.cohorts)]
 
 
 def review_line(review: Review | None) -> str:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sslmri.cohorts.registry import unit_of
 from sslmri.cohorts.splits import GROUP_DISJOINT, check_disjoint
 from sslmri.cohorts.store import Store
-from sslmri.cohorts.terms import unit_of
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.evidence.efficiency import (

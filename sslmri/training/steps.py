@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sslmri.cohorts.manifest import UNKNOWN, Record
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.registry import UNKNOWN, terms_of
 from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
-from sslmri.cohorts.terms import terms_of
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.baselines import baseline_probabilities

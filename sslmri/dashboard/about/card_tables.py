@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from sslmri.cohorts.registry import caveat_of, meaning_of, unit_of
 from sslmri.cohorts.splits import SPLITS
-from sslmri.cohorts.terms import meaning_of, unit_of
 from sslmri.dashboard.data.summary_tables import meaning_of_group
 from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES, class_title
@@ -93,7 +93,7 @@ def limits(card: ModelCard) -> str:
     learned_from = {*card.encoder.cohorts, *card.training.get("cohorts", {})}
     parts = ((DISEASES[key], _unlearned(head)) for key, head in ordered_heads(card))
     return "\n".join(
-        f"- **{disease.title}**: meant for {disease.applies_to}. {disease.caveat_of(learned_from)}{unlearned}"
+        f"- **{disease.title}**: trained on {disease.sequences}. {caveat_of(disease.key, learned_from)}{unlearned}"
         for disease, unlearned in parts
     )
 

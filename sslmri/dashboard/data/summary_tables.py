@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from sslmri.cohorts.manifest import TRAIN_USE
+from sslmri.cohorts.registry import GROUP, SUBJECT, meaning_of, unit_of
 from sslmri.cohorts.summary import QUANTILES
-from sslmri.cohorts.terms import GROUP, SUBJECT, meaning_of, unit_of
 from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES, Disease, class_title
 
@@ -21,8 +21,7 @@ def diseases(summary: Mapping[str, Any]) -> list[str]:
 
 def faults(summary: Mapping[str, Any], disease: Disease) -> list[str]:
     """Returns what is wrong with the data of a disease, and with files of any."""
-    others = tuple(other.title for other in DISEASES.values() if other != disease)
-    return [fault for fault in summary["faults"] if not fault.startswith(others)]
+    return [fault["text"] for fault in summary["faults"] if fault["disease"] in (None, disease.key)]
 
 
 def classes(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:

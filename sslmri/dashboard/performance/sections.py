@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from sslmri.cohorts.registry import meaning_of
 from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT
-from sslmri.cohorts.terms import meaning_of
 from sslmri.dashboard import charts
 from sslmri.dashboard.layout import short_hash
 from sslmri.dashboard.model_evidence import is_own, protocol_of

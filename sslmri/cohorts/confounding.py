@@ -1,0 +1,69 @@
+"""Whether class and cohort can be told apart: where they cannot, a classifier may learn the source of an image."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sslmri.cohorts.registry import COHORTS
+from sslmri.diseases import Disease, Notice, class_title
+
+
+@dataclass(frozen=True)
+class Confounding:
+    """How the classes of one disease are spread over cohorts.
+
+    Attributes:
+        disease: the disease.
+        cohorts: of each class that is present, in clinical order.
+    """
+
+    disease: Disease
+    cohorts: dict[str, frozenset[str]]
+
+    @property
+    def exclusive(self) -> list[str]:
+        """The classes none of whose cohorts holds another class: their source alone may reveal them."""
+        if len(self.cohorts) < 2:
+            return []
+        others = {label: self._of_others(label) for label in self.cohorts}
+        return [label for label, own in self.cohorts.items() if not own & others[label]]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every class has cohorts of its own."""
+        return len(self.exclusive) == len(self.cohorts) > 1
+
+    @property
+    def single_class_cohorts(self) -> list[tuple[str, str]]:
+        """Cohort and class wherever a cohort holds one class only."""
+        names = sorted(frozenset().union(*self.cohorts.values()))
+        held = {name: [label for label, own in self.cohorts.items() if name in own] for name in names}
+        return [(name, labels[0]) for name, labels in held.items() if len(labels) == 1]
+
+    @property
+    def notice(self) -> Notice | None:
+        """What to tell where the reference class shares no cohort with the other classes."""
+        reference = self.disease.reference
+        if reference not in self.exclusive:
+            return None
+        healthy, diseased = self.cohorts[reference], self._of_others(reference)
+        known = {COHORTS[name].confounder for name in healthy | diseased if name in COHORTS} - {""}
+        learned = " or ".join(sorted(known)) or "source"
+        return Notice(
+            self.disease.key,
+            f"{class_title(reference).capitalize()} comes from {_listed(healthy)}, the other classes from "
+            f"{_listed(diseased)}: the classifier may learn the {learned} instead of the disease.",
+        )
+
+    def _of_others(self, label: str) -> frozenset[str]:
+        return frozenset().union(*(own for other, own in self.cohorts.items() if other != label))
+
+
+def find_confounding(disease: Disease, labels: Iterable[str | None], cohorts: Iterable[str]) -> Confounding:
+    """Returns how the classes of a disease are spread over cohorts, from the class and the cohort of each slice."""
+    pairs = set(zip(labels, cohorts, strict=True))
+    by_class = {label: frozenset(name for own, name in pairs if own == label) for label in disease.classes}
+    return Confounding(disease, {label: own for label, own in by_class.items() if own})
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))
