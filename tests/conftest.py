@@ -83,7 +83,7 @@ def gated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def bank() -> "FeatureBank":
-    """Returns a bank of made-up features: those of ms, of tumours and of pictures lie at three places."""
+    """Returns a bank of synthetic features: those of ms, of tumours and of other images lie around three points."""
     from sslmri.gate.fit import fit_bank
 
     rng = np.random.default_rng(0)

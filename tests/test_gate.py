@@ -1,4 +1,4 @@
-"""Whether a scan may be answered: both levels, their reasons, and what a volume needs."""
+"""Whether a scan may be classified: both levels, their reasons, and what a volume needs."""
 
 from dataclasses import replace
 
@@ -6,53 +6,52 @@ import numpy as np
 import pytest
 
 from sslmri.evidence.gate import NOT_BRAIN, OTHER, OWN, SAME_CONTRASTS, SAME_DISEASE, exact_share, shares
-from sslmri.gate.decide import is_brain_mri, judge
+from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.gate.measure import PICTURES, applicability_report, relations, table
 from sslmri.models.bank import EncoderFeatures
 from tests.banks import TEXTURE_DIM, features, record, seen
 
 
 @pytest.fixture
-def own() -> np.ndarray:
+def ms() -> np.ndarray:
     return features(np.random.default_rng(5), 0, 9)
 
 
 @pytest.fixture
-def other() -> np.ndarray:
+def tumours() -> np.ndarray:
     return features(np.random.default_rng(6), 1, 9)
 
 
-def test_a_head_applies_to_its_own_kind_and_to_no_other(bank, own, other):
-    assert judge(bank, own, "ms").reason is None
-    refused = judge(bank, other, "ms")
-    assert not refused.passes.any()
-    assert refused.reason == (
-        "This head learned from axial T2 slices; judged by its training slices, 9 of its 9 slices are not of that kind."
-    )
+def test_slices_of_the_disease_pass_and_those_of_another_do_not(bank, ms, tumours):
+    assert decide_in_distribution(bank, ms, "ms").reason is None
+    rejected = decide_in_distribution(bank, tumours, "ms")
+    assert not rejected.passes.any()
+    assert rejected.reason == ("Not assessed: trained on axial T2. None of the 9 slices of this scan resembles those.")
 
 
-def test_a_volume_is_judged_by_most_of_its_slices(bank, own, other):
-    assert judge(bank, np.concatenate([own[:5], other[:4]]), "ms").reason is None
-    assert judge(bank, np.concatenate([own[:4], other[:4]]), "ms").reason
+def test_a_volume_passes_where_more_than_half_of_its_slices_do(bank, ms, tumours):
+    assert decide_in_distribution(bank, np.concatenate([ms[:5], tumours[:4]]), "ms").reason is None
+    reason = decide_in_distribution(bank, np.concatenate([ms[:4], tumours[:5]]), "ms").reason
+    assert reason.endswith("5 of the 9 slices of this scan do not resemble those.")
 
 
-def test_a_lone_slice_is_not_counted(bank, other):
-    assert judge(bank, other[:1], "ms").reason.endswith("it is not of that kind.")
+def test_a_single_slice_is_not_counted(bank, tumours):
+    assert decide_in_distribution(bank, tumours[:1], "ms").reason.endswith("This image does not resemble those.")
 
 
-def test_a_head_that_the_bank_does_not_know_never_applies(bank, own):
-    assert judge(bank, own, "alzheimers").reason
+def test_a_disease_without_training_slices_is_never_assessed(bank, ms):
+    assert decide_in_distribution(bank, ms, "alzheimers").reason.startswith("Not assessed: no training slices")
 
 
-def test_what_is_no_brain_is_said_to_be_none(bank, own):
-    assert is_brain_mri(bank, own[:, :TEXTURE_DIM]).reason is None
-    pictures = seen(np.random.default_rng(7), 2, count=4).textures
-    assert is_brain_mri(bank, pictures).reason == "This does not look like an MRI of a brain: no head was asked."
+def test_what_is_not_brain_mri_is_recognised(bank, ms):
+    assert decide_brain_mri(bank, ms[:, :TEXTURE_DIM]).reason is None
+    images = seen(np.random.default_rng(7), 2, count=4).textures
+    assert decide_brain_mri(bank, images).reason == "Not recognised as brain MRI. No classifier was run."
 
 
-def test_the_table_has_a_row_for_each_head_and_cohort(bank, own, other):
+def test_the_table_has_a_row_for_each_head_and_cohort(bank, ms, tumours):
     cohorts = ["cohort-ms"] * 9 + ["cohort-tumours"] * 9 + [PICTURES] * 4
-    found = np.concatenate([own, other, features(np.random.default_rng(8), 2, 4)])
+    found = np.concatenate([ms, tumours, features(np.random.default_rng(8), 2, 4)])
     groups = [str(i // 3) for i in range(22)]
     kin = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
     measured = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, kin)

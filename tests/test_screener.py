@@ -8,7 +8,6 @@ import pytest
 from sslmri.diseases import DISEASES, Notice
 from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict, prediction_set, prediction_sets, verdicts
-from sslmri.models.bank import DistanceThreshold
 from sslmri.scans.slices import numbered_slices
 from sslmri.screening.outcome import Entry, document
 from sslmri.screening.screener import UNGATED, Screener
@@ -170,11 +169,11 @@ def gated(gated_folder) -> Screener:
 
 
 def test_what_is_not_brain_mri_gets_no_answer_from_any_classifier(gated, phantom):
-    no_brain = dataclasses.replace(gated.bank.brain, threshold=1e9)
-    strict = Screener(gated._model, dataclasses.replace(gated.bank, brain=no_brain))
+    no_brain = dataclasses.replace(gated.bank.brain_svm, threshold=1e9)
+    strict = Screener(gated._model, dataclasses.replace(gated.bank, brain_svm=no_brain))
     summary = strict.screen(as_scan(phantom)).summary
     assert summary.is_brain_mri is False
-    assert summary.reason
+    assert summary.reason == "Not recognised as brain MRI. No classifier was run."
     assert Notice(None, UNGATED) not in summary.warnings
     assert not summary.assessed
     assert {finding["probabilities"] for finding in document(Entry(1, summary), "", {})["findings"]} == {None}
@@ -183,15 +182,18 @@ def test_what_is_not_brain_mri_gets_no_answer_from_any_classifier(gated, phantom
 def test_a_classifier_is_not_assessed_by_its_own_rule_alone(gated, phantom):
     bank = gated.bank
     assert bank is not None
-    all_brain = dataclasses.replace(bank.brain, threshold=-1e9)
-    thresholds = dict.fromkeys(bank.thresholds, DistanceThreshold(9.0, 0.0)) | {"ms": DistanceThreshold(-9.0, 0.0)}
-    all_kinds = {key: dataclasses.replace(rule, threshold=-1e9) for key, rule in bank.kinds.items()}
-    open_bank = dataclasses.replace(bank, brain=all_brain, kinds=all_kinds, thresholds=thresholds)
+    all_brain = dataclasses.replace(bank.brain_svm, threshold=-1e9)
+    svms = {
+        disease: dataclasses.replace(svm, threshold=1e9 if disease == "ms" else -1e9)
+        for disease, svm in bank.domain_svms.items()
+    }
+    open_bank = dataclasses.replace(bank, brain_svm=all_brain, domain_svms=svms)
     summary = Screener(gated._model, open_bank).screen(as_scan(phantom)).summary
     assert summary.is_brain_mri is True
     assert set(summary.findings) - set(summary.assessed) == {"ms"}
     assert summary.findings["ms"].verdict == Verdict.NOT_ASSESSED
-    assert summary.findings["ms"].reason
+    assert summary.findings["ms"].reason is not None
+    assert summary.findings["ms"].reason.startswith("Not assessed: trained on axial T2")
 
 
 def test_a_screening_keeps_what_the_scan_says_of_itself(gated, phantom):

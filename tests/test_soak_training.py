@@ -11,14 +11,12 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import train
 from sslmri import files
 from sslmri.errors import ModelError, TrainingError
-from sslmri.gate.synthetic_bodies import enlarged
 from sslmri.learning import checkpoint, finetune, pretrain
 from sslmri.learning.checkpoint import check_finite
 from sslmri.learning.pretrain import PretrainSettings
@@ -148,10 +146,3 @@ def test_kept_figures_are_measured_anew_to_the_last_digit(cohort, model_folder, 
     metrics.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="got 1 others: ms/auroc/raw"):
         run_reproduce(dataclasses.replace(options, run=changed))
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (128, 128), (62, 31), (496, 248)])
-def test_a_part_of_a_slice_of_any_size_can_be_enlarged(shape):
-    slice_ = np.ones(shape, np.float32)
-    for seed in range(20):
-        assert enlarged(slice_, np.random.default_rng(seed)).size > 0

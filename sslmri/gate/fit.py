@@ -1,32 +1,35 @@
-"""Builds the feature bank of a model and fits on validation groups from where on a head does not apply."""
+"""Fits the gate of a model to its training slices, and collects them in the feature bank."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from sklearn.covariance import ShrunkCovariance
+from sklearn.decomposition import PCA
+from sklearn.svm import SVC
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
 from sslmri.errors import ScanError, TrainingError
-from sslmri.gate.decide import mean_neighbour_distances
-from sslmri.gate.fit_rules import fit_rule, halfway, root_space
-from sslmri.gate.synthetic_ood import make_pictures
+from sslmri.gate.synthetic import synthetic_images
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
-from sslmri.models.bank import BankCase, DistanceThreshold, EncoderFeatures, FeatureBank, unit
+from sslmri.models.bank import BankCase, EncoderFeatures, FeatureBank, unit
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, to_slices
 
 MAX_CASES = 4000
-_N_PICTURES = 2400  # made-up ones that are no brain MRI, at most; and at most as many as cases
-_WIDTH = 64  # principal axes; with 128 and 256 the other cohorts' slices were told apart less well
-_PICTURE_SHARE = 0.3  # of the pictures in the axes
-_SHRINKAGE = 0.03  # of the covariance within cohorts towards an even one
-_KIND_WIDTH = 256  # from 128 to 512 validation groups show no difference
-_REFUSED = 0.01  # share of validation slices that the brain rule refuses at most
-_FAR = 2.0  # of the distance that 99 % of a head's validation slices keep: beyond it a slice is of no known kind
-_CLOSE = 0.9  # share of validation slices that have a close match among training slices
+_MAX_SYNTHETIC = 2400  # images that are not brain MRI, and at most as many as cases
+_BANK_WIDTH = _BRAIN_WIDTH = 64  # principal axes; with 128 and 256 other cohorts were separated less well
+_DOMAIN_WIDTH = 256  # from 128 to 512 validation groups show no difference
+_SHRINKAGE = 0.03  # of the covariance within cohorts towards an isotropic one
+_PENALTY = 3.0  # C of the support vector machines
+_SMOOTHING = 0.1  # fraction of the mean standard deviation added to that of each feature before it divides
+_WEAKEST = 1e-4  # of the standard deviation along the first axis: weaker axes hold rounding errors
+_BRAIN_REJECTED = 0.01  # fraction of validation slices that the brain rule rejects at most
+_REJECTED, _ACCEPTED = 0.02, 0.05  # fractions of validation slices, in distribution and not, between which to cut
+_CLOSE = 0.9  # fraction of validation slices that have a close match among training slices
 
 
 def build_bank(model: Model, store: Store) -> FeatureBank:
@@ -41,39 +44,40 @@ def build_bank(model: Model, store: Store) -> FeatureBank:
     validation = store.labelled.where(split="validation")
     if not train.records:
         raise TrainingError("Expected training slices for the feature bank, got none: name the data of the training.")
-    pictures = prepared_pictures(train.slices, model.card.encoder.preparation, min(_N_PICTURES, len(train.records)))
+    n_synthetic = min(_MAX_SYNTHETIC, len(train.records))
+    synthetic = prepared_images(train.slices, model.card.encoder.preparation, n_synthetic)
     return fit_bank(
         encode(model, train.slices),
         train.records,
         encode(model, validation.slices),
         validation.records,
-        encode(model, pictures),
+        encode(model, synthetic),
     )
 
 
-def prepared_pictures(slices: np.ndarray, preparation: Preparation, count: int, seed: int = 0) -> np.ndarray:
-    """Returns up to ``count`` made-up pictures that are no brain MRI, prepared as scans are: (M, H, W) uint8."""
-    found = []
-    for picture in make_pictures(count, slices, seed):
+def prepared_images(slices: np.ndarray, preparation: Preparation, count: int, seed: int = 0) -> np.ndarray:
+    """Returns up to ``count`` synthetic images that are not brain MRI, prepared as scans are: (M, H, W) uint8."""
+    prepared = []
+    for image in synthetic_images(count, slices, seed):
         try:
-            found.append(to_slices(Scan(picture[None], None, None, None, "", "picture", ""), preparation)[0])
-        except ScanError:  # a picture without a grey value inside its outline never reaches the encoder
+            prepared.append(to_slices(Scan(image[None], None, None, None, "", "image", ""), preparation)[0])
+        except ScanError:  # an image without contrast never reaches the encoder
             continue
-    return np.stack(found)
+    return np.stack(prepared)
 
 
 def encode(model: Model, slices: np.ndarray) -> EncoderFeatures:
     """Returns what the model's encoder sees in prepared slices (N, H, W) uint8."""
     lengths = model.encoder.architecture.texture_dim, model.encoder.architecture.feature_dim
-    found = [EncoderFeatures(*(np.zeros((0, length), np.float32) for length in lengths))]
+    parts = [EncoderFeatures(*(np.zeros((0, length), np.float32) for length in lengths))]
     for start in range(0, len(slices), BATCH):
         maps = model.maps(slices[start : start + BATCH])
-        found.append(EncoderFeatures(textures(maps.early).numpy(), pool(maps.last).numpy()))
-    return joined(found)
+        parts.append(EncoderFeatures(textures(maps.early).numpy(), pool(maps.last).numpy()))
+    return joined(parts)
 
 
 def joined(parts: Sequence[EncoderFeatures]) -> EncoderFeatures:
-    """Returns what an encoder saw in the slices of all parts, in their order."""
+    """Returns what an encoder sees in the slices of all parts, in their order."""
     return EncoderFeatures(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -81,120 +85,119 @@ def fit_bank(
     train: EncoderFeatures,
     cases: Sequence[Record],
     validation: EncoderFeatures,
-    judged: Sequence[Record],
-    pictures: EncoderFeatures,
+    validation_records: Sequence[Record],
+    synthetic: EncoderFeatures,
 ) -> FeatureBank:
-    """Returns the bank of training slices, with thresholds of validation slices.
+    """Returns the bank of N training slices, with thresholds of V validation slices.
 
     Args:
         train: what the encoder sees in the cases.
         cases: N training records.
-        validation: what it sees in the judged.
-        judged: V validation records.
-        pictures: what it sees in M pictures that are no brain MRI.
+        validation: what it sees in the validation slices.
+        validation_records: V of them.
+        synthetic: what it sees in M images that are not brain MRI.
     """
-    features, center = train.features, train.features.mean(axis=0)
-    cohorts = np.array([record.cohort for record in cases])
-    components = whitened_axes(features - center, cohorts, pictures.features - center)
-    brain_space, brain = fit_brain(train.textures, pictures.textures, validation.textures)
-    kind_space = root_space(features, _KIND_WIDTH)
-    bank = FeatureBank(
+    center = train.features.mean(axis=0)
+    components = whitened_axes(train.features - center, np.array([record.cohort for record in cases]))
+    brain_projection, brain_svm = fit_brain(train.textures, synthetic.textures, validation.textures)
+    domain_projection = fit_projection(train.features, _DOMAIN_WIDTH)
+    points = domain_projection.project(np.concatenate([train.features, synthetic.features]))
+    validation_points = domain_projection.project(validation.features)
+    bank_points, neighbours = (unit((own.features - center) @ components) for own in (validation, train))
+    svms, close_match = {}, {}
+    for disease in sorted({str(record.disease) for record in cases}):
+        is_case, is_validation = (
+            np.array([record.disease == disease for record in records], dtype=bool)
+            for records in (cases, validation_records)
+        )
+        svm = fit_svm(points, np.concatenate([is_case, np.zeros(len(synthetic.features), dtype=bool)]))
+        scores = svm.scores(validation_points)
+        svms[disease] = replace(svm, threshold=threshold_between(scores[is_validation], scores[~is_validation]))
+        nearest = (1 - bank_points[is_validation] @ neighbours[is_case].T).min(axis=1)
+        close_match[disease] = float(np.quantile(nearest, _CLOSE)) if len(nearest) else 0.0
+    return FeatureBank(
         center=center,
         components=components,
-        features=unit((features - center) @ components),
+        features=neighbours,
         cases=tuple(_case(record) for record in cases),
-        brain_space=brain_space,
-        brain=brain,
-        kind_space=kind_space,
-        kinds=fit_kinds(kind_space, features, cases, validation.features, judged, pictures.features),
-        thresholds={},
+        brain_projection=brain_projection,
+        brain_svm=brain_svm,
+        domain_projection=domain_projection,
+        domain_svms=svms,
+        close_match=close_match,
     )
-    points = bank.project(validation.features)
-    grounds = {
-        key: fit_distance_threshold(bank, points, judged, key)
-        for key in sorted({str(record.disease) for record in cases})
-    }
-    return replace(bank, thresholds=grounds)
 
 
-def whitened_axes(centred: np.ndarray, cohorts: np.ndarray, pictures: np.ndarray) -> np.ndarray:
-    """Returns principal axes of features (N, 2048), turned and scaled so that cohorts spread alike: (2048, d).
+def whitened_axes(centred: np.ndarray, cohorts: np.ndarray) -> np.ndarray:
+    """Returns principal axes of features (N, F), rotated and scaled so that cohorts have equal variance: (F, d).
 
-    The axes are those of brain slices and pictures (M, 2048) together, so that both have room.
-
-    Distances between such points are Mahalanobis distances under the covariance that cohorts have in common.
+    Distances between such points are Mahalanobis distances under the covariance within cohorts.
     """
-    scatter = centred.T @ centred / len(centred) + _PICTURE_SHARE * pictures.T @ pictures / max(len(pictures), 1)
-    axes = np.linalg.eigh(scatter)[1][:, ::-1][:, :_WIDTH]
-    points = centred @ axes
-    within = points.copy()
+    axes = PCA(min(_BANK_WIDTH, *centred.shape), svd_solver="covariance_eigh").fit(centred).components_.T
+    within = centred @ axes
     for cohort in np.unique(cohorts):
-        within[cohorts == cohort] -= points[cohorts == cohort].mean(axis=0)
-    covariance = within.T @ within / len(within)
-    width = len(covariance)
-    even = np.trace(covariance) / width * np.eye(width)
-    scales, turn = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * even)
-    return np.asarray(axes @ turn / np.sqrt(np.maximum(scales, 1e-12)), dtype=np.float32)
+        within[cohorts == cohort] -= within[cohorts == cohort].mean(axis=0)
+    covariance = ShrunkCovariance(shrinkage=_SHRINKAGE, assume_centered=True).fit(within).covariance_
+    variances, rotation = np.linalg.eigh(covariance)
+    return np.asarray(axes @ rotation / np.sqrt(np.maximum(variances, 1e-12)), dtype=np.float32)
 
 
-def fit_brain(train: np.ndarray, pictures: np.ndarray, validation: np.ndarray) -> tuple[PcaProjection, RbfSvm]:
-    """Returns what tells brain slices from pictures, from the textures (., 1024) of both.
+def fit_brain(train: np.ndarray, synthetic: np.ndarray, validation: np.ndarray) -> tuple[PcaProjection, RbfSvm]:
+    """Returns what separates brain slices from synthetic images, from the textures (., T) of both.
 
-    All but 1 % of the validation slices reach its threshold.
+    At least 99 % of the validation slices reach its threshold.
     """
-    taught = np.concatenate([train, pictures])
-    space = root_space(taught, _WIDTH)
-    rule = fit_rule(space.project(taught), np.arange(len(taught)) < len(train))
+    both = np.concatenate([train, synthetic])
+    projection = fit_projection(both, _BRAIN_WIDTH)
+    svm = fit_svm(projection.project(both), np.arange(len(both)) < len(train))
     if not len(validation):
-        return space, rule
-    lowest = float(np.quantile(rule.scores(space.project(validation)), _REFUSED))
-    return space, replace(rule, threshold=min(lowest, 0.0))
+        return projection, svm
+    lowest = float(np.quantile(svm.scores(projection.project(validation)), _BRAIN_REJECTED))
+    return projection, replace(svm, threshold=min(lowest, 0.0))
 
 
-def fit_kinds(
-    space: PcaProjection,
-    train: np.ndarray,
-    cases: Sequence[Record],
-    validation: np.ndarray,
-    judged: Sequence[Record],
-    pictures: np.ndarray,
-) -> dict[str, RbfSvm]:
-    """Returns for each disease what tells its slices from others and from pictures, arguments as for ``fit_bank``."""
-    points = space.project(np.concatenate([train, pictures]))
-    unseen = space.project(validation)
-    rules = {}
-    for disease in sorted({str(record.disease) for record in cases}):
-        rule = fit_rule(points, np.array([record.disease == disease for record in cases] + [False] * len(pictures)))
-        is_own = np.array([record.disease == disease for record in judged], dtype=bool)
-        scores = rule.scores(unseen)
-        rules[disease] = replace(rule, threshold=halfway(scores[is_own], scores[~is_own]))
-    return rules
+def fit_projection(features: np.ndarray, width: int) -> PcaProjection:
+    """Returns the principal axes of the square roots of features (N, F), each divided by its standard deviation.
 
+    Standard deviations along the axes become their square roots, halfway between unchanged and whitened.
 
-def fit_distance_threshold(
-    bank: FeatureBank, points: np.ndarray, judged: Sequence[Record], disease: str
-) -> DistanceThreshold:
-    """Returns how far from the head's slices a slice may lie, from validation points (V, d) of all heads.
-
-    Without validation slices of its own nothing is too far, and nothing is close.
+    Args:
+        features: of the slices, and synthetic images if any, that are to be separated.
+        width: number of axes, fewer where the features have fewer.
     """
-    points = points[np.array([record.disease == disease for record in judged], dtype=bool)]
-    if not len(points):
-        return DistanceThreshold(2.0, 0.0)
-    nearest = (1 - points @ bank.features[bank.rows_of(disease)].T).min(axis=1)
-    return DistanceThreshold(
-        distance=_FAR * float(np.quantile(mean_neighbour_distances(bank, points, disease), 0.99)),
-        similar=float(np.quantile(nearest, _CLOSE)),
+    roots = np.sqrt(np.maximum(features, 0))
+    center, deviations = roots.mean(axis=0), roots.std(axis=0)
+    scale = deviations + _SMOOTHING * deviations.mean()
+    pca = PCA(min(width, *roots.shape), svd_solver="full").fit((roots - center) / scale)
+    strengths = np.sqrt(pca.explained_variance_)
+    is_kept = strengths > _WEAKEST * strengths[0]
+    axes = (pca.components_ / np.sqrt(strengths * strengths[0])[:, None])[is_kept].T / scale[:, None]
+    return PcaProjection(center.astype(np.float32), axes.astype(np.float32))
+
+
+def fit_svm(points: np.ndarray, is_in: np.ndarray) -> RbfSvm:
+    """Returns a support vector machine that separates points (N, q) by ``is_in`` (N,) bool; its threshold is 0."""
+    gamma = 0.5 / float(points.var() * points.shape[1])
+    svm = SVC(C=_PENALTY, gamma=gamma, class_weight="balanced").fit(points, is_in)
+    return RbfSvm(
+        vectors=svm.support_vectors_.astype(np.float32),
+        weights=svm.dual_coef_[0].astype(np.float32),
+        bias=float(svm.intercept_[0]),
+        gamma=gamma,
+        threshold=0.0,
     )
+
+
+def threshold_between(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Returns the score halfway between rejecting 2 % of the scores inside and accepting 5 % of those outside.
+
+    Without scores of one kind it is the bound of the other; without any it is 0, where the machine itself decides.
+    """
+    bounds = [float(np.quantile(inside, _REJECTED))] if len(inside) else []
+    bounds += [float(np.quantile(outside, 1 - _ACCEPTED))] if len(outside) else []
+    return float(np.mean(bounds)) if bounds else 0.0
 
 
 def _case(record: Record) -> BankCase:
-    return BankCase(
-        str(record.disease),
-        str(record.label),
-        record.cohort,
-        record.group_key,
-        str(record.split),
-        record.name,
-        record.slice_number,
-    )
+    disease, label, split = str(record.disease), str(record.label), str(record.split)
+    return BankCase(disease, label, record.cohort, record.group_key, split, record.name, record.slice_number)

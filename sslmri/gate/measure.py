@@ -16,8 +16,8 @@ from sslmri.evidence.gate import (
     exact_share,
     shares,
 )
-from sslmri.gate.decide import is_brain_mri, judge
-from sslmri.gate.fit import encode, joined, prepared_pictures
+from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
+from sslmri.gate.fit import encode, joined, prepared_images
 from sslmri.learning.model import Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
 
@@ -39,7 +39,7 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
         outside: slices of the cohorts that are in no split, measured as well.
     """
     train, test = (store.where(split=split) for split in ("train", "test"))
-    pictures = prepared_pictures(train.slices, model.card.encoder.preparation, _N_PICTURES, _SEED)
+    pictures = prepared_images(train.slices, model.card.encoder.preparation, _N_PICTURES, _SEED)
     seen = joined([encode(model, part) for part in (test.slices, outside.slices, pictures)])
     judged = [*test.records, *outside.records]
     cohorts = [record.cohort for record in judged] + [PICTURES] * len(pictures)
@@ -89,12 +89,12 @@ def table(
         groups: of the N slices.
         kin: of each head to each cohort, from ``relations``; what is in none are pictures.
     """
-    is_brain = is_brain_mri(bank, seen.textures).passes
+    is_brain = decide_brain_mri(bank, seen.textures).passes
     cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
     order = (OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NOT_BRAIN)
     rows, heads = [], {}
     for disease, own in kin.items():
-        applies = judge(bank, seen.features, disease).passes & is_brain
+        applies = decide_in_distribution(bank, seen.features, disease).passes & is_brain
         relation = {cohort: own.get(cohort, NOT_BRAIN) for cohort in set(cohorts)}
         heads[disease] = shares(applies, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
         for _, cohort in sorted((order.index(kinship), cohort) for cohort, kinship in relation.items()):

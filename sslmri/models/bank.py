@@ -1,48 +1,50 @@
-"""The feature bank: what the training slices looked like to the encoder, so that a scan can be compared with them.
+"""The feature bank of a model: what its encoder sees in the training slices, and the gate that was fitted to them.
 
-Beside a model as ``bank.safetensors`` and ``bank.json``, both in its list of hashes. No torch here.
+``bank.safetensors`` and ``bank.json`` next to the weights, both in the model's list of hashes. No torch here.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
-from sslmri.files import sha256_of, write_atomically, write_json
+from sslmri.files import sha256_of, write_atomically
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, ModelCard, read_model_card
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
-from sslmri.models.integrity import is_of, parse_json, read_listed
+from sslmri.models.integrity import read_listed
 
-_BRAIN, _KIND = "brain", "kind"  # before the names of a space's or rule's arrays
-_NUMBERS = ("bias", "gamma", "threshold")  # of a rule
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_BRAIN, _DOMAIN = "brain", "domain"  # begin the names of a projection's arrays
 _ADVICE = "run `python train.py bank` again"
 
 
 class EncoderFeatures(NamedTuple):
-    """What an encoder sees in slices: ``textures`` (S, 1024) of its second stage and ``features`` (S, 2048)."""
+    """What an encoder sees in slices: ``textures`` (S, T) of its second stage and ``features`` (S, F)."""
 
     textures: np.ndarray
     features: np.ndarray
 
 
-@dataclass(frozen=True)
-class BankCase:
+class BankCase(NamedTuple):
     """One training slice of the bank, as the manifest names it.
 
     Attributes:
         disease, label: keys.
         cohort: its source.
         group: the group's name across all cohorts.
-        split: the side it is on: ``train``.
+        split: always ``train``.
         path: the path as written in the manifest.
-        slice: where it stands among the slices of its group, or None where nobody says.
+        slice: its number within its group, or None where that is not known.
     """
 
     disease: str
@@ -54,43 +56,56 @@ class BankCase:
     slice: int | None
 
 
-@dataclass(frozen=True)
-class DistanceThreshold:
-    """How far from a head's training slices a slice may lie; fitted on validation groups.
+@dataclass(frozen=True, config=_STRICT)
+class _SvmNumbers:
+    """The numbers of an ``RbfSvm``, as stored."""
 
-    Attributes:
-        distance: highest mean distance to its nearest own training slices.
-        similar: highest distance to a training slice that still counts as a close match.
-    """
-
-    distance: float
-    similar: float
+    bias: float
+    gamma: Annotated[float, Field(gt=0)]
+    threshold: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
+class _BankCard:
+    """The content of ``bank.json``: ``svms`` by disease and one for brain, the rest as in ``FeatureBank``."""
+
+    encoder_sha256: str
+    svms: dict[str, _SvmNumbers]
+    close_match: dict[str, float]
+    cases: tuple[BankCase, ...]
+
+    def __post_init__(self) -> None:
+        """Refuses labels that no disease has, and diseases with a part of the rules."""
+        if not all(case.disease in DISEASES and case.label in DISEASES[case.disease].classes for case in self.cases):
+            raise ValueError("labels")
+        if self.svms.keys() != {_BRAIN, *self.close_match}:
+            raise ValueError("rules")
+
+
+@plain_dataclass(frozen=True)
 class FeatureBank:
-    """Projected features of training slices, and the rules that were fitted to them.
+    """Projected features of training slices, and the gate that was fitted to them.
 
     Attributes:
-        center: (2048,) float32, mean of the training features.
-        components: (2048, d) float32, principal axes scaled so that slices of one cohort spread alike along all.
+        center: (F,) float32, mean of the training features.
+        components: (F, d) float32, principal axes scaled so that cohorts have the same variance along all.
         features: (N, d) float32, projected and of length 1.
         cases: the N training slices.
-        brain_space, brain: by textures, tell brain MRI from other pictures.
-        kind_space, kinds: by disease and by features, tell slices of its head's kind from those of other heads and
-            other pictures.
-        thresholds: by disease.
+        brain_projection, brain_svm: of textures; separate brain MRI from other images.
+        domain_projection, domain_svms: of features, the latter by disease; separate slices like those that a classifier
+            was trained on from slices of other diseases and from other images.
+        close_match: by disease, the highest cosine distance to a training slice that counts as a close match.
     """
 
     center: np.ndarray
     components: np.ndarray
     features: np.ndarray
     cases: tuple[BankCase, ...]
-    brain_space: PcaProjection
-    brain: RbfSvm
-    kind_space: PcaProjection
-    kinds: Mapping[str, RbfSvm]
-    thresholds: Mapping[str, DistanceThreshold]
+    brain_projection: PcaProjection
+    brain_svm: RbfSvm
+    domain_projection: PcaProjection
+    domain_svms: Mapping[str, RbfSvm]
+    close_match: Mapping[str, float]
 
     @classmethod
     def load(cls, folder: Path) -> "FeatureBank | None":
@@ -112,22 +127,23 @@ class FeatureBank:
             return None
         path, encoder_sha256 = model.folder / BANK_FILE, model.files[ENCODER_FILE]
         data = read_listed(model.folder, model.files, BANK_FILE)
-        content = parse_json(read_listed(model.folder, model.files, BANK_CARD), model.folder / BANK_CARD, _ADVICE)
         try:
-            bank = _assembled(load(data), content, Architecture.from_name(model.encoder.architecture))
-        except (ValueError, TypeError, KeyError, AttributeError, AssertionError, SafetensorError) as error:
+            card = TypeAdapter(_BankCard).validate_json(read_listed(model.folder, model.files, BANK_CARD))
+            arrays = load(data)
+            _check_arrays(arrays, card, Architecture.from_name(model.encoder.architecture))
+        except (ValidationError, ValueError, TypeError, KeyError, AssertionError, SafetensorError) as error:
             raise ModelError(
-                f"Expected a feature bank in {path} and {BANK_CARD} beside it, got a damaged one: {_ADVICE}."
+                f"Expected a feature bank in {path} and {BANK_CARD} next to it, got a damaged one: {_ADVICE}."
             ) from error
-        if content["encoder_sha256"] != encoder_sha256:
+        if card.encoder_sha256 != encoder_sha256:
             raise ModelError(
                 f"Expected a feature bank of the encoder {encoder_sha256[:12]} in {path}, got one of "
-                f"{str(content['encoder_sha256'])[:12]}: {_ADVICE}."
+                f"{card.encoder_sha256[:12]}: {_ADVICE}."
             )
-        return bank
+        return _assembled(arrays, card)
 
     def project(self, features: np.ndarray) -> np.ndarray:
-        """Returns features (S, 2048) as points of the bank, (S, d) of length 1."""
+        """Returns features (S, F) as points of the bank, (S, d) of length 1."""
         return unit((features - self.center) @ self.components)
 
     def rows_of(self, disease: str) -> np.ndarray:
@@ -137,23 +153,33 @@ class FeatureBank:
 
 def save_bank(folder: Path, bank: FeatureBank) -> None:
     """Writes the two files of a bank; ``model.json`` has to be written after it."""
-    rules = {_BRAIN: bank.brain, **bank.kinds}
+    svms = {_BRAIN: bank.brain_svm, **bank.domain_svms}
     arrays = {"center": bank.center, "components": bank.components, "features": bank.features.astype(np.float16)}
-    for name, space in ((_BRAIN, bank.brain_space), (_KIND, bank.kind_space)):
-        arrays |= {f"{name}_center": space.center, f"{name}_axes": space.axes}
-    for name, rule in rules.items():
-        arrays |= {f"{name}_vectors": rule.vectors, f"{name}_weights": rule.weights}
-    # safetensors writes an array as it lies in memory: one that is turned would come back as another
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(folder / BANK_FILE, lambda temporary: temporary.write_bytes(save(whole)))
-    content = {
-        "encoder_sha256": sha256_of(folder / ENCODER_FILE),
-        "rules": {name: {key: getattr(rule, key) for key in _NUMBERS} for name, rule in rules.items()},
-        "thresholds": {disease: asdict(ground) for disease, ground in bank.thresholds.items()},
-        "columns": [field.name for field in fields(BankCase)],
-        "cases": [list(astuple(case)) for case in bank.cases],
+    for name, projection in ((_BRAIN, bank.brain_projection), (_DOMAIN, bank.domain_projection)):
+        arrays |= {f"{name}_center": projection.center, f"{name}_axes": projection.axes}
+    for name, svm in svms.items():
+        arrays |= {f"{name}_vectors": svm.vectors, f"{name}_weights": svm.weights}
+    numbers = {name: _SvmNumbers(svm.bias, svm.gamma, svm.threshold) for name, svm in svms.items()}
+    _write(folder, arrays, _BankCard(sha256_of(folder / ENCODER_FILE), numbers, dict(bank.close_match), bank.cases))
+
+
+def convert_bank(folder: Path) -> None:
+    """Rewrites the bank of a model of format ``sslmri-2``, if it has one; ``model.json`` has to be written after it.
+
+    No number of what is kept changes. The distance thresholds go: they never decided (``docs/gate.md``).
+    """
+    if not (folder / BANK_CARD).exists():
+        return
+    old = json.loads((folder / BANK_CARD).read_text(encoding="utf-8"))
+    arrays = load((folder / BANK_FILE).read_bytes())
+    card = {
+        "encoder_sha256": old["encoder_sha256"],
+        "svms": old["rules"],
+        "close_match": {disease: distances["similar"] for disease, distances in old["thresholds"].items()},
+        "cases": old["cases"],
     }
-    write_json(folder / BANK_CARD, content)
+    renamed = {name.replace("kind_", f"{_DOMAIN}_"): array for name, array in arrays.items()}
+    _write(folder, renamed, TypeAdapter(_BankCard).validate_json(json.dumps(card)))
 
 
 def unit(points: np.ndarray) -> np.ndarray:
@@ -161,62 +187,50 @@ def unit(points: np.ndarray) -> np.ndarray:
     return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
-def _rule(name: str, arrays: Mapping[str, np.ndarray], rules: Mapping[str, Any], space: PcaProjection) -> RbfSvm:
-    vectors, weights = arrays[f"{name}_vectors"], arrays[f"{name}_weights"]
-    if vectors.shape != (*weights.shape, space.axes.shape[1]):
-        raise ValueError("shapes of a rule")
-    numbers = [rules[name][key] for key in _NUMBERS]
-    if not all(is_of(number, float) for number in numbers) or not rules[name]["gamma"] > 0:
-        raise ValueError("numbers of a rule")
-    return RbfSvm(vectors, weights, *map(float, numbers))
+def _write(folder: Path, arrays: Mapping[str, np.ndarray], card: _BankCard) -> None:
+    # safetensors writes an array as it lies in memory: a transposed one would come back as another
+    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    write_atomically(folder / BANK_FILE, lambda temporary: temporary.write_bytes(data))
+    content = TypeAdapter(_BankCard).dump_json(card)
+    write_atomically(folder / BANK_CARD, lambda temporary: temporary.write_bytes(content))
 
 
-def _ground(content: Mapping[str, Any]) -> DistanceThreshold:
-    ground = DistanceThreshold(**content)
-    if not all(is_of(value, float) for value in astuple(ground)):
-        raise ValueError("distances")
-    return ground
+def _check_arrays(arrays: Mapping[str, np.ndarray], card: _BankCard, encoder: Architecture) -> None:
+    """Raises ValueError unless the arrays are those of a bank, finite, and agree in their sizes."""
+    shapes: dict[str, tuple[str, ...]] = {
+        "center": ("features",),
+        "components": ("features", "bank axes"),
+        "features": ("cases", "bank axes"),
+    }
+    for name, width in ((_BRAIN, "textures"), (_DOMAIN, "features")):
+        shapes |= {f"{name}_center": (width,), f"{name}_axes": (width, f"{name} axes")}
+    for name in card.svms:
+        axes = f"{_BRAIN if name == _BRAIN else _DOMAIN} axes"
+        shapes |= {f"{name}_vectors": (f"{name} vectors", axes), f"{name}_weights": (f"{name} vectors",)}
+    if arrays.keys() != shapes.keys():
+        raise ValueError("names")
+    known = {"cases": len(card.cases), "features": encoder.feature_dim, "textures": encoder.texture_dim}
+    for name, axes_of in shapes.items():
+        array = arrays[name]
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(name)
+        if array.shape != tuple(known.setdefault(axis, size) for axis, size in zip(axes_of, array.shape, strict=True)):
+            raise ValueError(name)
 
 
-def _space(name: str, arrays: Mapping[str, np.ndarray], length: int) -> PcaProjection:
-    space = PcaProjection(arrays[f"{name}_center"], arrays[f"{name}_axes"])
-    if space.center.shape != (length,) or space.axes.shape[:1] != (length,):
-        raise ValueError("shapes of a space")
-    return space
-
-
-def _case(row: Sequence[Any]) -> BankCase:
-    case = BankCase(*row)
-    if not all(isinstance(value, str) for value in row[:-1]) or not isinstance(case.slice, int | None):
-        raise TypeError("a case")
-    return case
-
-
-def _assembled(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], architecture: Architecture) -> FeatureBank:
-    if content["columns"] != [field.name for field in fields(BankCase)]:
-        raise KeyError("columns")
-    if not all(values.dtype.kind == "f" and np.isfinite(values).all() for values in arrays.values()):
-        raise ValueError("not finite")
-    length, width = arrays["components"].shape
-    if length != architecture.feature_dim:
-        raise ValueError("length")
-    brain_space, kind_space = _space(_BRAIN, arrays, architecture.texture_dim), _space(_KIND, arrays, length)
-    rules = content["rules"]
-    bank = FeatureBank(
+def _assembled(arrays: Mapping[str, np.ndarray], card: _BankCard) -> FeatureBank:
+    svms = {
+        name: RbfSvm(arrays[f"{name}_vectors"], arrays[f"{name}_weights"], own.bias, own.gamma, own.threshold)
+        for name, own in card.svms.items()
+    }
+    return FeatureBank(
         center=arrays["center"],
         components=arrays["components"],
         features=unit(arrays["features"].astype(np.float32)),
-        cases=tuple(_case(row) for row in content["cases"]),
-        brain_space=brain_space,
-        brain=_rule(_BRAIN, arrays, rules, brain_space),
-        kind_space=kind_space,
-        kinds={name: _rule(name, arrays, rules, kind_space) for name in rules if name != _BRAIN},
-        thresholds={disease: _ground(ground) for disease, ground in content["thresholds"].items()},
+        cases=card.cases,
+        brain_projection=PcaProjection(arrays[f"{_BRAIN}_center"], arrays[f"{_BRAIN}_axes"]),
+        brain_svm=svms.pop(_BRAIN),
+        domain_projection=PcaProjection(arrays[f"{_DOMAIN}_center"], arrays[f"{_DOMAIN}_axes"]),
+        domain_svms=svms,
+        close_match=card.close_match,
     )
-    if (bank.center.shape, bank.features.shape) != ((length,), (len(bank.cases), width)):
-        raise ValueError("shapes")
-    if bank.kinds.keys() != bank.thresholds.keys():
-        raise KeyError("kinds")
-    if not all(case.label in DISEASES[case.disease].classes for case in bank.cases):
-        raise ValueError("labels")
-    return bank

@@ -1,4 +1,4 @@
-"""What decides whether a scan may be answered: a space, and a machine with a threshold in it."""
+"""What the rules of the out-of-distribution gate are made of: a projection, and a support vector machine in it."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PcaProjection:
-    """A linear space of the roots of features, in which a few axes say most of what tells slices apart.
+    """Principal axes of the square roots of features.
 
     Attributes:
-        center: (F,) float32, mean of the roots of the features that made it.
+        center: (F,) float32, mean of the square roots.
         axes: (F, q) float32.
     """
 
@@ -18,18 +18,20 @@ class PcaProjection:
     axes: np.ndarray
 
     def project(self, features: np.ndarray) -> np.ndarray:
-        """Returns features (S, F) as points of the space, (S, q)."""
+        """Returns features (S, F) as points (S, q)."""
         return np.asarray((np.sqrt(np.maximum(features, 0)) - self.center) @ self.axes)
 
 
 @dataclass(frozen=True)
 class RbfSvm:
-    """A support vector machine with a Gaussian kernel (Cortes and Vapnik 1995), and from which score on it says yes.
+    """A support vector machine with a Gaussian kernel (Cortes and Vapnik 1995).
+
+    NumPy alone, because screening starts without scikit-learn.
 
     Attributes:
-        vectors: (K, q) float32, its support vectors in its space.
+        vectors: (K, q) float32, its support vectors.
         weights: (K,) float32.
-        bias: of the decision.
+        bias: of the decision function.
         gamma: of the kernel.
         threshold: lowest score that passes, chosen on validation groups.
     """
@@ -41,6 +43,10 @@ class RbfSvm:
     threshold: float
 
     def scores(self, points: np.ndarray) -> np.ndarray:
-        """Returns the decision of each of the points (S, q) of its space: (S,), higher for more alike."""
+        """Returns the decision function at points (S, q): (S,), higher for in distribution."""
         squares = (points**2).sum(axis=1)[:, None] + (self.vectors**2).sum(axis=1) - 2 * points @ self.vectors.T
         return np.asarray(np.exp(-self.gamma * squares) @ self.weights + self.bias)
+
+    def passes(self, points: np.ndarray) -> np.ndarray:
+        """Returns which of the points (S, q) reach the threshold: (S,) bool."""
+        return np.asarray(self.scores(points) >= self.threshold)

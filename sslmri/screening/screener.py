@@ -11,7 +11,7 @@ from torch import Tensor
 from sslmri.diseases import Notice
 from sslmri.errors import ModelError
 from sslmri.evidence.verdict import Verdict, prediction_set, verdicts
-from sslmri.gate.decide import is_brain_mri, judge
+from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model, calibrated
 from sslmri.models.bank import EncoderFeatures, FeatureBank
@@ -129,10 +129,13 @@ class Screener:
         reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
         if self._bank is None:
             return None, reasons
-        not_brain = is_brain_mri(self._bank, seen.textures).reason
+        not_brain = decide_brain_mri(self._bank, seen.textures).reason
         if not_brain:
             return not_brain, dict.fromkeys(reasons, not_brain)
-        return None, {key: reason or judge(self._bank, seen.features, key).reason for key, reason in reasons.items()}
+        return None, {
+            key: reason or decide_in_distribution(self._bank, seen.features, key).reason
+            for key, reason in reasons.items()
+        }
 
     def explain(self, slice_: np.ndarray, disease: str, label: str, method: str) -> np.ndarray:
         """Returns another method's map of a class for a prepared slice (H, W): (H, W) float32 in [0, 1].

@@ -36,10 +36,10 @@ def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases
         n_cases: at most so many.
     """
     rows = np.flatnonzero(bank.rows_of(disease))
-    if disease not in bank.thresholds or not len(rows):
+    if disease not in bank.close_match or not len(rows):
         return ()
     distances = (1 - bank.features[rows] @ bank.project(features).T).min(axis=1)
-    limit = bank.thresholds[disease].similar
+    limit = bank.close_match[disease]
     found: dict[str, SimilarCase] = {}
     for place in np.argsort(distances, kind="stable"):
         case, distance = bank.cases[rows[place]], float(distances[place])

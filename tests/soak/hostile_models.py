@@ -202,12 +202,12 @@ def _wide(folder: Path) -> None:
 def _rule(key: str, value: object) -> Callable[[Path], object]:
     """Changes the rule that decides whether a scan shows a brain at all."""
     return lambda folder: change(
-        folder, BANK_CARD, lambda c: c | {"rules": c["rules"] | {"brain": c["rules"]["brain"] | {key: value}}}
+        folder, BANK_CARD, lambda c: c | {"svms": c["svms"] | {"brain": c["svms"]["brain"] | {key: value}}}
     )
 
 
-def _ground(**values: object) -> Callable[[Path], object]:
-    return lambda folder: change(folder, BANK_CARD, lambda c: c | {"thresholds": c["thresholds"] | {"ms": values}})
+def _close_match(value: object) -> Callable[[Path], object]:
+    return lambda folder: change(folder, BANK_CARD, lambda c: c | {"close_match": c["close_match"] | {"ms": value}})
 
 
 ALL = (
@@ -272,8 +272,8 @@ ALL = (
     *(HostileModel(f"a bank whose rule has the {key} {str(value)[:9]}", BANK_CARD, _rule(key, value))
       for key, value in (("threshold", "-inf"), ("threshold", "nan"), ("threshold", 10**400), ("bias", None),
                          ("gamma", -1.0))),
-    HostileModel("a bank whose distances are no numbers", BANK_CARD, _ground(distance="x", similar=None)),
-    HostileModel("a bank whose distances no float can hold", BANK_CARD, _ground(distance=10**400, similar=1.0)),
+    HostileModel("a bank whose distance is text", BANK_CARD, _close_match("x")),
+    HostileModel("a bank whose distance no float can hold", BANK_CARD, _close_match(10**400)),
     HostileModel("a bank of unknown diseases", BANK, lambda folder: change(
         folder, BANK_CARD, lambda c: c | {"cases": [["none", *row[1:]] for row in c["cases"]]})),
 )  # fmt: skip
