@@ -12,18 +12,16 @@ from pathlib import Path
 import tyro
 
 from sslmri.errors import SslmriError, TrainingError
-from sslmri.evidence.efficiency import efficiency_report
-from sslmri.gate.measure import applicability_report
+from sslmri.gate.measure import report_gate
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.pretrain import PretrainSettings
 from sslmri.text import format_os_error, printable_line
 from sslmri.training.controls import run_controls
-from sslmri.training.controls_report import report_controls
 from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions
 from sslmri.training.gate import run_bank
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
-from sslmri.training.report import crossvalidation_report, report
+from sslmri.training.report import report_controls, report_crossvalidation, report_efficiency, report_metrics
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 
@@ -71,9 +69,9 @@ class Evaluate(RunOptions):
         if self.check:
             print(run_reproduce(self))
         elif self.cross_validate:
-            print(crossvalidation_report(run_crossvalidation(self)))
+            print(report_crossvalidation(run_crossvalidation(self)))
         else:
-            print(report(run_evaluate(self, self.beside)))
+            print(report_metrics(run_evaluate(self, self.beside)))
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Bank(RunOptions):
 
     def start(self) -> None:
         """Runs the step."""
-        print(applicability_report(run_bank(self)))
+        print(report_gate(run_bank(self)))
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class LabelEfficiency(RunOptions):
 
     def start(self) -> None:
         """Runs the step."""
-        print(efficiency_report(run_label_efficiency(self, self.label_efficiency)))
+        print(report_efficiency(run_label_efficiency(self, self.label_efficiency)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class All(RunOptions):
         """Runs the steps."""
         run_pretrain(self, self.pretrain)
         run_finetune(self, self.finetune)
-        print(report(run_evaluate(self)))
+        print(report_metrics(run_evaluate(self)))
 
 
 def main() -> int:

@@ -4,10 +4,11 @@ import streamlit as st
 
 from sslmri.dashboard.about import card_tables
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import find_applicability, find_metrics, find_summary, protocol_of, try_read
+from sslmri.dashboard.model_evidence import find_summary, try_read
 from sslmri.dashboard.performance import sections, tables
 from sslmri.dashboard.section import draw_notes, draw_table
 from sslmri.models.cards import INTENDED_USE
+from sslmri.models.evidence import GateTable, Metrics, find_evidence, protocol_of
 
 start_page("About this model")
 card = require_model("This page is the model's card: for what it is, on what data it learned, how good it is.")
@@ -27,7 +28,7 @@ st.markdown(
 )
 
 st.subheader("When it stays silent")
-applicability = try_read(find_applicability, card)
+applicability = try_read(find_evidence, card, GateTable)
 st.markdown(
     "- Between the two thresholds of a disease the finding is *indeterminate*.\n"
     "- A class that was never learned cannot be predicted, and is marked so.\n"
@@ -36,7 +37,7 @@ st.markdown(
 )
 if applicability:
     table, key = card_tables.applicability(applicability), "applicability"
-    draw_table("Share of slices that each head answers, by cohort", table, key, applicability["rule"])
+    draw_table("Share of slices that each head answers, by cohort", table, key, applicability.rule)
     draw_notes(card_tables.applicability_notes(applicability))
 
 st.subheader("On what data")
@@ -45,7 +46,7 @@ draw_table("Cohorts and their terms", card_tables.cohorts(card), "cohorts")
 draw_table("Training, validation and test data of each head", card_tables.head_counts(card), "head-counts")
 
 st.subheader("How good")
-metrics, protocol = try_read(find_metrics, card), protocol_of(card)
+metrics, protocol = try_read(find_evidence, card, Metrics), protocol_of(card)
 if metrics is None:
     st.info(sections.not_measured(card, protocol))
 else:

@@ -7,8 +7,9 @@ from sslmri.dashboard.cohort.cohort_sections import choose_rows, draw_exports, d
 from sslmri.dashboard.cohort.cohort_tables import class_counts, findings_table, verdict_counts
 from sslmri.dashboard.cohort.session import open_cohort
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import find_unseen_metrics, try_read
+from sslmri.dashboard.model_evidence import try_read
 from sslmri.dashboard.section import draw_chart
+from sslmri.models.evidence import find_unseen_metrics
 
 start_page("Cohort")
 card = require_model("This page screens many scans and lists the findings.")

@@ -1,29 +1,39 @@
-"""Performance: what the model's figures are worth, one disease at a time."""
+"""Performance: how good the model is and how far that can be trusted, one disease at a time."""
 
 from functools import partial
 
 import streamlit as st
 
+from sslmri.cohorts.splits import EVIDENCE_FOLDERS
 from sslmri.dashboard import charts
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import find_history, find_metrics, find_roc, protocol_of, try_read
+from sslmri.dashboard.model_evidence import try_read
 from sslmri.dashboard.performance import sections, tables
 from sslmri.dashboard.performance.controls import draw_controls
 from sslmri.dashboard.performance.efficiency import draw_label_efficiency
 from sslmri.dashboard.section import draw_chart
 from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES
+from sslmri.evidence.curves import roc_curves
+from sslmri.evidence.predictions import read_predictions
+from sslmri.models.evidence import Metrics, find_evidence, find_history, protocol_of
 
 start_page("Performance")
-card = require_model("This page shows how often the model is right on data it never saw.")
-protocols = list(sections.IS_SHARED)
-metrics = {protocol: try_read(find_metrics, card, protocol) for protocol in protocols}
-diseases = in_order({key for found in metrics.values() if found for key in found["diseases"]})
+card = require_model("This page shows how good the model is on data it was not trained on.")
+protocols = list(tables.IS_SHARED)
+metrics = {protocol: try_read(find_evidence, card, Metrics, protocol) for protocol in protocols}
+diseases = in_order({key for found in metrics.values() if found for key in found.diseases})
 if not diseases:
     st.info(f"{sections.not_measured(card, protocol_of(card))} Then load this page again.")
     st.stop()
 
-protocol = st.segmented_control("Protocol", protocols, required=True, default=protocol_of(card))
+protocol = st.segmented_control(
+    "Split",
+    protocols,
+    format_func=lambda name: tables.PROTOCOL_TITLES[name],
+    required=True,
+    default=protocol_of(card),
+)
 key = st.segmented_control(
     "Disease",
     diseases,
@@ -33,7 +43,7 @@ key = st.segmented_control(
     default=diseases[0],
 )
 disease = DISEASES[key]
-results = {name: found["diseases"].get(key) if found else None for name, found in metrics.items()}
+results = {name: found.diseases.get(key) if found else None for name, found in metrics.items()}
 encoders = {name: sections.encoder_of(card, found) for name, found in metrics.items() if found}
 chosen, result = metrics[protocol], results[protocol]
 if chosen is None or result is None:
@@ -43,13 +53,13 @@ else:
 sections.draw_protocols(results, encoders, card, disease)
 if result is not None:
     sections.draw_classes(disease, result)
-    curves = try_read(find_roc, card, disease, protocol)
-    if curves is not None:
-        sections.draw_curves(disease, result, curves)
+    predictions = try_read(read_predictions, card.folder / EVIDENCE_FOLDERS[protocol], disease)
+    if predictions is not None:
+        sections.draw_curves(disease, result, roc_curves(predictions, disease))
     st.subheader("Calibration")
     sections.draw_calibration(disease, result)
 
-st.subheader("What the figures rest on")
+st.subheader("Shortcut controls")
 draw_controls(card, disease)
 draw_label_efficiency(card, disease)
 
@@ -60,7 +70,7 @@ for step, scores, loss, score in (
 ):
     history = tables.history(find_history(card, step, protocol), scores)
     if history.empty:
-        st.caption(f"{loss}: no history was kept for this protocol.")
+        st.caption(f"{loss}: no history was kept for this split.")
         continue
     left, right = st.columns(2, gap="large")
     with left:

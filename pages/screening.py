@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import find_unseen_metrics, try_read
+from sslmri.dashboard.model_evidence import try_read
 from sslmri.dashboard.screening.findings import choose_scan, draw_findings, draw_warnings
 from sslmri.dashboard.screening.gallery import draw_gallery
 from sslmri.dashboard.screening.intake import ask_for_scans
@@ -14,6 +14,7 @@ from sslmri.dashboard.screening.state import scan_of, screen_uploads
 from sslmri.dashboard.screening.uploads import PatientUpload
 from sslmri.dashboard.screening.viewer import choose_finding, draw_viewer
 from sslmri.dashboard.text import escape_markdown
+from sslmri.models.evidence import find_unseen_metrics
 from sslmri.screening.outcome import Refusal, Screening
 
 start_page("Screening")

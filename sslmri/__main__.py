@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -20,7 +20,6 @@ from sslmri.text import format_os_error, printable_line
 if TYPE_CHECKING:
     from sslmri.cohorts.audit import Audit as Findings
     from sslmri.cohorts.duplicates import Describe
-    from sslmri.models.cards import ModelCard
     from sslmri.scans.slices import Preparation
 
 
@@ -47,6 +46,7 @@ class Screen:
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
+        from sslmri.models.evidence import find_unseen_metrics
         from sslmri.scans.sandbox import unlimited_resources
         from sslmri.screening.batch import list_files, screen_files, write_overlays
         from sslmri.screening.outcome import Entry, Refusal
@@ -60,7 +60,7 @@ class Screen:
         if unlimited := unlimited_resources():
             print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
         screener = Screener.load(self.model)
-        card, metrics = screener.card, _unseen_metrics(screener.card)
+        card, metrics = screener.card, find_unseen_metrics(screener.card)
         entries: list[Entry] = []  # without the arrays of the screenings
         for entry, arrays in screen_files(screener, files):
             print(json_line(card, entry, metrics), flush=True)
@@ -73,12 +73,6 @@ class Screen:
             if path:
                 write_atomically(path, partial(Path.write_bytes, data=make(card, entries, metrics)))
         return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
-
-
-def _unseen_metrics(card: "ModelCard") -> dict[str, Any] | None:
-    from sslmri.dashboard.model_evidence import find_unseen_metrics  # Streamlit, which only a report needs
-
-    return find_unseen_metrics(card)
 
 
 @dataclass(frozen=True)

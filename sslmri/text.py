@@ -1,8 +1,7 @@
 """Numbers and names as pages, reports and terminals show them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from sslmri.diseases import DISEASES
 
@@ -19,11 +18,9 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def interval(measure: Mapping[str, Any]) -> str:
-    """Returns a metric with its 95 % interval, or why it cannot be estimated."""
-    if measure["value"] is None:
-        return str(measure["reason"] or "not estimable")
-    return f"{proportion(measure['value'])} ({proportion(measure['low'])} to {proportion(measure['high'])})"
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def printable(text: str) -> str:

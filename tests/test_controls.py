@@ -1,11 +1,9 @@
 """The controls step measures what it says, on the model as it screens; the page shows what was stored."""
 
 import csv
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,21 +13,23 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.cohorts.manifest import read_manifest, write_manifest
-from sslmri.dashboard.performance.controls import alarms_table, find_controls, localisation_table, shortcut_table
+from sslmri.dashboard.performance.controls import alarms_table, localisation_table, shortcut_table
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.evidence.verdict import Verdict
-from sslmri.files import sha256_of, write_json
+from sslmri.files import sha256_of
 from sslmri.learning.model import Head, Model
 from sslmri.models.cards import read_model_card
+from sslmri.models.evidence import Controls, Metrics, find_evidence, read_evidence, write_evidence
+from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.scans.reading import read_scan
 from sslmri.screening.outcome import Screening
 from sslmri.screening.saliency import enlarge
 from sslmri.screening.screener import Screener
 from sslmri.training.controls import _localisation, _random_weights, run_controls
-from sslmri.training.controls_report import report_controls
 from sslmri.training.data import RunOptions
+from sslmri.training.report import report_controls
 
 SIDE = 64
 MS = DISEASES["ms"].classes
@@ -40,7 +40,7 @@ def copy_of(model_folder: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def controlled(model_folder: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+def controlled(model_folder: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Controls]:
     """Returns a model whose controls were run on the small simulated cohort, and what the step returned."""
     run = copy_of(model_folder, tmp_path_factory.mktemp("controlled") / "run")
     content = run_controls(RunOptions(data=cohort, run=run, cache=model_folder.parent / "cache"))
@@ -65,30 +65,30 @@ def is_healthy(row: dict[str, str]) -> bool:
 
 def test_stored_controls_name_the_encoder_and_hold_finite_numbers(controlled):
     run, content = controlled
-    stored = json.loads((run / "evidence" / "controls.json").read_text(), parse_constant=pytest.fail)
+    stored = read_evidence(run / "evidence", Controls)
     assert stored == content
-    assert stored["encoder_sha256"] == sha256_of(run / "encoder.safetensors")
-    assert list(stored["diseases"]) == list(read_model_card(run).heads)
-    assert all(set(own["controls"]) == set(CONTROLS) for own in stored["diseases"].values())
+    assert stored.encoder_sha256 == sha256_of(run / "encoder.safetensors")
+    assert list(stored.diseases) == list(read_model_card(run).heads)
+    assert all(set(own.shortcuts) == set(CONTROLS) for own in stored.diseases.values())
 
 
 def test_figures_of_the_model_are_those_of_its_evaluation(controlled):
     run, content = controlled
-    metrics = json.loads((run / "evidence" / "metrics.json").read_text())["diseases"]
-    for key, own in content["diseases"].items():
-        assert own["model"]["balanced_accuracy"]["raw"] == pytest.approx(metrics[key]["balanced_accuracy"]["raw"])
-        assert own["n_groups"] == metrics[key]["n_groups"]
+    metrics = read_evidence(run / "evidence", Metrics).diseases
+    for key, own in content.diseases.items():
+        assert own.model.balanced_accuracy.raw == pytest.approx(metrics[key].slices.balanced_accuracy.raw)
+        assert own.n_groups == metrics[key].slices.n_groups
 
 
 def test_false_alarms_are_those_of_the_screener(controlled, screened):
     _, content = controlled
     healthy = [(row, screening) for row, screening in screened if is_healthy(row)]
-    any_head = [any(is_flagged(screening, key) for key in content["diseases"]) for _, screening in healthy]
-    assert content["family_wise"]["flagged"]["raw"] == pytest.approx(np.mean(any_head))
-    assert (content["family_wise"]["n_slices"], content["family_wise"]["n_groups"]) == (len(healthy), 4)
-    for key, own in content["diseases"].items():
+    any_head = [any(is_flagged(screening, key) for key in content.diseases) for _, screening in healthy]
+    assert content.family_wise.rate.raw == pytest.approx(np.mean(any_head))
+    assert (content.family_wise.n_slices, content.family_wise.n_groups) == (len(healthy), 4)
+    for key, own in content.diseases.items():
         others = [is_flagged(screening, key) for row, screening in healthy if row["disease"] != key]
-        assert own["other_healthy"]["simulated"]["flagged"]["raw"] == pytest.approx(np.mean(others))
+        assert own.healthy_flagged["simulated"].rate.raw == pytest.approx(np.mean(others))
 
 
 def test_pointing_game_is_played_with_the_maps_that_are_shown(controlled, screened):
@@ -105,26 +105,26 @@ def test_pointing_game_is_played_with_the_maps_that_are_shown(controlled, screen
             peak = (np.array(np.unravel_index(map_.argmax(), map_.shape)) + 0.5) / map_.shape  # square pictures
             is_inside = abs(peak[0] - y) <= height / 2 and abs(peak[1] - x) <= width / 2
             hits[which].append(bool(is_inside and np.ptp(map_) > 0))
-    found = content["diseases"]["tumours"]["localisation"]
-    assert found["n_slices"] + found["n_left_out"] == len(hits["true"]) > 0
+    found = content.diseases["tumours"].localisation
+    assert found.n_slices + found.n_left_out == len(hits["true"]) > 0
     for which, own in hits.items():
-        assert found[which]["pointing"]["raw"] == pytest.approx(np.mean(own))
+        assert getattr(found, which).pointing.raw == pytest.approx(np.mean(own))
 
 
 def test_masks_of_the_simulated_cohort_are_used_where_there_is_no_box(controlled):
     _, content = controlled
-    found = content["diseases"]["ms"]["localisation"]
-    assert found["n_slices"] + found["n_left_out"] == 2
-    assert 0 < found["random_point"]["slice"] < found["random_point"]["head"] < 1
+    found = content.diseases["ms"].localisation
+    assert found.n_slices + found.n_left_out == 2
+    assert 0 < found.random_point.slice < found.random_point.head < 1
 
 
 def test_report_has_every_figure_and_sentence(controlled):
     _, content = controlled
     text = report_controls(content)
-    for key, own in content["diseases"].items():
+    for key, own in content.diseases.items():
         assert all(f"| {DISEASES[key].title} | {title} |" in text for title in CONTROLS.values())
-        assert all(f"{DISEASES[key].title}: {sentence}" in text for sentence in own["sentences"])
-    assert f"| any head | all cohorts | {content['family_wise']['flagged']['raw']:.3f} |" in text
+        assert all(f"{DISEASES[key].title}: {sentence}" in text for sentence in own.messages)
+    assert f"| any classifier | all cohorts | {content.family_wise.rate.raw:.3f} |" in text
 
 
 def plant(folder: Path, has_mark: bool, n_groups: int = 30) -> Path:
@@ -150,33 +150,33 @@ def plant(folder: Path, has_mark: bool, n_groups: int = 30) -> Path:
 def test_planted_shortcut_is_named_and_none_where_there_is_none(model_folder, tmp_path, has_mark):
     run = copy_of(model_folder, tmp_path / "run")
     content = run_controls(RunOptions(data=plant(tmp_path / "data", has_mark), run=run, cache=tmp_path))
-    assert list(content["diseases"]) == ["ms"]  # the other heads have no test groups here
-    result = content["diseases"]["ms"]
-    assert result["n_groups"] == 12
+    assert list(content.diseases) == ["ms"]  # the other heads have no test groups here
+    result = content.diseases["ms"]
+    assert result.n_groups == 12
     for name in ("background", "file"):
-        own = result["controls"][name]
-        assert (own["verdict"] == CARRIES) == has_mark
-        assert (own["balanced_accuracy"]["value"] == 1.0) == has_mark
-    assert result["localisation"] is None
-    assert result["other_healthy"] == {}
-    assert content["family_wise"]["n_slices"] == 6
+        own = result.shortcuts[name]
+        assert (own.verdict == CARRIES) == has_mark
+        assert (own.balanced_accuracy.value == 1.0) == has_mark
+    assert result.localisation is None
+    assert result.healthy_flagged == {}
+    assert content.family_wise.n_slices == 6
 
 
 def test_data_without_test_groups_give_no_figures(model_folder, tmp_path, capsys):
     path = plant(tmp_path / "data", has_mark=False, n_groups=2)
     write_manifest(path, pd.read_csv(path).assign(fold=3))
     content = run_controls(RunOptions(data=path, run=copy_of(model_folder, tmp_path / "run"), cache=tmp_path))
-    assert content["diseases"] == {}
-    assert content["family_wise"]["flagged"]["raw"] is None
+    assert content.diseases == {}
+    assert content.family_wise.rate.raw is None
     assert "ms: no test groups, no controls" in capsys.readouterr().out
-    assert "| any head | all cohorts | - | not estimable: 0 test groups" in report_controls(content)
+    assert "| any classifier | all cohorts | - | not estimable: 0 test groups" in report_controls(content)
 
 
 def test_data_without_training_groups_give_no_figures(model_folder, tmp_path, capsys):
     path = plant(tmp_path / "data", has_mark=False, n_groups=6)
     write_manifest(path, pd.read_csv(path).assign(fold=0))
     content = run_controls(RunOptions(data=path, run=copy_of(model_folder, tmp_path / "run"), cache=tmp_path))
-    assert content["diseases"] == {}
+    assert content.diseases == {}
     assert "ms: no training groups, no controls" in capsys.readouterr().out
 
 
@@ -185,7 +185,7 @@ def test_a_marked_picture_that_cannot_be_read_is_left_out_and_told(controlled, c
     damaged = replace(marked[0], path=cohort)  # a table where a picture should be
     model = Model.load(controlled[0])
     found = _localisation(model, "tumours", [damaged, *marked[1:4]])
-    assert (found["n_slices"], found["n_left_out"]) == (3, 1)
+    assert (found.n_slices, found.n_left_out) == (3, 1)
     assert f"left out: {damaged.name}" in capsys.readouterr().out
 
 
@@ -226,36 +226,34 @@ def test_page_shows_what_was_stored(controlled):
     app = draw(run, "tumours")
     assert len(app.get("plotly_chart")) == 1
     assert [len(table.value) for table in app.dataframe] == [2, 8]
-    assert "A shortcut carries this result" not in said(app)
-    result = content["diseases"]["tumours"]
-    assert "cannot be told from so few test groups" in said(app)
-    assert list(shortcut_table(result)["seen"])[1:] == list(CONTROLS.values())
-    assert list(alarms_table(result, content["family_wise"])["cohort"]) == ["simulated", "all cohorts, any head"]
-    assert localisation_table(result["localisation"])["share"].notna().all()
+    assert "A shortcut explains this result" not in said(app)
+    result = content.diseases["tumours"]
+    assert "too few test groups" in said(app)
+    assert list(shortcut_table(result)["input"])[1:] == list(CONTROLS.values())
+    assert list(alarms_table(result, content.family_wise)["cohort"]) == ["simulated", "all cohorts, any classifier"]
+    assert localisation_table(result.localisation)["value"].notna().all()
 
 
-def test_page_says_plainly_that_a_shortcut_carries_the_result(controlled, tmp_path):
+def test_page_says_plainly_that_a_shortcut_explains_the_result(controlled, tmp_path):
     run = copy_of(controlled[0], tmp_path / "run")
-    content: dict[str, Any] = json.loads(json.dumps(controlled[1]))
-    own = content["diseases"]["ms"]["controls"]["background"]
-    figure = {"value": 0.9, "low": 0.8, "high": 0.95, "raw": 0.9, "reason": None}
-    own |= {"verdict": CARRIES, "balanced_accuracy": figure}
-    content["diseases"]["ms"]["localisation"] = None
-    write_json(run / "evidence" / "controls.json", content)
+    accuracy = Estimate(0.9, 0.8, 0.95, 0.9, None)
+    result = controlled[1].diseases["ms"]
+    shortcuts = result.shortcuts | {"background": ShortcutMetrics(accuracy, accuracy, CARRIES)}
+    result = replace(result, shortcuts=shortcuts, localisation=None)
+    write_evidence(run / "evidence", replace(controlled[1], diseases={"ms": result}))
     app = draw(run, "ms")
-    assert "A shortcut carries this result:** background only" in said(app)
-    assert "No finding of this disease is marked" in said(app)
+    assert "A shortcut explains this result:** background only alone" in said(app)
+    assert "No lesion annotations in the test set" in said(app)
 
 
 def test_page_without_controls_or_with_those_of_another_model_says_so(controlled, tmp_path):
     run = copy_of(controlled[0], tmp_path / "run")
-    path = run / "evidence" / "controls.json"
-    write_json(path, controlled[1] | {"encoder_sha256": "0" * 64})
+    write_evidence(run / "evidence", replace(controlled[1], encoder_sha256="0" * 64))
     with pytest.raises(ModelError, match="got those of 000000000000"):
-        find_controls(read_model_card(run))
-    assert "Expected controls of this model's encoder" in said(draw(run, "ms"))
-    write_json(path, controlled[1] | {"diseases": {}})
-    assert "not measured for this head yet" in said(draw(run, "ms"))
-    path.unlink()
-    assert find_controls(read_model_card(run)) is None
+        find_evidence(read_model_card(run), Controls)
+    assert "Expected shortcut controls of this model's encoder" in said(draw(run, "ms"))
+    write_evidence(run / "evidence", replace(controlled[1], diseases={}))
+    assert "not measured for this classifier" in said(draw(run, "ms"))
+    (run / "evidence" / Controls.FILE).unlink()
+    assert find_evidence(read_model_card(run), Controls) is None
     assert "python train.py controls" in said(draw(run, "ms"))

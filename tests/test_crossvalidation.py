@@ -14,13 +14,14 @@ from sklearn.metrics import roc_auc_score
 
 from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.store import Store
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError, TrainingError
 from sslmri.learning.model import Head
+from sslmri.models.evidence import CrossValidation, FoldMetrics, read_evidence
 from sslmri.training import crossvalidation
-from sslmri.training.crossvalidation import CROSSVALIDATION_FILE, run_crossvalidation
+from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions
-from sslmri.training.report import crossvalidation_report
+from sslmri.training.report import report_crossvalidation
 from sslmri.training.training_overlap import find_training_overlap, fold_summary
 
 MS = DISEASES["ms"].classes
@@ -56,11 +57,11 @@ def diseases_of(bench: crossvalidation._Experiment) -> tuple[dict, list[str]]:
 
 def test_planted_features_are_found_and_noise_is_not() -> None:
     records = records_of(25, MS[0]) + records_of(25, MS[1])
-    found = {signal: diseases_of(bench_of(records, signal))[0]["ms"] for signal in (1.0, 0.0)}
-    assert found[1.0]["auroc"]["value"] > 0.95
-    assert found[0.0]["auroc"]["value"] == pytest.approx(0.5, abs=0.25)
-    assert found[1.0]["floors"].keys() == {"majority", "nearest_neighbour", "pca_logistic"}
-    assert (found[1.0]["n_groups"], found[1.0]["n_slices"]) == (50, 100)
+    found = {signal: diseases_of(bench_of(records, signal))[0]["ms"].pooled for signal in (1.0, 0.0)}
+    assert found[1.0].slices.auroc.value > 0.95
+    assert found[0.0].slices.auroc.value == pytest.approx(0.5, abs=0.25)
+    assert found[1.0].baselines.keys() == {"majority", "nearest_neighbour", "pca_logistic"}
+    assert (found[1.0].slices.n_groups, found[1.0].slices.n_cases) == (50, 100)
 
 
 def test_a_fold_is_never_taught_or_validated_by_itself(monkeypatch) -> None:
@@ -77,11 +78,11 @@ def test_a_fold_is_never_taught_or_validated_by_itself(monkeypatch) -> None:
     result = diseases_of(bench)[0]["ms"]
     everything = set(range(5))
     assert seen == [(everything - {k, (k + 1) % 5}, {(k + 1) % 5}) for k in range(5)]
-    assert [fold["fold"] for fold in result["folds"]] == list(range(5))
-    assert result["auroc"]["value"] == 0.5
+    assert [fold.fold for fold in result.folds] == list(range(5))
+    assert result.pooled.slices.auroc.value == 0.5
 
 
-def test_floors_are_taught_on_the_same_folds_as_the_probe(monkeypatch) -> None:
+def test_baselines_are_trained_on_the_same_folds_as_the_probe(monkeypatch) -> None:
     bench, seen = bench_of(records_of(10, MS[0]) + records_of(10, MS[1]), 0.0), []
     real = crossvalidation.baseline_probabilities
 
@@ -98,30 +99,27 @@ def test_floors_are_taught_on_the_same_folds_as_the_probe(monkeypatch) -> None:
     assert seen == [(train.tobytes(), test.tobytes()) for train, test in expected]
 
 
-def test_figures_of_a_fold_and_their_spread_are_those_of_its_slices(monkeypatch) -> None:
+def test_metrics_of_a_fold_are_those_of_its_slices(monkeypatch) -> None:
     bench = bench_of(records_of(20, MS[0]) + records_of(20, MS[1]), 0.15)
     kept: dict[int, np.ndarray] = {}
-    real = crossvalidation._figures
+    real = crossvalidation._fold_metrics
 
-    def figures(tested: Store, found: crossvalidation._Tested) -> dict:
-        kept[found.fold] = found.probabilities
-        return real(tested, found)
+    def fold_metrics(disease: Disease, slices: Store, tested: crossvalidation._Tested) -> FoldMetrics:
+        kept[tested.fold] = tested.probabilities
+        return real(disease, slices, tested)
 
-    monkeypatch.setattr(crossvalidation, "_figures", figures)
+    monkeypatch.setattr(crossvalidation, "_fold_metrics", fold_metrics)
     result = diseases_of(bench)[0]["ms"]
-    areas = []
-    for fold in result["folds"]:
-        truth = [record.label == MS[1] for record in bench.slices([fold["fold"]]).records]
-        areas.append(roc_auc_score(truth, kept[fold["fold"]][:, 1]))
-        assert fold["auroc"] == pytest.approx(areas[-1])
-    assert result["spread"]["auroc"] == pytest.approx({"low": min(areas), "high": max(areas)})
+    for fold in result.folds:
+        truth = [record.label == MS[1] for record in bench.slices([fold.fold]).records]
+        assert fold.auroc == pytest.approx(roc_auc_score(truth, kept[fold.fold][:, 1]))
 
 
 def test_a_fold_without_a_class_is_told_and_has_no_area() -> None:
     records = records_of(10, MS[0]) + [r for r in records_of(10, MS[1]) if r.fold != 2]
     results, notes = diseases_of(bench_of(records, 1.0))
-    fold = next(fold for fold in results["ms"]["folds"] if fold["fold"] == 2)
-    assert (fold["auroc"], fold["subject_auroc"]) == (None, None)
+    fold = next(fold for fold in results["ms"].folds if fold.fold == 2)
+    assert (fold.auroc, fold.group_auroc) == (None, None)
     assert "Multiple sclerosis, fold 2: tested without multiple sclerosis." in notes
     alone = "fold 2, which validates it, shows normal only: no early stop, not calibrated"
     assert f"Multiple sclerosis, fold 1: {alone}." in notes
@@ -133,7 +131,7 @@ def test_a_class_in_one_fold_only_is_never_taught_there_and_gets_no_probability(
     records += [replace(r, fold=0) for r in records_of(2, stages[3], "alzheimers")]
     results, notes = diseases_of(bench_of(records, 1.0))
     assert "Alzheimer's stage, fold 0: taught without mild dementia, moderate dementia." in notes
-    assert results["alzheimers"]["per_class"][stages[3]]["recall"]["raw"] == 0
+    assert results["alzheimers"].pooled.slices.per_class[stages[3]].recall.raw == 0
 
 
 def test_a_disease_that_no_fold_can_teach_has_no_figures() -> None:
@@ -181,13 +179,13 @@ def test_a_run_is_cross_validated_with_features_extracted_once(options, monkeypa
     content = run_crossvalidation(options)
     records = read_manifest(options.data)
     assert sum(seen) == len(records)
-    assert json.loads((options.run / "evidence" / CROSSVALIDATION_FILE).read_text()) == json.loads(json.dumps(content))
+    assert read_evidence(options.run / "evidence", CrossValidation) == content
     assert (options.run / "evidence" / "metrics.json").read_bytes() == before
-    for key, result in content["diseases"].items():
-        assert result["n_groups"] == len({r.group for r in records if r.disease == key})
-        assert result["grade"]["grade"] == "insufficient"  # the encoder knows three folds
-    assert [fold["n_seen"] for fold in content["folds"]] == [0, 0, 12, 12, 12]
-    printed = crossvalidation_report(content)
+    for key, result in content.diseases.items():
+        assert result.pooled.slices.n_groups == len({r.group for r in records if r.disease == key})
+        assert result.pooled.grade.grade == "insufficient"  # the encoder knows three folds
+    assert [fold.n_seen for fold in content.folds] == [0, 0, 12, 12, 12]
+    printed = report_crossvalidation(content)
     assert "saw no labels" in printed
     assert "- Fold 1: the encoder has learned from none of its 12 groups." in printed
     assert "- Fold 2: the encoder has learned from 12 of its 12 groups before, without labels: optimistic." in printed
@@ -200,8 +198,7 @@ def test_what_the_encoder_knows_is_read_from_lists_then_hashes_then_cohorts(opti
 
     def told() -> list[int | None]:
         return [
-            fold_summary(fold, own, find_training_overlap(options.run, records))["n_seen"]
-            for fold, own in folds.items()
+            fold_summary(fold, own, find_training_overlap(options.run, records)).n_seen for fold, own in folds.items()
         ]
 
     assert told() == [0, 12]
@@ -211,24 +208,24 @@ def test_what_the_encoder_knows_is_read_from_lists_then_hashes_then_cohorts(opti
     assert (exposure.has_labels, exposure.path) == (True, options.run / "encoder.safetensors")
     assert "fine-tuned with labels" in exposure.says
     assert told() == [0, 12]
-    assert "with labels: optimistic" in fold_summary(2, folds[2], exposure)["says"]
+    assert "with labels: optimistic" in fold_summary(2, folds[2], exposure).says
     shutil.rmtree(options.run / "finetune")
     assert told() == [0, 12]
     records = [r for r in records if r.group != folds[2][0].group]  # no longer the data of the training
     assert told() == [None, None]
-    assert "is unknown" in fold_summary(2, folds[2], find_training_overlap(options.run, records))["says"]
+    assert "is unknown" in fold_summary(2, folds[2], find_training_overlap(options.run, records)).says
     folds = {fold: [replace(r, cohort="elsewhere") for r in own] for fold, own in folds.items()}
     assert told() == [0, 0]
     exposure = find_training_overlap(options.run, records)
     taught = replace(exposure, training={**exposure.training, "cohorts": {"elsewhere": "taught with labels only"}})
-    assert fold_summary(0, folds[0], taught)["n_seen"] is None
+    assert fold_summary(0, folds[0], taught).n_seen is None
 
 
 def test_folds_are_dealt_where_the_manifest_has_none(options, cohort, tmp_path):
     data = changed(cohort, tmp_path, lambda table: table.assign(fold=""))
     content = run_crossvalidation(replace(options, data=data))
-    assert [fold["n_groups"] for fold in content["folds"]] == [12] * 5
-    assert sum(fold["n_seen"] for fold in content["folds"]) == 36
+    assert [fold.n_groups for fold in content.folds] == [12] * 5
+    assert sum(fold.n_seen for fold in content.folds) == 36
 
 
 def test_one_group_cannot_be_cross_validated(options, cohort, tmp_path):

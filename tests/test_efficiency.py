@@ -1,7 +1,6 @@
 """Label-efficiency curves: figures, intervals and differences against independent calculations and planted cases."""
 
-import json
-from pathlib import Path
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -11,22 +10,20 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
 from sslmri.evidence.efficiency import (
-    EFFICIENCY_FILE,
-    FLOOR,
-    FORMAT,
+    BASELINE,
     PIXELS,
     PROBE,
     RANDOM,
     SIMCLR,
-    Cell,
-    compare_cells,
-    efficiency_report,
+    Fit,
+    compare_fits,
     measures_of,
-    read_label_efficiency,
     small_classes_note,
 )
-from sslmri.evidence.metrics import compute_metrics
 from sslmri.evidence.sample import draw_sample
+from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency
+from sslmri.training.report import report_efficiency
+from tests.test_metrics import group_metrics_of, metrics_of
 
 TUMOURS, MS = DISEASES["tumours"], DISEASES["ms"]
 
@@ -63,44 +60,40 @@ def test_figures_are_those_of_scikit_learn_in_every_resample() -> None:
 def test_figures_and_intervals_are_those_of_evaluate() -> None:
     truth, groups = side_of(2, 8)
     probabilities = guess(truth, 2, 0.7, 1)
-    cells = {Cell(SIMCLR, PROBE, 25, 0): probabilities}
-    rows = {row["measure"]: row for row in compare_cells(MS, truth, groups, cells)["curves"]}
-    figures = compute_metrics(truth, probabilities, groups)
+    fits = {Fit(SIMCLR, PROBE, 25, 0): probabilities}
+    rows = {row.measure: row for row in compare_fits(MS, truth, groups, fits)[0]}
+    figures = metrics_of(truth, probabilities, groups)
     pairs = [
-        (rows["auroc"], figures["auroc"]),
-        (rows["subject_auroc"], figures["subject"]["auroc"]),
-        (rows["balanced_accuracy"], figures["balanced_accuracy"]),
+        (rows["auroc"], figures.auroc),
+        (rows["group_auroc"], group_metrics_of(truth, probabilities, groups).auroc),
+        (rows["balanced_accuracy"], figures.balanced_accuracy),
     ]
-    for own, other in pairs:
-        assert [own[name] for name in ("value", "low", "high")] == pytest.approx(
-            [other[name] for name in ("value", "low", "high")]
-        )
+    for point, expected in pairs:
+        assert astuple(point.estimate) == pytest.approx(astuple(expected))
 
 
 def test_a_planted_gain_has_its_interval_above_nought_and_none_has_not() -> None:
     truth, groups = side_of(2, 12)
-    cells = {}
+    fits = {}
     for seed in range(3):
-        cells[Cell(SIMCLR, PROBE, 25, seed)] = guess(truth, 2, 2.0, seed)
-        cells[Cell(RANDOM, PROBE, 25, seed)] = guess(truth, 2, 0.0, 10 + seed)
-        cells[Cell(SIMCLR, PROBE, 450, seed)] = guess(truth, 2, 1.0, 20 + seed)
-        cells[Cell(RANDOM, PROBE, 450, seed)] = guess(truth, 2, 1.0, 30 + seed)
+        fits[Fit(SIMCLR, PROBE, 25, seed)] = guess(truth, 2, 2.0, seed)
+        fits[Fit(RANDOM, PROBE, 25, seed)] = guess(truth, 2, 0.0, 10 + seed)
+        fits[Fit(SIMCLR, PROBE, 450, seed)] = guess(truth, 2, 1.0, 20 + seed)
+        fits[Fit(RANDOM, PROBE, 450, seed)] = guess(truth, 2, 1.0, 30 + seed)
     gains = {
-        (row["labels"], row["measure"]): row
-        for row in compare_cells(MS, truth, groups, cells)["differences"]
-        if row["against"] == RANDOM
+        (row.labels, row.measure): row for row in compare_fits(MS, truth, groups, fits)[1] if row.against == RANDOM
     }
-    assert gains[25, "auroc"]["low"] > 0
-    assert gains[450, "auroc"]["low"] < 0 < gains[450, "auroc"]["high"]
+    assert gains[25, "auroc"].estimate.low > 0
+    assert gains[450, "auroc"].estimate.low < 0 < gains[450, "auroc"].estimate.high
 
 
 def test_a_difference_is_the_mean_over_seeds_within_each_resample() -> None:
     truth, groups = side_of(2, 7)
     own, rival = ([guess(truth, 2, strength, seed) for seed in range(2)] for strength in (1.0, 0.5))
-    cells = {Cell(SIMCLR, PROBE, 50, seed): p for seed, p in enumerate(own)}
-    cells |= {Cell(PIXELS, FLOOR, 50, seed): p for seed, p in enumerate(rival)}
-    (row,) = [r for r in compare_cells(MS, truth, groups, cells)["differences"] if r["measure"] == "auroc"]
-    assert row["against"] == PIXELS
+    fits = {Fit(SIMCLR, PROBE, 50, seed): p for seed, p in enumerate(own)}
+    fits |= {Fit(PIXELS, BASELINE, 50, seed): p for seed, p in enumerate(rival)}
+    (row,) = [r for r in compare_fits(MS, truth, groups, fits)[1] if r.measure == "auroc"]
+    assert row.against == PIXELS
     sample = draw_sample(truth, own[0], groups)
     resampled = []
     for draws in sample.weights:
@@ -110,8 +103,8 @@ def test_a_difference_is_the_mean_over_seeds_within_each_resample() -> None:
             for side in (own, rival)
         ]
         resampled.append((np.mean(area[0]) - np.mean(area[1])) / 28**2)
-    assert row["value"] == pytest.approx(resampled[0])
-    assert (row["low"], row["high"]) == pytest.approx(tuple(np.percentile(resampled[1:], (2.5, 97.5))))
+    assert row.estimate.value == pytest.approx(resampled[0])
+    assert (row.estimate.low, row.estimate.high) == pytest.approx(tuple(np.percentile(resampled[1:], (2.5, 97.5))))
 
 
 def test_an_encoder_less_sure_by_chance_is_paired_more_tightly_than_two_intervals_suggest() -> None:
@@ -120,62 +113,50 @@ def test_an_encoder_less_sure_by_chance_is_paired_more_tightly_than_two_interval
     score = shaky + 1.0 * truth
     better = score + 0.15 * truth
     sigmoid = {name: 1 / (1 + np.exp(-own)) for name, own in ((SIMCLR, better), (RANDOM, score))}
-    cells = {Cell(name, PROBE, 25, 0): np.stack([1 - own, own], axis=1) for name, own in sigmoid.items()}
-    found = compare_cells(MS, truth, groups, cells)
-    gain = next(row for row in found["differences"] if row["measure"] == "auroc")
-    curve = next(row for row in found["curves"] if row["measure"] == "auroc")
-    assert gain["high"] - gain["low"] < (curve["high"] - curve["low"]) / 2
+    fits = {Fit(name, PROBE, 25, 0): np.stack([1 - own, own], axis=1) for name, own in sigmoid.items()}
+    curves, differences = compare_fits(MS, truth, groups, fits)
+    gain = next(row.estimate for row in differences if row.measure == "auroc")
+    curve = next(row.estimate for row in curves if row.measure == "auroc")
+    assert gain.high - gain.low < (curve.high - curve.low) / 2
 
 
 def test_too_few_groups_are_not_estimable() -> None:
     truth, groups = side_of(2, 4)
     (row,) = [
         r
-        for r in compare_cells(MS, truth, groups, {Cell(SIMCLR, PROBE, 25, 0): guess(truth, 2, 1.0, 0)})["curves"]
-        if r["measure"] == "auroc"
+        for r in compare_fits(MS, truth, groups, {Fit(SIMCLR, PROBE, 25, 0): guess(truth, 2, 1.0, 0)})[0]
+        if r.measure == "auroc"
     ]
-    assert row["value"] is row["low"] is None
-    assert row["reason"] == "not estimable: 4 test groups of the reference class, 5 needed"
-    assert row["raw"] == row["seeds"][0]
+    assert row.estimate.value is row.estimate.low is None
+    assert row.estimate.reason == "not estimable: 4 test groups of the reference class, 5 needed"
+    assert row.estimate.raw == row.seeds[0]
     assert small_classes_note(MS, truth, groups)[0].startswith(
-        "Under 5 test groups: normal (4), multiple sclerosis (4)."
+        "Fewer than 5 test groups: normal (4), multiple sclerosis (4)."
     )
 
 
 def test_a_test_side_of_one_class_has_no_area() -> None:
     truth, groups = np.zeros(12, dtype=int), np.repeat([f"g{n}" for n in range(6)], 2)
-    found = compare_cells(MS, truth, groups, {Cell(SIMCLR, PROBE, 25, 0): guess(truth, 2, 1.0, 0)})
-    assert {row["measure"] for row in found["curves"]} == {"balanced_accuracy", "subject_balanced_accuracy"}
-    assert all(row["value"] is None for row in found["curves"])
+    curves, _ = compare_fits(MS, truth, groups, {Fit(SIMCLR, PROBE, 25, 0): guess(truth, 2, 1.0, 0)})
+    assert {row.measure for row in curves} == {"balanced_accuracy", "group_balanced_accuracy"}
+    assert all(row.estimate.value is None for row in curves)
 
 
 def test_groups_of_two_classes_and_odd_probabilities_are_refused() -> None:
     truth, groups = side_of(2, 2)
     with pytest.raises(ManifestError, match="Expected slices of one class in each group, got several"):
-        compare_cells(MS, truth, np.full(16, "a"), {Cell(SIMCLR, PROBE, 25, 0): np.full((16, 2), 0.5)})
+        compare_fits(MS, truth, np.full(16, "a"), {Fit(SIMCLR, PROBE, 25, 0): np.full((16, 2), 0.5)})
     with pytest.raises(ModelError, match="Expected finite probabilities"):
-        compare_cells(MS, truth, groups, {Cell(SIMCLR, PROBE, 25, 0): np.full((16, 2), np.nan)})
-
-
-def test_stored_results_are_read_back_and_damaged_ones_refused(tmp_path: Path) -> None:
-    assert read_label_efficiency(tmp_path) is None
-    path = tmp_path / EFFICIENCY_FILE
-    header = dict.fromkeys(("encoder_created", "groups_sha256", "protocol", "created", "settings", "notes"), "x")
-    path.write_text(json.dumps({"format": FORMAT, "diseases": {}, **header}))
-    assert read_label_efficiency(tmp_path) == {"format": FORMAT, "diseases": {}, **header}
-    path.write_text('{"format": "other"}')
-    with pytest.raises(ModelError, match="of format sslmri-label-efficiency-1"):
-        read_label_efficiency(tmp_path)
-    path.write_text("{")
-    with pytest.raises(ModelError, match="Expected JSON"):
-        read_label_efficiency(tmp_path)
+        compare_fits(MS, truth, groups, {Fit(SIMCLR, PROBE, 25, 0): np.full((16, 2), np.nan)})
 
 
 def test_the_report_has_one_row_a_point_and_says_what_was_not_run() -> None:
     truth, groups = side_of(2, 6)
-    cells = {Cell(SIMCLR, PROBE, n, 0): guess(truth, 2, 1.0, n) for n in (25, 50)}
-    result = {"unit": "subject", **compare_cells(MS, truth, groups, cells)}
-    lines = efficiency_report({"diseases": {"ms": result}}).splitlines()
+    fits = {Fit(SIMCLR, PROBE, n, 0): guess(truth, 2, 1.0, n) for n in (25, 50)}
+    result = DiseaseEfficiency("subject", 12, len(truth), {}, *compare_fits(MS, truth, groups, fits), ())
+    header = dict.fromkeys(("encoder_sha256", "created", "encoder_created", "groups_sha256"), "")
+    rest = {"protocol": "group-disjoint", "settings": {}, "not_run": (), "notes": (), "diseases": {"ms": result}}
+    lines = report_efficiency(LabelEfficiency(**header, **rest)).splitlines()
     assert len(lines) == 2 + 2 * 4
     assert lines[2].startswith("| Multiple sclerosis | AUROC of any disease, subjects | linear-probe | 25 | ")
     assert lines[2].count("not run") == 4

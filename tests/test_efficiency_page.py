@@ -1,6 +1,5 @@
 """The label-efficiency section of the performance page: its tables, its charts, and what it says without results."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -16,18 +15,9 @@ from sslmri.dashboard.performance.efficiency import (
     efficiency_differences,
 )
 from sslmri.diseases import DISEASES
-from sslmri.evidence.efficiency import (
-    EFFICIENCY_FILE,
-    FLOOR,
-    FORMAT,
-    PIXELS,
-    PROBE,
-    RANDOM,
-    SIMCLR,
-    Cell,
-    compare_cells,
-)
+from sslmri.evidence.efficiency import BASELINE, PIXELS, PROBE, RANDOM, SIMCLR, Fit, compare_fits
 from sslmri.models.cards import read_model_card
+from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
 
 MS = DISEASES["ms"]
 BUDGETS = (25, 100, 450)
@@ -40,18 +30,19 @@ draw_label_efficiency(read_model_card(Path({folder!r})), DISEASES["ms"])
 """
 
 
-def result_of(n_groups: int) -> dict:
+def result_of(n_groups: int) -> DiseaseEfficiency:
     """Returns a measured result of multiple sclerosis with so many test groups a class."""
     truth = np.repeat([0, 1], 3 * n_groups)
     groups = np.array([f"g{number:03}" for number in np.repeat(np.arange(2 * n_groups), 3)])
     generator = np.random.default_rng(0)
-    cells = {}
-    for (encoder, regime), strength in {(SIMCLR, PROBE): 2, (RANDOM, PROBE): 1, (PIXELS, FLOOR): 0.5}.items():
+    fits = {}
+    for (encoder, regime), strength in {(SIMCLR, PROBE): 2, (RANDOM, PROBE): 1, (PIXELS, BASELINE): 0.5}.items():
         for labels in BUDGETS:
             p = 1 / (1 + np.exp(-generator.normal(size=len(truth)) - strength * (2 * truth - 1)))
-            cells[Cell(encoder, regime, labels, 0)] = np.stack([1 - p, p], axis=1)
-    found = compare_cells(MS, truth, groups, cells)
-    return {"unit": "subject", "n_groups": 2 * n_groups, "n_slices": len(truth), "notes": ["A note."], **found}
+            fits[Fit(encoder, regime, labels, 0)] = np.stack([1 - p, p], axis=1)
+    return DiseaseEfficiency(
+        "subject", 2 * n_groups, len(truth), {}, *compare_fits(MS, truth, groups, fits), ("A note.",)
+    )
 
 
 @pytest.fixture
@@ -63,17 +54,18 @@ def folder(model_folder: Path, tmp_path: Path) -> Path:
 
 def write(folder: Path, **changes: object) -> None:
     card = read_model_card(folder)
-    content = {
-        "format": FORMAT,
+    fields = {
+        "encoder_sha256": "",
         "protocol": "group-disjoint",
         "created": card.created,
         "encoder_created": card.encoder.created,
         "groups_sha256": card.encoder.groups_sha256,
         "settings": {},
-        "notes": ["Fine-tuning was not run."],
+        "not_run": (),
+        "notes": ("Fine-tuning was not run.",),
         "diseases": {"ms": result_of(6)},
     }
-    (folder / "evidence" / EFFICIENCY_FILE).write_text(json.dumps(content | changes))
+    write_evidence(folder / "evidence", LabelEfficiency(**(fields | changes)))
 
 
 def section(folder: Path) -> AppTest:
@@ -90,11 +82,11 @@ def test_the_section_draws_curves_and_differences_with_their_notes(folder: Path)
     write(folder)
     app = section(folder)
     words = words_of(app)
-    assert "AUROC of any disease, subjects, by labels a class" in words
+    assert "AUROC of any disease, subjects, by labels per class" in words
     assert "AUROC of any disease, subjects: SimCLR minus the others" in words
     assert "Fine\\-tuning was not run" in words
     app.button_group[0].set_value("balanced_accuracy").run()
-    assert "Balanced accuracy, slices, by labels a class" in words_of(app)
+    assert "Balanced accuracy, slices, by labels per class" in words_of(app)
 
 
 def test_a_model_that_was_not_measured_says_which_command_does_it(folder: Path) -> None:
@@ -104,7 +96,7 @@ def test_a_model_that_was_not_measured_says_which_command_does_it(folder: Path) 
 def test_results_of_another_pre_training_are_not_shown(folder: Path) -> None:
     write(folder, groups_sha256="0" * 64)
     words = words_of(section(folder))
-    assert "of another pre-training" in words
+    assert "pre\\-training\\, got another" in words
     assert "SimCLR minus" not in words
 
 
@@ -115,9 +107,9 @@ def test_a_disease_that_was_not_measured_is_said(folder: Path) -> None:
 
 def test_tables_hold_one_row_a_point_in_the_order_of_the_legend() -> None:
     table = curve_table(result_of(6), "auroc")
-    assert table["encoder"].tolist() == [SIMCLR] * 3 + [RANDOM] * 3 + [PIXELS] * 3
-    assert table["labels"].tolist() == [*BUDGETS] * 3
-    assert difference_table(result_of(6), "auroc")["against"].tolist() == [RANDOM] * 3 + [PIXELS] * 3
+    assert table.encoder.tolist() == [SIMCLR] * 3 + [RANDOM] * 3 + [PIXELS] * 3
+    assert table.labels.tolist() == [*BUDGETS] * 3
+    assert difference_table(result_of(6), "auroc").against.tolist() == [RANDOM] * 3 + [PIXELS] * 3
 
 
 def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis(monkeypatch) -> None:
@@ -129,11 +121,11 @@ def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis(monkeyp
     assert [trace.name for trace in figure.data] == [
         "SimCLR encoder, linear probe",
         "random encoder, linear probe",
-        "pixels, PCA + logistic",
+        "pixels, PCA + logistic regression",
     ]
-    own = table[table["encoder"] == SIMCLR]
-    assert list(figure.data[0].y) == own["value"].tolist()
-    assert list(figure.data[0].error_y.array) == pytest.approx((own["high"] - own["value"]).tolist())
+    own = table[table.encoder == SIMCLR]
+    assert list(figure.data[0].y) == own.value.tolist()
+    assert list(figure.data[0].error_y.array) == pytest.approx((own.high - own.value).tolist())
     gains = efficiency_differences(difference_table(result_of(6), "auroc"))
     assert gains.layout.shapes[0].y0 == gains.layout.shapes[0].y1 == 0
 

@@ -1,18 +1,22 @@
-"""Evidence says what was measured, beside its floors, and how far it can be trusted."""
+"""Evidence says what was measured, with its baselines, and how far it can be trusted."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 from sklearn import metrics
 
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
+from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.verdict import prediction_sets
+from sslmri.models.metrics import BaselineMetrics, DiseaseMetrics
 
 TUMOURS, STAGES, MS = DISEASES["tumours"], DISEASES["alzheimers"], DISEASES["ms"]
 
@@ -40,8 +44,8 @@ def frame_of(disease: Disease, n_groups: int = 6, strength: float = 2.0, own_coh
     return predictions_frame(records, exponents / exponents.sum(axis=1, keepdims=True), disease)
 
 
-def floors_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:
-    """Returns a majority floor and one that gives all probability to the reference class."""
+def baselines_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:
+    """Returns a majority baseline and one that gives all probability to the reference class."""
     n_classes = len(disease.classes)
     shares = np.arange(1, n_classes + 1) / np.arange(1, n_classes + 1).sum()
     return {"majority": np.tile(shares, (len(frame), 1)), "nearest_neighbour": np.eye(n_classes)[[0] * len(frame)]}
@@ -63,25 +67,26 @@ def test_frame_of_other_classes_is_refused() -> None:
 @pytest.mark.parametrize("disease", DISEASES.values(), ids=list(DISEASES))
 def test_evidence_of_every_disease_is_json_without_nan(disease: Disease) -> None:
     frame = frame_of(disease)
-    result = evaluate_disease(disease, frame, floors_of(frame, disease))
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert list(result["per_class"]) == result["classes"] == list(disease.classes)
-    assert result["accuracy"]["value"] == pytest.approx(np.mean(frame["label"] == frame["predicted"]))
-    assert (result["types"] is not None) == (disease.key == "tumours")
+    result = evaluate_disease(disease, frame, baselines_of(frame, disease))
+    content = json.dumps(asdict(result), allow_nan=False)
+    assert TypeAdapter(DiseaseMetrics).validate_json(content) == result
+    assert tuple(result.slices.per_class) == result.classes == disease.classes
+    assert result.slices.accuracy.value == pytest.approx(np.mean(frame["label"] == frame["predicted"]))
+    assert (result.types is not None) == (disease.key == "tumours")
 
 
 def test_types_leave_the_reference_class_out_and_share_its_probability_out() -> None:
     frame = frame_of(TUMOURS)
-    types = evaluate_disease(TUMOURS, frame, None)["types"]
+    types = evaluate_disease(TUMOURS, frame, None).types
     kept = frame[frame["label"] != "no_tumour"]
     labels = list(TUMOURS.classes[1:])
     guess = kept[labels].idxmax(axis=1)
-    assert types["classes"] == labels
-    assert (types["n_slices"], types["n_groups"]) == (54, 18)
-    assert types["confusion"] == metrics.confusion_matrix(kept["label"], guess, labels=labels).tolist()
+    assert list(types.per_class) == labels
+    assert (types.n_slices, types.n_groups) == (54, 18)
+    assert types.confusion == tuple(map(tuple, metrics.confusion_matrix(kept["label"], guess, labels=labels).tolist()))
     shared = kept["glioma"] / kept[labels].sum(axis=1)
     expected = metrics.roc_auc_score(kept["label"] == "glioma", shared)
-    assert types["per_class"]["glioma"]["auroc"]["value"] == pytest.approx(expected)
+    assert types.per_class["glioma"].auroc.value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -98,56 +103,51 @@ def test_types_leave_the_reference_class_out_and_share_its_probability_out() -> 
 def test_groups_are_called_subjects_only_where_each_is_known_to_be_one(beginnings: list[str], unit: str) -> None:
     frame = frame_of(MS)
     frame["group"] = (beginnings * len(frame))[: len(frame)] + frame["group"]
-    assert evaluate_disease(MS, frame, None)["unit"] == unit
+    assert evaluate_disease(MS, frame, None).unit == unit
 
 
-def test_floors_stand_beside_the_figures() -> None:
+def test_baselines_have_the_metrics_of_the_same_slices() -> None:
     frame = frame_of(TUMOURS)
-    result = evaluate_disease(TUMOURS, frame, floors_of(frame, TUMOURS))
-    majority = {"accuracy": 0.25, "balanced_accuracy": 0.25, "auroc": 0.5}
-    majority |= {"subject_accuracy": 0.25, "subject_auroc": 0.5, "types_accuracy": 1 / 3}
-    later = {"later_stages_auroc": None, "subject_later_stages_auroc": None}
-    assert result["floors"]["majority"] == pytest.approx({**majority, **later})
-    assert result["types"]["floors"]["majority"] == pytest.approx({"accuracy": 1 / 3, "balanced_accuracy": 1 / 3})
-    assert result["floors"]["nearest_neighbour"]["types_accuracy"] == pytest.approx(1 / 3)
+    result = evaluate_disease(TUMOURS, frame, baselines_of(frame, TUMOURS))
+    assert result.baselines["majority"] == BaselineMetrics(0.25, 0.25, 0.5, 0.25, 0.5, 1 / 3, 1 / 3)
+    assert result.baselines["nearest_neighbour"].types_accuracy == pytest.approx(1 / 3)
 
 
-def test_floors_of_other_slices_are_refused() -> None:
+def test_baselines_of_other_slices_are_refused() -> None:
     frame = frame_of(MS)
-    with pytest.raises(ModelError, match=r"Expected floors of shape \(36, 2\), got \(5, 2\)"):
+    with pytest.raises(ModelError, match=r"Expected baselines of shape \(36, 2\), got \(5, 2\)"):
         evaluate_disease(MS, frame, {"majority": np.full((5, 2), 0.5)})
 
 
 def test_notes_name_rare_and_missing_classes() -> None:
     frame = frame_of(STAGES)
     rare = (frame["label"] != "moderate_demented") | (frame["group"] == "c/moderate_demented-000")
-    notes = evaluate_disease(STAGES, frame[rare & (frame["label"] != "mild_demented")], None)["notes"]
+    notes = evaluate_disease(STAGES, frame[rare & (frame["label"] != "mild_demented")], None).notes
     assert any(note.startswith("No test group shows mild dementia") for note in notes)
     assert any(note.startswith("Test groups of moderate dementia: 1.") for note in notes)
 
 
 def test_notes_tell_when_class_and_source_are_one() -> None:
-    assert evaluate_disease(MS, frame_of(MS), None)["notes"] == []
-    notes = evaluate_disease(MS, frame_of(MS, own_cohorts=True), None)["notes"]
+    assert evaluate_disease(MS, frame_of(MS), None).notes == ()
+    notes = evaluate_disease(MS, frame_of(MS, own_cohorts=True), None).notes
     assert len(notes) == 1
     assert notes[0].startswith("Normal comes from")
 
 
-def test_notes_tell_when_a_floor_is_not_cleared() -> None:
+def test_notes_name_the_baseline_that_is_not_exceeded() -> None:
     frame = frame_of(MS)
     perfect = np.eye(2)[[MS.classes.index(label) for label in frame["label"]]]
-    notes = evaluate_disease(MS, frame, {"nearest_neighbour": perfect})["notes"]
-    assert "is not above that of the floor nearest neighbour, 100.0%" in notes[0]
+    notes = evaluate_disease(MS, frame, {"nearest_neighbour": perfect}).notes
+    assert "does not exceed 1-NN on pixels (1.00)" in notes[0]
 
 
 @pytest.mark.parametrize("disease", [TUMOURS, MS])
-def test_no_test_slices_give_no_figures(disease: Disease) -> None:
+def test_no_test_slices_give_no_metrics(disease: Disease) -> None:
     frame = frame_of(disease).iloc[:0]
-    result = evaluate_disease(disease, frame, floors_of(frame, disease))
-    json.dumps(result, allow_nan=False)
-    assert result["n_slices"] == 0
-    assert result["accuracy"]["value"] is None
-    assert result["floors"]["majority"]["accuracy"] is None
+    result = evaluate_disease(disease, frame, baselines_of(frame, disease))
+    assert result.slices.n_cases == 0
+    assert result.slices.accuracy.value is None
+    assert result.baselines["majority"].accuracy is None
 
 
 def test_frame_of_another_disease_or_label_is_refused() -> None:
@@ -161,66 +161,66 @@ def test_frame_of_another_disease_or_label_is_refused() -> None:
 
 def test_later_stages_are_told_from_none_without_the_first_stage() -> None:
     frame = frame_of(STAGES, strength=0.7)
-    result = evaluate_disease(STAGES, frame, floors_of(frame, STAGES))
-    later = result["later_stages"]
+    result = evaluate_disease(STAGES, frame, baselines_of(frame, STAGES))
+    later = result.later_stages
     none, first, *rest = STAGES.classes
     kept = frame[frame["label"] != first]
     given = kept[rest].sum(axis=1)
     expected = metrics.roc_auc_score(kept["label"] != none, given / (given + kept[none]))
-    assert later["auroc"]["value"] == pytest.approx(expected)
-    assert (later["n_groups"], later["n_slices"], later["left_out"]) == (18, 54, first)
+    assert later.auroc.value == pytest.approx(expected)
+    assert (later.n_groups, later.n_slices, later.classes) == (18, 54, tuple(rest))
     means = kept.groupby("group")[list(STAGES.classes)].mean()
     given, labels = means[rest].sum(axis=1), kept.groupby("group")["label"].first()
     expected = metrics.roc_auc_score(labels != none, given / (given + means[none]))
-    assert later["subject_auroc"]["value"] == pytest.approx(expected)
-    assert later["subject_auroc"]["low"] <= expected <= later["subject_auroc"]["high"]
-    assert result["floors"]["majority"]["later_stages_auroc"] == pytest.approx(0.5)
-    assert result["floors"]["nearest_neighbour"]["subject_later_stages_auroc"] == pytest.approx(0.5)
+    assert later.group_auroc.value == pytest.approx(expected)
+    assert later.group_auroc.low <= expected <= later.group_auroc.high
+    assert result.baselines["majority"].later_stages_auroc == pytest.approx(0.5)
+    assert result.baselines["nearest_neighbour"].group_later_stages_auroc == pytest.approx(0.5)
 
 
 def test_later_stages_with_too_few_groups_are_not_estimable() -> None:
     frame = frame_of(STAGES)
     few = (frame["label"] == STAGES.reference) | frame["group"].str.endswith("0")
-    later = evaluate_disease(STAGES, frame[few], None)["later_stages"]
-    assert later["auroc"]["reason"] == "not estimable: 2 test groups with disease, 5 needed"
-    assert evaluate_disease(TUMOURS, frame_of(TUMOURS), None)["later_stages"] is None
+    later = evaluate_disease(STAGES, frame[few], None).later_stages
+    assert later.auroc.reason == "not estimable: 2 test groups with disease, 5 needed"
+    assert evaluate_disease(TUMOURS, frame_of(TUMOURS), None).later_stages is None
 
 
 def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
-    result = evaluate_disease(TUMOURS, frame, None, thresholds=(0.6, 0.8))["thresholds"]
+    result = evaluate_disease(TUMOURS, frame, None, thresholds=(0.6, 0.8)).thresholds
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for name, threshold in (("low", 0.6), ("high", 0.8)):
-        assert result[name]["threshold"] == threshold
-        for case, table in (("slices", frame), ("subject", means)):
+        point = getattr(result, name)
+        assert point.threshold == threshold
+        for case, table in ((point.slices, frame), (point.groups, means)):
             positive, disease = 1 - table["no_tumour"] >= threshold, table["label"] != "no_tumour"
             if name == "low":  # a case with another class on top is not cleared
                 positive |= table[list(TUMOURS.classes)].idxmax(axis=1) != "no_tumour"
-            assert result[name][case]["sensitivity"]["value"] == pytest.approx(positive[disease].mean())
-            assert result[name][case]["specificity"]["value"] == pytest.approx((~positive[~disease]).mean())
+            assert case.sensitivity.value == pytest.approx(positive[disease].mean())
+            assert case.specificity.value == pytest.approx((~positive[~disease]).mean())
     few = frame[(frame["label"] != "no_tumour") | frame["group"].str.endswith("0")]
-    low = evaluate_disease(TUMOURS, few, None, thresholds=(0.6, 0.8))["thresholds"]["low"]["slices"]
-    assert low["specificity"]["reason"] == "not estimable: 1 test group of the reference class, 5 needed"
-    assert low["sensitivity"]["value"] is not None
+    low = evaluate_disease(TUMOURS, few, None, thresholds=(0.6, 0.8)).thresholds.low.slices
+    assert low.specificity.reason == "not estimable: 1 test group of the reference class, 5 needed"
+    assert low.sensitivity.value is not None
 
 
 def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
     bars = dict(zip(TUMOURS.classes, (0.5, 0.2, None, 0.4), strict=True))
-    sets = evaluate_disease(TUMOURS, frame, None, set_thresholds=bars)["sets"]
-    assert (sets["thresholds"], sets["abstaining"]) == (bars, ["meningioma"])
+    sets = evaluate_disease(TUMOURS, frame, None, set_thresholds=bars).sets
+    assert sets.thresholds == bars
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
-    for case, table in (("slices", frame), ("subject", means)):
+    for case, table in ((sets.slices, frame), (sets.groups, means)):
         held = prediction_sets(table[list(TUMOURS.classes)].to_numpy(), bars)
-        assert sets[case]["mean_size"]["value"] == pytest.approx(held.sum(axis=1).mean())
-        assert sets[case]["empty"]["value"] == 0.0
+        assert case.mean_size.value == pytest.approx(held.sum(axis=1).mean())
+        assert case.empty.value == 0.0
         for index, label in enumerate(TUMOURS.classes):
-            own = sets[case]["coverage"][label]
-            assert own["raw"] == pytest.approx(held[(table["label"] == label).to_numpy(), index].mean())
-            assert own["groups"] == 6
-    silent = sets["slices"]["coverage"]["meningioma"]
-    assert (silent["value"], silent["raw"]) == (None, 1.0)
-    assert silent["reason"].startswith("no set: under 5 validation groups of a class")
+            expected = held[(table["label"] == label).to_numpy(), index].mean()
+            assert case.coverage[label].raw == pytest.approx(expected)
+    silent = sets.slices.coverage["meningioma"]
+    assert (silent.value, silent.raw) == (None, 1.0)
+    assert silent.reason.startswith("no set: fewer than 5 validation groups of a class")
 
 
 def test_thresholds_of_another_disease_are_refused() -> None:

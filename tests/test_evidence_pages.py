@@ -15,17 +15,27 @@ from sslmri.dashboard.about import card_tables
 from sslmri.dashboard.data import source, summary_tables
 from sslmri.dashboard.data.source import summarise_named
 from sslmri.dashboard.data.summary_charts import size_bubbles
-from sslmri.dashboard.model_evidence import find_history, find_metrics, find_summary, find_unseen_metrics
+from sslmri.dashboard.model_evidence import find_summary
 from sslmri.dashboard.performance import tables
-from sslmri.dashboard.performance.controls import find_controls
 from sslmri.dashboard.performance.sections import not_measured
 from sslmri.dashboard.server import signin
-from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
-from sslmri.evidence.shortcuts import FORMAT
 from sslmri.files import write_json
 from sslmri.models.cards import read_model_card, write_model_file
+from sslmri.models.evidence import (
+    Controls,
+    CrossValidation,
+    GateTable,
+    LabelEfficiency,
+    Metrics,
+    find_evidence,
+    find_history,
+    find_unseen_metrics,
+    read_evidence,
+    write_evidence,
+)
+from sslmri.models.metrics import BaselineMetrics, Estimate, Rate
 from tests.pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
 
 OLD = "2000-01-01T00:00:00+00:00"
@@ -66,8 +76,8 @@ def put_beside(folder: Path, **changes: Any) -> None:
 
 def test_figures_older_than_the_heads_are_refused_and_the_pages_go_on(folder: Path) -> None:
     change(folder / "evidence" / "metrics.json", created=OLD)
-    with pytest.raises(ModelError, match=f"heads, taught .*, got older ones of {OLD.replace('+', '.')}"):
-        find_metrics(read_model_card(folder))
+    with pytest.raises(ModelError, match=f"classifiers, trained .*, got older ones of {OLD.replace('+', '.')}"):
+        find_evidence(read_model_card(folder), Metrics)
     app = upload(("slice.png", png()))
     assert "got older ones of" in words_of(app)
     assert all(disease.title in words_of(app) for disease in DISEASES.values())
@@ -78,11 +88,12 @@ def test_figures_older_than_the_heads_are_refused_and_the_pages_go_on(folder: Pa
 
 
 def test_controls_older_than_the_heads_are_refused(folder: Path) -> None:
-    content = {"format": FORMAT, "rules": {}, "diseases": {}, "family_wise": {}}
     encoder = read_model_card(folder).heads["ms"].encoder_sha256
-    write_json(folder / "evidence" / "controls.json", content | {"created": OLD, "encoder_sha256": encoder})
-    with pytest.raises(ModelError, match="Expected controls of this model's heads"):
-        find_controls(read_model_card(folder))
+    rate = Rate(Estimate(None, None, None, None, "none"), 0, 0)
+    old = Controls(created=OLD, encoder_sha256=encoder, rule="", diseases={}, family_wise=rate)
+    write_evidence(folder / "evidence", old)
+    with pytest.raises(ModelError, match="Expected shortcut controls of this model's classifiers"):
+        find_evidence(read_model_card(folder), Controls)
 
 
 def test_one_damaged_folder_of_a_protocol_leaves_the_other_in_sight(folder: Path) -> None:
@@ -90,7 +101,7 @@ def test_one_damaged_folder_of_a_protocol_leaves_the_other_in_sight(folder: Path
     app = open_page("pages/performance.py")
     assert not app.error
     assert "Expected metrics of format" in words_of(app).replace("\\", "")
-    assert set(table_of(app, "people shared")["protocol"]) == {"group-disjoint"}
+    assert set(table_of(app, "patients shared")["split"]) == {"patient-disjoint split"}
 
 
 @pytest.mark.parametrize("name", ["predictions-alzheimers.csv", "label_efficiency.json"])
@@ -108,11 +119,11 @@ def test_figures_of_another_encoder_are_said_to_be(folder: Path) -> None:
     (folder / "evidence" / "as-published" / "pretrain.jsonl").unlink()
     app = open_page("pages/performance.py")
     assert "another encoder" not in words_of(app)
-    encoders = table_of(app, "people shared").set_index("protocol")["encoder"]
-    assert set(encoders["group-disjoint"]) == {"this model's"}
-    assert set(encoders["as-published"]) == {"another encoder (5f0ed6a0)"}
-    choose(app, "Protocol", "as-published")
-    assert "Measured on another encoder (5f0ed6a0), trained for this protocol." in words_of(app)
+    encoders = table_of(app, "patients shared").set_index("split")["encoder"]
+    assert set(encoders["patient-disjoint split"]) == {"this model's"}
+    assert set(encoders["random image split (as published)"]) == {"another encoder (5f0ed6a0)"}
+    choose(app, "Split", "as-published")
+    assert "Measured on another encoder (5f0ed6a0), trained on this split." in words_of(app)
     assert "NT-Xent loss by epoch" not in words_of(app)
     assert "Fine-tuning loss by epoch" in words_of(app)
 
@@ -126,10 +137,15 @@ def test_history_is_that_of_the_protocol(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("pixels", "is_said"), [(0.9, True), (0.7, True), (0.6, False), (None, False)])
-def test_pixels_do_as_well_only_where_they_were_measured_to(pixels: float | None, is_said: bool) -> None:
-    result = {"accuracy": {"raw": 0.7}, "floors": {"nearest_neighbour": {"accuracy": pixels}}}
-    assert ("Pixels without learning do as well" in tables.pixels_sentence(result)) == is_said
-    assert tables.pixels_sentence(result | {"floors": {}}) == ""
+def test_pixels_do_as_well_only_where_they_were_measured_to(
+    pixels: float | None, is_said: bool, model_folder: Path
+) -> None:
+    result = next(iter(read_evidence(model_folder / "evidence", Metrics).diseases.values()))
+    slices = replace(result.slices, accuracy=Estimate(0.7, 0.6, 0.8, 0.7, None))
+    baseline = BaselineMetrics(pixels, None, None, None, None)
+    measured = replace(result, slices=slices, baselines={"nearest_neighbour": baseline})
+    assert ("Pixels without learning do as well" in tables.pixels_sentence(measured)) == is_said
+    assert tables.pixels_sentence(replace(measured, baselines={})) == ""
 
 
 def test_advice_on_a_protocol_can_be_followed(folder: Path) -> None:
@@ -145,16 +161,16 @@ def test_advice_on_a_protocol_can_be_followed(folder: Path) -> None:
 
 def test_a_model_trained_as_published_shows_its_own_evidence(published: Path) -> None:
     card = read_model_card(published)
-    metrics = find_metrics(card)
+    metrics = find_evidence(card, Metrics)
     assert metrics is not None
-    assert metrics["protocol"] == "as-published"
+    assert metrics.protocol == "as-published"
     assert find_summary(card) is not None
     app = open_page("pages/performance.py")
-    assert f"Protocol **{escape_markdown('as-published')}**" in words_of(app)
+    assert "**Random image split (as published)**: images are split at random" in words_of(app)
     assert "NT-Xent loss by epoch" in words_of(app)
     app = open_page("pages/about.py")
-    assert "**Figures under the protocol as-published: images are split at random" in words_of(app)
-    assert len(table_of(app, "best floor")) > 0
+    assert "random image split (as published): images are split at random" in words_of(app)
+    assert len(table_of(app, "best baseline")) > 0
 
 
 def test_a_model_that_knew_the_people_has_no_figures_of_unseen_ones(published: Path) -> None:
@@ -246,5 +262,7 @@ def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Pat
 
 def test_shipped_evidence_is_that_of_the_shipped_model() -> None:
     card = read_model_card(ROOT / "models" / "default")
-    found = [find_metrics(card), find_metrics(card, "as-published"), find_controls(card), find_summary(card)]
-    assert all(isinstance(evidence, dict | None) for evidence in found)
+    kinds = (Metrics, Controls, CrossValidation, LabelEfficiency, GateTable)
+    assert all(isinstance(find_evidence(card, kind), kind) for kind in kinds)
+    assert find_evidence(card, Metrics, "as-published").protocol == "as-published"
+    assert find_summary(card) is not None

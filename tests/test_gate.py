@@ -5,10 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sslmri.evidence.gate import NOT_BRAIN, OTHER, OWN, SAME_CONTRASTS, SAME_DISEASE, exact_share, shares
+from sslmri.evidence.gate import (
+    IN_DISTRIBUTION,
+    NOT_BRAIN,
+    SAME_DISEASE,
+    SAME_SEQUENCES,
+    UNRELATED,
+    percentage,
+    rejection_rates,
+)
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
-from sslmri.gate.measure import PICTURES, applicability_report, relations, table
+from sslmri.gate.measure import PICTURES, relations, report_gate, table
 from sslmri.models.bank import EncoderFeatures
+from sslmri.models.evidence import GateTable
 from tests.banks import TEXTURE_DIM, features, record, seen
 
 
@@ -54,18 +63,17 @@ def test_the_table_has_a_row_for_each_head_and_cohort(bank, ms, tumours):
     found = np.concatenate([ms, tumours, features(np.random.default_rng(8), 2, 4)])
     groups = [str(i // 3) for i in range(22)]
     kin = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
-    measured = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, kin)
-    rows = measured["rows"]
-    assert [(row["disease"], row["cohort"], row["relation"]) for row in rows[:3]] == [
-        ("ms", "cohort-ms", OWN),
-        ("ms", "cohort-tumours", OTHER),
+    rows, rates = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, kin)
+    assert [(row.disease, row.cohort, row.relation) for row in rows[:3]] == [
+        ("ms", "cohort-ms", IN_DISTRIBUTION),
+        ("ms", "cohort-tumours", UNRELATED),
         ("ms", PICTURES, NOT_BRAIN),
     ]
-    assert [row["share_applies"] for row in rows[1:3]] == [0, 0]
-    assert rows[0]["share_applies"] > 0.8
-    assert rows[0]["n_groups"] == 3
-    printed = applicability_report({"rule": "Measured so.", **measured})
-    assert "kept away: other cohorts not estimable: 3 test groups, 5 needed" in printed
+    assert [row.fraction_in_distribution for row in rows[1:3]] == [0, 0]
+    assert rows[0].fraction_in_distribution > 0.8
+    assert rows[0].n_groups == 3
+    gate = GateTable(encoder_sha256="", created="", rule="Measured so.", n_cases=1, rows=rows, diseases=rates)
+    assert "unrelated cohorts not estimable: 3 test groups, 5 needed" in report_gate(gate)
 
 
 def test_a_cohort_of_the_same_disease_or_contrasts_is_said_to_be_alike(bank):
@@ -76,28 +84,28 @@ def test_a_cohort_of_the_same_disease_or_contrasts_is_said_to_be_alike(bank):
         replace(record("alzheimers", "d"), contrast="T1"),
     ]
     assert relations(bank, records, ["ms"])["ms"] == {
-        "cohort-ms": OWN,
+        "cohort-ms": IN_DISTRIBUTION,
         "elsewhere": SAME_DISEASE,
-        "cohort-parkinsons": SAME_CONTRASTS,
-        "cohort-alzheimers": OTHER,
+        "cohort-parkinsons": SAME_SEQUENCES,
+        "cohort-alzheimers": UNRELATED,
     }
 
 
 def test_contrasts_that_nobody_wrote_down_are_not_alike(bank):
-    assert relations(bank, [record("ms", "a"), record("tumours", "b")], ["ms"])["ms"]["cohort-tumours"] == OTHER
+    assert relations(bank, [record("ms", "a"), record("tumours", "b")], ["ms"])["ms"]["cohort-tumours"] == UNRELATED
 
 
-def test_the_shares_count_slices_and_their_intervals_come_from_groups():
+def test_the_rates_count_slices_and_their_intervals_come_from_groups():
     applies = np.array([True] * 54 + [False] * 6 + [True] * 3 + [False] * 27 + [True] * 10)
-    relations_ = np.array([OWN] * 60 + [OTHER] * 30 + [SAME_DISEASE] * 10)
+    relations_ = np.array([IN_DISTRIBUTION] * 60 + [UNRELATED] * 30 + [SAME_DISEASE] * 10)
     groups = np.array([str(i // 5) for i in range(100)])
-    found = shares(applies, relations_, relations_, groups)
-    refused, kept = found["refused_own"]["rate"], found["kept_other"]["rate"]
-    assert refused["value"] == pytest.approx(0.1)
-    assert refused["low"] < 0.1 < refused["high"]
-    assert kept["value"] == pytest.approx(0.9)
-    assert found["kept_all"]["rate"]["value"] == pytest.approx(27 / 40)
-    assert found["kept_all"]["n_groups"] == 8
-    assert found["kept_pictures"] is None
-    assert exact_share(found["refused_own"]).startswith("10.0 % (")
-    assert exact_share(found["refused_own"]).endswith("; 12 groups)")
+    found = rejection_rates(applies, relations_, relations_, groups)
+    refused, kept = found.in_distribution.rate, found.unrelated.rate
+    assert refused.value == pytest.approx(0.1)
+    assert refused.low < 0.1 < refused.high
+    assert kept.value == pytest.approx(0.9)
+    assert found.other_cohorts.rate.value == pytest.approx(27 / 40)
+    assert found.other_cohorts.n_groups == 8
+    assert found.synthetic is None
+    assert percentage(found.in_distribution).startswith("10.0 % (")
+    assert percentage(found.in_distribution).endswith("; 12 groups)")

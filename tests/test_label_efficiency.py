@@ -18,27 +18,19 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
-from sslmri.evidence.efficiency import (
-    EFFICIENCY_FILE,
-    FINETUNE,
-    PIXELS,
-    PROBE,
-    RANDOM,
-    SIMCLR,
-    Cell,
-    compare_cells,
-    efficiency_report,
-    read_label_efficiency,
-)
+from sslmri.evidence.efficiency import FINETUNE, PIXELS, PROBE, RANDOM, SIMCLR, Fit, compare_fits
+from sslmri.evidence.linear import balanced_logistic
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import save_encoder
 from sslmri.learning.probe import extract_features
+from sslmri.models.evidence import LabelEfficiency, read_evidence
 from sslmri.scans.slices import Preparation
 from sslmri.training import label_efficiency
 from sslmri.training.data import RunOptions
-from sslmri.training.fits import Experiment, Features, logistic, pixels_floor, probe, sample_labels, untrained_encoder
+from sslmri.training.fits import Experiment, Features, pixels_baseline, probe, sample_labels, untrained_encoder
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.report import report_efficiency
 from tests.small_encoder import SMALL_ENCODER
 
 SMALL = Preparation(image_size=(32, 32))
@@ -87,16 +79,16 @@ def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -
             for rows, own in zip((useless.train, useless.validation, useless.test), truths, strict=True)
         )
     )
-    cells = {
-        Cell(name, PROBE, 10, seed): probe(bench, features, sample_labels(bench.train, 10, seed), (1e-3, 1e-2))[0]["ms"]
+    fits = {
+        Fit(name, PROBE, 10, seed): probe(bench, features, sample_labels(bench.train, 10, seed), (1e-3, 1e-2))[0]["ms"]
         for name, features in ((SIMCLR, planted), (RANDOM, useless))
         for seed in range(3)
     }
     groups = np.array([record.group_key for record in bench.test.records])
-    found = compare_cells(DISEASES["ms"], truths[2], groups, cells)
-    for row in found["differences"]:
-        assert row["low"] > 0, row
-    areas = {row["encoder"]: row["value"] for row in found["curves"] if row["measure"] == "auroc"}
+    curves, differences = compare_fits(DISEASES["ms"], truths[2], groups, fits)
+    for row in differences:
+        assert row.estimate.low > 0, row
+    areas = {row.encoder: row.estimate.value for row in curves if row.measure == "auroc"}
     assert areas[SIMCLR] > 0.9
     assert areas[RANDOM] == pytest.approx(0.5, abs=0.2)
 
@@ -107,14 +99,16 @@ def test_the_penalty_is_the_one_with_the_best_validation_area(bench: Experiment,
         sure = np.eye(2)[right] if inverse_penalty == 0.1 else np.full((len(right), 2), 0.5)
         return np.concatenate([sure, np.full((len(bench.test.records), 2), inverse_penalty)])
 
-    monkeypatch.setattr("sslmri.training.fits.logistic", fitted)
+    monkeypatch.setattr("sslmri.training.fits.balanced_logistic", fitted)
     nought = [np.zeros((len(own.records), 4), np.float32) for own in (bench.train, bench.validation, bench.test)]
     rows = sample_labels(bench.train, 5, 0)
     predictions, chosen = probe(bench, Features(*nought), rows, (1.0, 0.1, 0.01))
     assert chosen == {"ms": 0.1}
     assert (predictions["ms"] == 0.1).all()
     level = replace(bench, validation=bench.validation.select([0, 1]))  # one class: nothing to choose by
-    monkeypatch.setattr("sslmri.training.fits.logistic", lambda *_: np.full((2 + len(bench.test.records), 2), 0.5))
+    monkeypatch.setattr(
+        "sslmri.training.fits.balanced_logistic", lambda *_: np.full((2 + len(bench.test.records), 2), 0.5)
+    )
     assert probe(level, Features(nought[0], nought[1][:2], nought[2]), rows, (1.0, 0.1))[1] == {"ms": 0.1}
 
 
@@ -123,21 +117,21 @@ def test_fewer_axes_than_features_give_the_same_regression() -> None:
     known, asked = generator.normal(size=(40, 300)), generator.normal(size=(15, 300))
     truth = generator.integers(0, 3, 40)
     plain = LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000, tol=1e-8).fit(known, truth)
-    found = logistic(known, truth, asked, 4, 0.01)
+    found = balanced_logistic(known, truth, asked, 4, 0.01)
     assert found[:, :3] == pytest.approx(plain.predict_proba(asked), abs=1e-3)
     assert (found[:, 3] == 0).all()
 
 
-def test_one_taught_class_gets_all_probability() -> None:
-    assert logistic(np.ones((3, 5)), np.full(3, 1), np.ones((2, 5)), 3, 1.0).tolist() == [[0, 1, 0]] * 2
+def test_one_trained_class_gets_all_probability() -> None:
+    assert balanced_logistic(np.ones((3, 5)), np.full(3, 1), np.ones((2, 5)), 3, 1.0).tolist() == [[0, 1, 0]] * 2
 
 
-def test_the_pixels_floor_is_that_of_evaluate(bench: Experiment) -> None:
+def test_the_pixels_baseline_is_that_of_evaluate(bench: Experiment) -> None:
     rows = sample_labels(bench.train, 7, 0)
     taught = bench.train.select(rows)
     truth = taught.truth
     expected = baseline_probabilities(taught.slices, truth, bench.test.slices, 2)["pca_logistic"]
-    assert (pixels_floor(bench, rows)["ms"] == expected).all()
+    assert (pixels_baseline(bench, rows)["ms"] == expected).all()
 
 
 def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_each_seed(bench: Experiment) -> None:
@@ -165,23 +159,23 @@ def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
 
 def test_a_run_is_written_reported_and_not_repeated(options: RunOptions, monkeypatch, capsys) -> None:
     content = run_label_efficiency(options, QUICK)
-    assert read_label_efficiency(options.run / "evidence") == json.loads(json.dumps(content))
-    assert content["encoder_sha256"] == sha256_of(options.run / "pretrain" / "encoder.safetensors")
-    assert content["protocol"] == "group-disjoint"
-    assert content["not_run"] == [FINETUNE]
-    assert content["diseases"].keys() == set(DISEASES)
-    for result in content["diseases"].values():
-        points = {(row["encoder"], row["regime"], row["labels"]) for row in result["curves"]}
-        assert points == {(*arm, n) for arm in ((SIMCLR, PROBE), (RANDOM, PROBE), (PIXELS, "floor")) for n in (2, 3)}
-        assert {row["against"] for row in result["differences"]} == {RANDOM, PIXELS}
-        assert all(len(row["seeds"]) == 2 for row in result["curves"])
-    assert len(efficiency_report(content).splitlines()) > 2 + 2 * len(DISEASES)
+    assert read_evidence(options.run / "evidence", LabelEfficiency) == content
+    assert content.encoder_sha256 == sha256_of(options.run / "pretrain" / "encoder.safetensors")
+    assert content.protocol == "group-disjoint"
+    assert content.not_run == (FINETUNE,)
+    assert content.diseases.keys() == set(DISEASES)
+    for result in content.diseases.values():
+        points = {(row.encoder, row.regime, row.labels) for row in result.curves}
+        assert points == {(*arm, n) for arm in ((SIMCLR, PROBE), (RANDOM, PROBE), (PIXELS, "baseline")) for n in (2, 3)}
+        assert {row.against for row in result.differences} == {RANDOM, PIXELS}
+        assert all(len(row.seeds) == 2 for row in result.curves)
+    assert len(report_efficiency(content).splitlines()) > 2 + 2 * len(DISEASES)
     monkeypatch.setattr(label_efficiency, "probe", None)  # a second start fits nothing
-    monkeypatch.setattr(label_efficiency, "pixels_floor", None)
+    monkeypatch.setattr(label_efficiency, "pixels_baseline", None)
     again = run_label_efficiency(options, QUICK)
-    assert again["diseases"] == content["diseases"]
+    assert again.diseases == content.diseases
     fewer = run_label_efficiency(options, replace(QUICK, labels=(3,)))
-    assert {row["labels"] for row in fewer["diseases"]["ms"]["curves"]} == {3}
+    assert {row.labels for row in fewer.diseases["ms"].curves} == {3}
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_line(options: RunOptions) -> None:
@@ -190,10 +184,10 @@ def test_a_killed_run_goes_on_after_its_last_whole_line(options: RunOptions) -> 
     path = options.run / "label-efficiency" / "results.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:3]) + lines[3][:100])
-    assert run_label_efficiency(options, settings)["diseases"] == content["diseases"]
-    cells = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(cells) == len(lines) == 6
-    assert len({(cell["encoder"], cell["regime"], cell["labels"], cell["seed"]) for cell in cells}) == 6
+    assert run_label_efficiency(options, settings).diseases == content.diseases
+    fits = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(fits) == len(lines) == 6
+    assert len({(fit["encoder"], fit["regime"], fit["labels"], fit["seed"]) for fit in fits}) == 6
 
 
 def test_fits_of_another_encoder_are_not_used(options: RunOptions) -> None:
@@ -207,9 +201,9 @@ def test_fits_of_another_encoder_are_not_used(options: RunOptions) -> None:
 def test_fine_tuning_is_run_by_choice(options: RunOptions) -> None:
     settings = replace(QUICK, labels=(2,), seeds=(0,), regimes=(FINETUNE,), finetune_epochs=1)
     content = run_label_efficiency(options, settings)
-    assert content["not_run"] == [PROBE]
-    regimes = {(row["encoder"], row["regime"]) for row in content["diseases"]["ms"]["curves"]}
-    assert regimes == {(SIMCLR, FINETUNE), (RANDOM, FINETUNE), (PIXELS, "floor")}
+    assert content.not_run == (PROBE,)
+    regimes = {(row.encoder, row.regime) for row in content.diseases["ms"].curves}
+    assert regimes == {(SIMCLR, FINETUNE), (RANDOM, FINETUNE), (PIXELS, "baseline")}
     assert [path.name for path in (options.run / "label-efficiency").iterdir()] == ["results.jsonl"]
 
 
@@ -242,7 +236,7 @@ def test_an_encoder_that_saw_test_groups_is_refused(options: RunOptions) -> None
     (options.run / "pretrain" / "groups.json").write_text(json.dumps([tested]))
     with pytest.raises(TrainingError, match="pre-training never saw"):
         run_label_efficiency(options, QUICK)
-    assert not (options.run / "evidence" / EFFICIENCY_FILE).exists()
+    assert not (options.run / "evidence" / LabelEfficiency.FILE).exists()
 
 
 def test_a_split_that_shares_groups_is_refused(options: RunOptions, monkeypatch) -> None:

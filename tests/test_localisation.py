@@ -22,6 +22,7 @@ from sslmri.evidence.localisation import (
     random_point,
     rank_correlation,
 )
+from sslmri.models.metrics import RandomPoint
 from sslmri.scans.slices import Preparation, region_in_slice, to_slices
 from tests.conftest import as_scan
 
@@ -162,36 +163,35 @@ def targets_with_maps(n_hits: int, n_slices: int = 20) -> tuple[list[Target], np
     return [target(region, f"g{row}", head=np.arange(64).reshape(8, 8) < 32) for row in range(n_slices)], maps
 
 
-def test_figures_over_slices_and_the_random_point():
+def test_metrics_over_slices_and_the_random_point():
     targets, maps = targets_with_maps(15)
     maps[-1] = 0
     found = game_metrics(targets, maps)
-    assert found["pointing"]["value"] == found["energy"]["value"] == 0.75
-    assert found["n_flat"] == 1
-    assert random_point(targets) == {"slice": 0.25, "head": 0.5}
+    assert found.pointing.value == found.energy.value == 0.75
+    assert found.n_flat == 1
+    assert random_point(targets) == RandomPoint(slice=0.25, head=0.5)
 
 
 @pytest.mark.parametrize(
     ("n_hits", "random_hits", "said"),
     [
-        (18, 0.3, ["90% of slices", "it finds the finding"]),
-        (18, 1.0, ["it finds the finding", "the encoder's doing"]),
-        (10, 0.3, ["it points no better than chance"]),
+        (18, 0.3, ["peaks inside the lesion in 0.90 (", "it localises the lesion"]),
+        (18, 1.0, ["it localises the lesion", "due to the encoder"]),
+        (10, 0.3, ["no better than chance"]),
     ],
 )
-def test_sentences_say_what_the_game_is_worth(n_hits, random_hits, said):
+def test_messages_say_what_the_game_is_worth(n_hits, random_hits, said):
     targets, maps = targets_with_maps(n_hits)
     hits = np.full((20, 10), random_hits)
-    found = {"true": game_metrics(targets, maps), "random_point": random_point(targets)}
-    found["random_head"] = random_head_metrics(targets, hits, np.zeros((20, 10)))
-    assert found["random_head"]["n_heads"] == 10
-    sentences = " ".join(localisation_messages(found))
-    assert all(part in sentences for part in said)
-    assert ("encoder's doing" in sentences) == ("the encoder's doing" in said)
+    random = random_head_metrics(targets, hits, np.zeros((20, 10)))
+    assert random.n_heads == 10
+    messages = localisation_messages(game_metrics(targets, maps).pointing, random_point(targets).head, random.pointing)
+    assert all(part in " ".join(messages) for part in said)
+    assert len(messages) == (2 if "due to the encoder" in said else 1)
 
 
-def test_few_groups_leave_the_sentence_open():
+def test_few_groups_leave_the_message_open():
     targets, maps = targets_with_maps(3, n_slices=4)
-    found = {"true": game_metrics(targets, maps), "random_point": random_point(targets)}
-    found["random_head"] = random_head_metrics(targets, np.zeros((4, 2)), np.zeros((4, 2)))
-    assert "cannot be told" in localisation_messages(found)[0]
+    random = random_head_metrics(targets, np.zeros((4, 2)), np.zeros((4, 2)))
+    messages = localisation_messages(game_metrics(targets, maps).pointing, 0.5, random.pointing)
+    assert messages == ["Too few test groups to say whether the maps point at the lesion."]

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from sslmri.cohorts.manifest import read_manifest
-from sslmri.dashboard.model_evidence import find_metrics, find_roc
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
+from sslmri.evidence.predictions import read_predictions
 from sslmri.files import sha256_of
 from sslmri.models.cards import read_encoder_card, read_model_card, write_model_file
+from sslmri.models.evidence import Metrics, find_evidence, read_evidence
 from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember
-from sslmri.training.report import report
+from sslmri.training.report import report_metrics
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
@@ -118,8 +119,8 @@ def test_a_test_group_among_those_of_fine_tuning_is_named(options, cohort):
 def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_path):
     for step in ("pretrain", "finetune"):
         shutil.rmtree(options.run / step)
-    before = json.loads((options.run / "evidence" / "metrics.json").read_text())
-    assert run_evaluate(options).keys() == before["diseases"].keys()
+    before = read_evidence(options.run / "evidence", Metrics)
+    assert run_evaluate(options).keys() == before.diseases.keys()
 
     def turned(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
@@ -129,7 +130,7 @@ def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_
         run_evaluate(replace(options, data=path))
 
     elsewhere = changed(cohort, tmp_path, lambda table: turned(table).assign(cohort="elsewhere"))
-    assert run_evaluate(replace(options, data=elsewhere)).keys() == before["diseases"].keys()
+    assert run_evaluate(replace(options, data=elsewhere)).keys() == before.diseases.keys()
 
 
 def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
@@ -180,20 +181,20 @@ def test_a_run_states_its_protocol_in_every_card(options, published):
 
 def test_as_published_evidence_lies_apart_counts_shared_groups_and_is_insufficient(published):
     options, _ = published
-    metrics = json.loads((options.run / "evidence" / "as-published" / "metrics.json").read_text())
+    metrics = read_evidence(options.run / "evidence" / "as-published", Metrics)
     assert not (options.run / "evidence" / "metrics.json").exists()
-    assert metrics["protocol"] == "as-published"
+    assert metrics.protocol == "as-published"
     records, _ = open_cohort(options)
     groups = {split: {r.group_key for r in records if r.split == split} for split in ("train", "test")}
-    assert metrics["n_shared_groups"] == len(groups["train"] & groups["test"]) > 0
+    assert metrics.n_shared_groups == len(groups["train"] & groups["test"]) > 0
     own = {key: {r.group_key for r in records if r.split == "test" and r.disease == key} for key in DISEASES}
-    for key, result in metrics["diseases"].items():
-        assert result["n_shared_groups"] == len(groups["train"] & own[key])
-        assert result["grade"]["grade"] == "insufficient"
+    for key, result in metrics.diseases.items():
+        assert result.n_shared_groups == len(groups["train"] & own[key])
+        assert result.grade.grade == "insufficient"
 
 
 def test_group_disjoint_evidence_shares_no_group(options):
-    assert json.loads((options.run / "evidence" / "metrics.json").read_text())["n_shared_groups"] == 0
+    assert read_evidence(options.run / "evidence", Metrics).n_shared_groups == 0
 
 
 def test_a_test_picture_among_those_of_the_published_pre_training_is_named(published, tmp_path):
@@ -211,13 +212,13 @@ def test_a_test_picture_among_those_of_the_published_pre_training_is_named(publi
 def test_evidence_beside_a_model_shows_both_protocols_and_names_its_encoder(published, model_folder):
     options, beside = published
     card = read_model_card(beside)
-    own, other = find_metrics(card), find_metrics(card, "as-published")
-    assert own["protocol"] == "group-disjoint"
-    assert own["encoder_sha256"] == sha256_of(model_folder / "encoder.safetensors")
-    assert other["protocol"] == "as-published"
-    assert other["encoder_sha256"] == sha256_of(options.run / "encoder.safetensors")
-    assert set(find_roc(card, DISEASES["ms"], "as-published")["label"]) <= set(DISEASES["ms"].classes)
-    assert find_metrics(read_model_card(options.run)) == other
+    own, other = find_evidence(card, Metrics), find_evidence(card, Metrics, "as-published")
+    assert own.protocol == "group-disjoint"
+    assert own.encoder_sha256 == sha256_of(model_folder / "encoder.safetensors")
+    assert other.protocol == "as-published"
+    assert other.encoder_sha256 == sha256_of(options.run / "encoder.safetensors")
+    assert len(read_predictions(card.folder / "evidence" / "as-published", DISEASES["ms"]))
+    assert find_evidence(read_model_card(options.run), Metrics) == other
     copied = sorted(path.name for path in (beside / "evidence" / "as-published").iterdir())
     assert copied == sorted(path.name for path in (options.run / "evidence" / "as-published").iterdir())
     assert not list((beside / "evidence").glob(".*"))
@@ -229,11 +230,11 @@ def test_metrics_of_another_protocol_or_encoder_in_the_place_of_the_own_are_refu
     shutil.copytree(beside, folder)
     shutil.copy(folder / "evidence" / "metrics.json", folder / "evidence" / "as-published" / "metrics.json")
     with pytest.raises(ModelError, match="Expected metrics of the protocol as-published"):
-        find_metrics(read_model_card(folder), "as-published")
+        find_evidence(read_model_card(folder), Metrics, "as-published")
     metrics = json.loads((folder / "evidence" / "metrics.json").read_text())
     (folder / "evidence" / "metrics.json").write_text(json.dumps(metrics | {"encoder_sha256": "f" * 64}))
     with pytest.raises(ModelError, match="Expected metrics of this model's encoder"):
-        find_metrics(read_model_card(folder))
+        find_evidence(read_model_card(folder), Metrics)
 
 
 def test_only_as_published_evidence_is_put_beside_a_group_disjoint_model(options, published):
@@ -246,7 +247,7 @@ def test_only_as_published_evidence_is_put_beside_a_group_disjoint_model(options
         run_evaluate(published[0], options.run / "nowhere")
 
 
-def test_groups_without_subject_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
+def test_groups_without_patient_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
     def nameless(table: pd.DataFrame) -> pd.DataFrame:
         is_ms = table["disease"] == "ms"
         return table.assign(group=table["group"].where(~is_ms, "unknown-" + table["group"]))
@@ -255,10 +256,12 @@ def test_groups_without_subject_ids_are_called_optimistic_in_notes_and_report(op
         shutil.rmtree(options.run / step)
     data = changed(cohort, tmp_path, lambda table: nameless(table).assign(cohort="elsewhere"))
     results = run_evaluate(replace(options, data=data))
-    told = "No subject ids: optimistic. The source does not say who is who in 2 of 2 test groups"
-    assert told in results["ms"]["notes"][-1]
-    assert not any("subject ids" in note for note in results["parkinsons"]["notes"])
-    assert f"- Multiple sclerosis: {told}" in report(results)
+    told = (
+        "No patient ids, so results may be optimistic: the source does not identify the patient in 2 of 2 test groups"
+    )
+    assert told in results["ms"].notes[-1]
+    assert not any("patient ids" in note for note in results["parkinsons"].notes)
+    assert f"- Multiple sclerosis: {told}" in report_metrics(results)
     assert "Protocol group-disjoint: 0 of 12 test groups" in capsys.readouterr().out
 
 

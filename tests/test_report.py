@@ -12,9 +12,9 @@ import pypdfium2
 import pytest
 
 from sslmri.diseases import DISEASES, Notice, class_title
-from sslmri.evidence.evidence_io import read_metrics
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
+from sslmri.models.evidence import Metrics, read_evidence
 from sslmri.screening import messages
 from sslmri.screening.outcome import Entry, Refusal, Review, ScreeningSummary, notice_line
 from sslmri.screening.report import export
@@ -52,8 +52,8 @@ VERDICTS = (Verdict.FLAGGED, Verdict.INCONCLUSIVE, Verdict.NOT_FLAGGED, Verdict.
 
 
 @pytest.fixture(scope="module")
-def metrics(model_folder) -> dict[str, Any]:
-    return read_metrics(model_folder / "evidence")
+def metrics(model_folder) -> Metrics | None:
+    return read_evidence(model_folder / "evidence", Metrics)
 
 
 def facts(entry: Entry) -> ScreeningSummary:
@@ -111,11 +111,11 @@ def test_the_page_of_a_scan_has_its_results_and_their_evidence(screener, entry, 
         assert finding.verdict in page
         assert messages.probability_line(finding) in page
         assert (messages.set_line(finding) or "") in page
-        result = metrics["diseases"][key]
-        grade = f"{result['grade']['grade'].capitalize()} evidence. On unseen patients ({result['n_groups']}"
+        result = metrics.diseases[key]
+        grade = f"{result.grade.grade.capitalize()} evidence. On unseen patients ({result.slices.n_groups}"
         assert grade in page
-        area = result["subject"]["auroc"]
-        shown = f"({area['low']:.2f} to {area['high']:.2f})" if area["value"] else "AUROC of any disease unknown"
+        area = result.groups.auroc
+        shown = f"({area.low:.2f} to {area.high:.2f})" if area.value else "AUROC of any disease unknown"
         assert shown in page
     assert page.count("Not reviewed by a clinician.") == 5
 

@@ -13,12 +13,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.cohorts.patients import PATIENTS
-from sslmri.dashboard.model_evidence import find_metrics
 from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics, find_evidence
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
 from sslmri.screening.similar import SimilarCase
@@ -74,9 +74,9 @@ def test_upload_gets_one_card_a_disease_and_two_pictures(configured: ModelCard) 
 
 
 def test_every_finding_says_the_grade_of_its_evidence_and_its_set(configured: ModelCard) -> None:
-    metrics = find_metrics(configured)
+    metrics = find_evidence(configured, Metrics)
     assert metrics is not None
-    grades = [result["grade"]["grade"] for result in metrics["diseases"].values()]
+    grades = [result.grade.grade for result in metrics.diseases.values()]
     app = upload(("slice.png", png()))
     said = Counter(str(caption.value) for caption in app.caption)
     assert {grade: said[f"{grade} evidence"] for grade in grades} == dict(Counter(grades))

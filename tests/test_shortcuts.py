@@ -1,7 +1,6 @@
-"""A shortcut is found where it was planted and nowhere else; shares have the interval of a bootstrap over groups."""
+"""A shortcut is found where it was planted; proportions have the interval of a bootstrap over groups."""
 
-import json
-from pathlib import Path
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -11,20 +10,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sslmri.diseases import DISEASES
-from sslmri.errors import ModelError, TrainingError
-from sslmri.evidence.metrics import compute_metrics
+from sslmri.errors import TrainingError
+from sslmri.evidence.false_alarms import false_alarms, mean_over_slices
 from sslmri.evidence.shortcuts import (
-    CONTROLS_FILE,
-    FORMAT,
     blank_head,
     compare_with_shortcuts,
     control_probabilities,
-    false_alarms,
     file_traits,
-    mean_figure,
-    read_controls,
     thumbnails,
 )
+from tests.test_metrics import metrics_of
 
 MS = DISEASES["ms"]
 TRUTH = np.repeat([0, 1], 60)
@@ -36,15 +31,15 @@ def sure(predicted: np.ndarray, n_classes: int = 2) -> np.ndarray:
     return np.eye(n_classes)[predicted]
 
 
-def wrong_on(share: float) -> np.ndarray:
-    """Returns probabilities that are wrong on a share of the groups of each class."""
+def wrong_on(fraction: float) -> np.ndarray:
+    """Returns probabilities that are wrong on a fraction of the groups of each class."""
     in_class = np.array([int(name[1:]) % 20 for name in GROUPS])
-    return sure(np.where(in_class < share * 20, 1 - TRUTH, TRUTH))
+    return sure(np.where(in_class < fraction * 20, 1 - TRUTH, TRUTH))
 
 
 def test_blanked_slices_keep_the_corner_and_lose_the_head_with_a_margin(phantom):
     slice_ = np.rint(phantom / 4).astype(np.uint8)
-    slice_[:6, :6] = 200  # a burned-in mark
+    slice_[:6, :6] = 200  # a burned-in marker
     blank = blank_head(slice_[None])[0]
     assert (blank[:6, :6] == 200).all()
     assert blank[7:].sum() == 0
@@ -58,7 +53,7 @@ def test_blanked_slices_keep_the_corner_and_lose_the_head_with_a_margin(phantom)
 def test_thumbnail_is_the_mean_of_each_block():
     slices = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
     means = slices.reshape(3, 8, 8, 8, 8).mean(axis=(2, 4)).reshape(3, 64) / 255
-    assert np.abs(thumbnails(slices) - means).max() <= 1 / 255  # rounded to grey values along each side
+    assert np.abs(thumbnails(slices) - means).max() <= 1 / 255  # rounded to intensities along each side
     assert thumbnails(slices[:0]).shape == (0, 64)
 
 
@@ -94,84 +89,65 @@ def test_control_of_one_class_says_that_class_and_of_none_is_refused():
         control_probabilities(np.ones((0, 2)), np.zeros(0, int), np.ones((2, 2)), 2)
 
 
-def test_verdict_and_sentence_follow_the_rule():
+def test_verdict_and_message_follow_the_rule():
     controls = {"background": wrong_on(0.1), "thumbnail": wrong_on(0.3), "file": wrong_on(0.5)}
-    result = compare_with_shortcuts(MS, TRUTH, wrong_on(0.05), controls, GROUPS)
-    assert result["chance"] == 0.5
-    assert {name: own["verdict"] for name, own in result["controls"].items()} == {
+    chance, model, shortcuts, messages = compare_with_shortcuts(MS, TRUTH, wrong_on(0.05), controls, GROUPS)
+    assert chance == 0.5
+    assert {name: metrics.verdict for name, metrics in shortcuts.items()} == {
         "background": "carries",
         "thumbnail": "part",
         "file": "nothing",
     }
-    carries, part, nothing = result["sentences"]
+    carries, part, nothing = messages
     assert carries.startswith("Background only alone: balanced accuracy 0.90 (")
-    assert carries.endswith("a shortcut carries the result.")
-    assert "below the model's 0.95 (" in part
-    assert "an interval that includes chance (0.50): not shown to carry the result." in nothing
-    own = compute_metrics(TRUTH, wrong_on(0.05), GROUPS)
-    assert result["model"] == {"balanced_accuracy": own["balanced_accuracy"], "auroc": own["auroc"]}
-    json.dumps(result, allow_nan=False)
+    assert carries.endswith("a shortcut explains this result.")
+    assert "but below the model (0.95 (" in part
+    assert "not above chance (0.50): no sign of this shortcut." in nothing
+    expected = metrics_of(TRUTH, wrong_on(0.05), GROUPS)
+    assert (model.balanced_accuracy, model.auroc) == (expected.balanced_accuracy, expected.auroc)
 
 
-def test_few_test_groups_leave_the_verdict_open():
-    result = compare_with_shortcuts(MS, TRUTH[:9], wrong_on(0)[:9], {"file": wrong_on(0)[:9]}, GROUPS[:9])
-    assert result["controls"]["file"]["verdict"] == "unknown"
-    assert "cannot be told" in result["sentences"][0]
-    kept = np.r_[0:60, 60:66]  # two groups with disease
-    found = compare_with_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0)[kept]}, GROUPS[kept])
-    assert "multiple sclerosis (2)" in found["sentences"][-1]
+@pytest.mark.parametrize("kept", [np.r_[0:9], np.r_[0:60, 60:66]], ids=["one class", "two groups with disease"])
+def test_few_test_groups_leave_the_verdict_open(kept):
+    _, _, shortcuts, messages = compare_with_shortcuts(
+        MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0.5)[kept]}, GROUPS[kept]
+    )
+    assert shortcuts["file"].verdict == "unknown"
+    assert "too few test groups" in messages[0]
+    assert "with fewer than 5 test groups" in messages[-1]
 
 
-def test_a_class_of_too_few_groups_leaves_the_verdict_open():
-    kept = np.r_[0:60, 60:66]  # two groups with disease
-    found = compare_with_shortcuts(MS, TRUTH[kept], wrong_on(0)[kept], {"file": wrong_on(0.5)[kept]}, GROUPS[kept])
-    assert found["controls"]["file"]["verdict"] == "unknown"
-    assert "cannot be told" in found["sentences"][0]
-
-
-def test_share_that_all_groups_agree_on_reaches_as_far_as_their_number_allows():
-    all_hit, none_hit = (mean_figure(np.full(120, value), GROUPS) for value in (1.0, 0.0))
+def test_proportion_that_all_groups_agree_on_has_an_exact_interval():
+    all_hit, none_hit = (mean_over_slices(np.full(120, value), GROUPS) for value in (1.0, 0.0))
     low = float(beta.ppf(0.025, 40, 1))  # Clopper & Pearson
-    assert (all_hit["low"], all_hit["high"]) == (pytest.approx(low), 1.0)
-    assert (none_hit["low"], none_hit["high"]) == (0.0, pytest.approx(1 - low))
+    assert (all_hit.low, all_hit.high) == (pytest.approx(low), 1.0)
+    assert (none_hit.low, none_hit.high) == (0.0, pytest.approx(1 - low))
 
 
-def test_mean_of_a_share_has_the_interval_of_the_metrics():
+def test_mean_of_a_proportion_has_the_interval_of_the_metrics():
     is_hit = np.random.default_rng(0).random(120) < 0.3
-    figures = compute_metrics(np.zeros(120, int), sure(1 - is_hit.astype(int)), GROUPS)
-    assert mean_figure(is_hit.astype(float), GROUPS) == pytest.approx(figures["accuracy"])
+    figures = metrics_of(np.zeros(120, int), sure(1 - is_hit.astype(int)), GROUPS)
+    assert astuple(mean_over_slices(is_hit.astype(float), GROUPS)) == pytest.approx(astuple(figures.accuracy))
 
 
-def test_mean_of_whole_groups_spreads_as_the_groups_do():
+def test_mean_of_whole_groups_varies_as_the_groups_do():
     values = np.repeat(np.random.default_rng(0).normal(size=40), 3)
-    found = mean_figure(values, GROUPS)
+    found = mean_over_slices(values, GROUPS)
     error = values[::3].std() / np.sqrt(40)
-    assert found["value"] == pytest.approx(values.mean())
-    assert (found["high"] - found["low"]) / 3.92 == pytest.approx(error, rel=0.1)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.high - found.low) / 3.92 == pytest.approx(error, rel=0.1)
 
 
-def test_share_of_few_groups_or_none_is_not_estimable():
-    few = mean_figure(np.ones(12), GROUPS[:12])
-    assert (few["value"], few["raw"], few["reason"]) == (None, 1.0, "not estimable: 4 test groups, 5 needed")
-    none = mean_figure(np.zeros(0), np.zeros(0, str))
-    assert (none["value"], none["raw"], none["reason"]) == (None, None, "not estimable: 0 test groups, 5 needed")
+def test_proportion_of_few_groups_or_none_is_not_estimable():
+    few = mean_over_slices(np.ones(12), GROUPS[:12])
+    assert (few.value, few.raw, few.reason) == (None, 1.0, "not estimable: 4 test groups, 5 needed")
+    none = mean_over_slices(np.zeros(0), np.zeros(0, str))
+    assert (none.value, none.raw, none.reason) == (None, None, "not estimable: 0 test groups, 5 needed")
     assert false_alarms(np.zeros(0, bool), np.zeros(0, str), np.zeros(0, str)) == {}
 
 
 def test_false_alarms_are_counted_by_cohort():
     cohorts = np.repeat(["a", "b"], 60)
     found = false_alarms(np.arange(120) < 30, cohorts, GROUPS)
-    assert {name: own["flagged"]["value"] for name, own in found.items()} == {"a": 0.5, "b": 0.0}
-    assert {(own["n_slices"], own["n_groups"]) for own in found.values()} == {(60, 20)}
-
-
-def test_controls_are_read_back_and_damaged_ones_refused(tmp_path: Path):
-    assert read_controls(tmp_path) is None
-    content = {"format": FORMAT, "created": "", "encoder_sha256": "", "rules": {}, "diseases": {}, "family_wise": {}}
-    path = tmp_path / CONTROLS_FILE
-    path.write_text(json.dumps(content))
-    assert read_controls(tmp_path) == content
-    for damaged in ("", "[]", json.dumps(content | {"format": "other"}), json.dumps({"format": FORMAT})):
-        path.write_text(damaged)
-        with pytest.raises(ModelError, match=r"controls\.json.*run `python train.py controls` again"):
-            read_controls(tmp_path)
+    assert {name: own.rate.value for name, own in found.items()} == {"a": 0.5, "b": 0.0}
+    assert {(own.n_slices, own.n_groups) for own in found.values()} == {(60, 20)}

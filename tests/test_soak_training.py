@@ -133,16 +133,16 @@ def test_weights_that_depend_on_the_workers_are_found(monkeypatch):
     assert reproducible.same_seed(runs=((1, 1), (2, 1)), n_slices=55, is_whole=False).failed == 1
 
 
-def test_kept_figures_are_measured_anew_to_the_last_digit(cohort, model_folder, tmp_path):
+def test_stored_metrics_are_reproduced_to_the_last_digit(cohort, model_folder, tmp_path):
     options = data.RunOptions(data=cohort, run=model_folder, cache=tmp_path)
     before = {path: path.stat().st_mtime_ns for path in model_folder.rglob("*")}
-    assert "figures as kept" in run_reproduce(options)
+    assert "values as stored" in run_reproduce(options)
     assert {path: path.stat().st_mtime_ns for path in model_folder.rglob("*")} == before
     changed = tmp_path / "tiny"
     shutil.copytree(model_folder, changed, ignore=shutil.ignore_patterns("*.pt"))
     metrics = changed / "evidence" / "metrics.json"
     content = json.loads(metrics.read_text())
-    content["diseases"]["ms"]["auroc"]["raw"] += 0.001
+    content["diseases"]["ms"]["slices"]["auroc"]["raw"] += 0.001
     metrics.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="got 1 others: ms/auroc/raw"):
+    with pytest.raises(ModelError, match="got 1 others: ms/slices/auroc/raw"):
         run_reproduce(dataclasses.replace(options, run=changed))

@@ -11,14 +11,14 @@ from plotly.subplots import make_subplots
 from sslmri.dashboard import theme
 from sslmri.dashboard.text import in_order, percent, proportion
 from sslmri.diseases import DISEASES, Disease, class_title
-from sslmri.evidence.grade import FLOOR_TITLES
+from sslmri.evidence.grade import BASELINE_TITLES
 
 if TYPE_CHECKING:
     from sslmri.screening.outcome import Finding
 
 QUIET: dict[str, Any] = {"displayModeBar": False}
 MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
-_FLOOR_SYMBOLS = {"majority": "line-ns-open", "nearest_neighbour": "x-thin-open", "pca_logistic": "diamond-open"}
+_BASELINE_SYMBOLS = {"majority": "line-ns-open", "nearest_neighbour": "x-thin-open", "pca_logistic": "diamond-open"}
 _HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 _ROW = 24
 
@@ -123,16 +123,16 @@ def headline(table: pd.DataFrame) -> go.Figure:
             customdata=unknown[["reason"]],
             hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
         )
-    for floor, title in FLOOR_TITLES.items():
+    for baseline, title in BASELINE_TITLES.items():
         figure.add_scatter(
-            x=table[floor],
+            x=table[baseline],
             y=table["measure"],
             mode="markers",
-            name=f"floor: {title}",
-            marker={"symbol": _FLOOR_SYMBOLS[floor], "size": 11, "color": theme.REFERENCE, "line": {"width": 2}},
+            name=f"baseline: {title}",
+            marker={"symbol": _BASELINE_SYMBOLS[baseline], "size": 11, "color": theme.REFERENCE, "line": {"width": 2}},
             hovertemplate=f"{title}: %{{x:.2f}}<extra></extra>",
         )
-    figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="share (accuracy) or area (AUROC)", zeroline=False)
+    figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="accuracy or AUROC", zeroline=False)
     figure.update_yaxes(categoryorder="array", categoryarray=list(table["measure"])[::-1], showgrid=True)
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
     return layout(figure, 44 * len(table) + 90, legend=legend)

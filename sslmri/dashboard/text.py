@@ -2,9 +2,9 @@
 
 import re
 
-from sslmri.text import count, in_order, interval, percent, proportion
+from sslmri.text import count, in_order, percent, proportion
 
-__all__ = ["count", "escape_markdown", "in_order", "interval", "percent", "proportion"]
+__all__ = ["count", "escape_markdown", "in_order", "percent", "proportion"]
 
 _JOINER = "\u2060"  # invisible, without width: separates what Markdown would read as one token
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"

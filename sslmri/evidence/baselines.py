@@ -1,15 +1,15 @@
-"""What is reached without learning from the pictures: the floors that every figure is compared with."""
+"""What is reached without learning features: the baselines that every metric is compared with."""
 
 import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin
 
 from sslmri.errors import TrainingError
+from sslmri.evidence.linear import balanced_logistic
 
 BASELINES = ("majority", "nearest_neighbour", "pca_logistic")
-_SIDE = 48  # pixels: small enough to forget detail, large enough to recognise a person
+_SIDE = 48  # pixels: small enough to lose detail, large enough to recognise a person
 _MAX_COMPONENTS = 50
 _SEED = 0
 
@@ -17,11 +17,11 @@ _SEED = 0
 def baseline_probabilities(
     train_slices: np.ndarray, train_truth: np.ndarray, test_slices: np.ndarray, n_classes: int
 ) -> dict[str, np.ndarray]:
-    """Returns the probabilities (M, C) that each floor gives the test slices, by its name in ``BASELINES``.
+    """Returns the probabilities (M, C) that each baseline gives the test slices, by its name in ``BASELINES``.
 
-    ``majority`` gives every slice the shares of the training classes, ``nearest_neighbour`` all probability to the
-    class of the training slice with the nearest 48 x 48 pixels, ``pca_logistic`` what a class-balanced logistic
-    regression says on up to 50 principal components of the same pixels. A class without training slices gets 0.
+    ``majority`` gives every slice the proportions of the training classes, ``nearest_neighbour`` all probability to
+    the class of the training slice with the nearest 48 x 48 pixels, ``pca_logistic`` is a class-balanced logistic
+    regression on up to 50 principal components of the same pixels. A class without training slices gets 0.
 
     Args:
         train_slices: (N, H, W) uint8, prepared.
@@ -33,9 +33,9 @@ def baseline_probabilities(
         TrainingError: there are no training slices.
     """
     if len(train_slices) == 0:
-        raise TrainingError("Expected training slices for the floors, got none: check the split of the manifest.")
-    shares = np.bincount(train_truth, minlength=n_classes) / len(train_truth)
-    majority = np.tile(shares, (len(test_slices), 1))
+        raise TrainingError("Expected training slices for the baselines, got none: check the split of the manifest.")
+    proportions = np.bincount(train_truth, minlength=n_classes) / len(train_truth)
+    majority = np.tile(proportions, (len(test_slices), 1))
     if len(test_slices) == 0:
         return dict.fromkeys(BASELINES, majority)
     train, test = _pixels(train_slices), _pixels(test_slices)
@@ -48,20 +48,13 @@ def baseline_probabilities(
 
 
 def _pixels(slices: np.ndarray) -> np.ndarray:
-    """Returns slices (N, H, W) as rows of grey values in [0, 1]: (N, 48 * 48) float32."""
+    """Returns slices (N, H, W) as rows of intensities in [0, 1]: (N, 48 * 48) float32."""
     small = [Image.fromarray(one).resize((_SIDE, _SIDE), Image.Resampling.BOX) for one in slices]
     return np.stack([np.asarray(one, dtype=np.float32).ravel() for one in small]) / 255.0
 
 
 def _pca_logistic(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> np.ndarray:
-    probabilities = np.zeros((len(test), n_classes))
-    present = np.unique(truth)
-    if len(present) == 1:
-        probabilities[:, present] = 1.0
-        return probabilities
     n_components = min(_MAX_COMPONENTS, *train.shape)
-    # not whitened: the last components of a small set are noise, and a weak floor flatters what stands on it
+    # not whitened: the last components of a small set are noise, and a weak baseline flatters what exceeds it
     pca = PCA(n_components, svd_solver="randomized", random_state=_SEED).fit(train)
-    model = LogisticRegression(class_weight="balanced", max_iter=2000).fit(pca.transform(train), truth)
-    probabilities[:, model.classes_] = model.predict_proba(pca.transform(test))
-    return probabilities
+    return balanced_logistic(pca.transform(train), truth, pca.transform(test), n_classes)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
-from sslmri.evidence.intervals import MIN_GROUPS
+from sslmri.cohorts.registry import MIN_GROUPS
 
 SET_COVERAGE = 0.9
 THRESHOLD_RULE = (

@@ -1,72 +1,66 @@
-"""What a head's thresholds and prediction sets are worth on test groups."""
+"""What the thresholds and prediction sets of a classifier are worth on test groups."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sslmri.evidence.intervals import MIN_GROUPS, Interval, interval, shortage
+from sslmri.cohorts.registry import MIN_GROUPS
+from sslmri.evidence.intervals import estimate, shortage
 from sslmri.evidence.sample import Sample
 from sslmri.evidence.verdict import Verdict, abstaining, prediction_sets, verdicts
+from sslmri.models.metrics import Estimate, OperatingPoint, SetCoverage, SetMetrics, ThresholdMetrics, Thresholds
 
 
-def threshold_result(sample: Sample, low: float, high: float) -> dict[str, Any]:
-    """Returns sensitivity and specificity of any disease at both thresholds, ``slices`` and ``subject``, for JSON.
+def threshold_metrics(sample: Sample, low: float, high: float) -> Thresholds:
+    """Returns sensitivity and specificity of any disease at both thresholds, of slices and of groups.
 
     At ``low`` a case is positive unless its verdict is *not flagged*; at ``high`` only where it is *flagged*.
     """
-    by_slice, by_group = ((case, verdicts(case.probabilities, high, low)) for case in (sample, sample.by_group()))
-    return {
-        name: {
-            "threshold": value,
-            "slices": _sensitivity_and_specificity(by_slice[0], np.isin(by_slice[1], positive)),
-            "subject": _sensitivity_and_specificity(by_group[0], np.isin(by_group[1], positive)),
-        }
-        for name, value, positive in (
-            ("low", low, [Verdict.FLAGGED, Verdict.INCONCLUSIVE]),
-            ("high", high, [Verdict.FLAGGED]),
-        )
-    }
+    by_case = [(cases, verdicts(cases.probabilities, high, low)) for cases in (sample, sample.by_group())]
+
+    def at(threshold: float, *positive: Verdict) -> ThresholdMetrics:
+        slices, groups = (_operating_point(cases, given, positive) for cases, given in by_case)
+        return ThresholdMetrics(threshold, slices, groups)
+
+    return Thresholds(low=at(low, Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at(high, Verdict.FLAGGED))
 
 
-def set_result(sample: Sample, set_thresholds: Mapping[str, float | None]) -> dict[str, Any]:
-    """Returns how often the sets hold the true class and how large they are, ``slices`` and ``subject``, for JSON.
+def set_metrics(sample: Sample, set_thresholds: Mapping[str, float | None]) -> SetMetrics:
+    """Returns how often the sets hold the true class and how large they are, of slices and of groups.
 
     The thresholds were chosen on slices; a group's set is that of the mean probabilities of its slices, as in a
     screening.
     """
-    return {
-        "thresholds": dict(set_thresholds),
-        "abstaining": list(abstaining(set_thresholds)),
-        "slices": _sets_of(sample, set_thresholds),
-        "subject": _sets_of(sample.by_group(), set_thresholds),
-    }
+    return SetMetrics(
+        dict(set_thresholds), _coverage(sample, set_thresholds), _coverage(sample.by_group(), set_thresholds)
+    )
 
 
-def _sensitivity_and_specificity(sample: Sample, is_positive: np.ndarray) -> dict[str, Interval]:
-    is_disease = sample.labels != 0
+def _operating_point(sample: Sample, given: Sequence[Verdict], positive: Sequence[Verdict]) -> OperatingPoint:
+    is_positive, is_disease = np.isin(given, list(positive)), sample.labels != 0
     n_disease, n_reference = int(is_disease.sum()), int((~is_disease).sum())
-    return {
-        "sensitivity": interval(sample.mean(is_positive, is_disease), shortage(n_disease, " with disease"), n_disease),
-        "specificity": interval(
+    return OperatingPoint(
+        sensitivity=estimate(sample.mean(is_positive, is_disease), shortage(n_disease, " with disease"), n_disease),
+        specificity=estimate(
             sample.mean(~is_positive, ~is_disease), shortage(n_reference, " of the reference class"), n_reference
         ),
-    }
+    )
 
 
-def _sets_of(sample: Sample, set_thresholds: Mapping[str, float | None]) -> dict[str, Any]:
+def _coverage(sample: Sample, set_thresholds: Mapping[str, float | None]) -> SetCoverage:
     sets = prediction_sets(sample.probabilities, set_thresholds)
     is_covered = sets[np.arange(len(sets)), sample.truth]
     sizes = sets.sum(axis=1)
-    coverage = {}
-    for index, label in enumerate(set_thresholds):
-        own = sample.labels == index
-        silent = f"no set: under {MIN_GROUPS} validation groups of a class" if abstaining(set_thresholds) else None
-        found = interval(sample.mean(is_covered, own), silent or shortage(int(own.sum())), int(own.sum()))
-        coverage[label] = {"groups": int(own.sum()), **found}
+    none = f"no set: fewer than {MIN_GROUPS} validation groups of a class" if abstaining(set_thresholds) else None
+
+    def of_class(index: int) -> Estimate:
+        is_class = sample.labels == index
+        n_groups = int(is_class.sum())
+        return estimate(sample.mean(is_covered, is_class), none or shortage(n_groups), n_groups)
+
     reason = shortage(len(sample.labels))
-    return {
-        "coverage": coverage,
-        "mean_size": interval(sample.mean(sizes), reason),
-        "empty": interval(sample.mean(sizes == 0), reason, len(sample.labels)),
-    }
+    return SetCoverage(
+        coverage={label: of_class(index) for index, label in enumerate(set_thresholds)},
+        mean_size=estimate(sample.mean(sizes), reason),
+        empty=estimate(sample.mean(sizes == 0), reason, len(sample.labels)),
+    )

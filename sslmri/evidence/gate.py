@@ -1,46 +1,44 @@
-"""Whom each head answers: how many of its own slices it refuses and how many others are kept away, with intervals."""
-
-from collections.abc import Mapping
-from typing import Any
+"""What the out-of-distribution gate rejects: slices in distribution, slices of other cohorts, and synthetic ones."""
 
 import numpy as np
 
-from sslmri.evidence.false_alarms import share_of_scans
+from sslmri.evidence.false_alarms import rate_of
+from sslmri.models.metrics import GateRates, Rate
 
-APPLICABILITY_FILE = "applicability.json"
-OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NOT_BRAIN = "own", "same disease", "same contrasts", "other", "no brain"
+IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES = "in distribution", "same disease", "same sequences"
+UNRELATED, NOT_BRAIN = "unrelated", "not brain"
 
 
-def shares(applies: np.ndarray, relations: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """Returns what share of slices one head refuses of its own, and keeps away of others and of pictures, for JSON.
+def rejection_rates(passes: np.ndarray, relations: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> GateRates:
+    """Returns which fraction of slices is rejected for one classifier.
 
-    Each is as from ``share_of_scans``, None where there are no such slices. ``kept_other`` leaves out the cohorts that
-    may rightly be taken for the head's kind, ``kept_all`` holds them.
+    Cohorts of the same disease or the same sequences may rightly pass: ``unrelated`` leaves them out,
+    ``other_cohorts`` has them.
 
     Args:
-        applies: (N,) bool, whether the head answers each slice.
-        relations: (N,) what each slice's cohort is to the head.
+        passes: (N,) bool, whether the gate lets each slice pass.
+        relations: (N,) what each slice's cohort is to the classifier.
         cohorts: (N,) names.
         groups: (N,) names.
     """
 
-    def silent(*kinds: str) -> dict[str, Any] | None:
-        own = np.isin(relations, kinds)
-        return share_of_scans(~applies[own], cohorts[own], groups[own]) if own.any() else None
+    def rejected(*kinds: str) -> Rate | None:
+        chosen = np.isin(relations, kinds)
+        return rate_of(~passes[chosen], cohorts[chosen], groups[chosen]) if chosen.any() else None
 
-    return {
-        "refused_own": silent(OWN),
-        "kept_other": silent(OTHER),
-        "kept_all": silent(SAME_DISEASE, SAME_CONTRASTS, OTHER),
-        "kept_pictures": silent(NOT_BRAIN),
-    }
+    return GateRates(
+        in_distribution=rejected(IN_DISTRIBUTION),
+        unrelated=rejected(UNRELATED),
+        other_cohorts=rejected(SAME_DISEASE, SAME_SEQUENCES, UNRELATED),
+        synthetic=rejected(NOT_BRAIN),
+    )
 
 
-def exact_share(found: Mapping[str, Any] | None) -> str:
-    """Returns one of the shares in per cent with its interval and how many groups it rests on."""
-    if found is None:
-        return "none to ask"
-    rate, of = found["rate"], f"{found['n_groups']} groups"
-    if rate["value"] is None:
-        return str(rate["reason"])
-    return f"{100 * rate['value']:.1f} % ({100 * rate['low']:.1f} to {100 * rate['high']:.1f}; {of})"
+def percentage(rate: Rate | None) -> str:
+    """Returns a rate in per cent with its interval and how many groups it rests on."""
+    if rate is None:
+        return "not measured"
+    found = rate.rate
+    if found.value is None or found.low is None or found.high is None:
+        return str(found.reason)
+    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}; {rate.n_groups} groups)"

@@ -1,104 +1,91 @@
-"""Grades how far the figures of a head can be trusted, by a written rule."""
-
-from collections.abc import Mapping
-from typing import TypedDict
+"""Grades how far the metrics of a classifier can be trusted, by a written rule."""
 
 import pandas as pd
 
 from sslmri.cohorts.confounding import find_confounding
-from sslmri.cohorts.registry import UNKNOWN
+from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
-from sslmri.evidence.intervals import MIN_GROUPS
-from sslmri.evidence.metrics import Metrics
+from sslmri.models.metrics import DiseaseMetrics, Grade
 
-STRONG, LIMITED, INSUFFICIENT = "strong", "limited", "insufficient"
 STRONG_GROUPS = 10  # test groups of each class
-FLOOR_TITLES = {"majority": "majority class", "nearest_neighbour": "1-NN on pixels", "pca_logistic": "PCA + logistic"}
+BASELINE_TITLES = {
+    "majority": "majority class",
+    "nearest_neighbour": "1-NN on pixels",
+    "pca_logistic": "PCA + logistic regression",
+}
 RULE = (
-    f"Insufficient: people are shared between training and test, or under {MIN_GROUPS} test groups of the reference "
-    "class or of all classes with disease together, or the interval of the AUROC of any disease per group includes "
-    "0.5 or lies below, or no cohort holds two classes. "
-    f"Strong: {STRONG_GROUPS} test groups or more of each class, the lower end of that interval above every floor, and "
-    "no class from cohorts of its own, and the source says of each test group who it is. Limited: all else."
+    f"Insufficient: patients are shared between training and test; or there are fewer than {MIN_GROUPS} test groups of "
+    "the reference class or of all classes with disease together; or the 95 % interval of the group-level AUROC of any "
+    f"disease reaches 0.5 or below; or class and source coincide. Strong: {STRONG_GROUPS} or more test groups of each "
+    "class, that interval above every baseline, no class with a source of its own, and every test patient is known. "
+    "Limited: everything else."
 )
 
 
-class Grade(TypedDict):
-    """A grade, ``strong``, ``limited`` or ``insufficient``, with its reason in a sentence."""
-
-    grade: str
-    reason: str
-
-
-def grade_evidence(
-    disease: Disease,
-    frame: pd.DataFrame,
-    figures: Metrics,
-    floors: Mapping[str, Mapping[str, float | None]],
-    is_shared: bool,
-) -> Grade:
-    """Returns the grade of a head's evidence by ``RULE``.
+def grade_evidence(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics, is_shared: bool) -> Grade:
+    """Returns the grade of a classifier's evidence by ``RULE``.
 
     Args:
-        disease: the head's disease.
+        disease: of the classifier.
         frame: the test slices, with their cohort, group and label.
-        figures: of these slices.
-        floors: figures of each floor.
-        is_shared: whether people are on both sides of the split.
+        metrics: of these slices.
+        is_shared: whether people are in both training and test.
     """
-    faults = _faults(disease, frame, figures, is_shared)
+    faults = _faults(disease, frame, metrics, is_shared)
     if faults:
-        return {"grade": INSUFFICIENT, "reason": _sentence(faults)}
-    limits = _limits(disease, frame, figures, floors)
+        return Grade("insufficient", _sentence(faults))
+    limits = _limits(disease, frame, metrics)
     if limits:
-        return {"grade": LIMITED, "reason": _sentence(limits)}
+        return Grade("limited", _sentence(limits))
     reason = (
-        f"{STRONG_GROUPS} test groups or more of each class, {_area(figures)} above every floor, and no class from "
-        "cohorts of its own"
+        f"{STRONG_GROUPS} or more test groups of each class, {_auroc(metrics)} above every baseline, and no class with "
+        "a source of its own"
     )
-    return {"grade": STRONG, "reason": _sentence([reason])}
+    return Grade("strong", _sentence([reason]))
 
 
-def _faults(disease: Disease, frame: pd.DataFrame, figures: Metrics, is_shared: bool) -> list[str]:
+def _faults(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics, is_shared: bool) -> list[str]:
     """Returns what makes the evidence insufficient, each as part of a sentence."""
-    auroc = figures["subject"]["auroc"]
-    faults = ["people are shared between training and test"] if is_shared else []
-    if auroc["reason"]:
-        faults.append(f"the AUROC of any disease is {auroc['reason']}")
-    if auroc["low"] is not None and auroc["low"] <= 0.5:
-        faults.append(f"{_area(figures)} does not lie above 0.5")
+    auroc = metrics.groups.auroc
+    faults = ["patients are shared between training and test"] if is_shared else []
+    if auroc.reason:
+        faults.append(f"the AUROC of any disease is {auroc.reason}")
+    if auroc.low is not None and auroc.low <= 0.5:
+        faults.append(f"{_auroc(metrics)} does not lie above 0.5")
     if find_confounding(disease, frame["label"], frame["cohort"]).is_complete:
         faults.append("class and source coincide, so the source may explain the result")
     return faults
 
 
-def _limits(
-    disease: Disease, frame: pd.DataFrame, figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]
-) -> list[str]:
+def _limits(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> list[str]:
     """Returns what keeps sufficient evidence from being strong, each as part of a sentence."""
-    counts = zip(disease.classes, figures["per_class"], strict=True)
-    rare = [f"{class_title(label)} ({own['groups']})" for label, own in counts if own["groups"] < STRONG_GROUPS]
-    limits = [f"under {STRONG_GROUPS} test groups of {', '.join(rare)}"] if rare else []
-    bars = {name: value for name, floor in floors.items() if (value := floor["subject_auroc"]) is not None}
-    low = figures["subject"]["auroc"]["low"]
-    reached = [f"{FLOOR_TITLES.get(name, name)} ({bar:.2f})" for name, bar in bars.items() if low is None or low <= bar]
-    if not bars:
-        limits.append("no floors were measured")
+    counts = {label: found.n_groups for label, found in metrics.groups.per_class.items()}
+    rare = [f"{class_title(label)} ({n})" for label, n in counts.items() if n < STRONG_GROUPS]
+    limits = [f"fewer than {STRONG_GROUPS} test groups of {', '.join(rare)}"] if rare else []
+    baselines = {name: own.group_auroc for name, own in metrics.baselines.items() if own.group_auroc is not None}
+    low = metrics.groups.auroc.low
+    reached = [
+        f"{BASELINE_TITLES.get(name, name)} ({value:.2f})"
+        for name, value in baselines.items()
+        if low is None or low <= value
+    ]
+    if not baselines:
+        limits.append("no baselines were measured")
     elif reached:
-        limits.append(f"{_area(figures)} is not above {', '.join(reached)}")
+        limits.append(f"{_auroc(metrics)} does not exceed {' or '.join(reached)}")
     alone = [class_title(label) for label in find_confounding(disease, frame["label"], frame["cohort"]).exclusive]
     if alone:
-        limits.append(f"no other class comes from the cohorts of {', '.join(alone)}: the source may give it away")
+        limits.append(f"{', '.join(alone)} has its own source, which may reveal the label")
     groups = frame["group"].drop_duplicates()
     n_unknown = int(groups.str.partition("/")[2].str.startswith(UNKNOWN).sum())
     if n_unknown:
-        limits.append(f"the source does not say who is who in {n_unknown} of {len(groups)} test groups")
+        limits.append(f"the source does not identify the patient in {n_unknown} of {len(groups)} test groups")
     return limits
 
 
-def _area(figures: Metrics) -> str:
-    auroc = figures["subject"]["auroc"]
-    return f"the AUROC of any disease per group ({auroc['low']:.2f} to {auroc['high']:.2f})"
+def _auroc(metrics: DiseaseMetrics) -> str:
+    auroc = metrics.groups.auroc
+    return f"the {metrics.unit}-level AUROC of any disease ({auroc.low:.2f} to {auroc.high:.2f})"
 
 
 def _sentence(parts: list[str]) -> str:

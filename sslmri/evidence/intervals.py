@@ -1,59 +1,43 @@
-"""A figure with its 95 % interval, or the reason why it has none."""
-
-from typing import TypedDict
+"""A metric with its 95 % interval, or the reason why it cannot be estimated."""
 
 import numpy as np
+from scipy.stats import binomtest
 
-from sslmri.cohorts import registry
+from sslmri.cohorts.registry import MIN_GROUPS
+from sslmri.models.metrics import Estimate
 
-MIN_GROUPS = registry.MIN_GROUPS
 _PERCENTILES = (2.5, 97.5)
 
 
-class Interval(TypedDict):
-    """A figure with its 95 % interval.
+def estimate(values: np.ndarray, reason: str | None = None, n_groups: int = 0) -> Estimate:
+    """Returns a metric with the 2.5th and 97.5th percentiles of its resamples.
 
-    ``raw`` is what the test slices give, None where even that does not exist. ``value``, ``low`` and ``high`` are None
-    where the figure is not estimable, and ``reason`` says why.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    raw: float | None
-    reason: str | None
-
-
-def interval(values: np.ndarray, reason: str | None = None, n_groups: int = 0) -> Interval:
-    """Returns a figure with the 2.5th and 97.5th percentiles of its resamples.
-
-    Where every group is right, or every one wrong, all resamples are alike, although the next group may be another.
-    The interval of a share then reaches as far as that of Clopper & Pearson (1934) for as many groups.
+    Where every group is right, or every one wrong, all resamples are alike, although the next group may differ. The
+    interval of a proportion then is that of Clopper & Pearson (1934) for as many groups.
 
     Args:
-        values: (1 + B,), the figure itself and then its value in each resample; NaN where it does not exist.
-        reason: why the figure is not estimable, or None if it is.
-        n_groups: behind a share; 0 for a figure that is none.
+        values: (1 + B,), the metric and then its value in each resample; NaN where it does not exist.
+        reason: why the metric cannot be estimated, or None if it can.
+        n_groups: behind a proportion; 0 for any other metric.
     """
-    kept = None if np.isnan(values[0]) else float(values[0])
-    if reason is not None or kept is None:
-        return {"value": None, "low": None, "high": None, "raw": kept, "reason": reason}
+    raw = None if np.isnan(values[0]) else float(values[0])
+    if reason is not None or raw is None:
+        return Estimate(None, None, None, raw, reason)
     low, high = np.percentile(values[1:], _PERCENTILES)
-    if n_groups and low == high and kept in (0.0, 1.0):
-        reach = 1 - (_PERCENTILES[0] / 100) ** (1 / n_groups)
-        low, high = (0.0, reach) if kept == 0.0 else (1 - reach, 1.0)
-    return {"value": kept, "low": float(low), "high": float(high), "raw": kept, "reason": None}
+    if n_groups and low == high and raw in (0.0, 1.0):
+        low, high = binomtest(round(raw * n_groups), n_groups).proportion_ci(method="exact")
+    return Estimate(raw, float(low), float(high), raw, None)
 
 
 def shortage(n_groups: int, of: str = "") -> str | None:
-    """Returns why a figure is not estimable from so many test groups, or None if it is."""
+    """Returns why a metric cannot be estimated from so many test groups, or None if it can."""
     if n_groups >= MIN_GROUPS:
         return None
     return f"not estimable: {n_groups} test group{'' if n_groups == 1 else 's'}{of}, {MIN_GROUPS} needed"
 
 
 def disease_shortage(labels: np.ndarray) -> str | None:
-    """Returns why disease and the reference class cannot be told apart on groups of these classes (G,), or None."""
+    """Returns why disease cannot be told from the reference class on groups of these classes (G,), or None."""
     n_reference = int(np.count_nonzero(labels == 0))
     with_disease = shortage(len(labels) - n_reference, " with disease")
     return shortage(n_reference, " of the reference class") or with_disease

@@ -1,15 +1,15 @@
-"""Whether the maps of a head point at the finding: the pointing game and its energy, beside a random point."""
+"""Whether saliency maps point at annotated lesions: the pointing game and its energy, against a random point."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region, read_region
-from sslmri.evidence.shortcuts import mean_figure
+from sslmri.evidence.false_alarms import mean_over_slices
+from sslmri.models.metrics import Estimate, PointingGame, RandomHeads, RandomPoint
 from sslmri.scans.slices import Preparation, head_mask, to_slices
 
 LOCALISATION_USE = "localisation"
@@ -17,13 +17,13 @@ LOCALISATION_USE = "localisation"
 
 @dataclass(frozen=True)
 class Target:
-    """A prepared slice whose finding is known.
+    """A prepared slice with an annotated lesion.
 
     Attributes:
-        record: the picture it comes from.
+        record: the image it comes from.
         slice_: (H, W) uint8, as the encoder sees it.
-        region: (H, W) bool, where the finding lies in it.
-        head: (H, W) bool, where the head lies in it.
+        region: (H, W) bool, the lesion.
+        head: (H, W) bool, the patient's head.
     """
 
     record: Record
@@ -33,7 +33,7 @@ class Target:
 
 
 def localisable(records: Sequence[Record]) -> list[Record]:
-    """Returns the records of a disease with a box or a mask: those of the test side, and those for localisation only.
+    """Returns the records of a disease with a box or a mask: those of the test split, and those for localisation only.
 
     A record for localisation only is left out where its group is in training or validation.
     """
@@ -47,11 +47,11 @@ def localisable(records: Sequence[Record]) -> list[Record]:
 
 
 def open_target(record: Record, preparation: Preparation) -> Target | None:
-    """Returns a record's prepared slice with its finding, or None where the finding is smaller than a pixel of it.
+    """Returns a record's prepared slice with its lesion, or None where the lesion is smaller than a pixel of it.
 
     Raises:
-        ManifestError: the picture has several slices, or its mask another size.
-        ScanError: the picture or its mask cannot be read.
+        ManifestError: the image has several slices, or its mask another size.
+        ScanError: the image or its mask cannot be read.
     """
     scan, region = read_region(record, preparation)
     slice_ = to_slices(scan, preparation)[0]
@@ -68,7 +68,7 @@ def points_inside(map_: np.ndarray, region: np.ndarray) -> bool:
 
 
 def energy_inside(map_: np.ndarray, region: np.ndarray) -> float:
-    """Returns the share of a map's sum that lies in the region, both (H, W); 0 for an empty map.
+    """Returns the fraction of a map's sum that lies in the region, both (H, W); 0 for an empty map.
 
     The energy-based pointing game of Wang et al. 2020, arXiv:1910.01279, section 4.3.
     """
@@ -80,61 +80,59 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Returns Spearman's correlation of two maps (h, w), 0 where one of them is flat."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(first.ravel()), rankdata(second.ravel()))[0, 1])
+    return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
-def game_metrics(targets: Sequence[Target], maps: np.ndarray) -> dict[str, Any]:
-    """Returns how often maps (N, H, W), at the shape of the slices, point at the finding, and their energy in it."""
+def game_metrics(targets: Sequence[Target], maps: np.ndarray) -> PointingGame:
+    """Returns how often maps (N, H, W), at the shape of the slices, point at the lesion, and their energy in it."""
     groups = _groups(targets)
     pairs = list(zip(maps, (target.region for target in targets), strict=True))
-    return {
-        "pointing": mean_figure(np.array([points_inside(*pair) for pair in pairs], dtype=np.float64), groups),
-        "energy": mean_figure(np.array([energy_inside(*pair) for pair in pairs]), groups),
-        "n_flat": sum(bool(np.ptp(map_) == 0) for map_ in maps),
-    }
+    return PointingGame(
+        pointing=mean_over_slices(np.array([points_inside(*pair) for pair in pairs], dtype=np.float64), groups),
+        energy=mean_over_slices(np.array([energy_inside(*pair) for pair in pairs]), groups),
+        n_flat=sum(bool(np.ptp(map_) == 0) for map_ in maps),
+    )
 
 
-def random_point(targets: Sequence[Target]) -> dict[str, float]:
-    """Returns how often a random point hits: the mean share of the finding in the slice, and in its head."""
+def random_point(targets: Sequence[Target]) -> RandomPoint:
+    """Returns how often a random point hits: the mean fraction of the lesion in the slice, and in its head."""
     in_head = [float(t.region[t.head].mean()) if t.head.any() else 0.0 for t in targets]
-    return {"slice": float(np.mean([t.region.mean() for t in targets])), "head": float(np.mean(in_head))}
+    return RandomPoint(float(np.mean([t.region.mean() for t in targets])), float(np.mean(in_head)))
 
 
-def random_head_metrics(targets: Sequence[Target], hits: np.ndarray, correlations: np.ndarray) -> dict[str, Any]:
-    """Returns what heads with random weights do on the same slices, as means over heads with intervals over groups.
+def random_head_metrics(targets: Sequence[Target], hits: np.ndarray, correlations: np.ndarray) -> RandomHeads:
+    """Returns what classifiers with random weights do on the same slices, as means over them.
 
-    A map that looks alike whatever the head's weights are says nothing of the head (Adebayo et al. 2018,
+    A map that looks alike whatever the weights are says nothing of the classifier (Adebayo et al. 2018,
     arXiv:1810.03292, section 4).
 
     Args:
         targets: the N slices.
-        hits: (N, R) bool, whether the map of each random head points at the finding.
-        correlations: (N, R) rank correlations with the map of the true head.
+        hits: (N, R) bool, whether the map of each random classifier points at the lesion.
+        correlations: (N, R) rank correlations with the map of the trained one.
     """
     groups = _groups(targets)
-    return {
-        "n_heads": hits.shape[1],
-        "pointing": mean_figure(hits.mean(axis=1), groups),
-        "rank_correlation": mean_figure(correlations.mean(axis=1), groups),
-    }
+    return RandomHeads(
+        hits.shape[1],
+        mean_over_slices(hits.mean(axis=1), groups),
+        mean_over_slices(correlations.mean(axis=1), groups),
+    )
 
 
-def localisation_messages(found: Mapping[str, Any]) -> list[str]:
-    """Returns in sentences what the pointing game of the true class says beside a random point and random heads."""
-    own, chance, random = found["true"]["pointing"], found["random_point"]["head"], found["random_head"]["pointing"]
-    if own["value"] is None:
-        return ["Whether the maps point at the finding cannot be told from so few test groups."]
-    figure = f"{own['value']:.0%} of slices ({own['low']:.0%} to {own['high']:.0%})"
-    sentences = [
-        f"The map of the true class points inside the finding in {figure}, a random point of the head in {chance:.0%}: "
-        + ("it finds the finding." if own["low"] > chance else "it points no better than chance.")
+def localisation_messages(model: Estimate, chance: float, random: Estimate) -> list[str]:
+    """Returns in sentences what the pointing game of the true class says against a random point and random weights."""
+    if model.value is None or model.low is None or random.value is None:
+        return ["Too few test groups to say whether the maps point at the lesion."]
+    messages = [
+        f"The map of the true class peaks inside the lesion in {model} of slices, a random point of the head in "
+        f"{chance:.2f}: " + ("it localises the lesion." if model.low > chance else "no better than chance.")
     ]
-    if random["value"] >= own["low"] > chance:
-        sentences.append(
-            f"Heads with random weights point inside in {random['value']:.0%}, no less often than the true head may: "
-            "where the map points is the encoder's doing, not the head's."
+    if random.value >= model.low > chance:
+        messages.append(
+            f"Classifiers with random weights reach {random.value:.2f}, which the trained one does not exceed: where "
+            "the map peaks is due to the encoder, not to the classifier."
         )
-    return sentences
+    return messages
 
 
 def _groups(targets: Sequence[Target]) -> np.ndarray:

@@ -1,42 +1,52 @@
-"""Plain sentences that stand beside the figures of a disease."""
+"""Plain sentences that a reader must know with the metrics of a disease."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import pandas as pd
 
 from sslmri.cohorts.confounding import find_confounding
+from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
-from sslmri.evidence.intervals import MIN_GROUPS
-from sslmri.evidence.metrics import Metrics
+from sslmri.evidence.grade import BASELINE_TITLES
+from sslmri.models.metrics import DiseaseMetrics
 
 
-def notes_of(
-    disease: Disease, frame: pd.DataFrame, figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]
-) -> list[str]:
-    """Returns what a reader must know before believing the figures: rare classes, sources, floors not cleared."""
+def notes_of(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> list[str]:
+    """Returns what a reader must know before believing the metrics: rare classes, sources, baselines not exceeded."""
     notice = find_confounding(disease, frame["label"], frame["cohort"]).notice
-    return _class_notes(disease, figures) + ([notice.text] if notice else []) + _floor_notes(figures, floors)
+    sources = [notice.text] if notice else []
+    return _class_notes(metrics) + sources + _baseline_notes(metrics) + unknown_patients_note(frame["group"])
 
 
-def _class_notes(disease: Disease, figures: Metrics) -> list[str]:
+def unknown_patients_note(groups: Iterable[str]) -> list[str]:
+    """Returns a sentence if test groups, named as by ``Record.group_key``, are not known to be one patient each."""
+    is_unknown = {group: group.partition("/")[2].startswith(UNKNOWN) for group in groups}
+    if not any(is_unknown.values()):
+        return []
+    return [
+        f"No patient ids, so results may be optimistic: the source does not identify the patient in "
+        f"{sum(is_unknown.values())} of {len(is_unknown)} test groups, so a patient may be in both training and test."
+    ]
+
+
+def _class_notes(metrics: DiseaseMetrics) -> list[str]:
     """Returns a sentence for each class with too few test groups."""
     notes = []
-    for label, found in zip(disease.classes, figures["per_class"], strict=True):
-        if found["groups"] == 0:
-            notes.append(f"No test group shows {class_title(label)}: the figures say nothing about it.")
-        elif found["groups"] < MIN_GROUPS:
+    for label, found in metrics.groups.per_class.items():
+        if found.n_groups == 0:
+            notes.append(f"No test group shows {class_title(label)}: the metrics say nothing about it.")
+        elif found.n_groups < MIN_GROUPS:
             notes.append(
-                f"Test groups of {class_title(label)}: {found['groups']}. Its own figures are not estimable, and the "
-                "intervals of figures over all classes are too narrow by its share."
+                f"Test groups of {class_title(label)}: {found.n_groups}. Metrics for this class cannot be estimated; "
+                "overall intervals are too narrow as a result."
             )
     return notes
 
 
-def _floor_notes(figures: Metrics, floors: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    own = figures["balanced_accuracy"]["raw"]
-    known = {name: value for name, floor in floors.items() if (value := floor["balanced_accuracy"]) is not None}
+def _baseline_notes(metrics: DiseaseMetrics) -> list[str]:
+    model = metrics.slices.balanced_accuracy.raw
+    known = {n: own.balanced_accuracy for n, own in metrics.baselines.items() if own.balanced_accuracy is not None}
     best = max(known, key=lambda name: known[name], default=None)
-    if own is None or best is None or own > known[best]:
+    if model is None or best is None or model > known[best]:
         return []
-    floor = f"{best.replace('_', ' ')}, {known[best]:.1%}"
-    return [f"The balanced accuracy, {own:.1%}, is not above that of the floor {floor}."]
+    return [f"Balanced accuracy {model:.2f} does not exceed {BASELINE_TITLES.get(best, best)} ({known[best]:.2f})."]

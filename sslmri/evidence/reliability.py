@@ -1,25 +1,13 @@
 """Whether probabilities mean what they say: Brier score, expected calibration error and the bins it is made of."""
 
-from typing import TypedDict
-
 import numpy as np
 
 from sslmri.evidence.sample import Sample, ratio
+from sslmri.models.metrics import ReliabilityBin
 
 N_BINS = 15
 BINS_RULE = f"{N_BINS} bins of equal width on the highest probability (Guo et al. 2017)"
 _EDGES = np.linspace(0, 1, N_BINS + 1)
-
-
-class Bin(TypedDict):
-    """The cases whose highest probability lies above ``low`` and not above ``high``."""
-
-    low: float
-    high: float
-    probability: float
-    share_right: float
-    count: int
-    groups: int
 
 
 def briers(sample: Sample) -> np.ndarray:
@@ -34,7 +22,7 @@ def briers(sample: Sample) -> np.ndarray:
 def calibration_errors(sample: Sample) -> np.ndarray:
     """Returns the expected calibration error (ECE) as it is and in each resample: (1 + B,).
 
-    The distance between the highest probability and the share of cases where that class is right, in 15 bins of equal
+    The distance between the highest probability and the accuracy of the cases, in 15 bins of equal
     width, weighted by their cases (Guo et al. 2017, eq. 3, arXiv:1706.04599). In few cases chance alone sets the two
     apart, so the ECE of few groups is too high, and that of their resamples more so.
     """
@@ -42,7 +30,7 @@ def calibration_errors(sample: Sample) -> np.ndarray:
     return ratio(np.abs(sample.weights @ gaps).sum(axis=1), sample.weights @ sample.sizes, np.nan)
 
 
-def reliability_bins(sample: Sample) -> list[Bin]:
+def reliability_bins(sample: Sample) -> tuple[ReliabilityBin, ...]:
     """Returns the bins of the expected calibration error that hold a case."""
     top = sample.probabilities.max(axis=1)
     counts, probabilities, right = (
@@ -50,17 +38,17 @@ def reliability_bins(sample: Sample) -> list[Bin]:
     )
     n_groups = np.count_nonzero(sample.sums(counts), axis=0)
     totals = counts.sum(axis=0)
-    return [
-        {
-            "low": float(_EDGES[index]),
-            "high": float(_EDGES[index + 1]),
-            "probability": float(probabilities[:, index].sum() / totals[index]),
-            "share_right": float(right[:, index].sum() / totals[index]),
-            "count": int(totals[index]),
-            "groups": int(n_groups[index]),
-        }
+    return tuple(
+        ReliabilityBin(
+            low=float(_EDGES[index]),
+            high=float(_EDGES[index + 1]),
+            probability=float(probabilities[:, index].sum() / totals[index]),
+            accuracy=float(right[:, index].sum() / totals[index]),
+            n_cases=int(totals[index]),
+            n_groups=int(n_groups[index]),
+        )
         for index in np.flatnonzero(totals)
-    ]
+    )
 
 
 def _is_right(sample: Sample) -> np.ndarray:

@@ -1,39 +1,40 @@
-"""What a head could know without seeing the disease: shortcut controls, and false alarms on healthy scans."""
+"""What a classifier could know without seeing the disease: shortcut controls."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease, class_title
-from sslmri.errors import ModelError, TrainingError
-from sslmri.evidence.intervals import MIN_GROUPS, Interval, interval, shortage
-from sslmri.evidence.metrics import Metrics, compute_metrics
-from sslmri.evidence.sample import N_RESAMPLES, draw_weights, ratio
+from sslmri.errors import TrainingError
+from sslmri.evidence.confusion import balanced_accuracy, confusions
+from sslmri.evidence.intervals import disease_shortage, estimate, shortage
+from sslmri.evidence.linear import balanced_logistic
+from sslmri.evidence.sample import Sample, draw_sample
+from sslmri.evidence.subsets import any_disease_aurocs
+from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.scans.slices import head_mask
 
-FORMAT = "sslmri-controls-1"
-CONTROLS_FILE = "controls.json"
-CONTROLS = {"background": "background only", "thumbnail": "8 x 8 thumbnails", "file": "file size, sides and format"}
+CONTROLS = {
+    "background": "background only",
+    "thumbnail": "8 x 8 thumbnails",
+    "file": "file size, image dimensions and format",
+}
 RULE = (
-    "A shortcut carries a result when a control that sees little or nothing of the disease has a balanced accuracy "
-    "whose interval lies above chance and whose figure is not below the model's interval; it explains a part of the "
+    "A shortcut explains a result when a control that sees little or nothing of the disease has a balanced accuracy "
+    "whose interval lies above chance and whose value is not below the model's interval. It may explain a part of the "
     "result when only its interval lies above chance."
 )
 CARRIES, PART, NOTHING, UNKNOWN = "carries", "part", "nothing", "unknown"
 _THUMBNAIL = 8
 _MARGIN_FRACTION = 0.03  # of the shorter side: the blur of a resized outline, and the skin that is darker than the head
-_STRENGTH = 0.01  # C of the probe: as many features as slices
-_KEYS = {"format", "created", "encoder_sha256", "rules", "diseases", "family_wise"}
-_ADVICE = "run `python train.py controls` again"
+_WIDE_INVERSE_PENALTY = 0.01  # of the probe: as many features as slices
 
 
 def blank_head(slices: np.ndarray) -> np.ndarray:
@@ -44,7 +45,7 @@ def blank_head(slices: np.ndarray) -> np.ndarray:
 
 
 def thumbnails(slices: np.ndarray) -> np.ndarray:
-    """Returns slices (N, H, W) uint8 as rows of 8 x 8 mean grey values in [0, 1]: (N, 64)."""
+    """Returns slices (N, H, W) uint8 as rows of 8 x 8 mean intensities in [0, 1]: (N, 64)."""
     size = (_THUMBNAIL, _THUMBNAIL)
     small = [Image.fromarray(one).resize(size, Image.Resampling.BOX) for one in slices]
     rows = [np.asarray(one, dtype=np.float64).ravel() / 255.0 for one in small]
@@ -52,8 +53,8 @@ def thumbnails(slices: np.ndarray) -> np.ndarray:
 
 
 def file_traits(paths: Sequence[Path]) -> np.ndarray:
-    """Returns what files say without being opened as pictures: (N, F), the logarithms of bytes, width and height,
-    then one column for each format and mode that occurs.
+    """Returns what files show without being decoded: (N, F), the logarithms of bytes, width and height, then
+    one column for each format and mode that occurs.
 
     Raises:
         TrainingError: a file is no longer there.
@@ -76,29 +77,23 @@ def _traits(path: Path) -> tuple[int, int, int, str, str]:
 def control_probabilities(
     train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int, is_wide: bool = False
 ) -> np.ndarray:
-    """Returns what a class-balanced logistic regression on standardised traits says of the test rows: (M, C).
+    """Returns what a class-balanced logistic regression on standardised traits predicts for the test rows: (M, C).
 
     Args:
         train: (N, F) of the training slices.
         truth: (N,) class indices.
         test: (M, F).
         n_classes: C; a class without training slices gets 0.
-        is_wide: whether the rows are features of an encoder, which are many and need a firmer hand.
+        is_wide: whether the rows are features of an encoder, which are many and need a stronger penalty.
 
     Raises:
         TrainingError: there are no training slices.
     """
     if len(train) == 0:
         raise TrainingError("Expected training slices for the controls, got none: check the split of the manifest.")
-    probabilities = np.zeros((len(test), n_classes))
-    present = np.unique(truth)
-    if len(present) == 1:
-        probabilities[:, present] = 1.0
-        return probabilities
-    regression = LogisticRegression(C=_STRENGTH if is_wide else 1.0, class_weight="balanced", max_iter=2000)
-    model = make_pipeline(StandardScaler(), regression).fit(train, truth)
-    probabilities[:, model.classes_] = model.predict_proba(test)
-    return probabilities
+    scaler = StandardScaler().fit(train)
+    inverse_penalty = _WIDE_INVERSE_PENALTY if is_wide else 1.0
+    return balanced_logistic(scaler.transform(train), truth, scaler.transform(test), n_classes, inverse_penalty)
 
 
 def compare_with_shortcuts(
@@ -108,113 +103,56 @@ def compare_with_shortcuts(
     controls: Mapping[str, np.ndarray],
     groups: np.ndarray,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the figures of a model and of its controls on the same test slices, with what ``RULE`` says of them.
+) -> tuple[float, ShortcutMetrics, dict[str, ShortcutMetrics], list[str]]:
+    """Returns chance, the metrics of a model and of its controls on the same test slices, and what they mean.
 
     Args:
-        disease: the head's disease.
+        disease: of the classifier.
         truth: (N,) class indices.
         model: (N, C) probabilities of the model.
         controls: (N, C) of each control, by its name in ``CONTROLS``.
         groups: (N,) names.
         seed: of the bootstrap.
     """
-    own = compute_metrics(truth, model, groups, N_RESAMPLES, seed)
-    n_present = sum(found["groups"] > 0 for found in own["per_class"])
-    chance = 1 / n_present
-    is_estimable = n_present > 1 and own["auroc"]["reason"] is None
-    results, sentences = {}, []
+    sample = draw_sample(truth, model, groups, seed=seed)
+    present = {label: int((sample.labels == index).sum()) for index, label in enumerate(disease.classes)}
+    chance = 1 / sum(n > 0 for n in present.values())
+    reference = _metrics(sample)
+    is_estimable = chance < 1 and reference.auroc.reason is None
+    results, messages = {}, []
     for name, probabilities in controls.items():
-        figures = compute_metrics(truth, probabilities, groups, N_RESAMPLES, seed)
-        verdict = _verdict(figures["balanced_accuracy"], own["balanced_accuracy"], chance if is_estimable else None)
-        results[name] = {**_kept(figures), "verdict": verdict}
-        sentences.append(_sentence(name, figures["balanced_accuracy"], own["balanced_accuracy"], chance, verdict))
-    shared = {"n_slices": own["n_slices"], "n_groups": own["n_groups"], "chance": chance}
-    return {**shared, "model": _kept(own), "controls": results, "sentences": sentences + _scarce(disease, own)}
+        found = _metrics(draw_sample(truth, probabilities, groups, seed=seed))
+        verdict = _verdict(found.balanced_accuracy, reference.balanced_accuracy, chance if is_estimable else None)
+        results[name] = replace(found, verdict=verdict)
+        messages.append(_message(name, found.balanced_accuracy, reference.balanced_accuracy, chance, verdict))
+    few = [f"{class_title(label)} ({n})" for label, n in present.items() if 0 < n < MIN_GROUPS]
+    if few:
+        messages.append(f"Classes with fewer than {MIN_GROUPS} test groups: {', '.join(few)}; interpret with care.")
+    return chance, reference, results, messages
 
 
-def _kept(figures: Metrics) -> dict[str, Interval]:
-    return {"balanced_accuracy": figures["balanced_accuracy"], "auroc": figures["auroc"]}
-
-
-def _verdict(control: Interval, model: Interval, chance: float | None) -> str:
-    if chance is None or control["low"] is None or control["value"] is None or model["low"] is None:
-        return UNKNOWN
-    if control["low"] <= chance:
-        return NOTHING
-    return CARRIES if control["value"] >= model["low"] else PART
-
-
-def _sentence(name: str, control: Interval, model: Interval, chance: float, verdict: str) -> str:
-    title = CONTROLS[name][0].upper() + CONTROLS[name][1:]
-    if verdict == UNKNOWN:
-        return f"{title}: whether this shortcut carries the result cannot be told from so few test groups."
-    figure = f"{title} alone: balanced accuracy {_figure(control)}"
-    if verdict == NOTHING:
-        return f"{figure}, an interval that includes chance ({chance:.2f}): not shown to carry the result."
-    own = f"the model's {_figure(model)}"
-    if verdict == PART:
-        return f"{figure}, above chance ({chance:.2f}) but below {own}: this shortcut can explain a part of the result."
-    return f"{figure}, above chance ({chance:.2f}) and not below the interval of {own}: a shortcut carries the result."
-
-
-def _figure(figure: Interval) -> str:
-    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
-
-
-def _scarce(disease: Disease, figures: Metrics) -> list[str]:
-    """Returns a sentence that names the classes with too few test groups, if there are any."""
-    found = zip(disease.classes, figures["per_class"], strict=True)
-    few = [f"{class_title(label)} ({own['groups']})" for label, own in found if 0 < own["groups"] < MIN_GROUPS]
-    return (
-        [f"Classes with under {MIN_GROUPS} test groups: {', '.join(few)}; read all of this with care."] if few else []
+def _metrics(sample: Sample) -> ShortcutMetrics:
+    return ShortcutMetrics(
+        estimate(balanced_accuracy(confusions(sample)), shortage(len(sample.labels))),
+        estimate(any_disease_aurocs(sample), disease_shortage(sample.labels)),
     )
 
 
-def mean_figure(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> Interval:
-    """Returns the mean over slices with its interval from a bootstrap over groups, of shares and of other values.
-
-    Args:
-        values: (N,).
-        groups: (N,) names.
-        seed: of the bootstrap.
-    """
-    names, member = np.unique(groups, return_inverse=True)
-    weights = draw_weights(np.zeros(len(names)), N_RESAMPLES, seed)
-    sums, sizes = np.bincount(member, weights=values), np.bincount(member)
-    n_groups = len(names) if np.isin(values, (0, 1)).all() else 0
-    return interval(ratio(weights @ sums, weights @ sizes, np.nan), shortage(len(names)), n_groups)
+def _verdict(control: Estimate, model: Estimate, chance: float | None) -> str:
+    if chance is None or control.low is None or control.value is None or model.low is None:
+        return UNKNOWN
+    if control.low <= chance:
+        return NOTHING
+    return CARRIES if control.value >= model.low else PART
 
 
-def false_alarms(flagged: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Returns the share of healthy slices that one head flags, by cohort, with its interval and both counts.
-
-    Args:
-        flagged: (N,) bool.
-        cohorts: (N,) names.
-        groups: (N,) names.
-    """
-    found = {}
-    for name in np.unique(cohorts):
-        own, own_groups = flagged[cohorts == name].astype(np.float64), groups[cohorts == name]
-        counts = {"n_slices": len(own), "n_groups": len(np.unique(own_groups))}
-        found[str(name)] = {**counts, "flagged": mean_figure(own, own_groups)}
-    return found
-
-
-def read_controls(folder: Path) -> dict[str, Any] | None:
-    """Returns the content of ``controls.json`` in a folder of evidence, None where there is none.
-
-    Raises:
-        ModelError: it is damaged or of another format.
-    """
-    path = folder / CONTROLS_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"Expected JSON in {path}, got something else: {_ADVICE}.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= _KEYS:
-        raise ModelError(f"Expected controls of format {FORMAT} in {path}, got others: {_ADVICE}.")
-    return content
+def _message(name: str, control: Estimate, model: Estimate, chance: float, verdict: str) -> str:
+    title = CONTROLS[name][0].upper() + CONTROLS[name][1:]
+    if verdict == UNKNOWN:
+        return f"{title}: too few test groups to say whether this shortcut explains the result."
+    found = f"{title} alone: balanced accuracy {control}"
+    if verdict == NOTHING:
+        return f"{found}, not above chance ({chance:.2f}): no sign of this shortcut."
+    if verdict == PART:
+        return f"{found}, above chance ({chance:.2f}) but below the model ({model}): may explain part of the result."
+    return f"{found}, above chance ({chance:.2f}) and not below the model ({model}): a shortcut explains this result."

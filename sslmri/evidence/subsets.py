@@ -1,84 +1,100 @@
-"""Figures of a part of a disease's question: which type it is, and the later stages against none."""
+"""Metrics of a part of a disease's question: which type it is, and the later stages against none."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from sslmri.diseases import Disease
-from sslmri.evidence.intervals import disease_shortage, interval
-from sslmri.evidence.metrics import ClassFigures, compute_metrics
+from sslmri.evidence.confusion import accuracy, balanced_accuracy, confusions
+from sslmri.evidence.intervals import disease_shortage, estimate
+from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.ranking import aurocs
-from sslmri.evidence.sample import N_RESAMPLES, Sample, draw_sample
+from sslmri.evidence.sample import Sample
+from sslmri.models.metrics import BaselineMetrics, LaterStages, TypeMetrics
 
-Cases = tuple[np.ndarray, np.ndarray, np.ndarray]  # truth (N,), probabilities (N, C), groups (N,)
 _FIRST_LATER = 2  # the stage after the first: the first is the hardest to tell from none, and left out
 
 
-def by_label(labels: Sequence[str], figures: Sequence[ClassFigures]) -> dict[str, ClassFigures]:
-    """Returns the figures of each class by its key."""
-    return dict(zip(labels, figures, strict=True))
+def type_metrics(disease: Disease, sample: Sample) -> TypeMetrics | None:
+    """Returns the metrics among the types: the slices with disease, with probabilities normalised over the types.
 
-
-def baseline_metrics(cases: Cases) -> dict[str, float | None]:
-    """Returns a floor's figures, without intervals: it is a bar to clear."""
-    figures = compute_metrics(*cases, n_resamples=1)
-    return {
-        "accuracy": figures["accuracy"]["raw"],
-        "balanced_accuracy": figures["balanced_accuracy"]["raw"],
-        "auroc": figures["auroc"]["raw"],
-        "subject_accuracy": figures["subject"]["accuracy"]["raw"],
-        "subject_auroc": figures["subject"]["auroc"]["raw"],
-    }
-
-
-def type_metrics(disease: Disease, cases: Cases, floors: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
-    """Returns the figures of the types: the slices with disease, their probabilities shared out among the types.
-
-    Stages and diseases of two classes have none.
+    Stages and diseases of two classes have no types.
     """
-    labels = disease.classes[1:]
-    if len(labels) < 2 or disease.is_ordinal:
+    if not has_types(disease):
         return None
-    figures = compute_metrics(*_types_only(*cases), seed=seed)
-    found = {name: baseline_metrics(_types_only(*floor)) for name, floor in floors.items()}
-    bars = ("accuracy", "balanced_accuracy")
-    kept = ("n_slices", "n_groups", *bars, "confusion")
-    return {
-        "classes": list(labels),
-        **{key: value for key, value in figures.items() if key in kept},
-        "per_class": by_label(labels, figures["per_class"]),
-        "floors": {name: {key: floor[key] for key in bars} for name, floor in found.items()},
-    }
+    metrics = case_metrics(types_only(sample), disease.classes[1:])
+    return TypeMetrics(
+        metrics.n_cases,
+        metrics.n_groups,
+        metrics.accuracy,
+        metrics.balanced_accuracy,
+        metrics.confusion,
+        metrics.per_class,
+    )
 
 
-def stage_metrics(disease: Disease, cases: Cases, floors: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
+def stage_metrics(disease: Disease, sample: Sample) -> LaterStages | None:
     """Returns the AUROC of the later stages (from the second on) against none, the first stage left out.
 
-    The score is the share of the later stages in what is given to them and to none: with a true posterior this is
-    the order of the likelihood ratio, which no other score beats. Diseases without stages have none.
+    The score is the part of the later stages in what is given to them and to none: with a true posterior this is
+    the order of the likelihood ratio, which no other score beats. Diseases without stages have no later ones.
     """
-    labels = disease.classes[_FIRST_LATER:]
-    if not disease.is_ordinal or not labels:
+    if not _has_later_stages(disease):
         return None
-    sample = _later_or_none(draw_sample(*cases, N_RESAMPLES, seed))
-    bars = {name: _later_or_none(draw_sample(*floor, 1, seed)) for name, floor in floors.items()}
-    reason = disease_shortage(sample.labels)
-    return {
-        "classes": list(labels),
-        "left_out": disease.classes[1],
-        "n_groups": len(sample.labels),
-        "n_slices": int(sample.sizes.sum()),
-        "auroc": interval(_later_aurocs(sample), reason),
-        "subject_auroc": interval(_later_aurocs(sample.by_group()), reason),
-        "floors": {
-            name: {
-                "auroc": interval(_later_aurocs(bar))["raw"],
-                "subject_auroc": interval(_later_aurocs(bar.by_group()))["raw"],
-            }
-            for name, bar in bars.items()
-        },
-    }
+    chosen = _later_or_none(sample)
+    reason = disease_shortage(chosen.labels)
+    return LaterStages(
+        classes=disease.classes[_FIRST_LATER:],
+        n_slices=int(chosen.sizes.sum()),
+        n_groups=len(chosen.labels),
+        auroc=estimate(_later_aurocs(chosen), reason),
+        group_auroc=estimate(_later_aurocs(chosen.by_group()), reason),
+    )
+
+
+def baseline_metrics(disease: Disease, sample: Sample) -> BaselineMetrics:
+    """Returns every metric of a baseline that the disease has, without intervals: they are there to be exceeded."""
+    counts, grouped = confusions(sample), sample.by_group()
+    types = confusions(types_only(sample)) if has_types(disease) else None
+    later = _later_or_none(sample) if _has_later_stages(disease) else None
+    return BaselineMetrics(
+        accuracy=_raw(accuracy(counts)),
+        balanced_accuracy=_raw(balanced_accuracy(counts)),
+        auroc=_raw(any_disease_aurocs(sample)),
+        group_accuracy=_raw(accuracy(confusions(grouped))),
+        group_auroc=_raw(any_disease_aurocs(grouped)),
+        types_accuracy=None if types is None else _raw(accuracy(types)),
+        types_balanced_accuracy=None if types is None else _raw(balanced_accuracy(types)),
+        later_stages_auroc=None if later is None else _raw(_later_aurocs(later)),
+        group_later_stages_auroc=None if later is None else _raw(_later_aurocs(later.by_group())),
+    )
+
+
+def any_disease_aurocs(sample: Sample) -> np.ndarray:
+    """Returns the AUROC of any disease against class 0, as it is and in each resample: (1 + B,)."""
+    return aurocs(sample, sample.labels != 0, 1 - sample.probabilities[:, 0])
+
+
+def types_only(sample: Sample) -> Sample:
+    """Returns the slices with disease, their probabilities normalised over the classes but the reference.
+
+    What gives all probability to the reference class says nothing of the type: each type gets the same, and the first
+    one is predicted.
+    """
+    shown = sample.only(sample.labels > 0)
+    kept = shown.probabilities[:, 1:]
+    sums = kept.sum(axis=1, keepdims=True)
+    normalised = np.where(sums > 0, kept / np.where(sums > 0, sums, 1), 1 / kept.shape[1])
+    return replace(shown, probabilities=normalised, labels=shown.labels - 1)
+
+
+def has_types(disease: Disease) -> bool:
+    """Returns whether the classes with disease are types, not stages and not one alone."""
+    return len(disease.classes) > _FIRST_LATER and not disease.is_ordinal
+
+
+def _has_later_stages(disease: Disease) -> bool:
+    return len(disease.classes) > _FIRST_LATER and disease.is_ordinal
 
 
 def _later_or_none(sample: Sample) -> Sample:
@@ -93,14 +109,5 @@ def _later_aurocs(sample: Sample) -> np.ndarray:
     return aurocs(sample, sample.labels != 0, score)
 
 
-def _types_only(truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> Cases:
-    """Returns the slices with disease, their probabilities shared out among the classes but the reference.
-
-    A floor that gives all probability to the reference class says nothing of the type: each type gets the same,
-    and its accuracy counts the first type.
-    """
-    is_disease = truth != 0
-    kept = probabilities[is_disease, 1:]
-    sums = kept.sum(axis=1, keepdims=True)
-    shared = np.where(sums > 0, kept / np.where(sums > 0, sums, 1), 1 / kept.shape[1])
-    return truth[is_disease] - 1, shared, groups[is_disease]
+def _raw(values: np.ndarray) -> float | None:
+    return None if np.isnan(values[0]) else float(values[0])

@@ -1,25 +1,28 @@
 """Measures whom each head answers: by cohort, on groups that neither the bank nor its thresholds have seen."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
 from sslmri.evidence.gate import (
+    IN_DISTRIBUTION,
     NOT_BRAIN,
-    OTHER,
-    OWN,
-    SAME_CONTRASTS,
     SAME_DISEASE,
-    exact_share,
-    shares,
+    SAME_SEQUENCES,
+    UNRELATED,
+    percentage,
+    rejection_rates,
 )
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.gate.fit import encode, joined, prepared_images
 from sslmri.learning.model import Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
+from sslmri.models.cards import ENCODER_FILE
+from sslmri.models.evidence import GateTable
+from sslmri.models.history import created_now
+from sslmri.models.metrics import GateRates, GateRow
 
 PICTURES = "made-up pictures"
 RULE = (
@@ -29,8 +32,8 @@ RULE = (
 _N_PICTURES, _SEED = 480, 1  # another draw than the bank's
 
 
-def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) -> dict[str, Any]:
-    """Returns how many slices of each cohort the gate of a model passes, for JSON.
+def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) -> GateTable:
+    """Returns how many slices of each cohort the gate of a model lets pass.
 
     Args:
         model: whose gate it is.
@@ -45,14 +48,22 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
     cohorts = [record.cohort for record in judged] + [PICTURES] * len(pictures)
     groups = [record.group_key for record in judged] + [str(i) for i in range(len(pictures))]
     kin = relations(bank, [*store.records, *outside.records], model.card.heads)
-    return {"rule": RULE, "n_cases": len(bank.cases), **table(bank, seen, cohorts, groups, kin)}
+    rows, rates = table(bank, seen, cohorts, groups, kin)
+    return GateTable(
+        encoder_sha256=model.card.files[ENCODER_FILE],
+        created=created_now(),
+        rule=RULE,
+        n_cases=len(bank.cases),
+        rows=rows,
+        diseases=rates,
+    )
 
 
 def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Returns for each head what each cohort is to it: ``OWN``, ``SAME_DISEASE``, ``SAME_CONTRASTS`` or ``OTHER``.
+    """Returns for each classifier what each cohort is to it.
 
-    The head learned from its own cohorts. Slices of its disease from elsewhere, or of the same contrasts as one of its
-    own cohorts, may rightly be taken for its kind.
+    The cohorts it was trained on are in distribution. Slices of its disease from elsewhere, or of the same sequences
+    as one of its cohorts, may rightly pass; all others are unrelated.
     """
     contrasts: dict[str, set[str]] = {}
     diseases: dict[str, set[str]] = {}
@@ -63,10 +74,10 @@ def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]
     for disease in heads:
         own = {case.cohort for case in bank.cases if case.disease == disease}
         known = [named for cohort in own if (named := contrasts.get(cohort, {""})) != {""}]
-        found[disease] = dict.fromkeys(contrasts, OTHER)
-        found[disease] |= {cohort: SAME_CONTRASTS for cohort in contrasts if contrasts[cohort] in known}
+        found[disease] = dict.fromkeys(contrasts, UNRELATED)
+        found[disease] |= {cohort: SAME_SEQUENCES for cohort in contrasts if contrasts[cohort] in known}
         found[disease] |= {cohort: SAME_DISEASE for cohort in contrasts if disease in diseases[cohort]}
-        found[disease] |= dict.fromkeys(own, OWN)
+        found[disease] |= dict.fromkeys(own, IN_DISTRIBUTION)
     return found
 
 
@@ -76,11 +87,8 @@ def table(
     cohorts: Sequence[str],
     groups: Sequence[str],
     kin: Mapping[str, Mapping[str, str]],
-) -> dict[str, Any]:
-    """Returns whom each head answers, for JSON.
-
-    ``rows`` has one for each head and cohort: how many slices and groups, and which share of the slices it answers.
-    ``heads`` has for each what ``shares`` makes of them.
+) -> tuple[tuple[GateRow, ...], dict[str, GateRates]]:
+    """Returns what the gate lets pass: a row for each classifier and cohort, and the rates of each classifier.
 
     Args:
         bank: of the model.
@@ -91,44 +99,45 @@ def table(
     """
     is_brain = decide_brain_mri(bank, seen.textures).passes
     cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
-    order = (OWN, SAME_DISEASE, SAME_CONTRASTS, OTHER, NOT_BRAIN)
-    rows, heads = [], {}
+    order = (IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES, UNRELATED, NOT_BRAIN)
+    rows: list[GateRow] = []
+    rates = {}
     for disease, own in kin.items():
         applies = decide_in_distribution(bank, seen.features, disease).passes & is_brain
         relation = {cohort: own.get(cohort, NOT_BRAIN) for cohort in set(cohorts)}
-        heads[disease] = shares(applies, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
+        rates[disease] = rejection_rates(applies, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
         for _, cohort in sorted((order.index(kinship), cohort) for cohort, kinship in relation.items()):
             chosen = cohort_of == cohort
             rows.append(
-                {
-                    "disease": disease,
-                    "cohort": cohort,
-                    "relation": relation[cohort],
-                    "n_slices": int(chosen.sum()),
-                    "n_groups": len(set(group_of[chosen])),
-                    "share_brain": float(is_brain[chosen].mean()),
-                    "share_applies": float(applies[chosen].mean()),
-                }
+                GateRow(
+                    disease=disease,
+                    cohort=cohort,
+                    relation=relation[cohort],
+                    n_slices=int(chosen.sum()),
+                    n_groups=len(set(group_of[chosen])),
+                    fraction_brain=float(is_brain[chosen].mean()),
+                    fraction_in_distribution=float(applies[chosen].mean()),
+                )
             )
-    return {"rows": rows, "heads": heads}
+    return tuple(rows), rates
 
 
-def applicability_report(result: Mapping[str, Any]) -> str:
-    """Returns the printed table, with the shares below each head's rows."""
+def report_gate(evidence: GateTable) -> str:
+    """Returns the printed table, with the rates of each classifier below its rows."""
     lines = [
-        result["rule"],
-        f"{'head':11} {'cohort':17} {'relation':14} {'slices':>6} {'groups':>6} {'brain':>6} {'applies':>8}",
+        evidence.rule,
+        f"{'classifier':11} {'cohort':17} {'relation':15} {'slices':>6} {'groups':>6} {'brain':>6} {'passes':>8}",
     ]
-    for disease in dict.fromkeys(row["disease"] for row in result["rows"]):
-        own = [row for row in result["rows"] if row["disease"] == disease]
+    for disease, rates in evidence.diseases.items():
         lines += [
-            f"{disease:11} {row['cohort']:17} {row['relation']:14} {row['n_slices']:6d} {row['n_groups']:6d} "
-            f"{row['share_brain']:6.1%} {row['share_applies']:8.1%}"
-            for row in own
+            f"{disease:11} {row.cohort:17} {row.relation:15} {row.n_slices:6d} {row.n_groups:6d} "
+            f"{row.fraction_brain:6.1%} {row.fraction_in_distribution:8.1%}"
+            for row in evidence.rows
+            if row.disease == disease
         ]
-        found = {name: exact_share(share) for name, share in result["heads"][disease].items()}
         lines.append(
-            f"{disease:11} own slices refused {found['refused_own']}; kept away: other cohorts {found['kept_other']}, "
-            f"with those alike {found['kept_all']}, pictures {found['kept_pictures']}"
+            f"{disease:11} rejected: in distribution {percentage(rates.in_distribution)}; unrelated cohorts "
+            f"{percentage(rates.unrelated)}, all other cohorts {percentage(rates.other_cohorts)}, synthetic images "
+            f"{percentage(rates.synthetic)}"
         )
     return "\n".join(lines)

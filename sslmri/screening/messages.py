@@ -1,15 +1,16 @@
 """The sentences about a screening, the same on pages, in reports and in exports. No torch here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sslmri.cohorts.registry import caveat_of
 from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.evidence.verdict import Verdict, abstaining
 from sslmri.models.cards import INTENDED_USE, HeadCard, ModelCard
+from sslmri.models.evidence import Metrics
+from sslmri.models.metrics import Estimate
 from sslmri.screening.outcome import Entry, Finding, Review, ScreeningSummary
-from sslmri.text import count, format_timestamp, interval, percent, proportion
+from sslmri.text import count, format_timestamp, percent, proportion
 
 NOT_REVIEWED = "Not reviewed by a clinician."
 NOT_EVALUATED = "Not evaluated on unseen patients."
@@ -161,23 +162,23 @@ class Evidence:
     n_groups: int
     unit: str
     n_slices: int
-    auroc: Mapping[str, Any]
-    accuracy: Mapping[str, Any]
+    auroc: Estimate
+    accuracy: Estimate
 
 
-def evidence_of(metrics: Mapping[str, Any] | None, disease: str) -> Evidence | None:
+def evidence_of(metrics: Metrics | None, disease: str) -> Evidence | None:
     """Returns how good a classifier is on unseen patients, or None where it was not measured."""
-    result = metrics["diseases"].get(disease) if metrics else None
+    result = metrics.diseases.get(disease) if metrics else None
     if result is None:
         return None
     return Evidence(
-        result["grade"]["grade"],
-        result["grade"]["reason"],
-        result["n_groups"],
-        result["unit"],
-        result["n_slices"],
-        result["subject"]["auroc"],
-        result["accuracy"],
+        result.grade.grade,
+        result.grade.reason,
+        result.slices.n_groups,
+        result.unit,
+        result.slices.n_cases,
+        result.groups.auroc,
+        result.slices.accuracy,
     )
 
 
@@ -186,10 +187,10 @@ def evidence_line(evidence: Evidence | None) -> str:
     if evidence is None:
         return NOT_EVALUATED
     unseen = f"{count(evidence.n_groups, evidence.unit)}, {count(evidence.n_slices, 'slice')}"
-    auroc = interval(evidence.auroc) if evidence.auroc["value"] is not None else "unknown"
+    auroc = evidence.auroc if evidence.auroc.value is not None else "unknown"
     return (
         f"{_capital(evidence.grade)} evidence. On unseen patients ({unseen}): AUROC of any disease {auroc}; "
-        f"accuracy of slices {interval(evidence.accuracy)}."
+        f"accuracy of slices {evidence.accuracy}."
     )
 
 

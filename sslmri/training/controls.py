@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +9,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.splits import GROUP_DISJOINT
+from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError, TrainingError
-from sslmri.evidence.false_alarms import family_wise_false_alarms
+from sslmri.evidence.false_alarms import false_alarms, family_wise_false_alarms
 from sslmri.evidence.localisation import (
     Target,
     game_metrics,
@@ -27,21 +26,20 @@ from sslmri.evidence.localisation import (
     rank_correlation,
 )
 from sslmri.evidence.shortcuts import (
-    CONTROLS_FILE,
-    FORMAT,
     RULE,
     blank_head,
     compare_with_shortcuts,
     control_probabilities,
-    false_alarms,
     file_traits,
     thumbnails,
 )
-from sslmri.files import sha256_of, write_json
+from sslmri.files import sha256_of
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Head, Model, calibrated
 from sslmri.models.cards import ENCODER_FILE
+from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.history import created_now
+from sslmri.models.metrics import DiseaseControls, Localisation, Rate
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps, enlarge
 from sslmri.text import printable_line
@@ -52,14 +50,11 @@ _RANDOM_HEADS = 10
 _SEED = 0
 
 
-def run_controls(options: RunOptions) -> dict[str, Any]:
+def run_controls(options: RunOptions) -> Controls:
     """Measures shortcuts, false alarms and localisation of the run's model and writes ``evidence/controls.json``.
 
     Everything is measured on test groups, which share nobody with the groups that the controls learn from; slices are
     prepared as the model's were.
-
-    Returns:
-        The content of the file.
 
     Raises:
         SslmriError: the data or the model is at fault.
@@ -72,31 +67,25 @@ def run_controls(options: RunOptions) -> dict[str, Any]:
     labelled = store.where(disease=model.heads)
     train, test = labelled.where(split="train"), labelled.where(split="test")
     probabilities = _probabilities(model, test)
-    flagged = {key: 1 - found[:, 0] >= model.card.heads[key].threshold_high for key, found in probabilities.items()}
+    flagged = {key: 1 - p[:, 0] >= model.card.heads[key].threshold_high for key, p in probabilities.items()}
     bad = {name for name, _ in store.bad}
     marked = [record for record in localisable(records) if record.name not in bad]
-    diseases = {
-        key: {
-            **_shortcuts(model, key, train, test, probabilities[key]),
-            "other_healthy": _healthy_alarms(test.records, flagged[key], but=key),
-            "localisation": _localisation(model, key, [record for record in marked if record.disease == key]),
-        }
-        for key in model.heads
-        if _has_both_sides(key, train, test)
-    }
-    content = {
-        "format": FORMAT,
-        "created": created_now(),
-        "encoder_sha256": sha256_of(options.run / ENCODER_FILE),
-        "rules": {"shortcut": RULE},
-        "diseases": diseases,
-        "family_wise": _family_wise(test.records, flagged),
-    }
-    write_json(options.run / "evidence" / CONTROLS_FILE, content)
-    return content
+    controls = Controls(
+        created=created_now(),
+        encoder_sha256=sha256_of(options.run / ENCODER_FILE),
+        rule=RULE,
+        diseases={
+            key: _disease_controls(model, key, train, test, probabilities[key], flagged[key], marked)
+            for key in model.heads
+            if _has_both_splits(key, train, test)
+        },
+        family_wise=_family_wise(test.records, flagged),
+    )
+    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
+    return controls
 
 
-def _has_both_sides(disease: str, train: Store, test: Store) -> bool:
+def _has_both_splits(disease: str, train: Store, test: Store) -> bool:
     """Returns whether a disease has training and test groups, and says which it lacks."""
     missing = [
         name
@@ -117,8 +106,16 @@ def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
     return {key: calibrated(own.astype(np.float64), heads[key].calibration_temperature) for key, own in logits.items()}
 
 
-def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities: np.ndarray) -> dict[str, Any]:
-    """Returns what ``compare_with_shortcuts`` says of one head; probabilities (N, C) are of all N test slices."""
+def _disease_controls(
+    model: Model,
+    key: str,
+    train: Store,
+    test: Store,
+    probabilities: np.ndarray,
+    flagged: np.ndarray,
+    marked: Sequence[Record],
+) -> DiseaseControls:
+    """Returns the controls of one classifier; probabilities (N, C) and flagged (N,) are of all N test slices."""
     disease = DISEASES[key]
     rows = test.indices(disease=key)
     own_train, own_test = train.where(disease=key), test.select(rows)
@@ -128,11 +125,23 @@ def _shortcuts(model: Model, key: str, train: Store, test: Store, probabilities:
         "thumbnail": [thumbnails(own.slices) for own in (own_train, own_test)],
         "file": _file_traits(own_train, own_test),
     }
-    controls = {
-        name: control_probabilities(known, truth, asked, len(disease.classes), is_wide=name == "background")
-        for name, (known, asked) in traits.items()
+    predicted = {
+        name: control_probabilities(learned, truth, tested, len(disease.classes), is_wide=name == "background")
+        for name, (learned, tested) in traits.items()
     }
-    return compare_with_shortcuts(disease, own_test.truth, probabilities[rows], controls, own_test.groups)
+    chance, reference, shortcuts, messages = compare_with_shortcuts(
+        disease, own_test.truth, probabilities[rows], predicted, own_test.groups
+    )
+    return DiseaseControls(
+        n_slices=len(rows),
+        n_groups=len(set(own_test.groups)),
+        chance=chance,
+        model=reference,
+        shortcuts=shortcuts,
+        messages=tuple(messages),
+        healthy_flagged=_healthy_alarms(test.records, flagged, but=key),
+        localisation=_localisation(model, key, [record for record in marked if record.disease == key]),
+    )
 
 
 def _features(model: Model, slices: np.ndarray, name: str) -> np.ndarray:
@@ -154,19 +163,18 @@ def _is_healthy(record: Record) -> bool:
     return record.disease is not None and record.label == DISEASES[record.disease].reference
 
 
-def _healthy_alarms(records: Sequence[Record], flagged: np.ndarray, but: str) -> dict[str, dict[str, Any]]:
-    """Returns the share flagged among the healthy slices of other diseases, by cohort: flagged is bool (N,)."""
+def _healthy_alarms(records: Sequence[Record], flagged: np.ndarray, but: str) -> dict[str, Rate]:
+    """Returns the fraction flagged among the healthy slices of other diseases, by cohort: flagged is bool (N,)."""
     rows = [row for row, record in enumerate(records) if _is_healthy(record) and record.disease != but]
     cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
     return false_alarms(flagged[rows], cohorts, groups)
 
 
-def _family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the share of the healthy slices of all cohorts that at least one head flags."""
+def _family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -> Rate:
+    """Returns the fraction of the healthy slices of all cohorts that at least one classifier flags."""
     rows = [row for row, record in enumerate(records) if _is_healthy(record)]
     cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
-    found = family_wise_false_alarms({key: own[rows] for key, own in flagged.items()}, cohorts, groups)
-    return {"n_slices": found["n_scans"], "n_groups": found["n_groups"], "flagged": found["rate"]}
+    return family_wise_false_alarms({key: flags[rows] for key, flags in flagged.items()}, cohorts, groups)
 
 
 def _open(record: Record, preparation: Preparation) -> Target | None:
@@ -178,7 +186,7 @@ def _open(record: Record, preparation: Preparation) -> Target | None:
         return None
 
 
-def _localisation(model: Model, key: str, marked: Sequence[Record]) -> dict[str, Any] | None:
+def _localisation(model: Model, key: str, marked: Sequence[Record]) -> Localisation | None:
     """Returns where the maps of one head point on records with a marked finding, None where there are none."""
     opened = [_open(record, model.card.encoder.preparation) for record in marked]
     targets = [target for target in opened if target is not None]
@@ -187,16 +195,18 @@ def _localisation(model: Model, key: str, marked: Sequence[Record]) -> dict[str,
     batches = [targets[start : start + _BATCH] for start in range(0, len(targets), _BATCH)]
     looks = [_look(model, model.heads[key], batch) for batch in batches]
     predicted, true, hits, correlations = (np.concatenate(parts) for parts in zip(*looks, strict=True))
-    found = {
-        "n_slices": len(targets),
-        "n_groups": len({target.record.group_key for target in targets}),
-        "n_left_out": len(opened) - len(targets),
-        "random_point": random_point(targets),
-        "predicted": game_metrics(targets, predicted),
-        "true": game_metrics(targets, true),
-        "random_head": random_head_metrics(targets, hits, correlations),
-    }
-    return {**found, "sentences": localisation_messages(found)}
+    true_class, chance = game_metrics(targets, true), random_point(targets)
+    random = random_head_metrics(targets, hits, correlations)
+    return Localisation(
+        n_slices=len(targets),
+        n_groups=len({target.record.group_key for target in targets}),
+        n_left_out=len(opened) - len(targets),
+        random_point=chance,
+        predicted=game_metrics(targets, predicted),
+        true=true_class,
+        random_head=random,
+        messages=tuple(localisation_messages(true_class.pointing, chance.head, random.pointing)),
+    )
 
 
 @torch.inference_mode()

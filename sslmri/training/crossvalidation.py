@@ -6,35 +6,34 @@ seen before, and whether with labels, is told with every result.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
+from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, GROUP_DISJOINT, group_folds
 from sslmri.cohorts.store import Store
-from sslmri.diseases import DISEASES, class_title
+from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.baselines import BASELINES, baseline_probabilities
 from sslmri.evidence.calibration import fit_temperature
-from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
-from sslmri.evidence.metrics import compute_metrics
-from sslmri.files import sha256_of, write_json
+from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.predictions import predictions_frame
+from sslmri.evidence.sample import draw_sample
+from sslmri.evidence.subsets import baseline_metrics
+from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.labels import FinetuneSettings, balanced_epoch, mask_absent_classes
 from sslmri.learning.linear_probe import fit_heads
 from sslmri.learning.model import Head, Model, calibrated, load_encoder
 from sslmri.learning.probe import extract_features
+from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, as_json, write_evidence
 from sslmri.models.history import created_now
 from sslmri.training.data import RunOptions, check_protocol, open_cohort
-from sslmri.training.steps import unknown_notes
 from sslmri.training.training_overlap import TrainingOverlap, find_training_overlap, fold_summary
 
-CROSSVALIDATION_FILE = "crossvalidation.json"
-FORMAT = "sslmri-crossvalidation-1"
 _MIN_FOLDS = 3  # one to test, one to validate, one to teach
 _CHUNK = 1024  # slices in memory at a time
 _SEED = 0
@@ -67,23 +66,19 @@ class _Tested:
     Attributes:
         fold: the test fold.
         probabilities: (M, C) of its slices.
-        floors: (M, C) of each floor.
+        baselines: (M, C) of each baseline.
     """
 
     fold: int
     probabilities: np.ndarray
-    floors: dict[str, np.ndarray]
+    baselines: dict[str, np.ndarray]
 
 
-def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
+def run_crossvalidation(options: RunOptions) -> CrossValidation:
     """Cross-validates probes on the run's encoder and writes ``evidence/crossvalidation.json``.
 
     The encoder is the pre-trained one where the run still holds it, otherwise that of the model. Features are
     extracted once. Where the manifest has no folds five are dealt from the split seed.
-
-    Returns:
-        The content of the file: ``encoder``, ``folds`` with what the encoder knew of each, ``notes``, and by disease
-        the figures of ``evaluate_disease`` over all test folds, those of each fold, and their lowest and highest.
 
     Raises:
         SslmriError: the data or the run is at fault, or there are too few groups.
@@ -97,21 +92,20 @@ def run_crossvalidation(options: RunOptions) -> dict[str, Any]:
     check_protocol(f"an encoder in {options.run} that was trained", exposure.training, options.protocol)
     bench = _open_bench(store, _encoder(exposure, options), options)
     names = sorted(set(bench.folds.tolist()))
-    told = [fold_summary(fold, bench.slices([fold]).records, exposure) for fold in names]
-    diseases, notes = _diseases(bench, names, is_seen=any(fold["n_seen"] != 0 for fold in told))
-    content = {
-        "format": FORMAT,
-        "protocol": options.protocol,
-        "created": created_now(),
-        "encoder_sha256": sha256_of(exposure.path),
-        "encoder": exposure.says,
-        "preparation": asdict(options.preparation),
-        "folds": told,
-        "notes": notes,
-        "diseases": diseases,
-    }
-    write_json(options.run / "evidence" / CROSSVALIDATION_FILE, content)
-    return content
+    folds = tuple(fold_summary(fold, bench.slices([fold]).records, exposure) for fold in names)
+    diseases, notes = _diseases(bench, names, is_seen=any(fold.n_seen != 0 for fold in folds))
+    evidence = CrossValidation(
+        protocol=options.protocol,
+        created=created_now(),
+        encoder_sha256=sha256_of(exposure.path),
+        encoder=exposure.says,
+        preparation=as_json(options.preparation),
+        folds=folds,
+        notes=tuple(notes),
+        diseases=diseases,
+    )
+    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], evidence)
+    return evidence
 
 
 def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Experiment:
@@ -155,7 +149,9 @@ def _features(encoder: Encoder, store: Store, options: RunOptions) -> Tensor:
     )
 
 
-def _diseases(bench: _Experiment, names: list[int], is_seen: bool) -> tuple[dict[str, Any], list[str]]:
+def _diseases(
+    bench: _Experiment, names: list[int], is_seen: bool
+) -> tuple[dict[str, CrossvalidatedMetrics], list[str]]:
     """Returns the results by disease, and a sentence on all that cannot be measured."""
     present = [key for key in DISEASES if bench.rows(names, key)]
     n_folds = {key: len(np.unique(bench.folds[bench.rows(names, key)])) for key in present}
@@ -227,8 +223,8 @@ def _test_fold(bench: _Experiment, diseases: list[str], fold: int, after: int, t
         temperature = _temperature(bench, key, heads[key], after, np.unique(truth))
         logits = heads[key].logits(bench.features[tested]).numpy().astype(np.float64)
         slices = bench.store.select(tested).slices
-        floors = baseline_probabilities(own.slices, truth, slices, len(DISEASES[key].classes))
-        found[key] = _Tested(fold, calibrated(logits, temperature), floors)
+        baselines = baseline_probabilities(own.slices, truth, slices, len(DISEASES[key].classes))
+        found[key] = _Tested(fold, calibrated(logits, temperature), baselines)
     return found
 
 
@@ -241,33 +237,27 @@ def _temperature(bench: _Experiment, key: str, head: Head, after: int, taught: n
     return fit_temperature(logits[kept], truth[kept])
 
 
-def _pooled(bench: _Experiment, key: str, found: list[_Tested], is_seen: bool) -> dict[str, Any]:
-    """Returns the figures over all test folds, those of each fold, and their lowest and highest."""
-    tested = bench.store.select([row for own in found for row in bench.rows([own.fold], key)])
-    frame = predictions_frame(tested.records, np.concatenate([own.probabilities for own in found]), DISEASES[key])
-    floors = {name: np.concatenate([own.floors[name] for own in found]) for name in BASELINES}
-    result = evaluate_disease(DISEASES[key], frame, floors, is_shared=is_seen)
-    result["notes"] += unknown_notes(tested)
-    folds = [_figures(bench.slices([own.fold], key), own) for own in found]
-    measures = ("accuracy", "balanced_accuracy", "auroc", "subject_auroc")
-    return {**result, "folds": folds, "spread": {name: _spread([fold[name] for fold in folds]) for name in measures}}
+def _pooled(bench: _Experiment, key: str, tested: list[_Tested], is_seen: bool) -> CrossvalidatedMetrics:
+    """Returns the metrics over all test folds, and those of each fold."""
+    disease = DISEASES[key]
+    slices = bench.store.select([row for part in tested for row in bench.rows([part.fold], key)])
+    frame = predictions_frame(slices.records, np.concatenate([part.probabilities for part in tested]), disease)
+    baselines = {name: np.concatenate([part.baselines[name] for part in tested]) for name in BASELINES}
+    result = evaluate_disease(disease, frame, baselines, is_shared=is_seen)
+    folds = tuple(_fold_metrics(disease, bench.slices([part.fold], key), part) for part in tested)
+    return CrossvalidatedMetrics(result, folds)
 
 
-def _figures(tested: Store, found: _Tested) -> dict[str, Any]:
-    """Returns the figures of one fold without intervals: None where a fold has not the classes for one."""
-    figures = compute_metrics(tested.truth, found.probabilities, tested.groups, n_resamples=1)
-    return {
-        "fold": found.fold,
-        "n_groups": figures["n_groups"],
-        "n_slices": figures["n_slices"],
-        "accuracy": figures["accuracy"]["raw"],
-        "balanced_accuracy": figures["balanced_accuracy"]["raw"],
-        "auroc": figures["auroc"]["raw"],
-        "subject_auroc": figures["subject"]["auroc"]["raw"],
-    }
-
-
-def _spread(values: list[float | None]) -> dict[str, float] | None:
-    """Returns the lowest and the highest figure of the folds that have one, None where fewer than two have."""
-    known = [value for value in values if value is not None]
-    return {"low": min(known), "high": max(known)} if len(known) > 1 else None
+def _fold_metrics(disease: Disease, slices: Store, tested: _Tested) -> FoldMetrics:
+    """Returns the metrics of one fold without intervals."""
+    sample = draw_sample(slices.truth, tested.probabilities, slices.groups, n_resamples=0)
+    raw = baseline_metrics(disease, sample)
+    return FoldMetrics(
+        fold=tested.fold,
+        n_groups=len(sample.labels),
+        n_slices=len(slices.records),
+        accuracy=raw.accuracy,
+        balanced_accuracy=raw.balanced_accuracy,
+        auroc=raw.auroc,
+        group_auroc=raw.group_auroc,
+    )

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import baseline_probabilities
+from sslmri.evidence.linear import balanced_logistic
 from sslmri.learning.encoder import Encoder, normalise, pick_device
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import FinetuneSettings, macro_auroc
@@ -25,7 +25,6 @@ from sslmri.scans.slices import Preparation
 N_SETTLING = 512  # unlabelled training slices that an untrained encoder's batch norms are estimated on
 _WATCHED = 50  # validation slices a class that a fine-tuning is stopped by
 _CHUNK = 1024  # slices in memory at a time
-_MAX_STEPS = 1000  # of the probe's solver
 _STILL = 1e-4  # added to a feature's standard deviation: one that never moves says nothing
 
 Predictions = dict[str, np.ndarray]  # probabilities (N, C) of the test slices, by disease
@@ -144,36 +143,11 @@ def probe(
         best = -1.0
         for inverse_penalty in sorted(inverse_penalties):
             sought = np.concatenate([features.validation[watched], features.test[asked]])
-            found = logistic(features.train[rows], truth, sought, n_classes, inverse_penalty)
+            found = balanced_logistic(features.train[rows], truth, sought, n_classes, inverse_penalty)
             score = _score(found[: len(watched)], validation, truth)
             if score > best:
                 best, chosen[key], predictions[key] = score, inverse_penalty, found[len(watched) :]
     return predictions, chosen
-
-
-def logistic(
-    known: np.ndarray, truth: np.ndarray, asked: np.ndarray, n_classes: int, inverse_penalty: float
-) -> np.ndarray:
-    """Returns the probabilities (M, C) of a class-balanced, L2-penalised logistic regression; untaught classes get 0.
-
-    Args:
-        known: (N, D) features.
-        truth: (N,) class indices.
-        asked: (M, D) features.
-        n_classes: C.
-        inverse_penalty: C of scikit-learn's ``LogisticRegression``.
-    """
-    probabilities = np.zeros((len(asked), n_classes))
-    taught = np.unique(truth)
-    if len(taught) == 1:
-        probabilities[:, taught] = 1.0
-        return probabilities
-    model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=_MAX_STEPS)
-    if known.shape[0] < known.shape[1]:  # the penalty is blind to turns, so the fit needs no more axes than slices
-        axes = np.linalg.qr(known.T)[0]
-        known, asked = known @ axes, asked @ axes
-    probabilities[:, taught] = model.fit(known, truth).predict_proba(asked)
-    return probabilities
 
 
 def _score(probabilities: np.ndarray, validation: np.ndarray, truth: np.ndarray) -> float:
@@ -184,7 +158,7 @@ def _score(probabilities: np.ndarray, validation: np.ndarray, truth: np.ndarray)
     return macro_auroc(probabilities, validation, counted)
 
 
-def pixels_floor(bench: Experiment, labelled: Sequence[int]) -> Predictions:
+def pixels_baseline(bench: Experiment, labelled: Sequence[int]) -> Predictions:
     """Returns what PCA + logistic regression on the labelled slices' pixels predicts for the test slices."""
     predictions = {}
     for key in bench.diseases:

@@ -1,24 +1,21 @@
 """The step `bank`: fits the gate of a run's model again and measures it."""
 
 from pathlib import Path
-from typing import Any
 
 from sslmri.cohorts.splits import EVIDENCE_FOLDERS
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ModelError
-from sslmri.evidence.gate import APPLICABILITY_FILE
-from sslmri.files import sha256_of, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
 from sslmri.learning.model import Model
 from sslmri.models.bank import FeatureBank, save_bank
-from sslmri.models.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, MODEL_FILE, ModelCard, write_model_file
-from sslmri.models.history import created_now
+from sslmri.models.cards import BANK_CARD, BANK_FILE, MODEL_FILE, ModelCard, write_model_file
+from sslmri.models.evidence import GateTable, write_evidence
 from sslmri.training.data import RunOptions, check_no_leakage, open_cohort
 
 
-def run_bank(options: RunOptions) -> dict[str, Any]:
-    """Builds the bank of the run's model, measures its gate and writes ``evidence/applicability.json``.
+def run_bank(options: RunOptions) -> GateTable:
+    """Builds the bank of the run's model, measures its gate and writes ``evidence/gate.json``.
 
     Raises:
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
@@ -33,13 +30,9 @@ def run_bank(options: RunOptions) -> dict[str, Any]:
     inside = {record.cohort for record in store.records}
     others = [record for record in records if record.cohort not in inside]
     outside = open_store(others, options.preparation, options.cache) if others else store.select([])
-    result = {
-        "encoder_sha256": sha256_of(options.run / ENCODER_FILE),
-        "created": created_now(),
-        **measure_gate(model, bank, store, outside),
-    }
-    write_json(options.run / EVIDENCE_FOLDERS[options.protocol] / APPLICABILITY_FILE, result)
-    return result
+    table = measure_gate(model, bank, store, outside)
+    write_evidence(options.run / EVIDENCE_FOLDERS[options.protocol], table)
+    return table
 
 
 def write_bank(card: ModelCard, bank: FeatureBank) -> None:

@@ -17,28 +17,28 @@ from typing import Any, Literal
 import numpy as np
 
 from sslmri.cohorts.registry import unit_of
-from sslmri.cohorts.splits import GROUP_DISJOINT, check_disjoint
+from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT, check_disjoint
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.evidence.efficiency import (
-    EFFICIENCY_FILE,
+    BASELINE,
     FINETUNE,
-    FLOOR,
-    FORMAT,
     PIXELS,
     PROBE,
     RANDOM,
     SIMCLR,
-    Cell,
-    compare_cells,
+    Fit,
+    compare_fits,
     small_classes_note,
 )
-from sslmri.files import sha256_of, write_atomically, write_json
+from sslmri.evidence.notes import unknown_patients_note
+from sslmri.files import sha256_of, write_atomically
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import load_encoder
 from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
+from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, as_json, write_evidence
 from sslmri.models.history import append_history, created_now, read_history
 from sslmri.training.data import RunOptions, check_unseen, open_cohort
 from sslmri.training.fits import (
@@ -48,12 +48,11 @@ from sslmri.training.fits import (
     Predictions,
     features_of,
     fine_tune,
-    pixels_floor,
+    pixels_baseline,
     probe,
     sample_labels,
     untrained_encoder,
 )
-from sslmri.training.steps import unknown_notes
 
 FOLDER, RESULTS_FILE = "label-efficiency", "results.jsonl"
 _CHUNK = 1024  # slices in memory at a time
@@ -81,7 +80,7 @@ class LabelEfficiencySettings:
     device: str = "auto"
 
 
-def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings) -> dict[str, Any]:
+def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings) -> LabelEfficiency:
     """Returns the curves and writes them to ``evidence/label_efficiency.json``; finished fits are not repeated.
 
     Raises:
@@ -94,25 +93,24 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     check_unseen(pretrained, store)
     bench, basis = _bench(options, settings, store), _basis(store, options, pretrained)
     finished = _finished(options.run, settings, basis)
-    for cell, predictions, extra in _fits(options, settings, bench, finished, basis):
-        _keep(options.run, _basis_of(cell.regime, settings, basis), cell, predictions, extra)
-        finished[cell] = predictions
-    wanted = {cell: finished[cell] for cell in _cells(settings)}
+    for fit, predictions, extra in _fits(options, settings, bench, finished, basis):
+        _keep(options.run, _basis_of(fit.regime, settings, basis), fit, predictions, extra)
+        finished[fit] = predictions
+    wanted = {fit: finished[fit] for fit in _all_fits(settings)}
     card = read_encoder_card(pretrained / ENCODER_CARD)
-    content = {
-        "format": FORMAT,
-        "protocol": GROUP_DISJOINT,
-        "created": created_now(),
-        "encoder_sha256": sha256_of(pretrained / ENCODER_FILE),
-        "encoder_created": card.created,
-        "groups_sha256": card.groups_sha256,
-        "settings": asdict(settings) | {"preparation": asdict(options.preparation)},
-        "not_run": [regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes],
-        "notes": _notes(settings, bench),
-        "diseases": {key: _compare(bench, key, settings, wanted) for key in bench.diseases},
-    }
-    write_json(options.run / "evidence" / EFFICIENCY_FILE, content)
-    return content
+    evidence = LabelEfficiency(
+        protocol=GROUP_DISJOINT,
+        created=created_now(),
+        encoder_sha256=sha256_of(pretrained / ENCODER_FILE),
+        encoder_created=card.created,
+        groups_sha256=card.groups_sha256,
+        settings=as_json(settings) | {"preparation": as_json(options.preparation)},
+        not_run=tuple(regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes),
+        notes=tuple(_notes(settings, bench)),
+        diseases={key: _compare(bench, key, settings, wanted) for key in bench.diseases},
+    )
+    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], evidence)
+    return evidence
 
 
 def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
@@ -166,7 +164,7 @@ def _basis_of(regime: str, settings: LabelEfficiencySettings, basis: str) -> str
     own = {
         PROBE: sorted(settings.inverse_penalties),
         FINETUNE: asdict(_finetune_settings(settings, 0, 0)) if regime == FINETUNE else None,
-        FLOOR: None,
+        BASELINE: None,
     }[regime]
     return hashlib.sha256(f"{basis} {json.dumps(own, sort_keys=True)}".encode()).hexdigest()
 
@@ -175,68 +173,66 @@ def _finetune_settings(settings: LabelEfficiencySettings, labels: int, seed: int
     return FinetuneSettings(labels_per_class=labels, epochs=settings.finetune_epochs, seed=seed, device=settings.device)
 
 
-def _cells(settings: LabelEfficiencySettings) -> list[Cell]:
+def _all_fits(settings: LabelEfficiencySettings) -> list[Fit]:
     """Returns every fit of the comparison, the quickest first."""
-    arms = [(PIXELS, FLOOR), *((encoder, own) for own in settings.regimes for encoder in (SIMCLR, RANDOM))]
-    return [Cell(*arm, labels, seed) for arm in arms for seed in settings.seeds for labels in settings.labels]
+    arms = [(PIXELS, BASELINE), *((encoder, own) for own in settings.regimes for encoder in (SIMCLR, RANDOM))]
+    return [Fit(*arm, labels, seed) for arm in arms for seed in settings.seeds for labels in settings.labels]
 
 
 def _fits(
     options: RunOptions,
     settings: LabelEfficiencySettings,
     bench: Experiment,
-    finished: dict[Cell, Predictions],
+    finished: dict[Fit, Predictions],
     basis: str,
-) -> Iterator[tuple[Cell, Predictions, dict[str, Any]]]:
+) -> Iterator[tuple[Fit, Predictions, dict[str, Any]]]:
     """Yields each fit that is not finished, with its predictions and what else is worth keeping."""
     features: Features | None = None
     known: tuple[str, int] | None = None  # whose features these are
-    for cell in (cell for cell in _cells(settings) if cell not in finished):
+    for fit in (fit for fit in _all_fits(settings) if fit not in finished):
         started = time.perf_counter()
-        rows = sample_labels(bench.train, cell.labels, cell.seed)
+        rows = sample_labels(bench.train, fit.labels, fit.seed)
         extra: dict[str, Any] = {}
-        if cell.regime == FLOOR:
-            predictions = pixels_floor(bench, rows)
-        elif cell.regime == FINETUNE:
-            folder = options.run / FOLDER / f"{basis[:12]}-{cell.encoder}-{cell.labels}-{cell.seed}"
-            own = _finetune_settings(settings, cell.labels, cell.seed)
-            predictions = fine_tune(bench, _encoder(options, bench, cell), rows, folder, own)
+        if fit.regime == BASELINE:
+            predictions = pixels_baseline(bench, rows)
+        elif fit.regime == FINETUNE:
+            folder = options.run / FOLDER / f"{basis[:12]}-{fit.encoder}-{fit.labels}-{fit.seed}"
+            own = _finetune_settings(settings, fit.labels, fit.seed)
+            predictions = fine_tune(bench, _encoder(options, bench, fit), rows, folder, own)
         else:
-            source = (cell.encoder, cell.seed if cell.encoder == RANDOM else -1)
+            source = (fit.encoder, fit.seed if fit.encoder == RANDOM else -1)
             if features is None or source != known:
-                features, known = features_of(bench, _encoder(options, bench, cell)), source
+                features, known = features_of(bench, _encoder(options, bench, fit)), source
             predictions, extra["inverse_penalties"] = probe(bench, features, rows, settings.inverse_penalties)
         extra["seconds"] = round(time.perf_counter() - started, 1)
-        print(
-            f"{', '.join(map(str, cell[:2]))}, {cell.labels} labels, seed {cell.seed}: {extra['seconds']} s", flush=True
-        )
-        yield cell, predictions, extra
+        print(f"{', '.join(map(str, fit[:2]))}, {fit.labels} labels, seed {fit.seed}: {extra['seconds']} s", flush=True)
+        yield fit, predictions, extra
 
 
-def _encoder(options: RunOptions, bench: Experiment, cell: Cell) -> Encoder:
+def _encoder(options: RunOptions, bench: Experiment, fit: Fit) -> Encoder:
     pretrained = load_encoder(options.run / "pretrain" / ENCODER_FILE)
-    return untrained_encoder(bench, pretrained.architecture, cell.seed) if cell.encoder == RANDOM else pretrained
+    return untrained_encoder(bench, pretrained.architecture, fit.seed) if fit.encoder == RANDOM else pretrained
 
 
-def _keep(run: Path, basis: str, cell: Cell, predictions: Predictions, extra: dict[str, Any]) -> None:
+def _keep(run: Path, basis: str, fit: Fit, predictions: Predictions, extra: dict[str, Any]) -> None:
     rounded = {
         key: [[float(f"{value:.{_DIGITS}g}") for value in row] for row in own.tolist()]
         for key, own in predictions.items()
     }
-    entry = {"basis": basis, **cell._asdict(), **extra, "probabilities": rounded}
+    entry = {"basis": basis, **fit._asdict(), **extra, "probabilities": rounded}
     append_history(run / FOLDER / RESULTS_FILE, entry)
 
 
-def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[Cell, Predictions]:
+def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[Fit, Predictions]:
     """Returns the fits that were kept on the same basis; a line torn by a kill is cut off, for others to follow."""
     path = run / FOLDER / RESULTS_FILE
     entries = read_history(path)
     if path.exists():
         text = "".join(json.dumps(entry) + "\n" for entry in entries)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    own = {regime: _basis_of(regime, settings, basis) for regime in (PROBE, FINETUNE, FLOOR)}
+    own = {regime: _basis_of(regime, settings, basis) for regime in (PROBE, FINETUNE, BASELINE)}
     return {
-        Cell(entry["encoder"], entry["regime"], entry["labels"], entry["seed"]): {
+        Fit(entry["encoder"], entry["regime"], entry["labels"], entry["seed"]): {
             key: np.array(rows) for key, rows in entry["probabilities"].items()
         }
         for entry in entries
@@ -245,8 +241,8 @@ def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[
 
 
 def _compare(
-    bench: Experiment, key: str, settings: LabelEfficiencySettings, cells: dict[Cell, Predictions]
-) -> dict[str, Any]:
+    bench: Experiment, key: str, settings: LabelEfficiencySettings, fits: dict[Fit, Predictions]
+) -> DiseaseEfficiency:
     """Returns curves and differences of one disease, with its counts and what to know of them."""
     disease = DISEASES[key]
     tested = bench.test.where(disease=key)
@@ -256,14 +252,18 @@ def _compare(
     untaught = [class_title(label) for label in disease.classes if not there[label]]
     notes = [f"Fewer labelled slices than the largest budget, all used there: {', '.join(short)}."] if short else []
     notes += [f"Never taught: {', '.join(untaught)}."] if untaught else []
-    return {
-        "unit": unit_of(tested.groups),
-        "n_groups": len(set(tested.groups)),
-        "n_slices": len(tested.records),
-        "labels_used": used,
-        **compare_cells(disease, tested.truth, tested.groups, {cell: own[key] for cell, own in cells.items()}),
-        "notes": notes + small_classes_note(disease, tested.truth, tested.groups) + unknown_notes(tested),
-    }
+    predictions = {fit: found[key] for fit, found in fits.items()}
+    curves, differences = compare_fits(disease, tested.truth, tested.groups, predictions)
+    notes += small_classes_note(disease, tested.truth, tested.groups) + unknown_patients_note(tested.groups)
+    return DiseaseEfficiency(
+        unit=unit_of(tested.groups),
+        n_groups=len(set(tested.groups)),
+        n_slices=len(tested.records),
+        labels_used=used,
+        curves=curves,
+        differences=differences,
+        notes=tuple(notes),
+    )
 
 
 def _notes(settings: LabelEfficiencySettings, bench: Experiment) -> list[str]:

@@ -1,80 +1,177 @@
-"""The tables that ``evaluate`` prints."""
+"""The tables that ``evaluate``, ``controls`` and ``label-efficiency`` print."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from sslmri.diseases import DISEASES
+from sslmri.evidence.efficiency import BASELINE, MEASURES, PIXELS, RANDOM, SIMCLR
+from sslmri.evidence.shortcuts import CONTROLS
+from sslmri.models.evidence import Controls, CrossValidation, FoldMetrics, LabelEfficiency, Point
+from sslmri.models.metrics import DiseaseMetrics, Estimate
+from sslmri.text import markdown_table
 
-_FLOORS = ("nearest_neighbour", "pca_logistic", "majority")
-_COLUMNS = "| task | measure | model | 95 % interval | 1-NN on pixels | PCA + LR | majority | groups | slices |"
-
-_FOLD_MEASURES = (
-    ("accuracy, slices", "accuracy"),
-    ("balanced accuracy, slices", "balanced_accuracy"),
-    ("AUROC any disease, slices", "auroc"),
-    ("AUROC any disease, groups", "subject_auroc"),
-)
-
-
-def report(results: Mapping[str, Any]) -> str:
-    """Returns the table of an evaluation: each figure with its interval, its floors, groups and slices; then notes."""
-    lines = [_COLUMNS, "|" + "---|" * 9]
-    for key, result in results.items():
-        lines += _rows(DISEASES[key].title, result)
-    return "\n".join([*lines, *_notes(results)])
+_BASELINES = ("nearest_neighbour", "pca_logistic", "majority")
+_COLUMNS = ("task", "measure", "model", "95 % interval", "1-NN on pixels", "PCA + LR", "majority", "groups", "slices")
+_FOLD_MEASURES = {
+    "accuracy": "accuracy, slices",
+    "balanced_accuracy": "balanced accuracy, slices",
+    "auroc": "AUROC any disease, slices",
+    "group_auroc": "AUROC any disease, groups",
+}
 
 
-def crossvalidation_report(content: Mapping[str, Any]) -> str:
-    """Returns the tables of a cross-validation: figures over all test folds, then each fold; then what to know."""
-    lines = [content["encoder"], "", _COLUMNS.replace("| model |", "| probe |"), "|" + "---|" * 9]
-    for key, result in content["diseases"].items():
-        lines += _rows(DISEASES[key].title, result)
-    measures = [name for name, _ in _FOLD_MEASURES]
-    lines += ["", f"| task | fold | {' | '.join(measures)} | groups | slices |", "|" + "---|" * (4 + len(measures))]
-    for key, result in content["diseases"].items():
-        for fold in result["folds"]:
-            figures = " | ".join(_number(fold[name]) for _, name in _FOLD_MEASURES)
-            counts = f"{fold['n_groups']} | {fold['n_slices']}"
-            lines.append(f"| {DISEASES[key].title} | {fold['fold']} | {figures} | {counts} |")
-        spread = " | ".join(_spread(result["spread"][name]) for _, name in _FOLD_MEASURES)
-        lines.append(f"| {DISEASES[key].title} | lowest to highest | {spread} | | |")
-    told = [f"- {note}" for note in content["notes"]] + [f"- {fold['says']}" for fold in content["folds"]]
-    return "\n".join([*lines, "", *told, *_notes(content["diseases"])])
+def report_metrics(results: Mapping[str, DiseaseMetrics]) -> str:
+    """Returns the table of an evaluation: each metric with its interval, baselines, groups and slices; then notes."""
+    rows = [row for key, result in results.items() for row in _metric_rows(DISEASES[key].title, result)]
+    return "\n".join([markdown_table(_COLUMNS, rows), *_notes(results)])
 
 
-def _rows(title: str, result: Mapping[str, Any]) -> Iterable[str]:
+def report_crossvalidation(evidence: CrossValidation) -> str:
+    """Returns the tables of a cross-validation: metrics over all test folds, then each fold; then what to know."""
+    rows = []
+    for key, result in evidence.diseases.items():
+        title = DISEASES[key].title
+        for fold in result.folds:
+            values = [_number(getattr(fold, name)) for name in _FOLD_MEASURES]
+            rows.append((title, str(fold.fold), *values, str(fold.n_groups), str(fold.n_slices)))
+        rows.append((title, "lowest to highest", *(_range(result.folds, name) for name in _FOLD_MEASURES), "", ""))
+    messages = [f"- {text}" for text in [*evidence.notes, *(fold.message for fold in evidence.folds)]]
+    pooled = {key: result.pooled for key, result in evidence.diseases.items()}
+    metric_rows = [row for key, result in pooled.items() for row in _metric_rows(DISEASES[key].title, result)]
+    return "\n".join(
+        [
+            *(evidence.encoder, "", markdown_table((*_COLUMNS[:2], "probe", *_COLUMNS[3:]), metric_rows), ""),
+            *(markdown_table(("task", "fold", *_FOLD_MEASURES.values(), "groups", "slices"), rows), ""),
+            *messages,
+            *_notes(pooled),
+        ]
+    )
+
+
+def report_controls(evidence: Controls) -> str:
+    """Returns the tables of the controls: shortcuts, false alarms and localisation, and what they mean."""
+    shortcuts = ("task", "input", "balanced accuracy", "95 % interval", "AUROC any disease", "verdict")
+    alarms = ("classifier", "healthy slices of", "flagged", "95 % interval", "groups", "slices")
+    maps = ("classifier", "measure", "value", "95 % interval", "groups", "slices")
+    messages = [
+        f"{DISEASES[key].title}: {message}"
+        for key, result in evidence.diseases.items()
+        for message in [*result.messages, *(result.localisation.messages if result.localisation else ())]
+    ]
+    parts = [
+        markdown_table(shortcuts, list(_shortcut_rows(evidence))),
+        markdown_table(alarms, _alarm_rows(evidence)),
+        markdown_table(maps, list(_map_rows(evidence))),
+        "\n".join(messages),
+    ]
+    return "\n\n".join(parts)
+
+
+def report_efficiency(evidence: LabelEfficiency) -> str:
+    """Returns the table of label efficiency, one row per disease, measure, regime and labels per class."""
+    rows = []
+    for key, result in evidence.diseases.items():
+        curves = {_key(point, point.encoder): point.estimate for point in result.curves}
+        gains = {_key(point, point.against): point.estimate for point in result.differences}
+        for (measure, regime, labels, encoder), value in curves.items():
+            if encoder != SIMCLR:
+                continue
+            estimates = [
+                _estimate(value),
+                _estimate(curves.get((measure, regime, labels, RANDOM))),
+                _estimate(curves.get((measure, BASELINE, labels, PIXELS))),
+                *(_estimate(gains.get((measure, regime, labels, other)), "+") for other in (RANDOM, PIXELS)),
+            ]
+            name = MEASURES[measure].format(unit=result.unit)
+            rows.append((DISEASES[key].title, name, regime, str(labels), *estimates))
+    encoders = ("SimCLR", "random", "pixels", "SimCLR - random", "SimCLR - pixels")
+    columns = ("task", "measure", "regime", "labels", *encoders)
+    return markdown_table(columns, rows)
+
+
+def _metric_rows(title: str, result: DiseaseMetrics) -> Iterator[tuple[str, ...]]:
     """Yields the rows of one disease: all classes, then the types or the later stages where it has them."""
-    unit, types, later = result["unit"], result["types"], result["later_stages"]
+    unit, types, later = result.unit, result.types, result.later_stages
+    counts = result.slices.n_groups, result.slices.n_cases
     rows = [
-        (title, "accuracy, slices", result["accuracy"], "accuracy", result),
-        (title, "AUROC any disease, slices", result["auroc"], "auroc", result),
-        (title, f"AUROC any disease, {unit}s", result["subject"]["auroc"], "subject_auroc", result),
+        (title, "accuracy, slices", result.slices.accuracy, "accuracy", counts),
+        (title, "AUROC any disease, slices", result.slices.auroc, "auroc", counts),
+        (title, f"AUROC any disease, {unit}s", result.groups.auroc, "group_auroc", counts),
     ]
     if types:
         name = f"{title}, reference class left out"
-        rows.append((name, "accuracy, slices", types["accuracy"], "types_accuracy", types))
+        rows.append((name, "accuracy, slices", types.accuracy, "types_accuracy", (types.n_groups, types.n_slices)))
     if later:
-        name = f"{title}, later stages against none"
-        rows.append((name, "AUROC, slices", later["auroc"], "later_stages_auroc", later))
-        rows.append((name, f"AUROC, {unit}s", later["subject_auroc"], "subject_later_stages_auroc", later))
-    for name, measure, figure, floor, counted in rows:
-        floors = " | ".join(_number(result["floors"][kind][floor]) for kind in _FLOORS)
-        yield f"| {name} | {measure} | {_figure(figure)} | {floors} | {counted['n_groups']} | {counted['n_slices']} |"
+        name, counts = f"{title}, later stages against none", (later.n_groups, later.n_slices)
+        rows.append((name, "AUROC, slices", later.auroc, "later_stages_auroc", counts))
+        rows.append((name, f"AUROC, {unit}s", later.group_auroc, "group_later_stages_auroc", counts))
+    for name, measure, value, baseline, (n_groups, n_slices) in rows:
+        baselines = [_number(getattr(result.baselines[kind], baseline)) for kind in _BASELINES]
+        yield name, measure, *_cells(value), *baselines, str(n_groups), str(n_slices)
 
 
-def _notes(results: Mapping[str, Any]) -> list[str]:
-    notes = [f"- {DISEASES[key].title}: {note}" for key, result in results.items() for note in result["notes"]]
+def _notes(results: Mapping[str, DiseaseMetrics]) -> list[str]:
+    notes = [f"- {DISEASES[key].title}: {note}" for key, result in results.items() for note in result.notes]
     return ["", *notes] if notes else []
 
 
-def _figure(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return f"{_number(figure['raw'])} | {figure['reason']}"
-    return f"{_number(figure['value'])} | {_number(figure['low'])} to {_number(figure['high'])}"
+def _range(folds: tuple[FoldMetrics, ...], name: str) -> str:
+    values = [value for fold in folds if (value := getattr(fold, name)) is not None]
+    return f"{_number(min(values))} to {_number(max(values))}" if len(values) > 1 else "-"
 
 
-def _spread(spread: Mapping[str, float] | None) -> str:
-    return "-" if spread is None else f"{_number(spread['low'])} to {_number(spread['high'])}"
+def _shortcut_rows(evidence: Controls) -> Iterator[tuple[str, ...]]:
+    for key, result in evidence.diseases.items():
+        title = DISEASES[key].title
+        inputs = {"full slice (this model)": result.model}
+        inputs |= {CONTROLS[name]: metrics for name, metrics in result.shortcuts.items()}
+        for name, metrics in inputs.items():
+            auroc = _number(metrics.auroc.raw)
+            yield title, name, *_cells(metrics.balanced_accuracy), auroc, metrics.verdict or "-"
+        yield title, "nothing: chance", _number(result.chance), "-", "0.500", "-"
+
+
+def _alarm_rows(evidence: Controls) -> list[tuple[str, ...]]:
+    rows = [
+        (DISEASES[key].title, cohort, rate)
+        for key, result in evidence.diseases.items()
+        for cohort, rate in result.healthy_flagged.items()
+    ]
+    rows.append(("any classifier", "all cohorts", evidence.family_wise))
+    return [(*names, *_cells(rate.rate), str(rate.n_groups), str(rate.n_slices)) for *names, rate in rows]
+
+
+def _map_rows(evidence: Controls) -> Iterator[tuple[str, ...]]:
+    for key, result in evidence.diseases.items():
+        found = result.localisation
+        if found is None:
+            continue
+        title, counts = DISEASES[key].title, (str(found.n_groups), str(found.n_slices))
+        for name, game in (("true", found.true), ("predicted", found.predicted)):
+            yield title, f"pointing, map of the {name} class", *_cells(game.pointing), *counts
+            yield title, f"energy, map of the {name} class", *_cells(game.energy), *counts
+        yield title, "random classifiers, pointing", *_cells(found.random_head.pointing), *counts
+        yield title, "random classifiers, rank correlation", *_cells(found.random_head.rank_correlation), *counts
+        for name, value in (("slice", found.random_point.slice), ("head", found.random_point.head)):
+            yield title, f"random point of the {name}", _number(value), "-", *counts
+
+
+def _key(point: Point, encoder: str) -> tuple[str, str, int, str]:
+    return point.measure, point.regime, point.labels, encoder
+
+
+def _estimate(estimate: Estimate | None, sign: str = "") -> str:
+    if estimate is None:
+        return "not run"
+    if estimate.value is None:
+        return f"{estimate.raw:{sign}.3f}, not estimable"
+    return f"{estimate.value:{sign}.3f} ({estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
+
+
+def _cells(estimate: Estimate) -> tuple[str, str]:
+    """Returns a metric and its interval, or its raw value and why it cannot be estimated."""
+    if estimate.value is None:
+        return _number(estimate.raw), str(estimate.reason)
+    return _number(estimate.value), f"{_number(estimate.low)} to {_number(estimate.high)}"
 
 
 def _number(value: float | None) -> str:

@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sslmri.cohorts.splits import EVIDENCE_FOLDERS
 from sslmri.errors import ModelError
-from sslmri.evidence.evidence_io import METRICS_FILE, read_metrics
+from sslmri.models.evidence import Metrics, read_evidence
+from sslmri.models.metrics import DiseaseMetrics
 from sslmri.training.data import RunOptions
-from sslmri.training.report import report
+from sslmri.training.report import report_metrics
 from sslmri.training.steps import measured
 
 TOLERANCE = 5e-4  # half a unit of the last digit that is printed: other threads sum in another order
@@ -17,23 +19,29 @@ _SHOWN = 5
 
 
 def run_reproduce(options: RunOptions) -> str:
-    """Returns the printed figures of the run's model, measured anew, and how many of them are those that are kept.
+    """Returns the printed metrics of the run's model, measured again, and how many of them equal the stored ones.
 
     Raises:
         SslmriError: the data or the model is at fault.
-        ModelError: what is printed is not what the kept figures print, or a figure is another; naming the first.
+        ModelError: what is printed is not what the stored metrics print, or a metric differs; naming the first.
     """
     folder = options.run / EVIDENCE_FOLDERS[options.protocol]
-    kept = read_metrics(folder)["diseases"]
-    found = json.loads(json.dumps(measured(options)[2]))
-    n_equal, n_figures, other = compare(kept, found)
-    if other or report(kept) != report(found):
-        named = "; ".join(other[:_SHOWN]) or "a figure that rounds to another last digit"
+    stored = read_evidence(folder, Metrics)
+    if stored is None:
+        raise ModelError(f"Expected metrics in {folder}, got none: run `python train.py evaluate` first.")
+    results = measured(options)[2]
+    n_equal, n_metrics, other = compare(*(json.loads(json.dumps(_plain(own))) for own in (stored.diseases, results)))
+    if other or report_metrics(stored.diseases) != report_metrics(results):
+        named = "; ".join(other[:_SHOWN]) or "a metric that rounds to another last digit"
         raise ModelError(
-            f"Expected the {n_figures} figures of {folder / METRICS_FILE}, got {max(1, len(other))} others: {named}. "
+            f"Expected the {n_metrics} values of {folder / Metrics.FILE}, got {max(1, len(other))} others: {named}. "
             "Name the data and the preparation of the training, or evaluate again."
         )
-    return f"{report(found)}\n\nMeasured anew: all {n_figures} figures as kept, {n_equal} of them to the last bit."
+    return f"{report_metrics(results)}\n\nMeasured again: all {n_metrics} values as stored, {n_equal} of them exactly."
+
+
+def _plain(results: Mapping[str, DiseaseMetrics]) -> dict[str, Any]:
+    return {key: asdict(result) for key, result in results.items()}
 
 
 def compare(kept: Any, found: Any) -> tuple[int, int, list[str]]:

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.registry import UNKNOWN, terms_of
+from sslmri.cohorts.registry import terms_of
 from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
-from sslmri.evidence.evaluate import evaluate_disease, predictions_frame
-from sslmri.evidence.evidence_io import write_evidence
+from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.predictions import predictions_frame, write_predictions
 from sslmri.files import sha256_of, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
@@ -41,7 +41,9 @@ from sslmri.models.cards import (
     write_card,
     write_model_file,
 )
+from sslmri.models.evidence import Metrics, write_evidence
 from sslmri.models.history import created_now, read_history, versions
+from sslmri.models.metrics import DiseaseMetrics
 from sslmri.training.data import (
     RunOptions,
     check_no_leakage,
@@ -129,7 +131,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
     write_bank(model.card, build_bank(model, store))
 
 
-def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, Any]:
+def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, DiseaseMetrics]:
     """Evaluates the run's model on the test side, beside its floors, and writes the evidence of its protocol.
 
     That of ``group-disjoint`` is in ``evidence/``, that of ``as-published`` in ``evidence/as-published/``.
@@ -159,7 +161,7 @@ def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, A
     return results
 
 
-def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, Any], dict[str, pd.DataFrame]]:
+def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, DiseaseMetrics], dict[str, pd.DataFrame]]:
     """Returns the cohort's records, its store, and by disease the results and predictions of the run's model.
 
     Raises:
@@ -184,7 +186,7 @@ def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, Any], 
     return records, store, results, frames
 
 
-def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) -> tuple[dict[str, Any], pd.DataFrame]:
+def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) -> tuple[DiseaseMetrics, pd.DataFrame]:
     """Returns the evidence of one head on its test side, and its predictions."""
     train, test = store.where(split="train", disease=key), store.where(split="test", disease=key)
     probabilities = _probabilities(model, key, test)
@@ -199,30 +201,26 @@ def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) ->
         set_thresholds=head.set_thresholds,
         is_shared=options.protocol == AS_PUBLISHED,
     )
-    notes = result["notes"] + unknown_notes(test)
-    return result | {"n_shared_groups": len(shared_groups(store.records, key)), "notes": notes}, frame
-
-
-def unknown_notes(test: Store) -> list[str]:
-    """Returns a sentence if groups that are tested are not known to be one person each."""
-    groups = {(record.group_key, record.group.startswith(UNKNOWN)) for record in test.records}
-    n_unknown = sum(is_unknown for _, is_unknown in groups)
-    if not n_unknown:
-        return []
-    return [
-        f"No subject ids: optimistic. The source does not say who is who in {n_unknown} of {len(groups)} test groups, "
-        "so a person may be on two sides."
-    ]
+    return replace(result, n_shared_groups=len(shared_groups(store.records, key))), frame
 
 
 def _write_evidence(
-    options: RunOptions, results: dict[str, Any], frames: dict[str, pd.DataFrame], n_shared: int
+    options: RunOptions, results: dict[str, DiseaseMetrics], frames: dict[str, pd.DataFrame], n_shared: int
 ) -> None:
+    """Writes predictions and metrics; the metrics come last, so that what they name is there."""
     folder = options.run / EVIDENCE_FOLDERS[options.protocol]
-    encoder = sha256_of(options.run / ENCODER_FILE)
-    write_evidence(folder, results, frames, options.protocol, encoder, created_now(), n_shared)
+    for key, frame in frames.items():
+        write_predictions(folder, key, frame)
+    metrics = Metrics(
+        protocol=options.protocol,
+        created=created_now(),
+        encoder_sha256=sha256_of(options.run / ENCODER_FILE),
+        n_shared_groups=n_shared,
+        diseases=results,
+    )
+    write_evidence(folder, metrics)
     n_groups = len({group for frame in frames.values() for group in frame["group"]})
-    print(f"Protocol {options.protocol}: {n_shared} of {n_groups} test groups are on the training side too")
+    print(f"Protocol {options.protocol}: {n_shared} of {n_groups} test groups are also in the training split")
 
 
 def _check_beside(options: RunOptions, beside: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sslmri.cohorts.manifest import Record
 from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, EncoderCard, read_encoder_card, read_model_card
+from sslmri.models.evidence import Fold
 from sslmri.training.data import GROUPS_FILE, hash_of, read_names
 
 
@@ -63,7 +64,7 @@ def find_training_overlap(run: Path, records: Sequence[Record]) -> TrainingOverl
     return TrainingOverlap(run / ENCODER_FILE, model.encoder, groups, has_labels, model.training)
 
 
-def fold_summary(fold: int, records: Sequence[Record], exposure: TrainingOverlap) -> dict[str, Any]:
+def fold_summary(fold: int, records: Sequence[Record], exposure: TrainingOverlap) -> Fold:
     """Returns how many groups of a fold the encoder has seen (None: unknown), in numbers and in a sentence."""
     groups = {record.group_key for record in records}
     n_seen: int | None
@@ -79,7 +80,7 @@ def fold_summary(fold: int, records: Sequence[Record], exposure: TrainingOverlap
         says = f"the encoder has learned from {n_seen} of its {len(groups)} groups before, {how}: optimistic."
     else:
         says = f"the encoder has learned from none of its {len(groups)} groups."
-    return {"fold": fold, "n_groups": len(groups), "n_seen": n_seen, "says": f"Fold {fold}: {says}"}
+    return Fold(fold, len(groups), n_seen, f"Fold {fold}: {says}")
 
 
 def _groups(folder: Path, sha256: str | None, records: Sequence[Record]) -> frozenset[str] | None:

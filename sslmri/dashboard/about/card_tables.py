@@ -12,10 +12,11 @@ from sslmri.cohorts.splits import SPLITS
 from sslmri.dashboard.data.summary_tables import meaning_of_group
 from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES, class_title
-from sslmri.evidence.gate import NOT_BRAIN, OTHER, exact_share
+from sslmri.evidence.gate import NOT_BRAIN, UNRELATED, percentage
 from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.evidence import GateTable
 
-_PLAIN = (OTHER, NOT_BRAIN)  # relations of a cohort to a head that need no word
+_PLAIN = (UNRELATED, NOT_BRAIN)  # relations of a cohort to a head that need no word
 
 
 def ordered_heads(card: ModelCard) -> list[tuple[str, HeadCard]]:
@@ -150,7 +151,7 @@ def settings(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def gate_sentence(found: Mapping[str, Any] | None) -> str:
+def gate_sentence(found: GateTable | None) -> str:
     """Returns what is asked of a scan before any head speaks, as an item of a list."""
     if found is None:
         return "- Whether a picture is a brain MRI at all is **not checked** by this model: anything gets an answer."
@@ -160,36 +161,36 @@ def gate_sentence(found: Mapping[str, Any] | None) -> str:
     )
 
 
-def applicability(found: Mapping[str, Any]) -> pd.DataFrame:
+def applicability(found: GateTable) -> pd.DataFrame:
     """Returns what share of the slices of each cohort the heads answer: a column a head, with what it is to them."""
     rows = [
         {
-            "cohort": row["cohort"],
-            "slices": row["n_slices"],
-            "groups": row["n_groups"],
-            "brain MRI": _exact(row["share_brain"]),
-            "head": DISEASES[row["disease"]].title,
-            "answered": f"{_exact(row['share_applies'])}{'' if row['relation'] in _PLAIN else ', ' + row['relation']}",
+            "cohort": row.cohort,
+            "slices": row.n_slices,
+            "groups": row.n_groups,
+            "brain MRI": _exact(row.fraction_brain),
+            "head": DISEASES[row.disease].title,
+            "answered": ", ".join(
+                [_exact(row.fraction_in_distribution), *([] if row.relation in _PLAIN else [row.relation])]
+            ),
         }
-        for row in found["rows"]
+        for row in found.rows
     ]
-    titles = [DISEASES[key].title for key in in_order({row["disease"] for row in found["rows"]})]
+    titles = [DISEASES[key].title for key in in_order({row.disease for row in found.rows})]
     keys = ["cohort", "slices", "groups", "brain MRI"]
     wide = pd.DataFrame(rows).pivot(index=keys, columns="head", values="answered").reset_index()
     return wide[[*keys, *titles]].rename_axis(columns=None)
 
 
-def applicability_notes(found: Mapping[str, Any]) -> list[str]:
+def applicability_notes(found: GateTable) -> list[str]:
     """Returns for each head how many of its own slices it refuses, and how many others are kept away from it."""
-    notes = []
-    for key in in_order(found["heads"]):
-        own = {name: exact_share(share) for name, share in found["heads"][key].items()}
-        notes.append(
-            f"{DISEASES[key].title}: of the slices of its own cohorts {own['refused_own']} are refused. Kept away are "
-            f"{own['kept_other']} of other cohorts, {own['kept_all']} with those of the same disease or the same "
-            f"contrasts, which may rightly be taken for its kind, and {own['kept_pictures']} of made-up pictures."
-        )
-    return notes
+    return [
+        f"{DISEASES[key].title}: in-distribution slices rejected {percentage(rates.in_distribution)}. Correctly "
+        f"rejected {percentage(rates.unrelated)} of unrelated cohorts and {percentage(rates.synthetic)} of synthetic "
+        "images; of all other cohorts, with those of the same disease or sequence, which may rightly pass, "
+        f"{percentage(rates.other_cohorts)}."
+        for key, rates in found.diseases.items()
+    ]
 
 
 def _exact(share: float) -> str:

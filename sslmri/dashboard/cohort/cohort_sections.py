@@ -1,8 +1,7 @@
 """The sections of the cohort page: uploader, list with filters, opening one scan, and reports."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -22,6 +21,7 @@ from sslmri.dashboard.screening.uploads import FileUpload, Upload
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics
 from sslmri.screening.outcome import Refusal
 from sslmri.screening.report.export import report_csv, report_json, report_pdf
 
@@ -112,7 +112,7 @@ def _draw_opening(cohort: Cohort, number: int) -> None:
         st.switch_page(SCREENING_PAGE)
 
 
-def draw_exports(card: ModelCard, cohort: Cohort, shown: pd.DataFrame, metrics: Mapping[str, Any] | None) -> None:
+def draw_exports(card: ModelCard, cohort: Cohort, shown: pd.DataFrame, metrics: Metrics | None) -> None:
     """Draws the buttons that save the reports of the scans listed, without the names of their files."""
     numbers = set(shown["Scan"])
     entries = [entry for entry in cohort.entries.values() if entry.number in numbers]

@@ -25,13 +25,13 @@ from sslmri.dashboard.encoder.features import (
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP
 from sslmri.dashboard.encoder.messages import chance_loss
 from sslmri.dashboard.encoder.selection import MAP_KEY, draw_selection, keep_selection, selected_rows
-from sslmri.dashboard.model_evidence import find_history, protocol_of
 from sslmri.dashboard.performance import tables
 from sslmri.dashboard.section import draw_chart, draw_save_button
 from sslmri.dashboard.text import count, escape_markdown, in_order, percent
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import find_history, protocol_of
 
 if TYPE_CHECKING:
     from sslmri.models.bank import FeatureBank

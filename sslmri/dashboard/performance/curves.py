@@ -47,28 +47,28 @@ def reliability(table: pd.DataFrame) -> go.Figure:
         x=[0, 1],
         y=[0, 1],
         mode="lines",
-        name="as probable as right",
+        name="perfect calibration",
         line={"color": theme.MISSING, "dash": "dash", "width": 1},
         hoverinfo="skip",
     )
     figure.add_scatter(
         x=table["probability"],
-        y=table["share_right"],
+        y=table["accuracy"],
         mode="lines+markers",
-        name="measured, area of a point by its slices",
+        name="observed (marker area: number of slices)",
         line={"color": theme.accent(), "width": 1.5},
         marker={
             "color": theme.accent(),
-            "size": table["count"],
+            "size": table["n_cases"],
             "sizemode": "area",
-            "sizeref": max(table["count"].max(), 1) / _LARGEST**2 if len(table) else 1,
+            "sizeref": max(table["n_cases"].max(), 1) / _LARGEST**2 if len(table) else 1,
             "sizemin": 4,
             "opacity": 0.8,
         },
-        customdata=table[["low", "high", "count", "groups"]],
-        hovertemplate="probability %{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f}), right %{y:.2f}<br>"
+        customdata=table[["low", "high", "n_cases", "n_groups"]],
+        hovertemplate="confidence %{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f}), accuracy %{y:.2f}<br>"
         "%{customdata[2]} slices of %{customdata[3]} groups<extra></extra>",
     )
-    figure.update_xaxes(range=[-0.01, 1.03], title="highest probability", zeroline=False)
-    figure.update_yaxes(range=[-0.01, 1.03], title="share of slices where it is right", zeroline=False)
+    figure.update_xaxes(range=[-0.01, 1.03], title="confidence", zeroline=False)
+    figure.update_yaxes(range=[-0.01, 1.03], title="accuracy", zeroline=False)
     return layout(figure, _HEIGHT, showlegend=True, legend=_LEGEND)

@@ -1,23 +1,32 @@
 """The evidence of a model as tables: what the charts draw is what their buttons save."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.dashboard.charts import MEASURES
-from sslmri.dashboard.text import count, in_order, interval, proportion
+from sslmri.dashboard.text import count, in_order, proportion
 from sslmri.diseases import DISEASES, Disease, class_title
-from sslmri.evidence.grade import FLOOR_TITLES
+from sslmri.evidence.grade import BASELINE_TITLES
+from sslmri.models.evidence import Metrics
+from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate
 
-_FIGURES = ("value", "low", "high", "raw", "reason")
+# by protocol, whether people are in both training and test
+IS_SHARED: dict[Protocol, bool] = {GROUP_DISJOINT: False, AS_PUBLISHED: True}
+PROTOCOL_TITLES: dict[Protocol, str] = {
+    GROUP_DISJOINT: "patient-disjoint split",
+    AS_PUBLISHED: "random image split (as published)",
+}
 _OVERALL = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "auroc": "AUROC of any disease",
     "average_precision": "Average precision of any disease",
-    "brier": "Brier score (0 to 2, low is good)",
-    "ece": "Expected calibration error (low is good)",
+    "brier": "Brier score (0 to 2, lower is better)",
+    "ece": "Expected calibration error (lower is better)",
 }
 _BY_CLASS = {
     "precision": "precision",
@@ -29,140 +38,135 @@ _BY_CLASS = {
 }
 
 
-def headline(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns one row a measure of a disease: its figure, its interval and its floors."""
-    subject, types, later, units = result["subject"], result["types"], result["later_stages"], f"{result['unit']}s"
+def headline(result: DiseaseMetrics) -> pd.DataFrame:
+    """Returns one row per measure of a disease: its value, its interval and its baselines."""
+    slices, groups, types, later, units = (
+        *(result.slices, result.groups, result.types, result.later_stages),
+        f"{result.unit}s",
+    )
     measures = [
-        ("Accuracy, slices", result["accuracy"], "accuracy"),
-        ("Balanced accuracy, slices", result["balanced_accuracy"], "balanced_accuracy"),
-        ("AUROC of any disease, slices", result["auroc"], "auroc"),
-        (f"Accuracy, {units}", subject["accuracy"], "subject_accuracy"),
-        (f"AUROC of any disease, {units}", subject["auroc"], "subject_auroc"),
+        ("Accuracy, slices", slices.accuracy, "accuracy"),
+        ("Balanced accuracy, slices", slices.balanced_accuracy, "balanced_accuracy"),
+        ("AUROC of any disease, slices", slices.auroc, "auroc"),
+        (f"Accuracy, {units}", groups.accuracy, "group_accuracy"),
+        (f"AUROC of any disease, {units}", groups.auroc, "group_auroc"),
     ]
     if types:
-        measures.append(("Accuracy among the types, slices", types["accuracy"], "types_accuracy"))
+        measures.append(("Accuracy among the types, slices", types.accuracy, "types_accuracy"))
     if later:
-        name = later_title(result)
-        measures.append((f"{name}, slices", later["auroc"], "later_stages_auroc"))
-        measures.append((f"{name}, {units}", later["subject_auroc"], "subject_later_stages_auroc"))
-    floors = result["floors"]
+        name = f"AUROC of {class_title(later.classes[0])} or worse against {class_title(result.classes[0])}"
+        measures.append((f"{name}, slices", later.auroc, "later_stages_auroc"))
+        measures.append((f"{name}, {units}", later.group_auroc, "group_later_stages_auroc"))
     rows = [
-        {"measure": name, **_figures(figure), **{floor: floors.get(floor, {}).get(key) for floor in FLOOR_TITLES}}
-        for name, figure, key in measures
+        {
+            "measure": name,
+            **asdict(estimate),
+            **{key: getattr(result.baselines.get(key), baseline, None) for key in BASELINE_TITLES},
+        }
+        for name, estimate, baseline in measures
     ]
-    return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *FLOOR_TITLES])
+    return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
 
 
-def later_title(result: Mapping[str, Any]) -> str:
-    """Returns what the figure of the later stages is called."""
-    first = class_title(result["later_stages"]["classes"][0])
-    return f"AUROC of {first} or worse against {class_title(result['classes'][0])}"
-
-
-def protocols(
-    found: Mapping[str, Mapping[str, Any]], is_shared: Mapping[str, bool], encoders: Mapping[str, str]
-) -> pd.DataFrame:
-    """Returns the headline figures of a disease under each protocol, as people read them.
+def protocols(results: Mapping[Protocol, DiseaseMetrics], encoders: Mapping[Protocol, str]) -> pd.DataFrame:
+    """Returns the headline metrics of a disease under each protocol, as people read them.
 
     Args:
-        found: the disease's evidence by protocol, those measured.
-        is_shared: by protocol, whether people are on both sides of its split.
+        results: the disease's evidence by protocol, those measured.
         encoders: by protocol, whose encoder was measured.
     """
     rows = [
         {
             "measure": row["measure"],
-            "protocol": protocol,
+            "split": PROTOCOL_TITLES[protocol],
             "encoder": encoders[protocol],
-            "people shared": _shared(result, is_shared[protocol]),
-            "figure (95 % interval)": _overview_figure(row),
-            **{title: _floor(row[name]) for name, title in FLOOR_TITLES.items()},
-            "test groups": result["n_groups"],
-            "test slices": result["n_slices"],
+            "patients shared": _shared(result, IS_SHARED[protocol]),
+            "value (95 % interval)": _with_interval(row),
+            **{title: _baseline(row[name]) for name, title in BASELINE_TITLES.items()},
+            "test groups": result.slices.n_groups,
+            "test slices": result.slices.n_cases,
         }
-        for protocol, result in found.items()
+        for protocol, result in results.items()
         for row in headline(result).to_dict("records")
     ]
     return pd.DataFrame(rows)
 
 
-def pixels_sentence(result: Mapping[str, Any]) -> str:
-    """Returns that pixels without learning do as well, with the figures, or nothing where they do not."""
-    model, pixels = result["accuracy"]["raw"], result["floors"].get("nearest_neighbour", {}).get("accuracy")
+def pixels_sentence(result: DiseaseMetrics) -> str:
+    """Returns that pixels without learning do as well, with the values, or nothing where they do not."""
+    model = result.slices.accuracy.raw
+    pixels = getattr(result.baselines.get("nearest_neighbour"), "accuracy", None)
     if model is None or pixels is None or pixels < model:
         return ""
-    return f" Pixels without learning do as well: accuracy {proportion(pixels)} (1-NN) beside {proportion(model)}."
+    return f" Pixels without learning do as well: accuracy {proportion(pixels)} (1-NN) against {proportion(model)}."
 
 
-def overall(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns every figure over all classes, of slices and of groups side by side, as people read them."""
-    subject = result["subject"]
-    rows = [(title, result[name], subject[name]) for name, title in _OVERALL.items()]
-    for name, rule in (("low", "not flagged below"), ("high", "flagged from")):
-        own = (result["thresholds"] or {}).get(name)
-        if own:
-            place = f"of any disease, {rule} {own['threshold']:.2f}"
-            rows += [
-                (f"{measure.capitalize()} {place}", own["slices"][measure], own["subject"][measure])
-                for measure in ("sensitivity", "specificity")
-            ]
-    words = [(title, interval(slices), interval(groups)) for title, slices, groups in rows]
-    return pd.DataFrame(words, columns=["measure", "slices", f"{result['unit']}s"])
+def overall(result: DiseaseMetrics) -> pd.DataFrame:
+    """Returns every metric over all classes, of slices and of groups side by side, as people read them."""
+    rows = [(title, getattr(result.slices, name), getattr(result.groups, name)) for name, title in _OVERALL.items()]
+    if result.thresholds:
+        for name, point in (("lower", result.thresholds.low), ("upper", result.thresholds.high)):
+            place = f"at the {name} threshold ({point.threshold:.2f})"
+            rows.append((f"Sensitivity {place}", point.slices.sensitivity, point.groups.sensitivity))
+            rows.append((f"Specificity {place}", point.slices.specificity, point.groups.specificity))
+    texts = [(title, str(slices), str(groups)) for title, slices, groups in rows]
+    return pd.DataFrame(texts, columns=["measure", "slices", f"{result.unit}s"])
 
 
-def by_class(figures: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns every figure of each class, one row a class, as people read them.
-
-    Args:
-        figures: a disease's evidence, or its ``subject``.
-    """
+def by_class(metrics: CaseMetrics) -> pd.DataFrame:
+    """Returns every metric of each class, one row per class, as people read them."""
     rows = [
-        {"class": class_title(label), **{title: interval(own[name]) for name, title in _BY_CLASS.items()}}
-        for label, own in figures["per_class"].items()
+        {"class": class_title(label), **{title: str(getattr(found, name)) for name, title in _BY_CLASS.items()}}
+        for label, found in metrics.per_class.items()
     ]
     return pd.DataFrame(rows)
 
 
-def coverage(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns how often the 90 % sets hold the true class, one row a class, as people read it."""
-    sets = result["sets"]
+def coverage(result: DiseaseMetrics) -> pd.DataFrame:
+    """Returns how often the 90 % sets hold the true class, one row per class, as people read it."""
     rows = [
         {
             "class": class_title(label),
-            "in the set from": "always" if bar is None else proportion(bar),
-            "coverage, slices": interval(sets["slices"]["coverage"][label]),
-            f"coverage, {result['unit']}s": interval(sets["subject"]["coverage"][label]),
-            "test groups": sets["slices"]["coverage"][label]["groups"],
+            "in the set from": "always" if threshold is None else proportion(threshold),
+            "coverage, slices": str(result.sets.slices.coverage[label]),
+            f"coverage, {result.unit}s": str(result.sets.groups.coverage[label]),
+            "test groups": result.groups.per_class[label].n_groups,
         }
-        for label, bar in sets["thresholds"].items()
+        for label, threshold in (result.sets.thresholds.items() if result.sets else ())
+        if result.sets
     ]
     return pd.DataFrame(rows)
 
 
-def set_notes(result: Mapping[str, Any]) -> list[str]:
-    """Returns how large the sets are and which classes abstain, each in a sentence."""
-    slices = result["sets"]["slices"]
-    notes = [
-        f"Classes in the set of a slice, on average: {interval(slices['mean_size'])}; "
-        f"share of empty sets: {interval(slices['empty'])}."
-    ]
-    names = ", ".join(class_title(label) for label in result["sets"]["abstaining"])
-    if names:
-        notes.append(f"In every set because too few validation groups show it: {names}.")
+def set_notes(result: DiseaseMetrics) -> list[str]:
+    """Returns how large the sets are and which classes are always in them, each in a sentence."""
+    if result.sets is None:
+        return []
+    slices = result.sets.slices
+    notes = [f"Mean number of classes in a set, slices: {slices.mean_size}; fraction of empty sets: {slices.empty}."]
+    always = ", ".join(class_title(label) for label, value in result.sets.thresholds.items() if value is None)
+    if always:
+        notes.append(f"Always included (too few validation patients): {always}.")
     return notes
 
 
-def reliability(figures: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns the bins of a reliability curve: mean highest probability, share right, number of cases and groups."""
-    columns = ["low", "high", "probability", "share_right", "count", "groups"]
-    return pd.DataFrame(figures["reliability"], columns=columns)
+def reliability(metrics: CaseMetrics) -> pd.DataFrame:
+    """Returns the bins of a reliability curve: mean highest probability, accuracy, number of cases and groups."""
+    columns = ["low", "high", "probability", "accuracy", "n_cases", "n_groups"]
+    return pd.DataFrame([asdict(found) for found in metrics.reliability], columns=columns)
 
 
-def per_class(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns one row a class and measure: precision, recall, F1 with their intervals, groups and slices."""
+def per_class(metrics: CaseMetrics) -> pd.DataFrame:
+    """Returns one row per class and measure: precision, recall, F1 with their intervals, groups and slices."""
     rows = [
-        {"label": label, "measure": measure, **_figures(own[measure]), "groups": own["groups"], "slices": own["slices"]}
-        for label, own in result["per_class"].items()
+        {
+            "label": label,
+            "measure": measure,
+            **asdict(getattr(found, measure)),
+            "groups": found.n_groups,
+            "slices": found.n_cases,
+        }
+        for label, found in metrics.per_class.items()
         for measure in MEASURES
     ]
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw"])
@@ -173,33 +177,33 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.Data
     return pd.DataFrame(counts, columns=list(labels)).assign(truth=list(labels))[["truth", *labels]]
 
 
-def areas(result: Mapping[str, Any], measure: str = "auroc") -> dict[str, float | None]:
-    """Returns the area under each class's curve against the rest, None where it is not estimable.
+def areas(metrics: CaseMetrics, measure: str = "auroc") -> dict[str, float | None]:
+    """Returns the area under each class's curve against the rest, None where it cannot be estimated.
 
     Args:
-        result: a disease's evidence.
+        metrics: of one kind of case.
         measure: ``auroc`` or ``average_precision``.
     """
-    return {label: own[measure]["value"] for label, own in result["per_class"].items()}
+    return {label: getattr(found, measure).value for label, found in metrics.per_class.items()}
 
 
-def counts(result: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
+def counts(metrics: CaseMetrics, disease: Disease) -> pd.DataFrame:
     """Returns test groups and slices of each class."""
-    per_label = result["per_class"]
-    rows = [(class_title(label), per_label[label]["groups"], per_label[label]["slices"]) for label in disease.classes]
+    found = metrics.per_class
+    rows = [(class_title(label), found[label].n_groups, found[label].n_cases) for label in disease.classes]
     return pd.DataFrame(rows, columns=["class", "test groups", "test slices"])
 
 
-def unknown_figures(table: pd.DataFrame) -> list[str]:
-    """Returns one sentence for each reason why figures of a table are not estimable, naming the figures."""
+def not_estimable(table: pd.DataFrame) -> list[str]:
+    """Returns one sentence for each reason why values of a table cannot be estimated, naming what is missing."""
     missing = table[table["value"].isna()]
     names = missing["label"].map(class_title) if "label" in missing else missing["measure"]
     by_reason = names.groupby(missing["reason"].fillna("not estimable"), sort=False).unique()
-    return [f"{', '.join(own)}: {reason}." for reason, own in by_reason.items()]
+    return [f"{', '.join(named)}: {reason}." for reason, named in by_reason.items()]
 
 
 def history(entries: Sequence[Mapping[str, Any]], scores: str) -> pd.DataFrame:
-    """Returns one row an epoch: its loss, and the scores of each disease that were taken then.
+    """Returns one row per epoch: its loss, and the scores of each disease where they were taken.
 
     Args:
         entries: of a history file.
@@ -209,44 +213,42 @@ def history(entries: Sequence[Mapping[str, Any]], scores: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overview(metrics: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns the figures of all diseases with intervals and best floors, as people read them."""
+def overview(metrics: Metrics) -> pd.DataFrame:
+    """Returns the metrics of all diseases with intervals and best baselines, as people read them."""
     rows = []
-    for key in in_order(metrics["diseases"]):
-        result = metrics["diseases"][key]
+    for key in in_order(metrics.diseases):
+        result = metrics.diseases[key]
         for row in headline(result).to_dict("records"):
-            own = [row[floor] for floor in FLOOR_TITLES if pd.notna(row[floor])]
+            baselines = [row[name] for name in BASELINE_TITLES if pd.notna(row[name])]
             rows.append(
                 {
                     "disease": DISEASES[key].title,
-                    "evidence": result["grade"]["grade"],
+                    "evidence": result.grade.grade,
                     "measure": row["measure"],
-                    "figure (95 % interval)": _overview_figure(row),
-                    "best floor": _floor(max(own, default=None)),
-                    "groups": result["n_groups"],
-                    "slices": result["n_slices"],
+                    "value (95 % interval)": _with_interval(row),
+                    "best baseline": _baseline(max(baselines, default=None)),
+                    "groups": result.slices.n_groups,
+                    "slices": result.slices.n_cases,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _overview_figure(row: Mapping[Any, Any]) -> str:
-    """Returns a figure with its interval; why it has none, the performance page says."""
-    return interval(row) if pd.notna(row["value"]) else "not estimable"
+def _with_interval(row: Mapping[Any, Any]) -> str:
+    """Returns a value with its interval; why it has none, the performance page says."""
+    if pd.isna(row["value"]):
+        return "not estimable"
+    return str(Estimate(row["value"], row["low"], row["high"], row["raw"], None))
 
 
-def _shared(result: Mapping[str, Any], is_shared: bool) -> str:
-    """Returns whether people are on both sides, and how many groups are, where that was counted."""
-    n_shared = result.get("n_shared_groups")
+def _shared(result: DiseaseMetrics, is_shared: bool) -> str:
+    """Returns whether people are in both training and test, and how many groups are."""
+    n_shared = result.n_shared_groups
     return ("yes" if is_shared else "no") + (f" ({count(n_shared, 'group')})" if n_shared else "")
 
 
-def _floor(value: float | None) -> str:
+def _baseline(value: float | None) -> str:
     return "none" if value is None or pd.isna(value) else proportion(value)
-
-
-def _figures(figure: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: figure[name] for name in _FIGURES}
 
 
 def _numeric(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The right side of the screening page: one card for each disease."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import streamlit as st
 
@@ -10,10 +10,11 @@ from sslmri.dashboard.screening.prevalence import draw_prevalence
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.screening.viewer import show_finding
 from sslmri.dashboard.section import draw_notes
-from sslmri.dashboard.text import escape_markdown, interval
+from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.evidence import Metrics
 from sslmri.screening import messages
 from sslmri.screening.outcome import Finding, ScreeningSummary, notice_line
 
@@ -40,9 +41,7 @@ def choose_scan(names: Mapping[int, str], key: str) -> int | None:
     return chosen
 
 
-def draw_findings(
-    card: ModelCard, summary: ScreeningSummary, shown: str | None, metrics: Mapping[str, Any] | None
-) -> None:
+def draw_findings(card: ModelCard, summary: ScreeningSummary, shown: str | None, metrics: Metrics | None) -> None:
     """Draws a card for each disease; for what is not brain MRI one sentence and no number.
 
     Args:
@@ -109,7 +108,7 @@ def _draw_reliability(
     accuracy = messages.NOT_EVALUATED
     if evidence:
         unseen = f"95 % CI; {evidence.n_groups} {evidence.unit}s"
-        accuracy = f"Accuracy on unseen patients: {interval(evidence.accuracy)}, {unseen}."
+        accuracy = f"Accuracy on unseen patients: {evidence.accuracy}, {unseen}."
     st.caption(" ".join((accuracy, messages.map_line(summary, finding), *messages.limits(card, finding.disease))))
 
 

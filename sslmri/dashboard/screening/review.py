@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.diseases import DISEASES, class_title
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
 from sslmri.screening.outcome import Entry, Finding, Review, Screening, ScreeningSummary
 from sslmri.screening.report.export import report_csv, report_json, report_pdf
@@ -26,9 +26,7 @@ _FORMATS: dict[str, tuple[str, Callable[..., bytes]]] = {
 
 
 @st.fragment
-def draw_review(
-    card: ModelCard, screening: Screening, n_files: int, token: str, metrics: Mapping[str, Any] | None
-) -> None:
+def draw_review(card: ModelCard, screening: Screening, n_files: int, token: str, metrics: Metrics | None) -> None:
     """Draws a line to review each finding, the tick, and the buttons that save the report under a random name."""
     summary = screening.summary
     reviews = {}
@@ -56,7 +54,7 @@ def _make(
     screening: Screening,
     n_files: int,
     reviews: Mapping[str, Review],
-    metrics: Mapping[str, Any] | None,
+    metrics: Metrics | None,
 ) -> bytes:
     pictures = key_pictures(card, screening.summary, screening.arrays)
     entry = Entry(1, screening.summary, n_files=n_files, pictures=pictures, reviews=reviews)

@@ -10,6 +10,7 @@ from typing import Any
 from sslmri.diseases import DISEASES
 from sslmri.files import neutralised
 from sslmri.models.cards import INTENDED_USE, ModelCard
+from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
 from sslmri.screening.messages import evidence_of, limits
 from sslmri.screening.outcome import Entry, ScreeningSummary, document, review_document
@@ -26,7 +27,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def report_pdf(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, Any] | None) -> bytes:
+def report_pdf(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None) -> bytes:
     """Returns the report as an A4 PDF: a page of all scans where there are several, then each scan with its pictures.
 
     Args:
@@ -39,7 +40,7 @@ def report_pdf(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, 
     return draw_report(card, entries, metrics, created_now())
 
 
-def report_json(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, Any] | None) -> bytes:
+def report_json(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None) -> bytes:
     """Returns the report as JSON: the model, and the export document, acquisition and reviews of each scan."""
     content = {
         "format": FORMAT,
@@ -61,7 +62,7 @@ def report_json(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str,
     return (_dumps(content, indent=1) + "\n").encode("utf-8", errors="backslashreplace")
 
 
-def report_csv(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, Any] | None) -> bytes:
+def report_csv(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None) -> bytes:
     """Returns the export documents as CSV, one row for each scan and disease; formulas are neutralised.
 
     The keys are those of the JSON, nested ones joined by a dot. ``reason`` says why a file was refused or why a
@@ -79,7 +80,7 @@ def report_csv(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, 
     return text.getvalue().encode("utf-8", errors="backslashreplace")  # names of files may be any bytes
 
 
-def json_line(card: ModelCard, entry: Entry, metrics: Mapping[str, Any] | None) -> str:
+def json_line(card: ModelCard, entry: Entry, metrics: Metrics | None) -> str:
     """Returns the export document of a scan in one line."""
     return _dumps(document(entry, card.sha256, _grades(card, metrics)))
 
@@ -88,11 +89,11 @@ def _dumps(content: Mapping[str, Any], indent: int | None = None) -> str:
     return json.dumps(content, indent=indent, ensure_ascii=indent is None, allow_nan=False)
 
 
-def _grades(card: ModelCard, metrics: Mapping[str, Any] | None) -> dict[str, str]:
+def _grades(card: ModelCard, metrics: Metrics | None) -> dict[str, str]:
     return {key: evidence.grade for key in card.heads if (evidence := evidence_of(metrics, key))}
 
 
-def _classifier(card: ModelCard, disease: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def _classifier(card: ModelCard, disease: str, metrics: Metrics | None) -> dict[str, Any]:
     head, evidence = card.heads[disease], evidence_of(metrics, disease)
     return {
         "untrained_classes": list(head.unlearned),

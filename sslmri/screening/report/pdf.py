@@ -1,7 +1,6 @@
 """The PDF of a report: all scans on one page where there are several, each scan, and what its heads are worth."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from fpdf import Align
 from fpdf.enums import TableBordersLayout
@@ -9,6 +8,7 @@ from fpdf.fonts import FontFace
 
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics
 from sslmri.screening import messages
 from sslmri.screening.outcome import Entry, Refusal, ScreeningSummary, notice_line
 from sslmri.screening.report.pdf_finding import draw_finding
@@ -29,7 +29,7 @@ _PROBABILITIES = (
 )
 
 
-def draw_report(card: ModelCard, entries: Sequence[Entry], metrics: Mapping[str, Any] | None, created: str) -> bytes:
+def draw_report(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None, created: str) -> bytes:
     """Returns the PDF; the same for the same arguments.
 
     Args:
@@ -98,7 +98,7 @@ def _draw_refusal(page: PdfPage, number: int, refusal: Refusal) -> None:
 
 
 def _draw_scan(
-    page: PdfPage, card: ModelCard, entry: Entry, summary: ScreeningSummary, metrics: Mapping[str, Any] | None
+    page: PdfPage, card: ModelCard, entry: Entry, summary: ScreeningSummary, metrics: Metrics | None
 ) -> None:
     page.add_page()
     _title(page, f"Scan {entry.number}", messages.reviewed_line(entry, len(summary.findings)))
@@ -116,7 +116,7 @@ def _draw_scan(
         draw_finding(page, card.heads[key], entry, summary, key, messages.evidence_of(metrics, key))
 
 
-def _draw_notes(page: PdfPage, card: ModelCard, metrics: Mapping[str, Any] | None) -> None:
+def _draw_notes(page: PdfPage, card: ModelCard, metrics: Metrics | None) -> None:
     """Draws, once per report, the evidence for each classifier and how its thresholds were chosen."""
     page.add_page()
     _title(page, "How reliable the results are")

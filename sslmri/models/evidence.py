@@ -1,0 +1,291 @@
+"""The files of evidence that lie next to a model, with one function that reads them and one that writes them.
+
+The same rules check a value when it is made, written and read. No torch here.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
+from sslmri.diseases import DISEASES
+from sslmri.errors import ModelError
+from sslmri.files import write_json
+from sslmri.models.cards import ModelCard
+from sslmri.models.history import read_history
+from sslmri.models.integrity import read_bounded
+from sslmri.models.metrics import (
+    STRICT,
+    DiseaseControls,
+    DiseaseMetrics,
+    Estimate,
+    GateRates,
+    GateRow,
+    Rate,
+    SameSource,
+)
+
+FORMAT: Literal["sslmri-3"] = "sslmri-3"
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Evidence:
+    """A file of evidence: the hash of the encoder that was measured, and when, UTC, ISO 8601."""
+
+    FILE: ClassVar[str]
+    TITLE: ClassVar[str]
+    COMMAND: ClassVar[str]  # of train.py, that writes it
+    format: Literal["sslmri-3"] = FORMAT
+    encoder_sha256: str
+    created: str
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Metrics(Evidence):
+    """Metrics on the test split, by disease; ``n_shared_groups`` counts test groups that were also trained on."""
+
+    FILE, TITLE, COMMAND = "metrics.json", "metrics", "evaluate"
+    protocol: Protocol
+    n_shared_groups: int
+    diseases: dict[str, DiseaseMetrics]
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        for key, result in self.diseases.items():
+            if key not in DISEASES or result.classes != DISEASES[key].classes:
+                raise ValueError(f"the classes of {key:.40} are {', '.join(result.classes):.200}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Controls(Evidence):
+    """Shortcuts, false alarms on healthy scans, localisation; ``same_source`` is None where it was not measured."""
+
+    FILE, TITLE, COMMAND = "controls.json", "shortcut controls", "controls"
+    rule: str
+    diseases: dict[str, DiseaseControls]
+    family_wise: Rate
+    same_source: SameSource | None = None
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class GateTable(Evidence):
+    """How many slices of each cohort the gate lets pass to each classifier, and how many it rejects."""
+
+    FILE, TITLE, COMMAND = "gate.json", "measurements of the gate", "bank"
+    rule: str
+    n_cases: int
+    rows: tuple[GateRow, ...]
+    diseases: dict[str, GateRates]
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Point:
+    """A measure of one regime at a number of labels per class; ``seeds`` are its values by draw of labels."""
+
+    regime: str
+    labels: int
+    measure: str
+    estimate: Estimate
+    seeds: tuple[float, ...]
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class CurvePoint(Point):
+    """A point on the curve of an encoder."""
+
+    encoder: str
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Difference(Point):
+    """How far the SimCLR encoder is above another one."""
+
+    against: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class DiseaseEfficiency:
+    """The label-efficiency curves of one disease; ``labels_used`` by labels per class and class."""
+
+    unit: str
+    n_groups: int
+    n_slices: int
+    labels_used: dict[str, dict[str, int]]
+    curves: tuple[CurvePoint, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class LabelEfficiency(Evidence):
+    """What each encoder reaches by labels per class. The encoder is the pre-trained one, before fine-tuning."""
+
+    FILE, TITLE, COMMAND = "label_efficiency.json", "label efficiency", "label-efficiency"
+    protocol: Protocol
+    encoder_created: str
+    groups_sha256: str
+    settings: dict[str, JsonValue]
+    not_run: tuple[str, ...]
+    notes: tuple[str, ...]
+    diseases: dict[str, DiseaseEfficiency]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Fold:
+    """What the encoder saw of a fold: how many of its groups, None where that is not known."""
+
+    fold: int
+    n_groups: int
+    n_seen: int | None
+    message: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class FoldMetrics:
+    """Metrics of one test fold; None where it lacks the classes for one."""
+
+    fold: int
+    n_groups: int
+    n_slices: int
+    accuracy: float | None
+    balanced_accuracy: float | None
+    auroc: float | None
+    group_auroc: float | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class CrossvalidatedMetrics:
+    """Metrics over all test folds, and of each."""
+
+    pooled: DiseaseMetrics
+    folds: tuple[FoldMetrics, ...]
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class CrossValidation(Evidence):
+    """Probes on one encoder, cross-validated by group."""
+
+    FILE, TITLE, COMMAND = "crossvalidation.json", "a cross-validation", "evaluate --cross-validate"
+    protocol: Protocol
+    encoder: str
+    preparation: dict[str, JsonValue]
+    folds: tuple[Fold, ...]
+    notes: tuple[str, ...]
+    diseases: dict[str, CrossvalidatedMetrics]
+
+
+_Evidence = TypeVar("_Evidence", bound=Evidence)
+
+
+def write_evidence(folder: Path, evidence: Evidence) -> None:
+    """Writes a file of evidence, whole or not at all."""
+    write_json(folder / evidence.FILE, asdict(evidence))
+
+
+def read_evidence(folder: Path, kind: type[_Evidence]) -> _Evidence | None:
+    """Returns the evidence of a kind in a folder, None where there is none.
+
+    Raises:
+        ModelError: it is damaged or of another format.
+    """
+    path = folder / kind.FILE
+    if not path.exists():
+        return None
+    try:
+        return TypeAdapter(kind).validate_json(read_bounded(folder, kind.FILE, _advice(kind)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(
+            f"Expected {kind.TITLE} of format {FORMAT} in {path}, got another file ({place:.80}: {first['msg']:.200}): "
+            f"{_advice(kind)}, or `python -m sslmri convert` for a model of a former format."
+        ) from error
+
+
+def as_json(settings: Any) -> dict[str, JsonValue]:
+    """Returns the fields of a dataclass as JSON holds them."""
+    fields: dict[str, JsonValue] = json.loads(json.dumps(asdict(settings)))
+    return fields
+
+
+def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | None = None) -> _Evidence | None:
+    """Returns the evidence of a kind that lies next to a model, None where there is none.
+
+    Evidence under another protocol than the model's is of another encoder, which it names: what was trained with
+    people in both splits cannot be measured without, nor the other way round.
+
+    Args:
+        card: the model's.
+        kind: of evidence.
+        protocol: the model's where none is given.
+
+    Raises:
+        ModelError: it is damaged, of another protocol, or should be of this model's classifiers and is not.
+    """
+    protocol = protocol or protocol_of(card)
+    folder = card.folder / EVIDENCE_FOLDERS[protocol]
+    evidence = read_evidence(folder, kind)
+    if evidence is None:
+        return None
+    measured = getattr(evidence, "protocol", protocol)
+    if measured != protocol:
+        raise ModelError(
+            f"Expected {kind.TITLE} of the protocol {protocol} in {folder}, got {measured}: {_advice(kind)}."
+        )
+    if protocol == protocol_of(card):
+        _check_model(card, evidence)
+    return evidence
+
+
+def find_unseen_metrics(card: ModelCard) -> Metrics | None:
+    """Returns the metrics of a model on people it never saw, None where it was not measured on any.
+
+    Raises:
+        ModelError: see ``find_evidence``.
+    """
+    return find_evidence(card, Metrics) if protocol_of(card) == GROUP_DISJOINT else None
+
+
+def find_history(card: ModelCard, step: str, protocol: Protocol) -> list[dict[str, JsonValue]]:
+    """Returns the epochs of a training step of the model measured by that protocol, none where they were not kept."""
+    return read_history(card.folder / EVIDENCE_FOLDERS[protocol] / f"{step}.jsonl")
+
+
+def protocol_of(card: ModelCard) -> Protocol:
+    """Returns the protocol that the model was trained by; models from before there were two say nothing."""
+    return AS_PUBLISHED if card.training.get("protocol") == AS_PUBLISHED else GROUP_DISJOINT
+
+
+def is_of_model(card: ModelCard, evidence: Evidence) -> bool:
+    """Returns whether evidence is of the model's encoder."""
+    return evidence.encoder_sha256 in {head.encoder_sha256 for head in card.heads.values()}
+
+
+def _check_model(card: ModelCard, evidence: Evidence) -> None:
+    """Refuses evidence of another encoder than the model's, or from before its classifiers were trained."""
+    if isinstance(evidence, LabelEfficiency):
+        if (evidence.encoder_created, evidence.groups_sha256) != (card.encoder.created, card.encoder.groups_sha256):
+            raise ModelError(
+                f"Expected {evidence.TITLE} of this model's pre-training, got another's: {_advice(evidence)}."
+            )
+        return
+    if not is_of_model(card, evidence):
+        raise ModelError(
+            f"Expected {evidence.TITLE} of this model's encoder, got those of {evidence.encoder_sha256[:12]}: "
+            f"{_advice(evidence)}."
+        )
+    trained = max(head.created for head in card.heads.values())
+    if evidence.created < trained:
+        raise ModelError(
+            f"Expected {evidence.TITLE} of this model's classifiers, trained {trained}, got older ones of "
+            f"{evidence.created}: {_advice(evidence)}."
+        )
+
+
+def _advice(kind: type[Evidence] | Evidence) -> str:
+    return f"run `python train.py {kind.COMMAND}` again"
