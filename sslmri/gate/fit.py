@@ -103,7 +103,7 @@ def fit_bank(
     domain_projection = fit_projection(train.features, _DOMAIN_WIDTH)
     points = domain_projection.project(np.concatenate([train.features, synthetic.features]))
     validation_points = domain_projection.project(validation.features)
-    bank_points, neighbours = (unit((own.features - center) @ components) for own in (validation, train))
+    bank_points, neighbours = (unit((part.features - center) @ components) for part in (validation, train))
     svms, close_match = {}, {}
     for disease in sorted({str(record.disease) for record in cases}):
         is_case, is_validation = (

@@ -220,8 +220,8 @@ def _check_arrays(arrays: Mapping[str, np.ndarray], card: _BankCard, encoder: Ar
 
 def _assembled(arrays: Mapping[str, np.ndarray], card: _BankCard) -> FeatureBank:
     svms = {
-        name: RbfSvm(arrays[f"{name}_vectors"], arrays[f"{name}_weights"], own.bias, own.gamma, own.threshold)
-        for name, own in card.svms.items()
+        name: RbfSvm(arrays[f"{name}_vectors"], arrays[f"{name}_weights"], svm.bias, svm.gamma, svm.threshold)
+        for name, svm in card.svms.items()
     }
     return FeatureBank(
         center=arrays["center"],
