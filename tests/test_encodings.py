@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sslmri.cohorts.patients import make_patient
+from sslmri.evidence.verdict import Verdict
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.reading import read_scan
 from sslmri.screening.outcome import Finding
@@ -45,3 +46,15 @@ def test_another_brain_gets_another_answer(screener: Screener, files: dict[str, 
     assert (
         max(abs(a.probabilities[label] - b.probabilities[label]) for a, b in pairs for label in a.probabilities) > 0.1
     )
+
+
+@pytest.mark.parametrize(
+    ("patient", "disease"), [("dementia", "alzheimers"), ("glioma", "tumours"), ("meningioma", "tumours")]
+)
+def test_a_flagged_simulated_patient_whose_map_glows_is_not_covered_by_0_percent(patient, disease, screener):
+    """Above half of the fixed scale, as coverage was once defined, lies nothing in these three of five."""
+    finding = screener.screen(make_patient(patient)[0]).summary.findings[disease]
+    assert finding.verdict == Verdict.FLAGGED
+    assert finding.coverage is not None
+    assert finding.coverage > 0.1
+    assert 0.1 < finding.peak < 0.5

@@ -12,8 +12,7 @@ import pytest
 from sslmri.dashboard.screening import state
 from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.server import queue
-from sslmri.dashboard.server.queue import FifoLimiter, screen_queued
-from sslmri.errors import ScanError
+from sslmri.dashboard.server.queue import FifoLimiter, log_screening, queue_for_model
 from sslmri.logging_config import JsonLines
 from tests.pages import PAGES, open_page, png, upload, words_of
 
@@ -149,22 +148,11 @@ def test_a_refused_scan_leaves_a_line_too(configured, journal):
 
 
 def test_a_screening_that_fails_leaves_a_line_and_its_place(journal):
-    def fail() -> None:
-        raise ZeroDivisionError("DOE^JANE")
-
-    def fail_to_screen(scan: object) -> None:
-        fail()
-
-    for read, screen in ((fail, len), (list, fail_to_screen), (list, fail_to_screen)):
-        with pytest.raises(ZeroDivisionError):
-            screen_queued("0" * 64, "a1", read, screen)
-    assert [line["outcome"] for line in lines_of(journal)] == ["failed"] * 3
-
-    def refuse() -> None:
-        raise ScanError("no scan")
-
-    with pytest.raises(ScanError):
-        screen_queued("0" * 64, "a2", refuse, len)
+    for _ in range(queue._MAX_PARALLEL + 1):
+        with pytest.raises(ZeroDivisionError), log_screening("0" * 64, "a1") as line, queue_for_model(line):
+            raise ZeroDivisionError("DOE^JANE")
+    assert [line["outcome"] for line in lines_of(journal)] == ["failed"] * (queue._MAX_PARALLEL + 1)
+    assert queue._MODEL._queue == []
 
 
 def test_a_visitor_who_leaves_before_their_turn_leaves_no_line(journal, monkeypatch):
@@ -172,30 +160,37 @@ def test_a_visitor_who_leaves_before_their_turn_leaves_no_line(journal, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(queue, "acquire_model", leave)
-    with pytest.raises(KeyboardInterrupt):
-        screen_queued("0" * 64, "a1", list, len)
+    with pytest.raises(KeyboardInterrupt), log_screening("0" * 64, "a1") as line, queue_for_model(line):
+        pass
     assert lines_of(journal) == []
 
 
-def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(monkeypatch):
+def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(configured, monkeypatch):
     monkeypatch.setattr(queue, "_MODEL", FifoLimiter(1))
+    monkeypatch.setattr(state.st, "session_state", {})
     reading, read_on, done = Event(), Event(), []
+    real = FileUpload.read
 
-    def read_slowly() -> str:
-        reading.set()
-        assert read_on.wait(10)
-        return "slow"
+    def read(upload: FileUpload):
+        if upload.name == "slow.png":
+            reading.set()
+            assert read_on.wait(10)
+        return real(upload)
 
-    def visit(read) -> None:
-        screen_queued("0" * 64, "a1", read, done.append)
+    monkeypatch.setattr(FileUpload, "read", read)
+    summary = SimpleNamespace(summary=SimpleNamespace(findings={}))
+    screener = SimpleNamespace(card=configured, screen=lambda scan: (done.append(scan.name), summary)[1])
 
-    slow = Thread(target=visit, args=[read_slowly], daemon=True)
+    def visit(name: str) -> None:
+        state.screen_uploads(screener, [FileUpload(name, png(len(name)))])
+
+    slow = Thread(target=visit, args=["slow.png"], daemon=True)
     slow.start()
     assert reading.wait(10)
-    visit(lambda: "quick")
+    visit("quick.png")
     read_on.set()
     slow.join(10)
-    assert done == ["quick", "slow"]
+    assert done == ["quick.png", "slow.png"]
 
 
 def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_again(configured, journal, monkeypatch):

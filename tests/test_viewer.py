@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.screening.pictures import SIDE, fit, overlay_picture, place_map, scan_picture, windowed
+from sslmri.dashboard.screening.pictures import SIDE, fit, overlay_image, place_map, scan_image, windowed
 from sslmri.dashboard.screening.planes import (
     OrientationLabels,
     ReformattedSlice,
-    cut,
-    n_cuts,
-    own_cut,
-    own_plane,
+    file_slice,
+    n_slices_in,
+    plane_of,
     planes_of,
+    reformat,
 )
-from sslmri.dashboard.screening.viewer_controls import _grey_range, _round_step
+from sslmri.dashboard.screening.viewer_controls import _intensity_range, _round_step
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, numbered_slices, shown_box
 
@@ -52,7 +52,7 @@ def test_a_map_lies_over_what_it_was_made_from(shape, spacing, preparation) -> N
     scan = volume(blob(shape, at, spacing)[None], (5.0, *spacing))
     slices, _ = numbered_slices(scan, preparation)
     map_ = np.where(slices[0] > 180, slices[0], 0).astype(np.float32)  # the spot as the encoder saw it
-    picture = fit(own_cut(scan, 0))
+    picture = fit(file_slice(scan, 0))
     level = place_map(map_, shown_box(scan.voxels[0], scan.spacing_mm, preparation), picture.shape)
     assert level.shape == picture.shape
     assert centre(level) == pytest.approx(at, abs=0.012)
@@ -85,11 +85,11 @@ def test_an_axial_volume_is_cut_in_three_planes_with_the_marks_of_each() -> None
     voxels = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     scan = volume(voxels)
     assert planes_of(scan) == ("axial", "coronal", "sagittal")
-    assert [n_cuts(scan, plane) for plane in planes_of(scan)] == [2, 3, 4]
-    axial, coronal, sagittal = cut(scan, "axial", 1), cut(scan, "coronal", 2), cut(scan, "sagittal", 3)
-    assert axial.marks == OrientationLabels(top="A", right="L", bottom="P", left="R")
-    assert coronal.marks == OrientationLabels(top="S", right="L", bottom="I", left="R")
-    assert sagittal.marks == OrientationLabels(top="S", right="P", bottom="I", left="A")
+    assert [n_slices_in(scan, plane) for plane in planes_of(scan)] == [2, 3, 4]
+    axial, coronal, sagittal = reformat(scan, "axial", 1), reformat(scan, "coronal", 2), reformat(scan, "sagittal", 3)
+    assert axial.labels == OrientationLabels(top="A", right="L", bottom="P", left="R")
+    assert coronal.labels == OrientationLabels(top="S", right="L", bottom="I", left="R")
+    assert sagittal.labels == OrientationLabels(top="S", right="P", bottom="I", left="A")
     assert (coronal.pixel_mm, sagittal.pixel_mm) == ((5.0, 2.0), (5.0, 1.0))
     assert coronal.image[0].tolist() == voxels[1, 2].tolist()
     assert sagittal.image[:, 0].tolist() == [voxels[1, 0, 3], voxels[0, 0, 3]]
@@ -102,16 +102,16 @@ def test_an_axial_volume_is_cut_in_three_planes_with_the_marks_of_each() -> None
 def test_only_an_axial_volume_of_known_spacing_is_cut_in_other_planes(spacing, orientation, plane) -> None:
     scan = volume(np.zeros((2, 8, 8)), spacing, orientation)
     assert planes_of(scan) == ()
-    assert own_plane(scan) == plane
-    assert (own_cut(scan, 0).marks is None) == (orientation is None)
+    assert plane_of(scan) == plane
+    assert (file_slice(scan, 0).labels is None) == (orientation is None)
 
 
 def test_marks_stand_at_the_edges_that_they_name() -> None:
     grey = np.zeros((SIDE, SIDE), np.uint8)
     marked = np.asarray(
-        Image.open(io.BytesIO(scan_picture(grey, OrientationLabels("A", "L", "P", "R"), ("", "")))).convert("L")
+        Image.open(io.BytesIO(scan_image(grey, OrientationLabels("A", "L", "P", "R"), ("", "")))).convert("L")
     )
-    bare = np.asarray(Image.open(io.BytesIO(scan_picture(grey, None, ("", "")))).convert("L"))
+    bare = np.asarray(Image.open(io.BytesIO(scan_image(grey, None, ("", "")))).convert("L"))
     edges = (marked[:40, 236:276], marked[236:276, -40:], marked[SIDE - 40 : SIDE, 236:276], marked[236:276, :40])
     assert all(edge.max() > 150 for edge in edges)
     assert bare[:SIDE].max() < 10
@@ -120,15 +120,15 @@ def test_marks_stand_at_the_edges_that_they_name() -> None:
 def test_pictures_of_noise_stay_below_what_the_media_store_samples() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
     level = np.random.default_rng(1).random((SIDE, SIDE), np.float32)
-    assert len(overlay_picture(noise, level, 1.0, None, "top")) < 2**20
-    assert len(scan_picture(noise, None, ("a", "b"))) < 2**20
+    assert len(overlay_image(noise, level, 1.0, None, "top")) < 2**20
+    assert len(scan_image(noise, None, ("a", "b"))) < 2**20
 
 
 def test_the_first_window_is_that_of_the_head_and_ignores_one_bright_speck() -> None:
     image = np.where(blob((128, 128), (0.5, 0.5), (1.0, 1.0)) > 50, 300.0, 0.0)
     image[2, 2] = 60_000.0
     image[40:60, 40:60] = 500.0
-    (level, width), lowest, highest, step = _grey_range(volume(image[None]), (1,))
+    (level, width), lowest, highest, step = _intensity_range(volume(image[None]), (1,))
     assert (level - width / 2, level + width / 2) == pytest.approx((300, 500), abs=2 * step)
     assert lowest == 0
     assert highest < 1000

@@ -22,7 +22,7 @@ _DIRECTIONS = {
     "L": "the patient's left",
     "R": "the patient's right",
 }
-_OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
+OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 
 
 def one_sided(card: HeadCard) -> str | None:
@@ -85,7 +85,7 @@ def slices_line(summary: ScreeningSummary) -> str:
 
 def orientation_labels(orientation: str | None) -> tuple[str, str] | None:
     """Returns the letters at the left and at the right of a slice, or None where the orientation is unknown."""
-    return (_OPPOSITE[orientation[2]], orientation[2]) if orientation else None
+    return (OPPOSITE[orientation[2]], orientation[2]) if orientation else None
 
 
 def _orientation(code: str | None) -> str:

@@ -1,6 +1,5 @@
 """The dashboard with mistakes made on purpose: all share scans, none waits, names are logged, files kept."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -12,20 +11,20 @@ from sslmri.logging_config import install, record
 from sslmri.scans.scan import Scan
 
 install()  # before anything is imported that logs
-from sslmri.dashboard import session_cache  # noqa: E402
-from sslmri.dashboard.screening import state  # noqa: E402
 from sslmri.dashboard.screening.uploads import FileUpload  # noqa: E402
 from sslmri.dashboard.server import queue  # noqa: E402
 from sslmri.dashboard.server.lifespan import MIDDLEWARE, ROUTES, lifespan  # noqa: E402
+from sslmri.screening.outcome import Screening  # noqa: E402
+from sslmri.screening.screener import Screener  # noqa: E402
 
 _first: dict[str, Any] = {}
-_keep, _read = session_cache.keep, FileUpload.read
+_screen, _read = Screener.screen, FileUpload.read
 
 
-def keep(cache: str, key: str, limit: int, make: Callable[[], Any]) -> Any:
-    """Returns what the first session that asked has made."""
-    made = _keep(cache, key, limit, make)
-    return _first.setdefault(cache, made) if cache == "screenings" else made
+def screen(screener: Screener, scan: Scan) -> Screening:
+    """Returns the screening of the first session."""
+    screening: Screening = _first.setdefault("screening", _screen(screener, scan))
+    return screening
 
 
 def read(upload: FileUpload) -> Scan:
@@ -37,7 +36,7 @@ def read(upload: FileUpload) -> Scan:
     return scan
 
 
-setattr(state, "keep", keep)  # noqa: B010, as a name that the module imports
+setattr(Screener, "screen", screen)  # noqa: B010
 setattr(FileUpload, "read", read)  # noqa: B010
 queue._MODEL = queue.FifoLimiter(99)
 app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)

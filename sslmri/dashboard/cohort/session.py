@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload, Upload, join_series
-from sslmri.dashboard.server.queue import screen_queued
+from sslmri.dashboard.server.queue import log_screening, queue_for_model
 from sslmri.dashboard.text import count
 from sslmri.errors import ScanError
 from sslmri.models.cards import ModelCard
-from sslmri.scans.scan import Scan
-from sslmri.screening.outcome import Entry, Refusal, Screening
+from sslmri.screening.outcome import Entry, Refusal
 from sslmri.screening.report.pictures import key_pictures
 
 if TYPE_CHECKING:  # the page is open before anything is screened
@@ -105,21 +104,20 @@ def time_left(seconds: float) -> str:
 
 
 def _screen_into(screener: "Screener", cohort: Cohort, upload: Upload) -> None:
-    """Adds a scan to the list, unless the previous run of this page has done so meanwhile."""
+    """Reads an upload, waits for the model, screens the scan, and adds what became of it to the list."""
     number = len(cohort.entries) + 1
-
-    def screen(scan: Scan) -> Screening | None:
-        if upload.sha256 in cohort.entries:
-            return None
-        screening = screener.screen(scan)
-        pictures = key_pictures(screener.card, screening.summary, screening.arrays)
-        _add(cohort, upload, Entry(number, screening.summary, n_files=upload.n_files, pictures=pictures))
-        return screening
-
-    try:
-        screen_queued(screener.card.sha256, f"{cohort.token}-{number}", upload.read, screen)
-    except ScanError as error:
-        _add(cohort, upload, Entry(number, Refusal(error.reason, upload.sha256), n_files=upload.n_files))
+    with log_screening(screener.card.sha256, f"{cohort.token}-{number}") as line:
+        try:
+            scan = upload.read()  # before the queue: a file that is slow to read delays nobody
+            with queue_for_model(line):
+                if upload.sha256 not in cohort.entries:
+                    screening = screener.screen(scan)
+                    pictures = key_pictures(screener.card, screening.summary, screening.arrays)
+                    _add(cohort, upload, Entry(number, screening.summary, n_files=upload.n_files, pictures=pictures))
+                    line.add(screening.summary)
+        except ScanError as error:
+            line.outcome = "refused"
+            _add(cohort, upload, Entry(number, Refusal(error.reason, upload.sha256), n_files=upload.n_files))
 
 
 def _add(cohort: Cohort, upload: Upload, entry: Entry) -> None:

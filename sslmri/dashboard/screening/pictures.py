@@ -1,4 +1,4 @@
-"""The two pictures of a slice, on black: as the file has it, and under a map with its scale."""
+"""The two images of a slice, on black: as in the file, and under a saliency map with its scale."""
 
 import functools
 import io
@@ -9,27 +9,27 @@ from scipy import ndimage
 
 from sslmri.dashboard.screening.planes import OrientationLabels, ReformattedSlice
 
-SIDE = 512  # pixels of the longer side: sharp on the page, and far below what Streamlit's media store samples
-_BAND = 62  # room for two lines of text, or for the scale, below the slice
+SIDE = 512  # pixels of the longer side: sharp on the page, and below the size that Streamlit's media store samples
+_BAND = 62  # height for two lines of text, or for the scale, below the slice
 _MARGIN = 10
 _QUALITY = 95
 _TEXT = (205, 210, 214)
 _FONT_SIZE = 20
-_LINE, _LINE_COLOUR = 2, (64, 224, 255)  # pixels; a blue that inferno does not hold
+_LINE, _LINE_COLOUR = 2, (64, 224, 255)  # pixels; a blue that inferno does not contain
 
 
-def fit(cut: ReformattedSlice) -> np.ndarray:
+def fit(slice_: ReformattedSlice) -> np.ndarray:
     """Returns a slice at the size of the page with square pixels, its longer side ``SIDE``: (h, w) float32."""
-    height, width = cut.image.shape
-    row, column = cut.pixel_mm or (1.0, 1.0)
+    height, width = slice_.image.shape
+    row, column = slice_.pixel_mm or (1.0, 1.0)
     factor = SIDE / max(height * row, width * column)
     size = (max(1, round(width * column * factor)), max(1, round(height * row * factor)))
-    picture = Image.fromarray(np.ascontiguousarray(_thinned(cut.image), dtype=np.float32))
+    picture = Image.fromarray(np.ascontiguousarray(_thinned(slice_.image), dtype=np.float32))
     return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
 
 
 def _thinned(image: np.ndarray) -> np.ndarray:
-    """Returns the means of blocks of a slice far larger than the page, another one as it is; without a second copy."""
+    """Returns the block means of a slice far larger than the page, any other as it is, without a second copy."""
     block = min(image.shape) // (2 * SIDE)
     if block < 2:
         return image
@@ -39,19 +39,19 @@ def _thinned(image: np.ndarray) -> np.ndarray:
 
 
 def windowed(values: np.ndarray, level: float, width: float) -> np.ndarray:
-    """Returns grey values as bytes: black up to ``level - width / 2``, white from ``level + width / 2``; width > 0."""
+    """Returns intensities as bytes: black up to ``level - width / 2``, white from ``level + width / 2``; width > 0."""
     scaled = (values - (level - width / 2)) / width
     return np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
 
 
 def place_map(map_: np.ndarray, box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
-    """Returns a map (h, w) where it belongs on a picture of a shape (H, W), 0 where it does not reach.
+    """Returns a map (h, w) placed on an image of a shape (H, W), 0 outside it.
 
     Args:
         map_: of a prepared slice.
-        box: top, left, height and width of what the prepared slice shows, as shares of the picture's height (top and
-            height) and width (left and width); it may reach beyond the picture.
-        shape: of the picture.
+        box: top, left, height and width of the prepared slice, as fractions of the image's height and width; it may
+            reach beyond the image.
+        shape: of the image.
     """
     from sslmri.screening.saliency import enlarge  # torch, which only a map needs
 
@@ -65,37 +65,37 @@ def place_map(map_: np.ndarray, box: tuple[float, float, float, float], shape: t
     return placed
 
 
-def scan_picture(
-    grey: np.ndarray, marks: OrientationLabels | None, lines: tuple[str, str], inside: np.ndarray | None = None
+def scan_image(
+    pixels: np.ndarray, labels: OrientationLabels | None, lines: tuple[str, str], mask: np.ndarray | None = None
 ) -> bytes:
     """Returns a slice (h, w) uint8 as JPEG, with two lines of text below it, and the outline of a mask on it."""
-    image = _on_black(_outlined(np.repeat(grey[..., None], 3, axis=2), inside), marks)
+    image = _on_black(_outlined(np.repeat(pixels[..., None], 3, axis=2), mask), labels)
     for line, y in zip(lines, (image.height - _BAND // 2 - 5, image.height - 9), strict=True):
         _write(image, line, (_MARGIN, y), "ls")
     return _encode(image)
 
 
-def overlay_picture(
-    grey: np.ndarray,
+def overlay_image(
+    pixels: np.ndarray,
     level: np.ndarray,
     opacity: float,
-    marks: OrientationLabels | None,
+    labels: OrientationLabels | None,
     top: str,
-    inside: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> bytes:
     """Returns a slice (h, w) uint8 under a map as JPEG, with the scale of the map below.
 
     Args:
-        grey: the slice.
+        pixels: the slice.
         level: (h, w) in [0, 1] of the scale.
         opacity: of the top of the scale.
-        marks: see ``OrientationLabels``.
-        top: what the top of the scale stands for.
-        inside: (h, w) bool, a mask whose outline is drawn on top.
+        labels: see ``OrientationLabels``.
+        top: what the top of the scale is.
+        mask: (h, w) bool, whose outline is drawn on top.
     """
     from sslmri.screening.saliency import paint  # torch, which only a map needs
 
-    image = _on_black(_outlined(paint(grey, level, opacity), inside), marks)
+    image = _on_black(_outlined(paint(pixels, level, opacity), mask), labels)
     width = max(2, image.width - 2 * _MARGIN)
     ramp = np.tile(np.linspace(0.0, 1.0, width, dtype=np.float32), (10, 1))
     scale = Image.fromarray(paint(np.zeros(ramp.shape, np.uint8), ramp, 1.0))
@@ -110,23 +110,23 @@ def thumbnail(slice_: np.ndarray) -> bytes:
     return _encode(Image.fromarray(slice_))
 
 
-def _outlined(pixels: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
+def _outlined(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Returns pixels (h, w, 3) with a line around a mask (h, w)."""
-    if inside is None:
+    if mask is None:
         return pixels
-    line = ndimage.binary_dilation(inside, iterations=_LINE) & ~inside
+    line = ndimage.binary_dilation(mask, iterations=_LINE) & ~mask
     return np.where(line[..., None], np.array(_LINE_COLOUR, np.uint8), pixels)
 
 
-def _on_black(pixels: np.ndarray, marks: OrientationLabels | None) -> Image.Image:
+def _on_black(pixels: np.ndarray, labels: OrientationLabels | None) -> Image.Image:
     height, width = pixels.shape[:2]
     image = Image.new("RGB", (width, height + _BAND))
     image.paste(Image.fromarray(np.ascontiguousarray(pixels)))
-    if marks:
-        _write(image, marks.top, (width / 2, 6), "mt")
-        _write(image, marks.bottom, (width / 2, height - 6), "mb")
-        _write(image, marks.left, (_MARGIN, height / 2), "lm")
-        _write(image, marks.right, (width - _MARGIN, height / 2), "rm")
+    if labels:
+        _write(image, labels.top, (width / 2, 6), "mt")
+        _write(image, labels.bottom, (width / 2, height - 6), "mb")
+        _write(image, labels.left, (_MARGIN, height / 2), "lm")
+        _write(image, labels.right, (width - _MARGIN, height / 2), "rm")
     return image
 
 

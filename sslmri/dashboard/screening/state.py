@@ -6,14 +6,13 @@ Patient pixels and what follows from them are held in ``st.session_state`` only.
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
 from sslmri.dashboard.screening.uploads import Upload
-from sslmri.dashboard.server.queue import acquire_model, screen_queued
+from sslmri.dashboard.server.queue import acquire_model, log_screening, queue_for_model
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ScanError
@@ -45,37 +44,36 @@ class Screened:
 def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Screened]:
     """Returns what became of each upload, screening only those that this session has not screened yet."""
     _forget_scans({_name(upload) for upload in uploads})
+    kept: dict[str, Screened] = st.session_state.setdefault(_SCREENINGS, {})
+    keys = [f"{screener.card.sha256}/{_name(upload)}" for upload in uploads]
     progress = st.empty()
-    screened = []
-    for number, upload in enumerate(uploads, start=1):
-        key = f"{screener.card.sha256}/{_name(upload)}"
-        if key not in st.session_state.get(_SCREENINGS, {}):
+    for number, (key, upload) in enumerate(zip(keys, uploads, strict=True), start=1):
+        if key not in kept:
             which = f", file {number} of {len(uploads)}" if len(uploads) > 1 else ""
-            progress.progress(
-                (number - 0.5) / len(uploads), f"Reading and screening {escape_markdown(upload.name)}{which}"
-            )
-        screened.append(keep(_SCREENINGS, key, MAX_SCANS, partial(_screen, screener, upload, key)))
+            text = f"Reading and screening {escape_markdown(upload.name)}{which}"
+            progress.progress((number - 0.5) / len(uploads), text)
+            _screen(screener, upload, key, kept)
     progress.empty()
+    screened = [kept[key] for key in keys]
+    for key in [key for key in kept if key not in keys][: max(0, len(kept) - MAX_SCANS)]:
+        del kept[key]
     return screened
 
 
-def _screen(screener: "Screener", upload: Upload, key: str) -> Screened:
-    """Returns what became of an upload: the result of the previous run of this page where that has ended meanwhile."""
+def _screen(screener: "Screener", upload: Upload, key: str, kept: dict[str, Screened]) -> None:
+    """Reads an upload, waits for the model, screens the scan, and keeps what became of it."""
     token = secrets.token_hex(6)
-    kept: dict[str, Screened] = st.session_state[_SCREENINGS]
-
-    def screen(scan: Scan) -> Screening | None:
-        if key in kept:
-            return None
-        screening = screener.screen(scan)
-        kept[key] = Screened(screening, token)
-        return screening
-
-    try:
-        screen_queued(screener.card.sha256, token, lambda: scan_of(upload), screen)
-    except ScanError as error:
-        return Screened(Refusal(error.reason, upload.sha256), token)
-    return kept[key]
+    with log_screening(screener.card.sha256, token) as line:
+        try:
+            scan = scan_of(upload)  # before the queue: a file that is slow to read delays nobody
+            with queue_for_model(line):
+                if key not in kept:
+                    screening = screener.screen(scan)
+                    kept[key] = Screened(screening, token)
+                    line.add(screening.summary)
+        except ScanError as error:
+            line.outcome = "refused"
+            kept[key] = Screened(Refusal(error.reason, upload.sha256), token)
 
 
 def scan_of(upload: Upload) -> Scan:

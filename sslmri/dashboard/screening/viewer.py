@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from sslmri.dashboard.screening.pictures import fit, overlay_picture, place_map, scan_picture, windowed
-from sslmri.dashboard.screening.planes import cut
+from sslmri.dashboard.screening.pictures import fit, overlay_image, place_map, scan_image, windowed
+from sslmri.dashboard.screening.planes import reformat
 from sslmri.dashboard.screening.state import explain, widget_key
 from sslmri.dashboard.screening.viewer_controls import View, choose_view, choose_window
 from sslmri.dashboard.session_cache import keep
@@ -20,9 +20,9 @@ from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
 
-_PICTURE_WIDTH = 330  # pixels; two fit beside each other in the left column of a wide screen
-_LONE_WIDTH = 500
-_MAX_CUTS = 48  # slices at the size of the page, a megabyte each
+_IMAGE_WIDTH = 330  # pixels; two fit next to each other in the left column of a wide screen
+_SINGLE_WIDTH = 500
+_MAX_SLICES = 48  # slices at the size of the page, a megabyte each
 _RANK = {Verdict.FLAGGED: 2, Verdict.INCONCLUSIVE: 1}
 
 
@@ -84,18 +84,18 @@ def draw_viewer(
         is_outlined = mask is not None and _choose_mask(screening)
     with position:
         view = choose_view(scan, screening, finding, chosen.label if chosen else None)
-    shown = keep("cuts", f"{screening.summary.sha256}/{view.title}", _MAX_CUTS, lambda: fit(view.cut))
-    grey = windowed(shown, level, width)
-    inside = _inside(scan, mask, view) if mask is not None and is_outlined else None
-    plain = scan_picture(grey, view.cut.marks, _lines(view, level, width), inside)
+    fitted = keep("slices", f"{screening.summary.sha256}/{view.title}", _MAX_SLICES, lambda: fit(view.slice_))
+    pixels = windowed(fitted, level, width)
+    outline = _mask_in_view(scan, mask, view) if mask is not None and is_outlined else None
+    plain = scan_image(pixels, view.slice_.labels, _lines(view, level, width), outline)
     with pictures:
         if chosen is None:
-            st.image(plain, width=_LONE_WIDTH, alt=f"The scan, {view.title}")
+            st.image(plain, width=_SINGLE_WIDTH, alt=f"The scan, {view.title}")
             return
-        row = st.container(horizontal=True, gap="small")  # side by side, one below the other where it is narrow
-        row.image(plain, width=_PICTURE_WIDTH, alt=f"The scan, {view.title}")
-        picture, legend = _map_picture(screener, scan, screening, chosen, view, grey, inside)
-        row.image(picture, width=_PICTURE_WIDTH, alt=f"Map of {class_title(chosen.label)}, {view.title}")
+        row = st.container(horizontal=True, gap="small")  # wraps on narrow screens
+        row.image(plain, width=_IMAGE_WIDTH, alt=f"The scan, {view.title}")
+        picture, legend = _map_image(screener, scan, screening, chosen, view, pixels, outline)
+        row.image(picture, width=_IMAGE_WIDTH, alt=f"Map of {class_title(chosen.label)}, {view.title}")
         st.caption(legend)
 
 
@@ -107,46 +107,46 @@ def _choose_mask(screening: Screening) -> bool:
     )
 
 
-def _inside(scan: Scan, mask: np.ndarray, view: View) -> np.ndarray:
+def _mask_in_view(scan: Scan, mask: np.ndarray, view: View) -> np.ndarray:
     """Returns the mask of the slice in view at the size of the page, bool (h, w)."""
-    return fit(cut(replace(scan, voxels=mask), view.plane or "axial", view.index)) > 0.5
+    return fit(reformat(replace(scan, voxels=mask), view.plane or "axial", view.index)) > 0.5
 
 
-def _map_picture(
+def _map_image(
     screener: "Screener",
     scan: Scan,
     screening: Screening,
     chosen: _Map,
     view: View,
-    grey: np.ndarray,
-    inside: np.ndarray | None,
+    pixels: np.ndarray,
+    outline: np.ndarray | None,
 ) -> tuple[bytes, str]:
     """Returns the slice under the map and its legend; without a map the plain slice, and why there is none."""
     if view.screened is None:
         reason = "No map: this slice was not analysed."
-        if view.cut.image.shape != scan.voxels.shape[1:]:
+        if view.slice_.image.shape != scan.voxels.shape[1:]:
             reason = "No map in this plane: the classifiers read axial slices only."
-        return scan_picture(grey, view.cut.marks, (reason, ""), inside), f"{_name(chosen)}{reason}"
+        return scan_image(pixels, view.slice_.labels, (reason, ""), outline), f"{_name(chosen)}{reason}"
     small, top = _level(screener, screening, chosen, view.screened)
     box = keep(
         "boxes",
         f"{screening.summary.sha256}/{view.title}",
-        _MAX_CUTS,
-        lambda: shown_box(view.cut.image, scan.spacing_mm, screener.card.encoder.preparation),
+        _MAX_SLICES,
+        lambda: shown_box(view.slice_.image, scan.spacing_mm, screener.card.encoder.preparation),
     )
-    level = place_map(small, box, (grey.shape[0], grey.shape[1]))
-    picture = overlay_picture(grey, level, chosen.opacity, view.cut.marks, top, inside)
+    level = place_map(small, box, (pixels.shape[0], pixels.shape[1]))
+    picture = overlay_image(pixels, level, chosen.opacity, view.slice_.labels, top, outline)
     return picture, _legend(chosen, screener.card.heads[chosen.finding.disease].saliency_scale, bool(level.max() > 0))
 
 
 def _lines(view: View, level: float, width: float) -> tuple[str, str]:
     """Returns the two lines below the scan: which slice it is, its intensity window, and the size of its pixels."""
     known, unknown = [], []
-    if view.cut.pixel_mm:
-        known.append(" x ".join(f"{mm:.2f}" for mm in view.cut.pixel_mm) + " mm per pixel")
+    if view.slice_.pixel_mm:
+        known.append(" x ".join(f"{mm:.2f}" for mm in view.slice_.pixel_mm) + " mm per pixel")
     else:
         unknown.append("pixel size")
-    if view.cut.marks is None:
+    if view.slice_.labels is None:
         unknown.append("orientation")
     if unknown:
         known.append(f"{' and '.join(unknown)} unknown")

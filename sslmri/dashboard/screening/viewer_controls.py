@@ -1,4 +1,4 @@
-"""What moves the viewer: plane, slice, the probability strip that can be clicked, grey window."""
+"""The controls of the viewer: plane, slice, the clickable probability strip, intensity window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from sslmri.dashboard import charts
-from sslmri.dashboard.screening.planes import ReformattedSlice, cut, n_cuts, own_cut, own_plane, planes_of
+from sslmri.dashboard.screening.planes import ReformattedSlice, file_slice, n_slices_in, plane_of, planes_of, reformat
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.session_cache import keep
 from sslmri.diseases import class_title
@@ -16,11 +16,11 @@ from sslmri.scans.scan import Scan
 from sslmri.scans.slices import head_mask
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 
-_PERCENTILES = (1.0, 99.5)  # of the grey values inside the head: what the encoder's own window is made of
-_ENDS = (0.0, 99.95)  # of all grey values: between these the window moves; single bright specks lie above
+_PERCENTILES = (1.0, 99.5)  # of the intensities inside the head, as in the preparation for the encoder
+_ENDS = (0.0, 99.95)  # of all intensities: the range of the window; single bright voxels lie above
 _STEPS = 200
-_FINE_SIDE = 512  # pixels along the shorter side that say enough of a slice's grey values
-_COARSE = (16, 128, 128)  # slices, rows and columns that say enough of a volume's
+_FINE_SIDE = 512  # pixels along the shorter side, enough for a slice's percentiles
+_COARSE = (16, 128, 128)  # slices, rows and columns, enough for a volume's percentiles
 _SCREENED, _ALL = "screened", "all"
 
 
@@ -29,14 +29,14 @@ class View:
     """The slice in view.
 
     Attributes:
-        cut: its picture.
-        plane: in which it is cut, or None where that is unknown.
+        slice_: its image.
+        plane: or None where it is unknown.
         index: of the slice in that plane, from 0 on.
-        screened: its place among the screened slices, or None where it is none of them.
+        screened: its position among the analysed slices, or None where it is none of them.
         title: which it is.
     """
 
-    cut: ReformattedSlice
+    slice_: ReformattedSlice
     plane: str | None
     index: int
     screened: int | None
@@ -44,23 +44,23 @@ class View:
 
 
 def choose_view(scan: Scan, screening: Screening, finding: Finding | None, label: str | None) -> View:
-    """Returns the slice that the reader chose; at first the one that carried the answer."""
+    """Returns the slice that the reader chose, at first the key slice."""
     if len(scan.voxels) == 1:
-        return View(own_cut(scan, 0), own_plane(scan), 0, 0, " ".join(filter(None, (own_plane(scan), "slice"))))
+        return View(file_slice(scan, 0), plane_of(scan), 0, 0, " ".join(filter(None, (plane_of(scan), "slice"))))
     choices = st.container(horizontal=True, gap="medium")
     plane = _choose_plane(scan, screening.summary, choices)
-    if plane in (None, own_plane(scan)):
-        return _choose_own(scan, screening, finding, label, choices)
-    n_slices = n_cuts(scan, plane)
+    if plane in (None, plane_of(scan)):
+        return _choose_file_slice(scan, screening, finding, label, choices)
+    n_slices = n_slices_in(scan, plane)
     key = widget_key(screening.summary, f"slice-{plane}")
     number: int = st.slider("Slice", 1, n_slices, value=(n_slices + 1) // 2, key=key)
-    return View(cut(scan, plane, number - 1), plane, number - 1, None, f"{plane} slice {number} of {n_slices}")
+    return View(reformat(scan, plane, number - 1), plane, number - 1, None, f"{plane} slice {number} of {n_slices}")
 
 
 def _choose_plane(scan: Scan, summary: ScreeningSummary, row: DeltaGenerator) -> str | None:
     planes = planes_of(scan)
     if not planes:
-        return own_plane(scan)
+        return plane_of(scan)
     return row.segmented_control(
         "Plane",
         planes,
@@ -72,7 +72,7 @@ def _choose_plane(scan: Scan, summary: ScreeningSummary, row: DeltaGenerator) ->
     )
 
 
-def _choose_own(
+def _choose_file_slice(
     scan: Scan, screening: Screening, finding: Finding | None, label: str | None, row: DeltaGenerator
 ) -> View:
     """Returns a slice of the file; slider and strip move the same number."""
@@ -91,9 +91,9 @@ def _choose_own(
         st.select_slider("Slice", options, key=slider, on_change=_take_slider, args=(key, slider))
     if finding and label and len(numbers) > 1:
         _draw_strip(screening, finding, label, number, key)
-    title = f"{own_plane(scan) or ''} slice {number} of {n_slices}".strip()
+    title = f"{plane_of(scan) or ''} slice {number} of {n_slices}".strip()
     screened = numbers.index(number) if number in numbers else None
-    return View(own_cut(scan, number - 1), own_plane(scan), number - 1, screened, title)
+    return View(file_slice(scan, number - 1), plane_of(scan), number - 1, screened, title)
 
 
 def _choose_which(summary: ScreeningSummary, n_slices: int, row: DeltaGenerator) -> str:
@@ -137,16 +137,16 @@ def _take_click(key: str, strip: str) -> None:
 
 
 def choose_window(scan: Scan, summary: ScreeningSummary) -> tuple[float, float]:
-    """Returns level and width of the grey window in the units of the file."""
+    """Returns level and width of the intensity window in the units of the file."""
     default, lowest, highest, step = keep(
-        "windows", summary.sha256, 16, lambda: _grey_range(scan, summary.slice_numbers)
+        "windows", summary.sha256, 16, lambda: _intensity_range(scan, summary.slice_numbers)
     )
     level_key, width_key = widget_key(summary, "level"), widget_key(summary, "width")
     for key, value in zip((level_key, width_key), default, strict=True):
         st.session_state.setdefault(key, value)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     level = row.slider(
-        "Level", lowest, highest, step=step, format="%g", key=level_key, help="Middle of the grey values shown."
+        "Level", lowest, highest, step=step, format="%g", key=level_key, help="Middle of the intensities shown."
     )
     width = row.slider(
         "Window",
@@ -166,7 +166,7 @@ def choose_window(scan: Scan, summary: ScreeningSummary) -> tuple[float, float]:
     return level, width
 
 
-def _grey_range(scan: Scan, numbers: Sequence[int]) -> tuple[tuple[float, float], float, float, float]:
+def _intensity_range(scan: Scan, numbers: Sequence[int]) -> tuple[tuple[float, float], float, float, float]:
     """Returns the window by percentiles inside the head of the middle slice, lowest and highest value, and a step."""
     image = scan.voxels[numbers[len(numbers) // 2] - 1]
     fine = max(1, min(image.shape) // _FINE_SIDE)

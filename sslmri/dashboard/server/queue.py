@@ -4,21 +4,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from threading import Condition
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
 from sslmri.dashboard.text import count
-from sslmri.errors import ScanError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory
-from sslmri.scans.scan import Scan
+from sslmri.screening.outcome import ScreeningSummary
 
-if TYPE_CHECKING:
-    from sslmri.screening.outcome import Screening
-
-_Found = TypeVar("_Found", "Screening", "Screening | None")
 _REPORT_INTERVAL_S = 0.5
 _CORES_EACH = 2  # torch uses several cores for a pass; passes on the same cores slow each other down
 _MAX_PARALLEL = 2  # their memory adds up
@@ -84,47 +79,50 @@ def wait_until_idle(seconds: float) -> None:
     _MODEL.wait_until_empty(seconds)
 
 
-def screen_queued(model_sha256: str, token: str, read: Callable[[], Scan], screen: Callable[[Scan], _Found]) -> _Found:
-    """Returns what ``screen`` makes of the scan that ``read`` returns; logs one line without identity.
+@dataclass
+class ScreeningLine:
+    """What will be logged of a screening; nothing without an outcome, that is where the user left the queue."""
 
-    The scan is read before it queues: a file that is slow to read delays nobody.
+    outcome: str = ""
+    answers: dict[str, str] = field(default_factory=dict)
+    waited_s: float = 0.0
+    took_s: float = 0.0
+
+    def add(self, summary: ScreeningSummary) -> None:
+        """Takes the verdicts of a screening."""
+        self.outcome = "screened"
+        self.answers = {key: str(finding.verdict) for key, finding in summary.findings.items()}
+
+
+@contextmanager
+def log_screening(model_sha256: str, token: str) -> Iterator[ScreeningLine]:
+    """Logs one line without identity at the end of a screening.
 
     Args:
         model_sha256: hash of the model.
         token: random id of the screening, also in its report.
-        read: returns the scan.
-        screen: called once admitted. A change on the page restarts its script while the model still works for the
-            previous run; where that run has screened the scan meanwhile, ``screen`` returns None.
-
-    Raises:
-        ScanError: the scan cannot be read.
     """
-    with _log_line(model_sha256, token) as line:
-        scan = read()
-        queued = time.monotonic()
-        with acquire_model():
-            admitted = time.monotonic()
-            screening = screen(scan)
-            seconds = {"waited_s": round(admitted - queued, 3), "took_s": round(time.monotonic() - admitted, 3)}
-        release_freed_memory()  # a pass of the model would otherwise keep some 100 MB
-        if screening is not None:
-            answers = {key: str(finding.verdict) for key, finding in screening.summary.findings.items()}
-            line |= {"outcome": "screened", "answers": answers, **seconds}
-        return screening
+    line = ScreeningLine()
+    try:
+        yield line
+    except Exception:
+        line.outcome = "failed"
+        raise
+    finally:
+        if line.outcome:
+            record("screening", id=token, model_sha256=model_sha256, **asdict(line))
 
 
 @contextmanager
-def _log_line(model_sha256: str, token: str) -> Iterator[dict[str, Any]]:
-    """Yields what will be logged; nothing is logged without an outcome, that is where the user left the queue."""
-    line: dict[str, Any] = {"answers": {}, "waited_s": 0.0, "took_s": 0.0}
-    try:
-        yield line
-    except ScanError:
-        line["outcome"] = "refused"
-        raise
-    except Exception:
-        line["outcome"] = "failed"
-        raise
-    finally:
-        if "outcome" in line:
-            record("screening", id=token, model_sha256=model_sha256, **line)
+def queue_for_model(line: ScreeningLine) -> Iterator[None]:
+    """Waits like ``acquire_model`` and takes the times for the log.
+
+    A change on the page restarts its script while the model still works for the previous run: once admitted, look
+    whether that run has screened the scan meanwhile.
+    """
+    queued = time.monotonic()
+    with acquire_model():
+        admitted = time.monotonic()
+        yield
+        line.waited_s, line.took_s = round(admitted - queued, 3), round(time.monotonic() - admitted, 3)
+    release_freed_memory()  # a pass of the model would otherwise keep some 100 MB
