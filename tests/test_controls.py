@@ -24,8 +24,8 @@ from sslmri.models.cards import read_model_card
 from sslmri.models.evidence import Controls, Metrics, find_evidence, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.scans.reading import read_scan
+from sslmri.screening.maps import enlarge
 from sslmri.screening.outcome import Screening
-from sslmri.screening.saliency import enlarge
 from sslmri.screening.screener import Screener
 from sslmri.training.controls import _localisation, _random_weights, run_controls
 from sslmri.training.data import RunOptions

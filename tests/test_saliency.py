@@ -11,16 +11,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from sslmri.errors import ModelError
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
-from sslmri.screening.saliency import (
-    METHODS,
-    Explainer,
-    _OneHead,
-    class_maps,
-    colour_table,
-    enlarge,
-    measure_map,
-    paint,
-)
+from sslmri.screening.maps import METHODS, colour_table, enlarge, measure_map, paint
+from sslmri.screening.saliency import Explainer, _OneHead, class_maps
 from tests.small_encoder import SMALL_ENCODER
 
 

@@ -19,9 +19,10 @@ from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.history import created_now
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import head_mask, numbered_slices
+from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, ImagingSequence, Screening, ScreeningArrays, ScreeningSummary
-from sslmri.screening.saliency import Explainer, class_maps, measure_map
+from sslmri.screening.saliency import Explainer, class_maps
 from sslmri.text import in_order
 
 UNGATED = "This model cannot check whether the scan is a brain MRI that resembles its training data."

@@ -41,7 +41,8 @@ from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseControls, Localisation, Rate
 from sslmri.scans.slices import Preparation
-from sslmri.screening.saliency import class_maps, enlarge
+from sslmri.screening.maps import enlarge
+from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
 from sslmri.training.data import RunOptions, check_no_leakage, open_cohort
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from sslmri.dashboard.screening.planes import OrientationLabels, ReformattedSlice
+from sslmri.screening.maps import enlarge, paint
 
 SIDE = 512  # pixels of the longer side: sharp on the page, and below the size that Streamlit's media store samples
 _BAND = 62  # height for two lines of text, or for the scale, below the slice
@@ -53,8 +54,6 @@ def place_map(map_: np.ndarray, box: tuple[float, float, float, float], shape: t
             reach beyond the image.
         shape: of the image.
     """
-    from sslmri.screening.saliency import enlarge  # torch, which only a map needs
-
     height, width = shape
     top, left = round(box[0] * height), round(box[1] * width)
     large = enlarge(map_, (max(1, round(box[2] * height)), max(1, round(box[3] * width))))
@@ -93,8 +92,6 @@ def overlay_image(
         top: what the top of the scale is.
         mask: (h, w) bool, whose outline is drawn on top.
     """
-    from sslmri.screening.saliency import paint  # torch, which only a map needs
-
     image = _on_black(_outlined(paint(pixels, level, opacity), mask), labels)
     width = max(2, image.width - 2 * _MARGIN)
     ramp = np.tile(np.linspace(0.0, 1.0, width, dtype=np.float32), (10, 1))

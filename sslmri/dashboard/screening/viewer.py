@@ -15,6 +15,7 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import shown_box
+from sslmri.screening.maps import CLOSED_FORM, METHODS
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
@@ -28,12 +29,37 @@ _RANK = {Verdict.FLAGGED: 2, Verdict.INCONCLUSIVE: 1}
 
 @dataclass(frozen=True)
 class _Map:
-    """Which map is shown: of a finding's class, by a method, how opaque."""
+    """The map shown: of a finding's class, by a method, on the classifier's scale in logits, and how opaque."""
 
-    finding: Finding
+    disease: str
     label: str
     method: str
+    scale: float
     opacity: float
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether colours can be compared between scans."""
+        return self.method == CLOSED_FORM
+
+    @property
+    def title(self) -> str:
+        """What the map is of, in bold."""
+        disease, label = DISEASES[self.disease].title, class_title(self.label)
+        return f"**{disease}.**" if disease.lower() == label.lower() else f"**{disease}, {label}.**"
+
+    @property
+    def legend(self) -> str:
+        """How to read the colours."""
+        if self.is_absolute:
+            return (
+                f"Grad-CAM: contribution of each location to the logit. Fixed scale, 0 to {self.scale:.2g}, comparable "
+                "between scans."
+            )
+        return (
+            f"{METHODS[self.method]}: scaled to its own maximum, so colours cannot be compared between scans or "
+            "classes, and weak evidence looks as bright as strong evidence."
+        )
 
 
 def choose_finding(summary: ScreeningSummary) -> Finding | None:
@@ -113,30 +139,21 @@ def _mask_in_view(scan: Scan, mask: np.ndarray, view: View) -> np.ndarray:
 
 
 def _map_image(
-    screener: "Screener",
-    scan: Scan,
-    screening: Screening,
-    chosen: _Map,
-    view: View,
-    pixels: np.ndarray,
+    screener: "Screener", scan: Scan, screening: Screening, chosen: _Map, view: View, pixels: np.ndarray,
     outline: np.ndarray | None,
-) -> tuple[bytes, str]:
+) -> tuple[bytes, str]:  # fmt: skip
     """Returns the slice under the map and its legend; without a map the plain slice, and why there is none."""
     if view.screened is None:
         reason = "No map: this slice was not analysed."
         if view.slice_.image.shape != scan.voxels.shape[1:]:
             reason = "No map in this plane: the classifiers read axial slices only."
-        return scan_image(pixels, view.slice_.labels, (reason, ""), outline), f"{_name(chosen)}{reason}"
-    small, top = _level(screener, screening, chosen, view.screened)
-    box = keep(
-        "boxes",
-        f"{screening.summary.sha256}/{view.title}",
-        _MAX_SLICES,
-        lambda: shown_box(view.slice_.image, scan.spacing_mm, screener.card.encoder.preparation),
-    )
-    level = place_map(small, box, (pixels.shape[0], pixels.shape[1]))
-    picture = overlay_image(pixels, level, chosen.opacity, view.slice_.labels, top, outline)
-    return picture, _legend(chosen, screener.card.heads[chosen.finding.disease].saliency_scale, bool(level.max() > 0))
+        return scan_image(pixels, view.slice_.labels, (reason, ""), outline), f"{chosen.title} {reason}"
+    box = shown_box(view.slice_.image, scan.spacing_mm, screener.card.encoder.preparation)
+    level = place_map(_level(screener, screening, chosen, view.screened), box, (pixels.shape[0], pixels.shape[1]))
+    top = f"{chosen.scale:.2g} logits or more" if chosen.is_absolute else "this map's own maximum"
+    image = overlay_image(pixels, level, chosen.opacity, view.slice_.labels, top, outline)
+    legend = chosen.legend if level.max() > 0 else "No positive evidence for this class in this slice."
+    return image, f"{chosen.title} {legend}"
 
 
 def _lines(view: View, level: float, width: float) -> tuple[str, str]:
@@ -155,8 +172,6 @@ def _lines(view: View, level: float, width: float) -> tuple[str, str]:
 
 
 def _choose_map(screener: "Screener", screening: Screening, finding: Finding) -> _Map:
-    from sslmri.screening.saliency import METHODS
-
     classes = _shown_classes(screener, finding)
     left, middle, right = st.columns(3, gap="small")
     label: str = left.selectbox(
@@ -171,7 +186,7 @@ def _choose_map(screener: "Screener", screening: Screening, finding: Finding) ->
         "Method", list(METHODS), format_func=lambda key: METHODS[key], key=widget_key(screening.summary, "method")
     )
     opacity: float = right.slider("Map opacity", 0.0, 1.0, 0.7, 0.05, key=widget_key(screening.summary, "opacity"))
-    return _Map(finding, label, method, opacity)
+    return _Map(finding.disease, label, method, screener.card.heads[finding.disease].saliency_scale, opacity)
 
 
 def _shown_classes(screener: "Screener", finding: Finding) -> list[str]:
@@ -180,36 +195,10 @@ def _shown_classes(screener: "Screener", finding: Finding) -> list[str]:
     return [label for label in finding.probabilities if label == finding.top_class or label not in unlearned]
 
 
-def _level(screener: "Screener", screening: Screening, chosen: _Map, index: int) -> tuple[np.ndarray, str]:
-    """Returns a map in [0, 1] of its scale, and what the top of the scale is."""
-    from sslmri.screening.saliency import CLOSED_FORM
-
-    finding = chosen.finding
-    if chosen.method == CLOSED_FORM:
-        column = list(finding.probabilities).index(chosen.label)
-        scale = screener.card.heads[finding.disease].saliency_scale
-        return screening.arrays.saliency[finding.disease][index, column] / scale, f"{scale:.2g} logits or more"
+def _level(screener: "Screener", screening: Screening, chosen: _Map, index: int) -> np.ndarray:
+    """Returns a map of an analysed slice in [0, 1] of its scale."""
+    if chosen.is_absolute:
+        column = DISEASES[chosen.disease].classes.index(chosen.label)
+        return np.asarray(screening.arrays.saliency[chosen.disease][index, column] / chosen.scale)
     with st.spinner("Computing the map"):
-        relative = explain(screener, screening, finding.disease, index, chosen.label, chosen.method)
-        return relative, "this map's own maximum"
-
-
-def _legend(chosen: _Map, scale: float, has_evidence: bool) -> str:
-    from sslmri.screening.saliency import CLOSED_FORM, METHODS
-
-    if not has_evidence:
-        return f"{_name(chosen)}No positive evidence for this class in this slice."
-    if chosen.method == CLOSED_FORM:
-        return (
-            f"{_name(chosen)}Grad-CAM: contribution of each location to the logit. Fixed scale, 0 to {scale:.2g}, "
-            "comparable between scans."
-        )
-    return (
-        f"{_name(chosen)}{METHODS[chosen.method]}: scaled to its own maximum, so colours cannot be compared between "
-        "scans or classes, and weak evidence looks as bright as strong evidence."
-    )
-
-
-def _name(chosen: _Map) -> str:
-    disease, label = DISEASES[chosen.finding.disease].title, class_title(chosen.label)
-    return f"**{disease}.** " if disease.lower() == label.lower() else f"**{disease}, {label}.** "
+        return explain(screener, screening, chosen.disease, index, chosen.label, chosen.method)

@@ -11,6 +11,7 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard
 from sslmri.screening import messages
+from sslmri.screening.maps import paint
 from sslmri.screening.outcome import Entry, Finding, Pictures, ScreeningSummary
 from sslmri.screening.report.pdf_page import BODY, FAINT, INK, LEFT, QUIET, SMALL, WIDTH, PdfPage
 from sslmri.text import proportion
@@ -156,7 +157,5 @@ def _draw_picture(page: PdfPage, x: float, y: float, picture: bytes, letters: tu
 @functools.cache
 def _ramp() -> Image.Image:
     """Returns the scale of the maps, from 0 at the left to its top at the right, on black."""
-    from sslmri.screening.saliency import paint
-
     levels = np.tile(np.linspace(0.0, 1.0, 256, dtype=np.float32), (8, 1))
     return Image.fromarray(paint(np.zeros(levels.shape, np.uint8), levels, 1.0))

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from sslmri.models.cards import ModelCard
+from sslmri.screening.maps import enlarge, paint
 from sslmri.screening.outcome import Pictures, ScreeningArrays, ScreeningSummary
 
 OPACITY = 0.7  # at the top of a map's scale
@@ -28,8 +29,6 @@ def paint_key_slice(
     summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float, opacity: float = OPACITY
 ) -> np.ndarray:
     """Returns the key slice of a finding under the map of its top class: (H, W, 3) uint8."""
-    from sslmri.screening.saliency import enlarge, paint  # torch, which only this picture needs
-
     finding, index = summary.findings[disease], summary.key_index(disease)
     top = list(finding.probabilities).index(finding.top_class)
     slice_ = arrays.slices[index]

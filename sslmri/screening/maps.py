@@ -1,0 +1,84 @@
+"""Saliency maps as arrays: their methods, size, measures and colours. No torch here."""
+
+import functools
+from collections.abc import Mapping
+from typing import TypedDict
+
+import numpy as np
+from PIL import Image
+
+from sslmri.screening.outcome import NOTABLE_PEAK
+
+CLOSED_FORM = "grad-cam"
+ENGINES: Mapping[str, str] = {
+    "grad-cam++": "GradCAMPlusPlus",
+    "layer-cam": "LayerCAM",
+    "x-grad-cam": "XGradCAM",
+    "score-cam": "ScoreCAM",
+}
+METHODS: Mapping[str, str] = {
+    CLOSED_FORM: "Grad-CAM, absolute scale",
+    "grad-cam++": "Grad-CAM++, relative",
+    "layer-cam": "Layer-CAM, relative",
+    "x-grad-cam": "XGrad-CAM, relative",
+    "score-cam": "Score-CAM, relative (slow)",
+}
+
+
+def enlarge(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Returns a map (h, w) at a slice's shape (H, W), bicubic and never below 0.
+
+    With bilinear interpolation the peak always lies in the centre of a cell of the small map; with bicubic it moves
+    towards a high neighbour.
+    """
+    image = Image.fromarray(np.ascontiguousarray(map_, dtype=np.float32))
+    return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)).clip(min=0)
+
+
+def paint(slice_: np.ndarray, level: np.ndarray, opacity: float) -> np.ndarray:
+    """Returns a slice under a map: (H, W, 3) uint8, inferno, whose alpha grows with the level.
+
+    Args:
+        slice_: (H, W) uint8.
+        level: (H, W) in [0, 1] of the scale; values outside are clipped.
+        opacity: alpha at the top of the scale, in [0, 1].
+    """
+    clipped = np.clip(level, 0.0, 1.0)
+    colours = colour_table()[np.rint(clipped * 255).astype(np.intp)]
+    alpha = (opacity * clipped)[..., None]
+    return np.rint(slice_[..., None] * (1 - alpha) + colours * alpha).astype(np.uint8)
+
+
+@functools.cache
+def colour_table() -> np.ndarray:
+    """Returns inferno, from the bottom of the scale to its top: (256, 3) uint8."""
+    from matplotlib import colormaps  # slow to import, and needed for pictures only
+
+    return np.asarray(colormaps["inferno"](np.arange(256), bytes=True))[:, :3]
+
+
+class MapMeasures(TypedDict):
+    """Extent, strength and position of what a map shows; see ``Finding``."""
+
+    coverage: float | None
+    peak: float
+    peak_xy: tuple[float, float] | None
+
+
+def measure_map(map_: np.ndarray, region: np.ndarray, scale: float) -> MapMeasures:
+    """Returns coverage, peak and position of the peak of a map (h, w), in logits.
+
+    Args:
+        map_: of one class.
+        region: the head region of the prepared slice, bool (H, W).
+        scale: the class's scale, in logits.
+    """
+    large = enlarge(map_, (region.shape[0], region.shape[1]))
+    top = float(large.max())
+    row, column = np.unravel_index(int(large.argmax()), large.shape)
+    is_notable = top >= NOTABLE_PEAK * scale and region.any()
+    return MapMeasures(
+        coverage=float((large[region] > top / 2).mean()) if is_notable else None,
+        peak=top / scale,
+        peak_xy=(float((column + 0.5) / large.shape[1]), float((row + 0.5) / large.shape[0])) if top > 0 else None,
+    )
