@@ -110,7 +110,7 @@ def test_a_reader_that_is_dead_after_the_flips_is_found_out(monkeypatch):
         if name == "flipped":
             died.append(name)
         if died:
-            raise ScanError("Expected another file.")
+            raise ScanError("This is not a scan.")
         return sandbox.read_scan(png(), name)
 
     monkeypatch.setattr(fuzz, "read_scan", read_scan)
@@ -180,7 +180,7 @@ def test_a_page_that_screens_no_sound_scan_after_a_file_is_found_out(folder, mon
 
 
 def test_a_refusal_in_the_reader_has_a_limit_of_its_own():
-    end = End("refused", reason="Expected it", seconds=3.5)
+    end = End("refused", reason="It is cut off.", seconds=3.5)
     file = Hostile("a", Path("a"), "reject_unreadable")
     assert not hostile._fault_of(file, end, 5.0)
     assert hostile._fault_of(file, end, 5.0, hostile.MAX_REFUSAL_SECONDS) == "a: took 3.5 s"
@@ -195,12 +195,12 @@ def test_a_refusal_in_the_reader_has_a_limit_of_its_own():
         ("a", "reject_unreadable", End("read"), "read, expected refused"),
         ("a", "reject_not_brain_mri", End("read"), ""),
         ("a", "accept", End("neither read nor refused"), "neither read nor refused, expected"),
-        ("a", "reject_unreadable", End("refused", reason="Expected a\nTraceback"), "one plain sentence"),
-        ("a", "reject_unreadable", End("refused", reason="Expected it", seconds=5.1), "took 5.1 s"),
-        ("a", "reject_unreadable", End("refused", reason="Expected it", seconds=4.9), ""),
+        ("a", "reject_unreadable", End("refused", reason="It is cut off.\nTraceback."), "one plain sentence"),
+        ("a", "reject_unreadable", End("refused", reason="It is cut off.", seconds=5.1), "took 5.1 s"),
+        ("a", "reject_unreadable", End("refused", reason="It is cut off.", seconds=4.9), ""),
         ("a", "accept_with_warning", End("answered", warnings=["Only slice 7 was screened."]), "left out"),
         ("a", "accept_with_warning", End("read", warnings=["1 of 3 files are no NIfTI, left out: number 2."]), ""),
-        ("a", "accept", End("answered", told="This is a fault of the program"), "the page broke"),
+        ("a", "accept", End("answered", told="This is a fault in the program"), "the page broke"),
         ("a", "accept_no_phi", End("answered", told=r"a name: PHI\-CANARY\-7"), "a canary came to light"),
     ],
 )
@@ -213,7 +213,11 @@ def test_an_end_is_judged_by_the_list(name, expected, end, fault):
 @pytest.mark.parametrize("place", ["page", "report"])
 def test_a_canary_is_found_on_the_page_and_in_its_report(tmp_path, place):
     (tmp_path / "a").write_bytes(b"")
-    report = {"warnings": [r"PHI\-CANARY" * (place == "report")], "is_brain": True, "findings": [{"applicable": True}]}
+    report = {
+        "warnings": [r"PHI\-CANARY" * (place == "report")],
+        "is_brain_mri": True,
+        "findings": [{"verdict": "flagged"}],
+    }
     visitor = SimpleNamespace(received=[], fetched={}, elements={}, pictures=lambda: {"/media/1.png": b""})
     visitor.upload = lambda file: visitor.received.append(rb"PHI\-CANARY" * (place == "page"))
     visitor.download = lambda label: visitor.fetched.setdefault(label, json.dumps({"scans": [report]}).encode())

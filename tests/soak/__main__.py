@@ -38,7 +38,7 @@ class Settings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the trials; returns 1 if something failed that is not known to fail, or all took too long."""
-    settings = tyro.cli(Settings, args=arguments, prog="python -m soak", description=__doc__)
+    settings = tyro.cli(Settings, args=arguments, prog="python -m tests.soak", description=__doc__)
     pending = time.monotonic()
     rows = list(run_all())
     minutes = (time.monotonic() - pending) / 60

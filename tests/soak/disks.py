@@ -15,7 +15,7 @@ from typing import Any
 import train
 from sslmri.errors import SslmriError
 from tests.soak.failing import ROOMY, Disk, has_mounts, watch
-from tests.soak.result import Row, row
+from tests.soak.result import Row, is_plain_sentence, row
 from tests.soak.toy_training import (
     FINETUNE,
     N_SLICES,
@@ -117,7 +117,7 @@ def _faults_of(found: dict[str, Any], whole: dict[str, str]) -> list[str]:
     said, told = found["said"], []
     if found["code"] != 1:
         told.append(f"exit code {found['code']}")
-    if len(said) != 1 or not said[0].startswith("error: ") or not said[0].endswith("."):
+    if len(said) != 1 or not said[0].startswith("error: ") or not is_plain_sentence(said[0]):
         told.append(f"said {said}")
     if found["damage"]:
         told.append(found["damage"])

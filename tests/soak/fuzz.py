@@ -13,7 +13,7 @@ from sslmri.errors import ScanError
 from sslmri.scans.sandbox import BOUNDS, read_scan
 from sslmri.scans.scan import Scan
 from tests.soak.mutants import FORMATS, mutant, sound, zipped
-from tests.soak.result import Row, row
+from tests.soak.result import Row, is_plain_sentence, row
 
 MAX_SECONDS = 5.0
 _THREADS = 2
@@ -98,7 +98,7 @@ def _end(kind: str, data: bytes) -> tuple[str, str, str]:
         outcome, fault = "read", "" if voxels.ndim == 3 and np.isfinite(voxels).all() else "no finite volume"
     except ScanError as error:
         outcome = "ended" if BOUNDS in str(error) else "refused"
-        fault = "" if str(error).startswith("mutant: Expected") and "\n" not in str(error) else f"said {error}"
+        fault = "" if str(error).startswith("mutant") and is_plain_sentence(error.reason) else f"said {error}"
     except Exception as error:  # whatever a reader lets through is what the trial counts
         outcome, fault = "raised", repr(error)
     seconds = time.monotonic() - pending

@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from streamlit.proto.Alert_pb2 import Alert
+
 from sslmri.errors import ScanError
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.sandbox import read_scan
 from tests.harness.client import Visitor, visit
 from tests.harness.memory import Memory, children, watch
 from tests.harness.server import ROOT, Server
-from tests.soak.result import Row, row
+from tests.soak.result import Row, is_plain_sentence, row
 from tests.soak.samples import KINDS, sample
 from tests.soak.sessions import dashboard
 
@@ -42,7 +44,7 @@ ALLOWED = {  # silent: read, but no disease has a score
 _CANARY = "CANARY"  # the whole is PHI-CANARY, which a page writes with a backslash
 _MOST_S = 300  # for the command line with all files
 _LEFT_OUT = "left out: number"
-_BROKEN_PAGE = "a fault of the program"
+_BROKEN_PAGE = "a fault in the program"
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _end_in_reader(file: Hostile) -> End:
     try:
         scan = read_scan(file.path.read_bytes(), "upload")
     except ScanError as error:
-        return End("refused", str(error), str(error), seconds=time.monotonic() - pending)
+        return End("refused", str(error), error.reason, seconds=time.monotonic() - pending)
     told = f"{scan.name} {scan.source} {scan.modality} {scan.orientation} {scan.warnings}"
     return End("read", told, warnings=scan.warnings, seconds=time.monotonic() - pending)
 
@@ -221,23 +223,22 @@ def _end_on_page(visitor: Visitor, file: Hostile) -> End:
         report = json.loads(visitor.download("Report, JSON"))["scans"][0]
     told = b"".join([*visitor.received, *visitor.fetched.values()]).decode(errors="replace")
     if report:
-        return End(_answer(report), told, "", report["warnings"], report["is_brain"], seconds)
-    alerts = [e.alert.body for e in visitor.elements.values() if e.WhichOneof("type") == "alert"]
-    reason = " ".join(text for text in alerts if "Expected" in text)
+        return End(_answer(report), told, "", report["warnings"], report["is_brain_mri"] is not False, seconds)
+    alerts = [e.alert for e in visitor.elements.values() if e.WhichOneof("type") == "alert"]
+    reason = " ".join(alert.body for alert in alerts if alert.format == Alert.ERROR)
     return End("refused" if reason else "neither read nor refused", told, reason, seconds=seconds)
 
 
 def _answer(outcome: dict[str, Any]) -> str:
-    return "answered" if any(finding["applicable"] for finding in outcome["findings"]) else "silent"
+    return "answered" if any(finding["verdict"] != "not assessed" for finding in outcome["findings"]) else "silent"
 
 
 def _fault_of(file: Hostile, end: End, max_seconds: float, max_refusal_seconds: float = MAX_SECONDS) -> str:
     """Returns what is wrong with an end, or an empty string."""
     is_allowed = end.how in file.allowed or (end.how == "read" and file.allowed != {"refused"})
-    is_sentence = "Expected" in end.reason and "\n" not in end.reason
     checks = {
         f"{end.how}, expected {' or '.join(sorted(file.allowed))}": is_allowed,
-        "refused otherwise than in one plain sentence": is_sentence or end.how != "refused",
+        "refused otherwise than in one plain sentence": is_plain_sentence(end.reason) or end.how != "refused",
         "no word of what was left out": _LEFT_OUT in str(end.warnings) or file.expected != "accept_with_warning",
         "not taken for a brain": end.is_brain or not file.is_brain,
         "the page broke": _BROKEN_PAGE not in end.told,

@@ -107,12 +107,11 @@ def lost(reasons: Mapping[str, str], told: bytes, table: bytes, words: str) -> I
         table: the CSV.
         words: of the PDF.
     """
-    (scan,) = json.loads(told)["scans"]
-    written = {DISEASES[own["disease"]].title: (own["review"] or {}).get("reason") for own in scan["findings"]}
+    written = {DISEASES[review["disease"]].title: review["reason"] for review in json.loads(told)["reviews"]}
     cells = {cell for cells in csv.reader(io.StringIO(table.decode("utf-8"), newline="")) for cell in cells}
     for title, reason in reasons.items():
-        if written[title] != reason.strip():
-            yield f"JSON has {written[title]!r} in place of {reason!r}"
+        if written.get(title) != reason.strip():
+            yield f"JSON has {written.get(title)!r} in place of {reason!r}"
         if neutralised(reason.strip()) not in cells:
             yield f"CSV lacks {reason!r}"
         if _packed(latin(reason)) not in _packed(words):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tempfile
 import warnings
 import zipfile
@@ -21,6 +22,7 @@ from tests.soak.watched import Watch, as_sent, shown, watched
 _HAZARD = "texts in names, tags, entries, class folders and manifests, in a browser without its policy: one runs"
 _COMPARED = 60  # letters of a payload, the last, that a page must show as they are
 PAGES = ("screening", "cohort", "data")
+_SCAN_IN_VIEW = re.compile(r"Scan \(\d+ loaded\)")
 Numbered = tuple[int, Payload]
 _File = tuple[str, bytes]
 
@@ -90,8 +92,7 @@ def _screen(watch: Watch, batch: Sequence[Numbered]) -> Iterator[str]:
     _upload(page, batch)
     page.get_by_test_id("stText").first.wait_for()
     settle(page)
-    texts = watch.texts()
-    yield from _missing(batch, [text for text in texts if "Expected" in text], "in a refusal")
+    yield from _missing(batch, page.get_by_test_id("stAlert").all_inner_texts(), "in a refusal")
     yield from watch.check(names)
     for number in _choices(page) or [batch[-1][0]]:
         _choose(page, number)
@@ -111,7 +112,7 @@ def _list(watch: Watch, batch: Sequence[Numbered]) -> Iterator[str]:
     yield from _missing(batch[:1], watch.texts(), "in the list")
     page.get_by_test_id("stDataFrame").first.locator(".dvn-scroller").click(position={"x": 16, "y": 52})
     page.get_by_role("button", name="Open scan").click()
-    page.get_by_text("Opened from the Cohort page").wait_for()
+    page.get_by_text("Opened from Cohort").wait_for()
     page.get_by_test_id("stText").first.wait_for()
     settle(page)
     yield from watch.check(names)
@@ -192,7 +193,7 @@ def _upload(page: Page, batch: Sequence[Numbered]) -> None:
 
 def _choices(page: Page) -> list[int]:
     """Returns the numbers of the payloads whose scans can be brought into view; none where there is one scan."""
-    box = page.get_by_role("combobox", name="Scan in view")
+    box = page.get_by_role("combobox", name=_SCAN_IN_VIEW)
     if not box.count():
         return []
     box.click()
@@ -204,7 +205,7 @@ def _choices(page: Page) -> list[int]:
 
 def _choose(page: Page, number: int) -> None:
     """Brings a scan into view."""
-    box = page.get_by_role("combobox", name="Scan in view")
+    box = page.get_by_role("combobox", name=_SCAN_IN_VIEW)
     if box.count():
         box.click()
         page.get_by_role("option").filter(has_text=sign(number)).click()

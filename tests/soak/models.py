@@ -18,10 +18,10 @@ from sslmri.project import DEFAULT_MODEL
 from tests.harness.memory import forget_peak, peak_mb
 from tests.harness.server import ROOT
 from tests.soak.hostile_models import ALL, HostileModel, copy_spoilt, mark_of
-from tests.soak.result import Row, row
+from tests.soak.result import Row, is_plain_sentence, row
 
 MAX_S, MAX_MB = 5.0, 400
-_MAX_CHARACTERS = 1000
+_SHOWN = 1000
 _BARE = "streamlit.runtime.scriptrunner_utils.script_run_context"  # tells every thread that it serves nobody
 
 _unpickled: list[str] = []
@@ -83,8 +83,7 @@ def show_hostile_models(source: Path = DEFAULT_MODEL, hostile: Sequence[HostileM
         said = [str(element.value) for element in (*page.info, *page.error)]
         if page.exception or len(said) != 1:
             return f"the page says {said or page.exception}"
-        plain = said[0].replace("\\", "").replace("\u2060", "")
-        return plain[max(plain.find("Expected"), 0) :]
+        return said[0].replace("\\", "").replace("\u2060", "")
 
     with patch.object(logging.getLogger(_BARE), "disabled", True):
         return _try("hostile models refused by the dashboard", source, hostile, show)
@@ -98,9 +97,9 @@ def sentence_of(said: str) -> str:
 
 def blame(model: HostileModel, sentence: str) -> str | None:
     """Returns what is wrong with the sentence by which a model was refused."""
-    if not sentence.startswith("Expected") or "\n" in sentence or len(sentence) > _MAX_CHARACTERS:
-        return f"expected one sentence, got: {sentence[:_MAX_CHARACTERS]}"
-    if model.blamed not in sentence or not sentence.endswith("."):
+    if not is_plain_sentence(sentence):
+        return f"expected one sentence, got: {sentence[:_SHOWN]}"
+    if model.blamed not in sentence:
         return f"expected a sentence on {model.blamed}, got: {sentence}"
     return None
 

@@ -19,7 +19,7 @@ from sslmri.learning import finetune, pretrain
 from sslmri.learning.views import augment, make_views
 from sslmri.training.data import RunOptions
 from sslmri.training.steps import run_finetune, run_pretrain
-from tests.soak.result import Row, row
+from tests.soak.result import Row, is_plain_sentence, row
 from tests.soak.toy_training import (
     FINETUNE,
     N_SLICES,
@@ -87,7 +87,7 @@ def _try(fault: _Fault, options: RunOptions, pending: Path) -> list[str]:
         told = [f"ended with {code}: {log.read_text(encoding='utf-8')[-200:]}"]
     else:
         found = json.loads(answer.read_text(encoding="utf-8"))
-        told = [] if found["said"].startswith("Expected") and "\n" not in found["said"] else [f"said {found['said']!r}"]
+        told = [] if is_plain_sentence(found["said"]) else [f"said {found['said']!r}"]
         told += [f"went on to step {found['steps']}"] if found["steps"] > fault.at else []
         told += [] if found["is_met"] else ["the fault was never put there"]
     told += [f"{path.name} is not finite" for path in sorted(options.run.rglob("*")) if not _is_finite(path)]

@@ -148,7 +148,7 @@ def _leaks(address: str, name: str, number: int) -> list[str]:
             visitor.upload(given)
             found = _shown(visitor, is_named)
             scan = json.loads(found["Report, JSON"])["scans"][0]
-            faults += [f"{kind}: {scan['scan_status']}"] * ((scan["scan_status"] == "refused") != (page == "cohort"))
+            faults += [f"{kind}: {scan['status']}"] * ((scan["status"] == "refused") != (page == "cohort"))
         faults += [f"{kind}: {name} in {place}" for place, content in found.items() if name[:8].encode() in content]
     return faults
 

@@ -28,7 +28,7 @@ from tests.soak.result import Row, row
 from tests.soak.samples import DEPTH, KINDS, VOLUMES, sample
 
 APP = "app.py"
-LEAKY = "soak/leaky.py"  # the same with mistakes, each of which a trial has to find
+LEAKY = "tests/soak/leaky.py"  # the same with mistakes, each of which a trial has to find
 P95_S = 20.0
 MEMORY_MB = 150.0
 SLOPE_MB = 0.1
