@@ -13,8 +13,7 @@ import tyro
 
 from sslmri.errors import SslmriError, TrainingError
 from sslmri.gate.measure import report_gate
-from sslmri.learning.labels import FinetuneSettings
-from sslmri.learning.pretrain import PretrainSettings
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.text import format_os_error, printable_line
 from sslmri.training.controls import run_controls
 from sslmri.training.crossvalidation import run_crossvalidation

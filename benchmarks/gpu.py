@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.pictures import write_pictures
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
-from sslmri.learning.pretrain import PretrainSettings, SimCLR, pretrain
-from sslmri.learning.views import ViewSettings
+from sslmri.learning.pretrain import SimCLR, pretrain
+from sslmri.learning.settings import PretrainSettings, ViewSettings
 from sslmri.models.architecture import RESNET50
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation

@@ -28,8 +28,9 @@ from benchmarks.pictures import write_pictures
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import open_store
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.pretrain import PretrainSettings, autocast, pretrain
-from sslmri.learning.views import ViewSettings
+from sslmri.learning.precision import autocast, choose_precision
+from sslmri.learning.pretrain import pretrain
+from sslmri.learning.settings import PretrainSettings, ViewSettings
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 
@@ -125,7 +126,7 @@ def _lightly(files: list[Path], settings: Settings, is_tuned: bool) -> float:
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
     started = time.perf_counter()
     for (first, second), *_ in loader:
-        with autocast(_CPU, "bfloat16" if is_tuned else "float32"):
+        with autocast(_CPU, choose_precision(_CPU) if is_tuned else "float32"):
             one, other = (model(view.contiguous(memory_format=layout)) for view in (first, second))
         loss = criterion(one.float(), other.float())
         loss.backward()
@@ -142,7 +143,7 @@ def _bare(settings: Settings) -> float:
     views = views.contiguous(memory_format=torch.channels_last)
     started = time.perf_counter()
     for _ in range(settings.files // settings.batch_size):
-        with autocast(_CPU):
+        with autocast(_CPU, choose_precision(_CPU)):
             features = encoder(views)
         features.float().square().mean().backward()
         optimizer.step()

@@ -20,10 +20,14 @@ from torch import Generator, Tensor
 from torchvision.transforms import v2
 
 from benchmarks.pictures import write_pictures
-from sslmri.learning.pretrain import SimCLR, autocast
+from sslmri.learning.encoder import as_images, standardise
+from sslmri.learning.precision import autocast, choose_precision
+from sslmri.learning.pretrain import SimCLR
+from sslmri.learning.settings import Precision, ViewSettings
 from sslmri.learning.simclr import nt_xent
-from sslmri.learning.views import ViewSettings, two_views
+from sslmri.learning.views import draw_views, make_views
 from sslmri.models.architecture import RESNET50
+from sslmri.scans.slices import Preparation
 
 _CPU = torch.device("cpu")
 _TEMPERATURE = 0.07
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 class _Step:
     """One step in parts, on a model of its own."""
 
-    precision = "float32"
+    precision: Precision = "float32"
     optimizer: torch.optim.Optimizer
 
     def __init__(self, slices: np.ndarray, settings: Settings) -> None:
@@ -130,7 +134,7 @@ class _Before(_Step):
 
 
 class _After(_Step):
-    precision = "bfloat16"
+    precision = choose_precision(_CPU)
 
     def __init__(self, slices: np.ndarray, settings: Settings) -> None:
         super().__init__(slices, settings)
@@ -139,9 +143,9 @@ class _After(_Step):
         self._settings, self._generator = ViewSettings(size=settings.size), Generator().manual_seed(0)
 
     def views(self) -> Tensor:
-        slices = torch.from_numpy(self.slices).unsqueeze(1).float() / 255.0
-        made = two_views(slices, self._settings, self._generator).flatten(0, 1)
-        return ((made - 0.2) / 0.25).contiguous(memory_format=torch.channels_last)
+        images = as_images(torch.from_numpy(self.slices))
+        parameters = draw_views(2 * len(images), self._settings, self._generator)
+        return standardise(make_views(torch.cat([images, images]), parameters, self._settings), Preparation())
 
 
 if __name__ == "__main__":

@@ -155,8 +155,8 @@ class Licences:
 
 def _describer(folder: Path) -> "tuple[Preparation, Describe]":
     """Returns how a model's slices are prepared, and the function that gives prepared slices its encoder's features."""
+    from sslmri.learning.features import extract_features
     from sslmri.learning.model import Model
-    from sslmri.learning.probe import extract_features
 
     model = Model.load(folder)
     preparation = model.card.encoder.preparation

@@ -1,6 +1,5 @@
-"""Twins, slices changed a little more: made once for both changes, and held against the slices they are made of."""
+"""The consistency loss: slices and their perturbed copies, augmented with one resampling, compared by features."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +10,16 @@ from torch import Generator
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store, open_store
-from sslmri.learning import finetune as module
 from sslmri.learning.consistency import HARMLESS, consistency_loss
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.finetune import MultiHead
-from sslmri.learning.labels import FinetuneSettings
-from sslmri.learning.views import AugmentSettings, augment, compose, draw_augmentation
+from sslmri.learning.finetune import MultiHead, _loss, _start
+from sslmri.learning.settings import AugmentSettings, FinetuneSettings
+from sslmri.learning.views import augment, compose, draw_augmentation
 from sslmri.scans.slices import Preparation
 from tests.small_encoder import SMALL_ENCODER
 
 SMALL = Preparation(image_size=(32, 32))
-SETTINGS = FinetuneSettings(augmentation=AugmentSettings(max_blur=0.5))
+SETTINGS = FinetuneSettings(precision="float32", augmentation=AugmentSettings(max_blur=0.5))
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +54,12 @@ def test_the_loss_is_that_of_numpy_and_blind_to_scale():
     assert consistency_loss(torch.cat([features, features])).item() == 0
 
 
-def test_fine_tuning_adds_the_loss_of_twins_times_its_weight(train, monkeypatch):
-    monkeypatch.setattr(module, "autocast", lambda _device: nullcontext())  # rounded, the two would differ by percents
+def test_fine_tuning_adds_the_consistency_loss_times_its_weight(train):
     torch.manual_seed(0)
     model = MultiHead(Encoder(SMALL_ENCODER), ["ms"]).eval()
     batch = train.select(range(6))
     losses = {
-        weight: module._loss(model, batch, {}, SMALL, replace(SETTINGS, consistency_weight=weight), seeded()).item()
+        weight: _loss(_start(model, train, SMALL, replace(SETTINGS, consistency_weight=weight)), batch, seeded()).item()
         for weight in (1.0, 3.0)
     }
     generator = seeded()

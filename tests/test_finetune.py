@@ -16,7 +16,8 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, macro_auroc, stopping_score
+from sslmri.learning.labels import balanced_epoch, macro_auroc, stopping_score
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 from tests.small_encoder import SMALL_ENCODER
@@ -147,22 +148,21 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_training_goes_on(
     import sslmri.learning.finetune as module
 
     model = module.MultiHead(Encoder(SMALL_ENCODER), ["ms"])
-    average = torch.optim.swa_utils.AveragedModel(model)
-    optimizer = torch.optim.AdamW(model.parameters())
-    state = module._weights(model, average, optimizer) | {"epoch": 1, "best_score": 0.5, "best_epoch": 1}
+    training = module._start(model, stores[0], SMALL, SETTINGS)
+    state = training.state() | {"epoch": 1, "best_score": 0.5, "best_epoch": 1}
     state |= {"settings": dataclasses.asdict(SETTINGS), "best": model.state_dict(), spoilt: {"conv1": torch.ones(2)}}
     module.save_checkpoint(tmp_path / "checkpoint.pt", state)
     with pytest.raises(TrainingError, match="got parts that do not fit it"):
-        module._resume(tmp_path, model, average, optimizer, SETTINGS)
+        module._resume(training, tmp_path)
 
 
-def test_marked_findings_move_with_their_slices(monkeypatch):
+def test_annotated_lesions_move_with_their_slices(monkeypatch):
     import sslmri.learning.finetune as module
 
     slices = np.zeros((4, 64, 64), np.uint8)
     slices[:, 20:36, 30:40] = 200
     paths = [Path(str(index)) for index in range(4)]
-    marked = [dataclasses.replace(record("multiple_sclerosis", "a"), path=path) for path in paths]
+    annotated = [dataclasses.replace(record("multiple_sclerosis", "a"), path=path) for path in paths]
     regions = {path: slice_ > 0 for path, slice_ in zip(paths[1:], slices[1:], strict=True)}
     seen: dict[str, torch.Tensor] = {}
 
@@ -178,16 +178,17 @@ def test_marked_findings_move_with_their_slices(monkeypatch):
     monkeypatch.setattr(module, "localisation_loss", keep)
     model = Watched(Encoder(SMALL_ENCODER), ["ms"])
     torch.nn.init.normal_(model.heads["ms"].weight)
-    settings = dataclasses.replace(SETTINGS, localisation_weight=0.5)
+    batch = Store(slices, annotated, [])
+    training = module._start(model, batch, Preparation(), dataclasses.replace(SETTINGS, localisation_weight=0.5))
     plain, full = (
-        module._loss(model, Store(slices, marked, []), found, Preparation(), settings, Generator().manual_seed(0))
+        module._loss(dataclasses.replace(training, regions=found), batch, Generator().manual_seed(0))
         for found in ({}, regions)
     )
     assert full.item() == pytest.approx(plain.item() + 2.5, rel=1e-2)
     assert torch.equal(seen["weights"], model.heads["ms"].weight[[1, 1, 1]])
     low, high = torch.aminmax(seen["slices"][1:].flatten(1), dim=1)
-    shown, marked_there = seen["slices"][1:] > ((low + high) / 2).view(3, 1, 1, 1), seen["regions"] > 0.5
-    assert (shown & marked_there).sum() / (shown | marked_there).sum() > 0.95
+    shown, in_region = seen["slices"][1:] > ((low + high) / 2).view(3, 1, 1, 1), seen["regions"] > 0.5
+    assert (shown & in_region).sum() / (shown | in_region).sum() > 0.95
     assert not torch.equal(seen["regions"][0], seen["regions"][1])
 
 

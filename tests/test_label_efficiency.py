@@ -22,8 +22,8 @@ from sslmri.evidence.efficiency import FINETUNE, PIXELS, PROBE, RANDOM, SIMCLR, 
 from sslmri.evidence.linear import balanced_logistic
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
+from sslmri.learning.features import extract_features
 from sslmri.learning.model import save_encoder
-from sslmri.learning.probe import extract_features
 from sslmri.models.evidence import LabelEfficiency, read_evidence
 from sslmri.scans.slices import Preparation
 from sslmri.training import label_efficiency

@@ -18,8 +18,9 @@ from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
-from sslmri.learning.pretrain import PretrainSettings, cosine_with_warmup, pretrain
-from sslmri.learning.views import ViewSettings
+from sslmri.learning.pretrain import pretrain
+from sslmri.learning.schedule import cosine_with_warmup
+from sslmri.learning.settings import PretrainSettings, ViewSettings
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 from tests.small_encoder import SMALL_ENCODER

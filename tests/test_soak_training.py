@@ -19,7 +19,7 @@ from sslmri import files
 from sslmri.errors import ModelError, TrainingError
 from sslmri.learning import checkpoint, finetune, pretrain
 from sslmri.learning.checkpoint import check_finite
-from sslmri.learning.pretrain import PretrainSettings
+from sslmri.learning.settings import PretrainSettings
 from sslmri.training import data
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_pretrain

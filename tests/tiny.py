@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
-from sslmri.learning.labels import FinetuneSettings
-from sslmri.learning.pretrain import PretrainSettings
-from sslmri.learning.views import ViewSettings
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.models.cards import BANK_CARD, BANK_FILE, MODEL_FILE, write_model_file
 from sslmri.training.data import RunOptions
 from sslmri.training.gate import drop_bank

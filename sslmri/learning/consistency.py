@@ -1,8 +1,8 @@
-"""Keeps an answer where it is when a slice is changed as no reader would notice."""
+"""Keeps the features of a slice where they are under a perturbation that no reader would notice."""
 
 from torch import Tensor
 
-from sslmri.learning.views import AugmentSettings
+from sslmri.learning.settings import AugmentSettings
 
 HARMLESS = AugmentSettings(
     max_rotation_deg=3.0,
@@ -17,14 +17,14 @@ HARMLESS = AugmentSettings(
 
 
 def consistency_loss(features: Tensor) -> Tensor:
-    """Returns how far twins lie apart, as a share of how far slices do: 0 for features that no twin changes.
+    """Returns the distance of perturbed pairs as a fraction of that of slices: 0 for features that do not change.
 
-    The mean squared distance between a slice's features and its twin's (Sajjadi et al. 2016, arXiv:1606.04586, eq. 1,
-    on the features, so that every head gains and no label is needed), over their variance in the batch, so that a
-    weight means the same for features of any size. No gradient flows through the variance.
+    The mean squared distance between the features of a slice and of the perturbed slice (Sajjadi et al. 2016,
+    arXiv:1606.04586, eq. 1, on the features, so that every head gains and no label is needed), over the variance in
+    the batch, so that a weight means the same for features of any size. No gradient flows through the variance.
 
     Args:
-        features: (2 N, K), of N slices and then of their N twins, the same slices changed a little more.
+        features: (2 N, K), of N slices and then of the same slices, perturbed.
     """
-    slices, twins = features.float().chunk(2)
-    return (slices - twins).square().mean() / features.detach().float().var(dim=0).mean()
+    slices, perturbed = features.float().chunk(2)
+    return (slices - perturbed).square().mean() / features.detach().float().var(dim=0).mean()

@@ -115,9 +115,19 @@ def textures(maps: Tensor) -> Tensor:
     return torch.cat([mean, deviation / math.sqrt(max(maps.shape[2] * maps.shape[3] - 1, 1))], dim=1)
 
 
+def as_images(slices: Tensor) -> Tensor:
+    """Returns prepared slices (N, H, W) uint8 as images (N, 1, H, W) float32 in [0, 1]."""
+    return slices.unsqueeze(1).float() / 255.0
+
+
+def standardise(images: Tensor, preparation: Preparation) -> Tensor:
+    """Returns images (N, 1, H, W) in [0, 1] as the encoder's input, with the mean and deviation of the preparation."""
+    return ((images - preparation.mean) / preparation.std).contiguous(memory_format=torch.channels_last)
+
+
 def normalise(slices: Tensor, preparation: Preparation) -> Tensor:
     """Returns prepared slices (N, H, W) uint8 as the encoder's input (N, 1, H, W) float32."""
-    return ((slices.unsqueeze(1).float() / 255.0) - preparation.mean) / preparation.std
+    return standardise(as_images(slices), preparation)
 
 
 def _stage(channels: int, width: int, n_blocks: int, stride: int, is_dilated: bool) -> nn.Sequential:

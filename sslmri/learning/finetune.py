@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,15 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.consistency import HARMLESS, consistency_loss
-from sslmri.learning.encoder import Encoder, pick_device, pool
-from sslmri.learning.labels import (
-    FinetuneSettings,
-    balanced_epoch,
-    mask_absent_classes,
-    stopping_score,
-    validation_scores,
-)
+from sslmri.learning.encoder import Encoder, as_images, pick_device, pool, standardise
+from sslmri.learning.features import extract_features
+from sslmri.learning.labels import balanced_epoch, mask_absent_classes, stopping_score, validation_scores
 from sslmri.learning.linear_probe import fit_linear_probe
 from sslmri.learning.localisation_loss import localisation_loss
 from sslmri.learning.model import Head
-from sslmri.learning.pretrain import autocast, cosine_with_warmup
-from sslmri.learning.probe import extract_features
+from sslmri.learning.precision import autocast, with_precision
+from sslmri.learning.schedule import set_learning_rates
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.learning.views import ViewParameters, augment, compose, draw_augmentation, resample
 from sslmri.models.history import append_history, keep_history
 from sslmri.scans.slices import Preparation
@@ -49,7 +45,7 @@ class MultiHead(nn.Module):
         self.heads = nn.ModuleDict({key: _zero_head(feature_dim, len(DISEASES[key].classes)) for key in diseases})
 
     def forward(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Returns the logits (N, C) of each disease, and the last feature maps (N, 2048, h, w)."""
+        """Returns the logits (N, C) of each disease, and the last feature maps (N, K, h, w)."""
         maps = self.encoder.feature_maps(slices)
         features = pool(maps)
         return {key: head(features) for key, head in self.heads.items()}, maps
@@ -61,13 +57,13 @@ class MultiHead(nn.Module):
 
 
 def _moving_average(average: Tensor, current: Tensor, n_averaged: Tensor, decay: float) -> Tensor:
-    """Returns the next moving average; its first steps are short, so that the start weights are soon forgotten."""
+    """Returns the next moving average; its first steps are short, so that the initial weights soon fade."""
     steps = float(n_averaged)
     return torch.lerp(current.float(), average.float(), min(decay, (1 + steps) / (10 + steps))).to(average.dtype)
 
 
 def _zero_head(feature_dim: int, n_classes: int) -> nn.Linear:
-    """Returns a head that starts undecided, so that its first gradients do not shake the pre-trained encoder."""
+    """Returns a head that starts with equal logits, so that its first gradients leave the pre-trained encoder alone."""
     head = nn.Linear(feature_dim, n_classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -95,18 +91,36 @@ def finetune(
         settings: see there.
 
     Raises:
-        TrainingError: no labels to learn from, a loss or weights that are not finite, a checkpoint of other settings.
+        TrainingError: no labels to train on, a loss or weights that are not finite, a checkpoint of other settings.
     """
     train = train.evenly_per_class(settings.labels_per_class)
     diseases = [key for key in DISEASES if any(record.disease == key for record in train.records)]
     if not diseases:
         raise TrainingError("Expected labelled training slices, got none: name a manifest with labels.")
-    encoder = encoder.with_output_stride(settings.output_stride)
+    settings, encoder = with_precision(settings), encoder.with_output_stride(settings.output_stride)
     if settings.regime == "linear-probe":
         heads = fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
         return encoder, mask_absent_classes(heads, train)
     torch.manual_seed(settings.seed)
     return _fit_jointly(MultiHead(encoder, diseases), train, validation, preparation, folder, settings)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What a fine-tuning works on; ``regions`` are the annotated lesions by path, (H, W) in [0, 1]."""
+
+    model: MultiHead
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    train: Store
+    regions: Mapping[Path, np.ndarray]
+    preparation: Preparation
+    settings: FinetuneSettings
+
+    def state(self) -> dict[str, Any]:
+        """Returns weights, their moving average and the state of the optimiser."""
+        weights = {"model": self.model.state_dict(), "average": self.average.state_dict()}
+        return {**weights, "optimizer": self.optimizer.state_dict()}
 
 
 def _fit_jointly(
@@ -117,8 +131,31 @@ def _fit_jointly(
     folder: Path,
     settings: FinetuneSettings,
 ) -> tuple[Encoder, dict[str, Head]]:
-    device = pick_device(settings.device)
-    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training = _start(model, train, preparation, settings)
+    progress = _resume(training, folder)
+    for epoch in range(progress["epoch"], settings.epochs):
+        if epoch - progress["best_epoch"] >= settings.patience:
+            break
+        started = time.perf_counter()
+        loss = _run_epoch(training, epoch)
+        scores = _validate(training, validation)
+        entry = {"epoch": epoch + 1, "loss": loss, "seconds": round(time.perf_counter() - started, 2), "auroc": scores}
+        score = stopping_score(scores, validation) if scores else float(epoch)  # without any score the last epoch wins
+        if not math.isfinite(score):
+            raise TrainingError(f"Expected a finite score, got {score} in epoch {epoch + 1}: lower the rate.")
+        progress["epoch"] = epoch + 1
+        if score > progress["best_score"]:
+            best = {name: value.clone() for name, value in training.average.module.state_dict().items()}
+            progress |= {"best_score": score, "best_epoch": epoch + 1, "best": best}
+        append_history(folder / "history.jsonl", entry)
+        save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **progress, **training.state()})
+    model.load_state_dict(progress["best"])
+    return model.encoder.cpu(), mask_absent_classes(model.plain_heads(), train)
+
+
+def _start(model: MultiHead, train: Store, preparation: Preparation, settings: FinetuneSettings) -> _Training:
+    """Returns a training at its first step, on the device of the settings."""
+    model.to(device=pick_device(settings.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [
             {"params": list(model.encoder.parameters()), "peak": settings.learning_rate},
@@ -128,124 +165,82 @@ def _fit_jointly(
         fused=True,
     )
     average = AveragedModel(model, avg_fn=partial(_moving_average, decay=settings.average_decay), use_buffers=True)
-    state = _resume(folder, model, average, optimizer, settings)
     regions = read_regions(train.records, preparation) if settings.localisation_weight else {}
-    for epoch in range(state["epoch"], settings.epochs):
-        if epoch - state["best_epoch"] >= settings.patience:
-            break
-        started = time.perf_counter()
-        loss = _run_epoch(model, average, optimizer, train, regions, preparation, epoch, settings)
-        scores = _validate(average.module, train, validation, preparation)
-        entry = {"epoch": epoch + 1, "loss": loss, "seconds": round(time.perf_counter() - started, 2), "auroc": scores}
-        score = stopping_score(scores, validation) if scores else float(epoch)  # nothing to stop by: the last one
-        if not math.isfinite(score):
-            raise TrainingError(f"Expected a finite score, got {score} in epoch {epoch + 1}: lower the rate.")
-        state["epoch"] = epoch + 1
-        if score > state["best_score"]:
-            best = {name: value.clone() for name, value in average.module.state_dict().items()}
-            state |= {"best_score": score, "best_epoch": epoch + 1, "best": best}
-        append_history(folder / "history.jsonl", entry)
-        weights = _weights(model, average, optimizer)
-        save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **state, **weights})
-    model.load_state_dict(state["best"])
-    return model.encoder.cpu(), mask_absent_classes(model.plain_heads(), train)
+    return _Training(model, average, optimizer, train, regions, preparation, settings)
 
 
-def _weights(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    return {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-
-
-def _resume(
-    folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, settings: FinetuneSettings
-) -> dict[str, Any]:
-    """Returns where training stands: epochs done, best score so far with its epoch and weights; -1 is below any."""
-    state: dict[str, Any] = {"epoch": 0, "best_score": -1.0, "best_epoch": 0, "best": model.state_dict()}
+def _resume(training: _Training, folder: Path) -> dict[str, Any]:
+    """Returns how far training is: epochs done, best score so far with its epoch and weights; -1 is below any."""
+    best = training.model.state_dict()
+    progress: dict[str, Any] = {"epoch": 0, "best_score": -1.0, "best_epoch": 0, "best": best}
     path = folder / "checkpoint.pt"
     if path.exists():
-        saved = load_checkpoint(path, asdict(settings))
+        saved = load_checkpoint(path, asdict(training.settings))
         with resuming(path):
-            for weights in ("best", "model"):  # the best are taken at the end: better to know now that they fit
-                model.load_state_dict(saved[weights])
-            average.load_state_dict(saved["average"])
-            optimizer.load_state_dict(saved["optimizer"])
-            numbers = {"epoch": int(saved["epoch"]), "best_epoch": int(saved["best_epoch"])}
-            state = {**numbers, "best_score": float(saved["best_score"]), "best": saved["best"]}
-    keep_history(folder / "history.jsonl", state["epoch"])
-    return state
+            for weights in ("best", "model"):  # the best are used at the end: refuse now what would not fit then
+                training.model.load_state_dict(saved[weights])
+            training.average.load_state_dict(saved["average"])
+            training.optimizer.load_state_dict(saved["optimizer"])
+            epochs = {"epoch": int(saved["epoch"]), "best_epoch": int(saved["best_epoch"])}
+            progress = {**epochs, "best_score": float(saved["best_score"]), "best": saved["best"]}
+    keep_history(folder / "history.jsonl", progress["epoch"])
+    return progress
 
 
-def _run_epoch(
-    model: MultiHead,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
-    train: Store,
-    regions: Mapping[Path, np.ndarray],
-    preparation: Preparation,
-    epoch: int,
-    settings: FinetuneSettings,
-) -> float:
+def _run_epoch(training: _Training, epoch: int) -> float:
     """Runs one epoch and returns its mean loss."""
+    train, optimizer, settings = training.train, training.optimizer, training.settings
     generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
     order = balanced_epoch(train, settings.labels_per_class, generator)
     n_steps = max(1, len(order) // settings.batch_size)
-    warmup = min(0.5, settings.warmup_epochs / settings.epochs)
     losses = []
-    model.train()
+    training.model.train()
     for step in tqdm(range(n_steps), desc=f"fine-tuning {epoch + 1}/{settings.epochs}", unit="step", mininterval=1.0):
-        share = cosine_with_warmup((epoch + (step + 1) / n_steps) / settings.epochs, warmup)
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = share * parameters["peak"]
+        set_learning_rates(optimizer, epoch + (step + 1) / n_steps, settings)
         batch = train.select(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-        loss = _loss(model, batch, regions, preparation, settings, generator)
+        loss = _loss(training, batch, generator)
         if not torch.isfinite(loss):
             raise TrainingError(f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the rate.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        average.update_parameters(model)
-        check_finite(_weights(model, average, optimizer))
+        training.average.update_parameters(training.model)
+        check_finite(training.state())
         losses.append(loss.item())
     return float(np.mean(losses))
 
 
-def _loss(
-    model: MultiHead,
-    batch: Store,
-    regions: Mapping[Path, np.ndarray],
-    preparation: Preparation,
-    settings: FinetuneSettings,
-    generator: Generator,
-) -> Tensor:
-    """Returns the loss of a batch: of its labels, of what its maps miss, and of what a small change does to it."""
+def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
+    """Returns the loss of a batch: of its labels, of its annotated lesions, and of a perturbation of its slices."""
+    model, settings = training.model, training.settings
     device = next(model.parameters()).device
-    slices, parameters, batch = _augmented(batch, settings, generator, device)
-    slices = (slices - preparation.mean) / preparation.std
-    with autocast(device):
-        logits, maps = model(slices.contiguous(memory_format=torch.channels_last))
+    images, parameters, batch = _augmented(batch, settings, generator, device)
+    with autocast(device, settings.precision):
+        logits, maps = model(standardise(images, training.preparation))
     total = _cross_entropy(logits, batch, settings.label_smoothing)
     if settings.consistency_weight:
         total = total + settings.consistency_weight * consistency_loss(pool(maps))
-    marked = [row for row, record in enumerate(batch.records) if record.path in regions]
-    if not marked:
+    annotated = [row for row, record in enumerate(batch.records) if record.path in training.regions]
+    if not annotated:
         return total
-    return total + settings.localisation_weight * _localisation_loss(model, batch, marked, maps, regions, parameters)
+    return total + settings.localisation_weight * _localisation_loss(training, batch, annotated, maps, parameters)
 
 
 def _augmented(
     batch: Store, settings: FinetuneSettings, generator: Generator, device: torch.device
 ) -> tuple[Tensor, ViewParameters, Store]:
-    """Returns a batch's slices (N, 1, H, W) as they are shown, how they were changed, and their batch.
+    """Returns the augmented images (N, 1, H, W) of a batch, the parameters of the augmentation, and their batch.
 
-    Where the loss compares twins every slice is there once more, in a second half, changed a little more.
+    With a consistency loss every slice is there again in a second half, perturbed.
     """
-    slices = torch.from_numpy(batch.slices).to(device).unsqueeze(1).float() / 255.0
-    aspect = slices.shape[2] / slices.shape[3]
-    parameters = draw_augmentation(len(slices), settings.augmentation, generator, aspect)
+    images = as_images(torch.from_numpy(batch.slices).to(device))
+    aspect = images.shape[2] / images.shape[3]
+    parameters = draw_augmentation(len(images), settings.augmentation, generator, aspect)
     if settings.consistency_weight:
-        twins = compose(parameters, draw_augmentation(len(slices), HARMLESS, generator, aspect))
-        parameters = ViewParameters(*(torch.cat(pair) for pair in zip(parameters, twins, strict=True)))
-        slices, batch = torch.cat([slices, slices]), batch.select([*range(len(slices))] * 2)
-    return augment(slices, parameters), parameters, batch
+        perturbed = compose(parameters, draw_augmentation(len(images), HARMLESS, generator, aspect))
+        parameters = ViewParameters(*(torch.cat(pair) for pair in zip(parameters, perturbed, strict=True)))
+        images, batch = torch.cat([images, images]), batch.select([*range(len(images))] * 2)
+    return augment(images, parameters), parameters, batch
 
 
 def _cross_entropy(logits: Mapping[str, Tensor], batch: Store, label_smoothing: float) -> Tensor:
@@ -254,30 +249,27 @@ def _cross_entropy(logits: Mapping[str, Tensor], batch: Store, label_smoothing: 
     for key, values in logits.items():
         rows = batch.indices(disease=key)
         target = torch.from_numpy(batch.select(rows).truth).to(values.device)
-        own = values[rows].float()
-        parts.append(functional.cross_entropy(own, target, label_smoothing=label_smoothing, reduction="sum"))
+        disease_logits = values[rows].float()
+        parts.append(functional.cross_entropy(disease_logits, target, label_smoothing=label_smoothing, reduction="sum"))
     return torch.stack(parts).sum() / len(batch.records)
 
 
 def _localisation_loss(
-    model: MultiHead,
-    batch: Store,
-    marked: list[int],
-    maps: Tensor,
-    regions: Mapping[Path, np.ndarray],
-    parameters: ViewParameters,
+    training: _Training, batch: Store, annotated: list[int], maps: Tensor, parameters: ViewParameters
 ) -> Tensor:
-    """Returns the location loss of the marked slices of a batch, their regions changed as they were."""
-    shown = torch.from_numpy(np.stack([regions[batch.records[row].path] for row in marked])).unsqueeze(1)
-    shown = resample(shown.to(maps.device).float(), parameters.theta[marked], (shown.shape[2], shown.shape[3]))
-    keys = [str(batch.records[row].disease) for row in marked]
-    truth = batch.select(marked).truth.tolist()
-    parts = [model.get_parameter(f"heads.{key}.weight")[index] for key, index in zip(keys, truth, strict=True)]
-    return localisation_loss(maps[marked], torch.stack(parts), shown)
+    """Returns the localisation loss of the annotated slices of a batch, their regions augmented as they were."""
+    chosen = batch.select(annotated)
+    regions = torch.from_numpy(np.stack([training.regions[record.path] for record in chosen.records])).unsqueeze(1)
+    size = regions.shape[2], regions.shape[3]
+    regions = resample(regions.to(maps.device).float(), parameters.theta[annotated], size)
+    heads = [training.model.get_parameter(f"heads.{record.disease}.weight") for record in chosen.records]
+    weights = torch.stack([head[label] for head, label in zip(heads, chosen.truth.tolist(), strict=True)])
+    return localisation_loss(maps[annotated], weights, regions)
 
 
-def _validate(model: nn.Module, train: Store, validation: Store, preparation: Preparation) -> dict[str, float]:
-    """Returns the macro AUROC on slices of each disease, for diseases with two classes or more on this side."""
+def _validate(training: _Training, validation: Store) -> dict[str, float]:
+    """Returns the macro AUROC on slices of each disease, for diseases with two classes or more in validation."""
+    model = training.average.module
     assert isinstance(model, MultiHead)
-    features = extract_features(model.encoder, validation.slices, preparation)
-    return validation_scores(model.plain_heads(), features, validation, train)
+    features = extract_features(model.encoder, validation, training.preparation, training.settings.precision)
+    return validation_scores(model.plain_heads(), features, validation, training.train)

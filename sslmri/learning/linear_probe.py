@@ -7,15 +7,16 @@ from torch.nn import functional
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.learning.encoder import Encoder, pick_device
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, validation_scores
+from sslmri.learning.encoder import Encoder, as_images, pick_device
+from sslmri.learning.features import extract_features
+from sslmri.learning.labels import balanced_epoch, validation_scores
 from sslmri.learning.model import Head
-from sslmri.learning.probe import extract_features
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.learning.views import augment, draw_augmentation
 from sslmri.scans.slices import Preparation
 
 STEPS = 300  # full-batch steps, at most
-_CHECK_EVERY = 10  # steps between two looks at the validation side
+_CHECK_EVERY = 10  # steps between two validations
 
 
 def fit_linear_probe(
@@ -29,35 +30,38 @@ def fit_linear_probe(
     """Returns one head for each disease, fitted on the features of one balanced, augmented pass."""
     encoder.to(pick_device(settings.device))
     balanced = _augmented(train, settings)
-    known = extract_features(encoder, balanced.slices, preparation)
-    asked = extract_features(encoder, validation.slices, preparation) if validation.records else known[:0]
+    features, validation_features = (
+        extract_features(encoder, store, preparation, settings.precision) for store in (balanced, validation)
+    )
     encoder.cpu()
-    return fit_heads(diseases, known, balanced, asked, validation)
+    return fit_heads(diseases, features, balanced, validation_features, validation)
 
 
-def fit_heads(diseases: list[str], known: Tensor, train: Store, asked: Tensor, validation: Store) -> dict[str, Head]:
+def fit_heads(
+    diseases: list[str], features: Tensor, train: Store, validation_features: Tensor, validation: Store
+) -> dict[str, Head]:
     """Returns one head for each disease, fitted on features; each stops at its best validation AUROC.
 
-    Where the validation side has fewer than two classes of a disease its head is that of the last step. Features are
-    standardised for the fit; the scaling is folded into the heads, which take plain features.
+    Where fewer than two classes of a disease are in the validation slices its head is that of the last step. Features
+    are standardised for the fit; the scaling is folded into the heads, which take plain features.
 
     Args:
         diseases: keys; each has training slices.
-        known: (N, 2048) features of the N training slices.
+        features: (N, K) of the N training slices.
         train: these slices.
-        asked: (M, 2048) features of the M validation slices.
+        validation_features: (M, K) of the M validation slices.
         validation: these slices.
     """
-    mean, scale = known.mean(dim=0), known.std(dim=0) + 1e-4
+    mean, scale = features.mean(dim=0), features.std(dim=0) + 1e-4
     heads = {}
     for key in diseases:
         rows = train.indices(disease=key)
         target = torch.from_numpy(train.select(rows).truth)
-        fitted = _fit((known[rows] - mean) / scale, target, len(DISEASES[key].classes))
+        fitted = _fit((features[rows] - mean) / scale, target, len(DISEASES[key].classes))
         candidates = [_folded(weight, bias, mean, scale) for weight, bias in fitted]
         scores = [
-            validation_scores({key: head}, asked, validation, train).get(key, float(look))
-            for look, head in enumerate(candidates)
+            validation_scores({key: head}, validation_features, validation, train).get(key, float(step))
+            for step, head in enumerate(candidates)
         ]
         heads[key] = candidates[int(np.argmax(scores))]
     return heads
@@ -67,26 +71,26 @@ def _augmented(train: Store, settings: FinetuneSettings) -> Store:
     """Returns a balanced epoch in which every slice is augmented, as uint8 again."""
     generator = Generator().manual_seed(settings.seed)
     epoch = train.select(balanced_epoch(train, settings.labels_per_class, generator))
-    slices = torch.from_numpy(np.array(epoch.slices)).unsqueeze(1).float() / 255.0
-    aspect = slices.shape[2] / slices.shape[3]
-    changed = augment(slices, draw_augmentation(len(slices), settings.augmentation, generator, aspect)).squeeze(1)
+    images = as_images(torch.from_numpy(epoch.slices))
+    aspect = images.shape[2] / images.shape[3]
+    changed = augment(images, draw_augmentation(len(images), settings.augmentation, generator, aspect)).squeeze(1)
     return Store((changed * 255).round().byte().numpy(), epoch.records, epoch.bad)
 
 
 def _fit(features: Tensor, target: Tensor, n_classes: int) -> list[tuple[Tensor, Tensor]]:
-    """Returns weight and bias of a softmax regression at every look of its training."""
+    """Returns weight and bias of a softmax regression at every validation of its training."""
     layer = nn.Linear(features.shape[1], n_classes)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-3, weight_decay=1e-1)
-    seen = []
+    fitted = []
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()
         functional.cross_entropy(layer(features), target).backward()
         optimizer.step()
         if step % _CHECK_EVERY == 0:
-            seen.append((layer.weight.detach().clone(), layer.bias.detach().clone()))
-    return seen
+            fitted.append((layer.weight.detach().clone(), layer.bias.detach().clone()))
+    return fitted
 
 
 def _folded(weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> Head:

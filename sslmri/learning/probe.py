@@ -1,56 +1,50 @@
-"""Features of slices, and the kNN probe that watches pre-training (Wu et al. 2018, arXiv:1805.01978, section 3.4)."""
+"""The kNN probe that monitors pre-training (Wu et al. 2018, arXiv:1805.01978, section 3.4)."""
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from sklearn.metrics import recall_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from sslmri.cohorts.store import Store
-from sslmri.learning.encoder import Encoder, normalise
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.features import extract_features
+from sslmri.learning.settings import Precision
 from sslmri.scans.slices import Preparation
 
-BATCH = 64
 NEIGHBOURS = 20
-PER_CLASS = 100  # slices of a class that the probe looks at, spread evenly over its records
+PER_CLASS = 100  # slices of a class that are used, spaced evenly over its records
 _TEMPERATURE = 0.07  # of the neighbours' votes
 
 
-@torch.inference_mode()
-def extract_features(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> Tensor:
-    """Returns the features h of prepared slices (N, H, W) uint8: (N, 2048) float32, computed in bfloat16."""
-    device = next(encoder.parameters()).device
-    was_training = encoder.training
-    encoder.eval()
-    features = []
-    for start in range(0, len(slices), BATCH):
-        batch = normalise(torch.from_numpy(slices[start : start + BATCH]).to(device), preparation)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            features.append(encoder(batch.contiguous(memory_format=torch.channels_last)).float().cpu())
-    encoder.train(was_training)
-    return torch.cat(features) if features else torch.zeros(0, encoder.architecture.feature_dim)
-
-
-def knn_probe(encoder: Encoder, bank: Store, queries: Store, preparation: Preparation) -> dict[str, float]:
+def knn_probe(
+    encoder: Encoder, bank: Store, queries: Store, preparation: Preparation, precision: Precision = "auto"
+) -> dict[str, float]:
     """Returns the balanced accuracy, per disease, of a weighted kNN from the bank's features to the queries'."""
     scores = {}
     for disease in sorted({record.disease for record in bank.records if record.disease}):
-        known, asked = (own.where(disease=disease).evenly_per_class(PER_CLASS) for own in (bank, queries))
-        if not asked.records:
+        train, test = _sample(bank, disease), _sample(queries, disease)
+        if not test.records:
             continue
-        bank_features, query_features = (extract_features(encoder, s.slices, preparation) for s in (known, asked))
-        labels = np.array([record.label for record in known.records])
-        truth = np.array([record.label for record in asked.records])
-        predicted = knn_predict(bank_features, labels, query_features)
-        scores[disease] = float(np.mean([(predicted[truth == c] == c).mean() for c in np.unique(truth)]))
+        features, queried = (extract_features(encoder, s, preparation, precision).numpy() for s in (train, test))
+        predicted = knn_predict(features, train.truth, queried)
+        scores[disease] = float(recall_score(test.truth, predicted, labels=np.unique(test.truth), average="macro"))
     return scores
 
 
-def knn_predict(bank: Tensor, labels: np.ndarray, queries: Tensor) -> np.ndarray:
+def knn_predict(bank: np.ndarray, labels: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Returns the label of each query (Q,) by the weighted vote of its nearest neighbours in cosine similarity."""
-    similarity = functional.normalize(queries, dim=1) @ functional.normalize(bank, dim=1).T
-    nearest = similarity.topk(min(NEIGHBOURS, len(bank)), dim=1)
-    weights = (nearest.values / _TEMPERATURE).exp().numpy()
-    names = np.unique(labels)
-    neighbours = labels[nearest.indices.numpy()]
-    votes = np.stack([np.where(neighbours == name, weights, 0.0).sum(axis=1) for name in names], axis=1)
-    return names[votes.argmax(axis=1)]
+    vote = KNeighborsClassifier(min(NEIGHBOURS, len(bank)), metric="cosine", weights=_weights)
+    return np.asarray(vote.fit(bank, labels).predict(queries))
+
+
+def _weights(distances: np.ndarray) -> np.ndarray:
+    """Returns the weight of neighbours at cosine distances (Q, k)."""
+    return np.asarray(np.exp((1 - distances) / _TEMPERATURE))
+
+
+def _sample(store: Store, disease: str) -> Store:
+    """Returns at most PER_CLASS slices of each class of a disease."""
+    chosen: list[int] = []
+    for label in sorted({str(record.label) for record in store.records if record.disease == disease}):
+        rows = store.indices(disease=disease, label=label)
+        chosen += [rows[i] for i in np.linspace(0, len(rows) - 1, min(PER_CLASS, len(rows))).round().astype(int)]
+    return store.select(chosen)

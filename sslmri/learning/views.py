@@ -1,73 +1,15 @@
 """The two views of SimCLR, made for a whole batch on the training device (Chen et al. 2020, appendix A)."""
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from sslmri.learning.settings import AugmentSettings, ViewSettings
+
 _NO_BLUR = 0.01  # sigma, in pixels, whose kernel is a single pixel
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """How a view is made. The published grayscale conversion is the identity for one channel, so it is left out.
-
-    Attributes:
-        size: side of a view in pixels, cut from the prepared slice.
-        min_area, max_area: bounds of the crop's share of the slice's area.
-        max_aspect: bound of the crop's width over height, and of its inverse.
-        flip_probability: of a horizontal flip.
-        brightness, contrast: greatest relative change of grey values and of their distance from their mean.
-        jitter_probability: of changing brightness and contrast.
-        blur_probability: of a Gaussian blur.
-        max_blur_fraction: greatest sigma of the blur, as a share of ``size``.
-        max_rotation_deg: greatest rotation, either way; not in the published views.
-        max_gamma: bound of the exponent of the grey values, and of its inverse; 1 leaves them; not published.
-        max_bias: greatest relative change of grey values from the middle to the border along each axis, as coils of
-            a scanner cause it; not published.
-    """
-
-    size: int = 96
-    min_area: float = 0.3
-    max_area: float = 1.0
-    max_aspect: float = 4 / 3
-    flip_probability: float = 0.5
-    brightness: float = 0.4
-    contrast: float = 0.4
-    jitter_probability: float = 0.8
-    blur_probability: float = 0.5
-    max_blur_fraction: float = 0.02
-    max_rotation_deg: float = 0.0
-    max_gamma: float = 1.0
-    max_bias: float = 0.0
-
-
-@dataclass(frozen=True)
-class AugmentSettings:
-    """How a labelled training slice is changed.
-
-    Attributes:
-        max_rotation_deg: greatest rotation, either way.
-        max_scale: greatest relative change of size.
-        max_shift: greatest shift along each axis, as a share of the slice's side.
-        flip_probability: of a horizontal flip.
-        brightness, contrast: greatest relative change of grey values and of their distance from their mean.
-        max_gamma, max_bias: as of views.
-        max_blur: greatest sigma of a Gaussian blur, in pixels; 0: no more blur than linear resampling leaves.
-    """
-
-    max_rotation_deg: float = 15.0
-    max_scale: float = 0.15
-    max_shift: float = 0.06
-    flip_probability: float = 0.5
-    brightness: float = 0.2
-    contrast: float = 0.2
-    max_gamma: float = 1.0
-    max_bias: float = 0.0
-    max_blur: float = 0.0
 
 
 class ViewParameters(NamedTuple):
@@ -75,15 +17,15 @@ class ViewParameters(NamedTuple):
 
     Attributes:
         theta: (N, 2, 3) affine map of crop, flip and rotation.
-        gain, spread: (N,) factor of the grey values, and of their distance from their mean.
+        gain, contrast: (N,) factor of the intensities, and of their distance from their mean.
         sigma: (N,) of the Gaussian blur, in pixels; near 0 for a view that is not blurred.
-        gamma: (N,) exponent of the grey values.
-        bias: (N, 2) slope of the logarithm of the grey values along x and y.
+        gamma: (N,) exponent of the intensities.
+        bias: (N, 2) slope of the logarithm of the intensities along x and y.
     """
 
     theta: Tensor
     gain: Tensor
-    spread: Tensor
+    contrast: Tensor
     sigma: Tensor
     gamma: Tensor
     bias: Tensor
@@ -96,49 +38,40 @@ class ViewParameters(NamedTuple):
 def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewParameters:
     """Returns the parameters of n views, each with its own."""
     theta = _crop_and_flip(n, settings, generator)
-    gain, spread = _jitter(n, settings.brightness, settings.contrast, settings.jitter_probability, generator)
+    gain, contrast = _jitter(n, settings.brightness, settings.contrast, settings.jitter_probability, generator)
     on = torch.rand(n, generator=generator) < settings.blur_probability
     sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), _NO_BLUR)
-    if settings.max_rotation_deg:
-        theta = torch.bmm(_rotation(n, settings.max_rotation_deg, generator), theta)
-    return ViewParameters(theta, gain, spread, sigma, *_scanner(n, settings.max_gamma, settings.max_bias, generator))
+    return ViewParameters(theta, gain, contrast, sigma, torch.ones(n), torch.zeros(n, 2))
 
 
 def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
     views = resample(slices, parameters.theta, (settings.size, settings.size))
-    views = _as_scanned(views, parameters.gamma, parameters.bias)
-    views = _jittered(views, parameters.gain, parameters.spread)
+    views = _jittered(views, parameters.gain, parameters.contrast)
     return _blur(views, parameters.sigma, max(1, math.ceil(2 * settings.max_blur_fraction * settings.size)))
 
 
-def two_views(slices: Tensor, settings: ViewSettings, generator: Generator) -> Tensor:
-    """Returns two independent views of each slice: (N, 1, H, W) in [0, 1] -> (2, N, 1, size, size) in [0, 1]."""
-    parameters = draw_views(2 * len(slices), settings, generator)
-    return make_views(torch.cat([slices, slices]), parameters, settings).unflatten(0, (2, len(slices)))
-
-
 def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, aspect: float = 1.0) -> ViewParameters:
-    """Returns how n labelled slices, ``aspect`` times as high as wide, are changed, each in its own way."""
+    """Returns the parameters of n augmentations, for slices that are ``aspect`` times as high as wide."""
     angle = _uniform(n, -1, 1, generator) * math.radians(settings.max_rotation_deg)
     scale = 1 + _uniform(n, -1, 1, generator) * settings.max_scale
     shift_x, shift_y = (_uniform(n, -2, 2, generator) * settings.max_shift for _ in range(2))
     flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
     theta = torch.stack([cos * flip, -sin * aspect, shift_x, sin * flip / aspect, cos, shift_y], dim=1).view(n, 2, 3)
-    gain, spread = _jitter(n, settings.brightness, settings.contrast, 1.0, generator)
+    gain, contrast = _jitter(n, settings.brightness, settings.contrast, 1.0, generator)
     gamma, bias = _scanner(n, settings.max_gamma, settings.max_bias, generator)
     sigma = _uniform(n, 0, settings.max_blur, generator) if settings.max_blur else torch.zeros(n)
-    return ViewParameters(theta, gain, spread, sigma, gamma, bias)
+    return ViewParameters(theta, gain, contrast, sigma, gamma, bias)
 
 
 def compose(parameters: ViewParameters, by: ViewParameters) -> ViewParameters:
-    """Returns parameters after which every slice is changed once more, resampled only once for both."""
+    """Returns parameters that apply two changes in turn, with one resampling for both."""
     theta = _square(parameters.theta) @ _square(by.theta)
     return ViewParameters(
         theta[:, :2],
         parameters.gain * by.gain,
-        parameters.spread * by.spread,
+        parameters.contrast * by.contrast,
         torch.hypot(parameters.sigma, by.sigma),
         parameters.gamma * by.gamma,
         parameters.bias + by.bias,
@@ -146,16 +79,16 @@ def compose(parameters: ViewParameters, by: ViewParameters) -> ViewParameters:
 
 
 def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
-    """Returns each slice turned, scaled, shifted, flipped and shown otherwise: (N, 1, H, W) in [0, 1] as before.
+    """Returns each slice rotated, scaled, shifted, flipped and with other intensities: (N, 1, H, W) in [0, 1].
 
-    Where slices are blurred they are resampled by cubic convolution, so that some stay as sharp as what is screened.
+    Where slices are blurred they are resampled by cubic convolution, so that some stay as sharp as a screened slice.
     """
-    most = float(parameters.sigma.max())
+    max_sigma = float(parameters.sigma.max())
     shape = (slices.shape[2], slices.shape[3])
-    changed = resample(slices, parameters.theta, shape, "bicubic" if most else "bilinear").clamp(0, 1)
+    changed = resample(slices, parameters.theta, shape, "bicubic" if max_sigma else "bilinear").clamp(0, 1)
     changed = _as_scanned(changed, parameters.gamma, parameters.bias)
-    changed = _jittered(changed, parameters.gain, parameters.spread)
-    return _blur(changed, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(4 * most)) if most else changed
+    changed = _jittered(changed, parameters.gain, parameters.contrast)
+    return _blur(changed, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(4 * max_sigma)) if max_sigma else changed
 
 
 def _square(theta: Tensor) -> Tensor:
@@ -180,20 +113,14 @@ def _crop_and_flip(n: int, settings: ViewSettings, generator: Generator) -> Tens
     return torch.stack([width * flip, zero, center_x, zero, height, center_y], dim=1).view(n, 2, 3)
 
 
-def _rotation(n: int, max_deg: float, generator: Generator) -> Tensor:
-    """Returns rotations about the middle (N, 2, 2)."""
-    angle = _uniform(n, -1, 1, generator) * math.radians(max_deg)
-    return torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(n, 2, 2)
-
-
 def _scanner(n: int, max_gamma: float, max_bias: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Returns gamma (N,) and bias (N, 2)."""
+    """Returns gamma (N,) and bias (N, 2) as scanners differ in them."""
     gamma = (_uniform(n, -1, 1, generator) * math.log(max_gamma)).exp()
     return gamma, (_uniform(2 * n, -1, 1, generator) * math.log1p(max_bias)).view(n, 2)
 
 
 def _as_scanned(views: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
-    """Returns views (N, 1, S, S) with another gamma curve and a smooth bias field, as they are where it is neither."""
+    """Returns views (N, 1, S, S) with a gamma curve and a smooth bias field; unchanged where there is neither."""
     if not bias.any() and bool((gamma == 1).all()):
         return views
     gamma, bias = gamma.to(views.device), bias.to(views.device)
@@ -212,19 +139,18 @@ def resample(slices: Tensor, theta: Tensor, shape: tuple[int, int], mode: str = 
 def _jitter(
     n: int, brightness: float, contrast: float, probability: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Returns gain and spread (N,), both 1 where the jitter is off."""
+    """Returns gain and contrast (N,), both 1 where the jitter is off."""
     on = torch.rand(n, generator=generator) < probability
     gain = torch.where(on, _uniform(n, 1 - brightness, 1 + brightness, generator), 1.0)
-    spread = torch.where(on, _uniform(n, 1 - contrast, 1 + contrast, generator), 1.0)
-    return gain, spread
+    return gain, torch.where(on, _uniform(n, 1 - contrast, 1 + contrast, generator), 1.0)
 
 
-def _jittered(views: Tensor, gain: Tensor, spread: Tensor) -> Tensor:
+def _jittered(views: Tensor, gain: Tensor, contrast: Tensor) -> Tensor:
     """Returns views (N, 1, H, W) with another brightness and another contrast about their mean."""
-    gain, spread = (factor.view(-1, 1, 1, 1).to(views.device) for factor in (gain, spread))
+    gain, contrast = (factor.view(-1, 1, 1, 1).to(views.device) for factor in (gain, contrast))
     views = views * gain
     mean = views.mean(dim=(2, 3), keepdim=True)
-    return ((views - mean) * spread + mean).clamp(0, 1)
+    return ((views - mean) * contrast + mean).clamp(0, 1)
 
 
 def _blur(views: Tensor, sigma: Tensor, radius: int) -> Tensor:
@@ -233,7 +159,7 @@ def _blur(views: Tensor, sigma: Tensor, radius: int) -> Tensor:
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(views.device)
-    stacked = views.transpose(0, 1)  # (1, N, size, size): one group for each view
+    stacked = views.transpose(0, 1)  # (1, N, size, size): a group of the convolution for each view
     stacked = functional.conv2d(stacked, kernel.view(n, 1, 1, -1), padding=(0, radius), groups=n)
     stacked = functional.conv2d(stacked, kernel.view(n, 1, -1, 1), padding=(radius, 0), groups=n)
     return stacked.transpose(0, 1).clamp(0, 1)

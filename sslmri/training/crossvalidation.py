@@ -25,10 +25,11 @@ from sslmri.evidence.sample import draw_sample
 from sslmri.evidence.subsets import baseline_metrics
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pick_device
-from sslmri.learning.labels import FinetuneSettings, balanced_epoch, mask_absent_classes
+from sslmri.learning.features import extract_features
+from sslmri.learning.labels import balanced_epoch, mask_absent_classes
 from sslmri.learning.linear_probe import fit_heads
 from sslmri.learning.model import Head, Model, calibrated, load_encoder
-from sslmri.learning.probe import extract_features
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, as_json, write_evidence
 from sslmri.models.history import created_now
 from sslmri.training.data import RunOptions, check_protocol, open_cohort

@@ -15,10 +15,11 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.linear import balanced_logistic
 from sslmri.learning.encoder import Encoder, normalise, pick_device
+from sslmri.learning.features import BATCH, extract_features
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings, macro_auroc
+from sslmri.learning.labels import macro_auroc
 from sslmri.learning.model import calibrated
-from sslmri.learning.probe import BATCH, extract_features
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
 

@@ -24,8 +24,8 @@ from sslmri.evidence.calibration import (
 )
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pool
-from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.cards import ENCODER_FILE, HeadCard, write_card
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation

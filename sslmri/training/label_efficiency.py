@@ -35,8 +35,8 @@ from sslmri.evidence.efficiency import (
 from sslmri.evidence.notes import unknown_patients_note
 from sslmri.files import sha256_of, write_atomically
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import load_encoder
+from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, as_json, write_evidence
 from sslmri.models.history import append_history, created_now, read_history

@@ -24,12 +24,12 @@ from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
 from sslmri.files import sha256_of, write_json
 from sslmri.gate.fit import build_bank
-from sslmri.learning.distributed import first_on_each_machine, joined_processes, process_index
+from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
-from sslmri.learning.pretrain import PretrainSettings, pretrain
+from sslmri.learning.pretrain import pretrain
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.cards import (
     ENCODER_CARD,
     ENCODER_FILE,
@@ -47,7 +47,6 @@ from sslmri.models.metrics import DiseaseMetrics
 from sslmri.training.data import (
     RunOptions,
     check_no_leakage,
-    check_start,
     check_unseen,
     hash_name,
     hash_of,
@@ -70,11 +69,9 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings) -> None:
     folder = options.run / "pretrain"
     require_empty_run(folder, options.resume)
     with joined_processes(settings.device):
-        with first_on_each_machine():
+        with first_on_each_host():
             _, store = open_cohort(options)
         pool, validation = store.where(split="train"), store.where(split="validation")
-        if settings.start:
-            check_start(Path(settings.start), pool, options.protocol)
         if process_index() == 0:
             remember(folder, pool, options.protocol)
         encoder = pretrain(pool, (pool, validation), options.preparation, folder, settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import copytree
 
 from sslmri.errors import SslmriError
-from sslmri.learning.pretrain import PretrainSettings
+from sslmri.learning.settings import PretrainSettings
 from sslmri.models.architecture import RESNET50
 from sslmri.training.steps import run_finetune, run_pretrain
 from tests.soak.result import Row, row

@@ -21,10 +21,8 @@ from PIL import Image
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.diseases import DISEASES
 from sslmri.learning.checkpoint import check_finite, load_checkpoint
-from sslmri.learning.labels import FinetuneSettings
 from sslmri.learning.model import Model
-from sslmri.learning.pretrain import PretrainSettings
-from sslmri.learning.views import ViewSettings
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import MODEL_FILE
 from sslmri.models.history import read_history

@@ -1,0 +1,50 @@
+"""Passes of the encoder over any number of slices, in batches: the one loop for probes, fits, gate and screening."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslmri.cohorts.store import Store
+from sslmri.learning.encoder import Encoder, Maps, normalise, pool
+from sslmri.learning.precision import autocast, choose_precision
+from sslmri.learning.settings import Precision
+from sslmri.scans.slices import Preparation
+
+BATCH = 64
+
+
+def stream_maps(
+    encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation, precision: Precision = "float32"
+) -> Iterator[Maps]:
+    """Yields the feature maps of each batch of prepared slices (N, H, W) uint8, in order, on the encoder's device.
+
+    A store is read batch by batch. The encoder is put into evaluation mode for as long as a batch takes.
+
+    Raises:
+        TrainingError: the device lacks the precision.
+    """
+    device = next(encoder.parameters()).device
+    chosen = choose_precision(device, precision)
+    n_slices = len(slices.records) if isinstance(slices, Store) else len(slices)
+    for start in range(0, n_slices, BATCH):
+        rows = range(n_slices)[start : start + BATCH]
+        batch = slices.batch(rows) if isinstance(slices, Store) else np.array(slices[rows.start : rows.stop])
+        was_training = encoder.training
+        encoder.eval()
+        with torch.inference_mode(), autocast(device, chosen):
+            maps = encoder.maps(normalise(torch.from_numpy(batch).to(device), preparation))
+        encoder.train(was_training)
+        yield maps
+
+
+def extract_features(
+    encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation, precision: Precision = "auto"
+) -> Tensor:
+    """Returns the features h of prepared slices (N, H, W) uint8: (N, feature_dim) float32 on the CPU.
+
+    For probes; what a scan is compared with is computed in float32, as a scan is.
+    """
+    batches = [pool(maps.last.float()).cpu() for maps in stream_maps(encoder, slices, preparation, precision)]
+    return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.feature_dim)
