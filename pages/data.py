@@ -1,4 +1,4 @@
-"""Data: classes, grey values, sizes and faults of the data that a model learned from, or that the user names."""
+"""Data: classes, intensities, sizes and limitations of the training data, or of data that the user names."""
 
 import streamlit as st
 
@@ -19,13 +19,10 @@ except (ManifestError, ModelError) as error:
     st.error(escape_markdown(str(error)))
     st.stop()
 if summary is None:
-    st.info(
-        "There is no model with a summary of its data yet: run `python train.py all`, or name a manifest above to look "
-        "at data before training."
-    )
+    st.info("No model with a summary of its data. Run `python train.py all`, or enter the path of a manifest above.")
     st.stop()
 if not summary_tables.diseases(summary):
-    st.info("These data hold no labelled picture for training.")
+    st.info("These data contain no labelled training images.")
     st.stop()
 
 key = st.segmented_control(
@@ -49,7 +46,7 @@ with left:
         summary_charts.balance(classes, disease),
         classes,
         f"balance-{key}",
-        "Groups and slices of each class; the splits never share a group.",
+        "Groups and slices per class. No group is in two splits.",
     )
     head = None if path else head_of_model(disease.key)
     if head is not None:
@@ -62,31 +59,31 @@ with left:
             card_tables.balancing_rule(head),
         )
 with right, st.container(border=True):
-    st.markdown("**What is wrong with these data**")
+    st.markdown("**Known limitations of these data**")
     faults = summary_tables.faults(summary, disease)
     for fault in faults:
         st.markdown(f"- {escape_markdown(fault)}")
     if not faults:
-        st.markdown("Nothing was found; that is no proof that nothing is wrong.")
+        st.markdown("None detected. Other problems may remain.")
 
 densities, quantiles = summary_tables.densities(summary, disease), summary_tables.intensities(summary, disease)
 sizes = summary_tables.sizes(summary, disease)
 left, right = st.columns(2, gap="large")
 with left:
     draw_chart(
-        "Grey values inside the head, by class",
+        "Intensities inside the head, by class",
         summary_charts.density(densities, quantiles, disease),
         densities,
-        f"grey-values-{key}",
-        "Of a sample of files, after the preparation that training and screening share.",
+        f"intensities-{key}",
+        "A sample of files, prepared as for training and screening.",
     )
 with right:
     draw_chart("Image sizes in the sample, by cohort", summary_charts.size_bubbles(sizes), sizes, f"sizes-{key}")
 draw_table(
-    "Quantiles of the grey values",
+    "Intensity quantiles",
     quantiles,
     f"quantiles-{key}",
-    "Contrast is the standard deviation inside the head, as a mean over slices.",
+    "Contrast: standard deviation inside the head, averaged over slices.",
 )
 left, right = st.columns(2, gap="large")
 with left:
@@ -94,8 +91,8 @@ with left:
 with right:
     draw_table("File formats", summary_tables.formats(summary, disease), f"formats-{key}")
 draw_table(
-    "All records by cohort and use",
+    "Records by cohort and use",
     summary_tables.uses(summary),
     "uses",
-    "Only records whose use is train are in a split; the others serve the purpose named.",
+    "Only records with the use train are in a split.",
 )

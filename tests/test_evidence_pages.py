@@ -231,11 +231,11 @@ def write_data(folder: Path) -> Path:
 
 def test_data_may_be_named_in_the_folder_of_the_server_alone(folder, tmp_path, monkeypatch):
     (tmp_path / "given").mkdir()
-    monkeypatch.setenv("SSLMRI_DATA", str(write_data(tmp_path / "given")))
+    monkeypatch.setenv("SSLMRI_DATA_ROOT", str(write_data(tmp_path / "given")))
     (tmp_path / "given" / "link").symlink_to(write_data(tmp_path))
     assert summarise_named("manifest.csv") == summarise_named(str(tmp_path / "given"))
     for elsewhere in ("..", str(tmp_path), "/etc/passwd", "link", "~"):
-        with pytest.raises(ManifestError, match="in the data folder of this server|no such file"):
+        with pytest.raises(ManifestError, match="inside the server's data folder .*given|no such file"):
             summarise_named(elsewhere)
 
 
@@ -243,9 +243,9 @@ def test_where_people_sign_in_nobody_names_data_unless_a_folder_is_given(folder,
     monkeypatch.setattr(source, "is_needed", lambda: True)
     monkeypatch.setattr(signin, "is_authorised", lambda: True)
     assert not open_page("pages/data.py").text_input
-    monkeypatch.setenv("SSLMRI_DATA", str(folder))
+    monkeypatch.setenv("SSLMRI_DATA_ROOT", str(folder))
     assert open_page("pages/data.py").text_input
-    monkeypatch.setenv("SSLMRI_DATA", str(folder / "none"))
+    monkeypatch.setenv("SSLMRI_DATA_ROOT", str(folder / "none"))
     assert not open_page("pages/data.py").text_input
 
 

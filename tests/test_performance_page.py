@@ -106,7 +106,7 @@ def test_both_protocols_are_always_in_sight(own: tuple[Path, Metrics]) -> None:
         assert {"majority class", "1-NN on pixels", "PCA + logistic regression", "test groups"} <= set(table.columns)
 
 
-@pytest.mark.parametrize(("unit", "says"), [("subject", "one subject"), ("group", "A group is a person where")])
+@pytest.mark.parametrize(("unit", "says"), [("subject", "one subject"), ("group", "A group is one subject where")])
 def test_performance_says_what_a_group_is(unit: str, says: str, own: tuple[Path, Metrics]) -> None:
     folder, metrics = own
     diseases = {key: replace(result, unit=unit) for key, result in metrics.diseases.items()}

@@ -1,7 +1,6 @@
 """The simulated cohort: what is made up must be plausible, repeatable and fully described by its manifest."""
 
 import csv
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -204,7 +203,7 @@ def test_boxes_enclose_the_masks_of_tumours_and_only_those(cohort):
 def draw_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets everybody look the same; a process of its own would not know of it, so threads do the work."""
     monkeypatch.setattr("sslmri.cohorts.simulated.simulate_subject", lambda *_: person("ms", "multiple_sclerosis"))
-    monkeypatch.setattr("sslmri.cohorts.simulated.worker_pool", lambda workers: ThreadPoolExecutor(1))
+    monkeypatch.setattr("sslmri.cohorts.simulated.in_order", lambda function, people, workers: map(function, people))
 
 
 def test_folds_rotate_over_the_subjects_of_a_class(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ TINY_FINETUNE = FinetuneSettings(epochs=1, labels_per_class=4, batch_size=16)
 def make_cohort(folder: Path) -> None:
     """Writes five people a class in this process: fresh ones would each spend seconds on the atlas."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sslmri.cohorts.simulated.worker_pool", lambda workers: ThreadPoolExecutor(1))
+        patch.setattr("sslmri.cohorts.simulated.in_order", lambda function, people, workers: map(function, people))
         write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
 
 

@@ -21,7 +21,7 @@ from sslmri.cohorts import anatomy, lesions
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.cohorts.registry import recipe_of
 from sslmri.cohorts.splits import N_FOLDS
-from sslmri.cohorts.workers import worker_pool
+from sslmri.cohorts.workers import in_order
 from sslmri.diseases import DISEASES, get_disease
 from sslmri.errors import ManifestError
 
@@ -192,12 +192,11 @@ def write_simulated(
     classes = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
     people = [(*both, index) for both in classes for index in range(settings.subjects_per_class)]
     rows: list[dict[str, str | int]] = []
-    with worker_pool(os.cpu_count() or 1) as pool:
-        written = pool.map(partial(_write_subject, folder, settings), people)
-        for done, own in enumerate(written, start=1):
-            rows += own
-            if on_progress:
-                on_progress(done, len(people))
+    written = in_order(partial(_write_subject, folder, settings), people, os.cpu_count() or 1)
+    for done, new in enumerate(written, start=1):
+        rows += new
+        if on_progress:
+            on_progress(done, len(people))
     write_manifest(manifest, pd.DataFrame(rows))
     return manifest
 

@@ -1,37 +1,36 @@
-"""Worker processes for reading and making pictures."""
+"""Worker processes that read and make images.
+
+``joblib.Parallel(return_as="generator")`` does not do: it goes on with further tasks while the caller has not taken the
+results of earlier ones, so memory grows where the encoder is slower than the reader, and its workers answer through one
+pipe, so that the caller waits for ever for the rest of an answer amid which a worker was killed.
+"""
 
 import os
 import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from sslmri.errors import WorkerError
 from sslmri.processes import MessagePipe, start_process
 
-AHEAD = 2  # tasks a worker is given before the caller asks for the first of them
+AHEAD = 2  # tasks per worker that are started before the caller takes the first result
 _NICE = 10  # the caller's threads wait for each other at every layer: a worker in the way of one holds up all
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Returns a pool of fresh processes: a fork of one that has run torch may hang on the locks of its threads."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-
-
 def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Generator[Result, None, None]:
-    """Yields ``function(task)`` for each task, in order, made by worker processes while the caller does other things.
+    """Yields ``function(task)`` for each task, in order, computed by worker processes ahead of the caller.
 
-    At most ``AHEAD`` tasks a worker are begun and not yet taken, however many there are. A worker imports the module
-    of the function and nothing else, not the caller's main module. One worker is the calling process itself. Close
-    the iterator to stop the workers early.
+    At most ``AHEAD`` tasks per worker are started and not yet taken, however many there are. A worker imports the
+    module of the function and nothing else, not the caller's main module. One worker is the calling process itself.
+    Close the iterator to stop the workers early.
 
     Raises:
         WorkerError: a worker was killed.
@@ -40,14 +39,14 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
     if workers == 1:
         yield from map(function, tasks)
         return
-    crew: list[_Worker] = []
+    started: list[_Worker] = []
     idle: SimpleQueue[_Worker] = SimpleQueue()
     threads = ThreadPoolExecutor(workers)
     pending: deque[Future[Result]] = deque()
     try:
         for _ in range(workers):
-            crew.append(_Worker())
-            idle.put(crew[-1])
+            started.append(_Worker())
+            idle.put(started[-1])
         for task in tasks:
             pending.append(threads.submit(_call, idle, function, task))
             if len(pending) == AHEAD * workers:
@@ -55,7 +54,7 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
         while pending:
             yield pending.popleft().result()
     finally:
-        for worker in crew:
+        for worker in started:
             worker.kill()  # a thread that waits for it wakes up
         threads.shutdown(cancel_futures=True)
 
@@ -72,11 +71,7 @@ def serve(pipe: MessagePipe) -> None:
 
 
 class _Worker:
-    """A process with a pipe of its own: once it is killed, amid an answer too, reading from the pipe ends.
-
-    ProcessPoolExecutor has one pipe for all workers. A worker killed amid an answer leaves a part of it there, and
-    the caller waits for the rest for ever.
-    """
+    """A process with a pipe of its own: once it is killed, also amid an answer, reading from the pipe ends."""
 
     def __init__(self) -> None:
         self._process, self._pipe = start_process(__name__, "serve", os.environ)

@@ -18,7 +18,7 @@ _SUMMARY_ROWS = {  # what each row of a summary's tables holds
     "sizes": {"cohort", "width", "height", "slices"},
     "intensity": {"disease", "label", "n_slices", "density", "quantiles", "contrast"},
     "formats": {"cohort", "format", "slices"},
-    "use": {"cohort", "disease", "use", "slices", "groups"},
+    "use": {"cohort", "disease", "use", "slices", "groups", "unit"},
     "faults": {"disease", "text"},
 }
 

@@ -1,7 +1,7 @@
 """Which data the data page shows: those of the model, or those that the user names.
 
-Whoever runs the server for others says with SSLMRI_DATA below which folder they may name any. Where that folder is not
-there nobody may, and without it nobody where people sign in: the server's disk is not theirs.
+SSLMRI_DATA_ROOT is the folder below which data may be named; where it is missing none may, and without this setting
+none where users sign in: the server's disk is not theirs.
 """
 
 import os
@@ -26,15 +26,15 @@ _MAX_SUMMARIES = 4
 
 
 def ask_for_data() -> str:
-    """Returns the path that the user names, empty for the model's own data."""
+    """Returns the path that the user enters, empty for the training data of the model."""
     root = _root()
     if is_needed() if root is None else not root.is_dir():
         return ""
     path: str = st.text_input(
-        "Manifest or its folder",
-        placeholder="Empty: the data this model learned from. Or a path on the machine that runs this page",
-        help="A manifest.csv with the columns path, cohort, disease, label, group, or a folder that holds one. Files "
-        "are only read, on the machine that runs this page; nothing is written or sent.",
+        "Data source",
+        placeholder="Leave empty for the training data, or enter a path on the server",
+        help="A manifest.csv with the columns path, cohort, disease, label and group, or a folder that contains one. "
+        "Files are read on the server; nothing is written or sent.",
     )
     return path.strip()
 
@@ -59,7 +59,7 @@ def summarise_named(path: str) -> dict[str, Any]:
 
 
 def summary_of_model() -> dict[str, Any] | None:
-    """Returns the summary that lies beside the model, or None without a model or a summary.
+    """Returns the stored summary of the model's training data, or None without a model or a summary.
 
     Raises:
         ModelError: the summary is damaged.
@@ -72,7 +72,7 @@ def summary_of_model() -> dict[str, Any] | None:
 
 
 def head_of_model(disease: str) -> HeadCard | None:
-    """Returns the card of the model's head for a disease, or None without one."""
+    """Returns the card of the model's classifier of a disease, or None without one."""
     try:
         return open_model().heads.get(disease)
     except ModelError:
@@ -84,17 +84,15 @@ def _manifest_at(text: str) -> Path:
     try:
         path = Path(text).expanduser() if root is None else (root / text).resolve()
         if root is not None and not path.is_relative_to(root):
-            raise ManifestError("Expected a path in the data folder of this server, got one elsewhere: correct it.")
+            raise ManifestError(f"The path must be inside the server's data folder ({root}).")
         return path / _MANIFEST if path.is_dir() else path
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, or with a NUL, or of no user's home
-        raise ManifestError(
-            "Expected the path of a manifest.csv, got a text that cannot be a path: correct it."
-        ) from error
+        raise ManifestError("This is not a path. Enter the path of a manifest.csv or of its folder.") from error
 
 
 def _root() -> Path | None:
     """Returns the folder below which data may be named, or None for any."""
-    named = os.environ.get("SSLMRI_DATA")
+    named = os.environ.get("SSLMRI_DATA_ROOT")
     return Path(named).resolve() if named else None
 
 

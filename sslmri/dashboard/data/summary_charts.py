@@ -1,4 +1,4 @@
-"""The figures of the data page. Each takes a table of ``datatables`` and returns a Plotly figure."""
+"""Charts of the Data page: each takes a table of ``summary_tables`` and returns a Plotly figure."""
 
 from html import escape
 
@@ -13,7 +13,7 @@ from sslmri.diseases import Disease, class_title
 _SHADES = {"train": 1.0, "validation": 0.6, "test": 0.3, "all": 1.0}
 _COUNTS = {"groups": "Groups", "slices": "Slices"}
 _BEFORE, _AFTER = "before", "after"
-_BALANCING = {  # column of the table -> name, bar, share of the colour, hatching
+_BALANCING = {  # column of the table -> name, bar, opacity, hatching
     "labelled": ("before", _BEFORE, 0.5, ""),
     "used": ("after", _AFTER, 1.0, ""),
     "repeated": ("after, repeated", _AFTER, 1.0, "/"),
@@ -58,7 +58,7 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
 
 
 def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
-    """Returns two adjacent bars a class, from ``cardtables.balancing``: all labelled slices, and those of an epoch."""
+    """Returns two adjacent bars per class, from ``card_tables.balancing``: labelled slices, and those of an epoch."""
     colours = theme.class_colours(disease)
     written = {
         "labelled": table["labelled"],
@@ -66,7 +66,7 @@ def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
         "repeated": (table["used"] + table["repeated"]).where(table["repeated"] > 0),
     }
     figure = go.Figure()
-    for thing, (name, bar, share, hatching) in _BALANCING.items():
+    for thing, (name, bar, opacity, hatching) in _BALANCING.items():
         figure.add_bar(
             x=table[thing],
             y=[class_title(label) for label in table["label"]],
@@ -74,7 +74,7 @@ def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
             offsetgroup=bar,
             orientation="h",
             marker={
-                "color": [theme.faded(colours[label], share) for label in table["label"]],
+                "color": [theme.faded(colours[label], opacity) for label in table["label"]],
                 "line": {"width": 1, "color": theme.ink()},
                 "pattern": {"shape": hatching, "size": 6},
             },
@@ -93,7 +93,7 @@ def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
 
 
 def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> go.Figure:
-    """Returns the density of grey values of each class on one axis, its quantiles on hover."""
+    """Returns the density of intensities of each class on one axis, its quantiles on hover."""
     colours = theme.class_colours(disease)
     words = {
         str(row["class"]): "<br>".join(f"{name}: {row[name]}" for name in quantiles.columns if name != "class")
@@ -103,21 +103,21 @@ def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> g
     for label, own in table.groupby("label", sort=False):
         name = class_title(str(label))
         figure.add_scatter(
-            x=own["grey value"],
+            x=own["intensity"],
             y=own["density"],
             mode="lines",
             name=name,
             line={"color": colours[str(label)], "width": 2.5},
             hovertemplate=f"<b>{name}</b><br>{words.get(name, '')}<extra></extra>",
         )
-    figure.update_xaxes(title="grey value inside the head, 0 to 1 after preparation", range=[0, 1], zeroline=False)
+    figure.update_xaxes(title="intensity inside the head, 0 to 1 after preparation", range=[0, 1], zeroline=False)
     figure.update_yaxes(title="density", rangemode="tozero")
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     return layout(figure, 340, showlegend=True, legend=legend)
 
 
 def size_bubbles(table: pd.DataFrame) -> go.Figure:
-    """Returns width and height of the files; the area of a mark grows with the number of files."""
+    """Returns width and height of the files; the area of a marker grows with the number of files."""
     figure = go.Figure()
     largest = max(table["slices"], default=1)
     for (cohort, own), colour in zip(table.groupby("cohort"), theme.cycle(), strict=False):

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sslmri.cohorts.manifest import TRAIN_USE
-from sslmri.cohorts.registry import GROUP, SUBJECT, meaning_of, unit_of
+from sslmri.cohorts.registry import GROUP, SUBJECT, meaning_of
 from sslmri.cohorts.summary import QUANTILES
 from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES, Disease, class_title
@@ -20,7 +20,7 @@ def diseases(summary: Mapping[str, Any]) -> list[str]:
 
 
 def faults(summary: Mapping[str, Any], disease: Disease) -> list[str]:
-    """Returns what is wrong with the data of a disease, and with files of any."""
+    """Returns the known limitations of the data of a disease, and unreadable files of any."""
     return [fault["text"] for fault in summary["faults"] if fault["disease"] in (None, disease.key)]
 
 
@@ -32,7 +32,7 @@ def classes(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
 
 
 def intensities(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
-    """Returns one row a class: sampled slices, quantiles of the grey values, contrast."""
+    """Returns one row per class: sampled slices, intensity quantiles, contrast."""
     found = _intensity_rows(summary, disease)
     rows = [
         {"class": class_title(row["label"]), "slices": row["n_slices"]}
@@ -44,13 +44,13 @@ def intensities(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
 
 
 def densities(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
-    """Returns one row a class and bin: grey value at the middle of the bin, density."""
+    """Returns one row per class and bin: intensity at the middle of the bin, density."""
     rows = [
-        {"label": row["label"], "grey value": (index + 0.5) / len(row["density"]), "density": density}
+        {"label": row["label"], "intensity": (index + 0.5) / len(row["density"]), "density": density}
         for row in _intensity_rows(summary, disease)
         for index, density in enumerate(row["density"])
     ]
-    return pd.DataFrame(rows, columns=["label", "grey value", "density"])
+    return pd.DataFrame(rows, columns=["label", "intensity", "density"])
 
 
 def sizes(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def meaning_of_group(summary: Mapping[str, Any], disease: Disease | None = None)
     own = [row for row in summary["use"] if row["use"] == TRAIN_USE]
     if disease is not None:
         own = [row for row in own if row["disease"] == disease.key]
-    units = {row.get("unit") or unit_of([row["cohort"]]) for row in own}  # older summaries name no unit
+    units = {row["unit"] for row in own}
     return meaning_of(SUBJECT if units == {SUBJECT} else GROUP)
 
 

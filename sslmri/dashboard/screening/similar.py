@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
     from sslmri.screening.similar import SimilarCase
 
-DATA_FOLDER = "SSLMRI_DATA"  # names the folder of the manifest that the model learned from
+DATA_FOLDER = "SSLMRI_TRAINING_DATA"  # names the folder of the manifest that the model was trained on
 N_CASES = 5
 _MAX_THUMBNAILS = 60
 _WIDTH = 96
