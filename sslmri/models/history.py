@@ -9,7 +9,7 @@ from typing import Any
 
 from sslmri.files import write_atomically
 
-_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow")
+_PACKAGES = ("torch", "numpy", "scikit-learn", "pillow")
 
 
 def created_now() -> str:
