@@ -81,7 +81,7 @@ class Manifest:
 
     Attributes:
         folder: the folder as it was downloaded.
-        cohort: which public cohort it is: oasis, alzheimers_6400, tumours, ms or parkinsons.
+        cohort: which public cohort it is, such as oasis, cheng or ixi_t1; docs/data.md lists all of them.
         out: where to write; by default ``manifest.csv`` inside the folder.
     """
 
@@ -92,16 +92,17 @@ class Manifest:
     def start(self) -> int:
         """Runs the command and returns its exit code."""
         from sslmri.cohorts.manifest import check_names, write_manifest
-        from sslmri.cohorts.public import build_manifest
+        from sslmri.cohorts.public import build_manifest, list_checksum
 
         rows = build_manifest(self.folder, self.cohort)
+        checksum = list_checksum(rows["path"])
         out = self.out or self.folder / "manifest.csv"
         if out.parent.resolve() != self.folder.resolve():
             paths = [str(self.folder.resolve() / name) for name in rows["path"]]
             check_names(paths)  # of the folders above it too
             rows["path"] = paths
         write_manifest(out, rows)
-        print(printable_line(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups"))
+        print(printable_line(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups, file list {checksum}"))
         return 0
 
 

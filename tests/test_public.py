@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
-from sslmri.cohorts.public import ADAPTERS, build_manifest
+from sslmri.cohorts.public import ADAPTERS, build_manifest, list_checksum
 from sslmri.cohorts.registry import COHORTS, caveat_of, terms_of
 from sslmri.cohorts.splits import assign_splits
 from sslmri.diseases import DISEASES
@@ -109,6 +109,13 @@ def test_folder_of_a_cohort_becomes_rows_that_are_read(tmp_path: Path, cohort: s
     assert tuple(rows.loc[names[-1], ["group", "slice", "contrast", "label", "use"]]) == last
     write_manifest(tmp_path / "manifest.csv", rows.reset_index())
     assert {record.cohort for record in read_manifest(tmp_path / "manifest.csv")} == {cohort}
+
+
+def test_page_on_data_lists_every_cohort_and_the_checksum_of_the_complete_set() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert [cohort for cohort in ADAPTERS if f"`{cohort}`" not in page] == []
+    files = [f"{stem}{'' if i == 1 else f'_{i}'}.jpg" for stem, n in PEOPLE_6400.items() for i in range(1, 32 * n + 1)]
+    assert list_checksum(files[::-1]) in page
 
 
 @pytest.mark.parametrize("cohort", ADAPTERS)

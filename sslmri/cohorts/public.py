@@ -1,8 +1,9 @@
 """Turns the folders of the public datasets, as people download them, into manifests."""
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -51,6 +52,11 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows).reindex(columns=list(MANIFEST_COLUMNS), fill_value="")
     return table.sort_values("path", ignore_index=True)
+
+
+def list_checksum(paths: Iterable[str]) -> str:
+    """Returns 12 hexadecimal digits of the SHA-256 of the sorted paths: docs/data.md has those of complete sets."""
+    return hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:12]
 
 
 def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, list[PurePosixPath]]:
