@@ -22,7 +22,7 @@ from sslmri.training.gate import run_bank
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 from sslmri.training.report import report_controls, report_crossvalidation, report_efficiency, report_metrics
 from sslmri.training.reproduce import run_reproduce
-from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from sslmri.training.steps import run_all, run_evaluate, run_finetune, run_pretrain
 
 
 @dataclass(frozen=True)
@@ -49,28 +49,28 @@ class Finetune(RunOptions):
 
 @dataclass(frozen=True)
 class Evaluate(RunOptions):
-    """Measure the run's model on the test side, beside its floors.
+    """Measure the run's model and its baselines on the test split.
 
     Attributes:
-        beside: a group-disjoint model that also gets a copy of as-published evidence, so that its pages show both.
+        compare_to: a group-disjoint model that also gets a copy of as-published evidence, so that its pages show both.
         cross_validate: instead, measure linear probes on the run's encoder in five folds by group.
-        check: instead, measure anew and compare with the kept figures, which stay; exits 1 if one is another.
+        check: instead, measure again and compare with the stored results, which stay; exits 1 if one differs.
     """
 
-    beside: Path | None = None
+    compare_to: Path | None = None
     cross_validate: bool = False
     check: bool = False
 
     def start(self) -> None:
         """Runs the step."""
-        if self.check + self.cross_validate + (self.beside is not None) > 1:
-            raise TrainingError("Expected one of --check, --cross-validate and --beside, got several: give one.")
+        if self.check + self.cross_validate + (self.compare_to is not None) > 1:
+            raise TrainingError("Expected one of --check, --cross-validate and --compare-to, got several: give one.")
         if self.check:
             print(run_reproduce(self))
         elif self.cross_validate:
             print(report_crossvalidation(run_crossvalidation(self)))
         else:
-            print(report_metrics(run_evaluate(self, self.beside)))
+            print(report_metrics(run_evaluate(self, self.compare_to)))
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,7 @@ class All(RunOptions):
 
     def start(self) -> None:
         """Runs the steps."""
-        run_pretrain(self, self.pretrain)
-        run_finetune(self, self.finetune)
-        print(report_metrics(run_evaluate(self)))
+        print(report_metrics(run_all(self, self.pretrain, self.finetune)))
 
 
 def main() -> int:

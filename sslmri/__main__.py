@@ -145,6 +145,26 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Convert:
+    """Rewrite a model of the former format in that of this version; no weight changes.
+
+    Attributes:
+        model: the model folder.
+        evidence_note: what a reader of its stored results must know.
+    """
+
+    model: Annotated[Path, tyro.conf.Positional]
+    evidence_note: str | None = None
+
+    def start(self) -> int:
+        """Runs the command and returns its exit code."""
+        from sslmri.models.convert import convert_model
+
+        print(f"converted {convert_model(self.model, self.evidence_note)}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Licences:
     """Print every package the program needs, with its version, licence and home page, as Markdown."""
 
@@ -179,7 +199,7 @@ def main() -> int:
         return run_app(sys.argv[2:])
     if sys.argv[1:2] == ["train"]:
         return run_train(sys.argv[2:])
-    command = tyro.cli(Screen | Manifest | Audit | Licences, prog="sslmri", description=__doc__)
+    command = tyro.cli(Screen | Manifest | Audit | Convert | Licences, prog="sslmri", description=__doc__)
     try:
         return command.start()
     except SslmriError as error:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from sslmri.models.cards import ModelCard, read_model_card
+from sslmri.models.cards import ModelCard
+from sslmri.models.folder import read_model_card
 from sslmri.scans.scan import Scan
 from tests.banks import record, seen
 from tests.nifti_files import make_head
@@ -63,21 +64,21 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model_folder(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a model trained by the real steps on the small cohort, with its evidence."""
+    """Returns a model trained by the real steps on the small cohort, with its evidence, in its run folder."""
     from tests.tiny import make_model
 
-    return made_once(tmp_path_factory, "runs", lambda folder: make_model(cohort, folder)) / "tiny"
+    return made_once(tmp_path_factory, "runs", lambda folder: make_model(cohort, folder / "tiny")) / "tiny" / "model"
 
 
 @pytest.fixture(scope="session")
 def gated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a copy of that model with the feature bank of its training: its heads do not answer every scan."""
-    from tests.tiny import copy_bank, write_model_file_anew
+    from tests.tiny import copy_bank, list_files_again
 
     folder = tmp_path_factory.mktemp("gated") / "tiny"
     shutil.copytree(model_folder, folder, ignore=shutil.ignore_patterns("*.pt"))
     copy_bank(model_folder.parent / "bank", folder)
-    write_model_file_anew(folder)
+    list_files_again(folder)
     return folder
 
 

@@ -15,9 +15,10 @@ from sslmri.files import write_json
 from sslmri.gate.fit import fit_projection, fit_svm, threshold_between, whitened_axes
 from sslmri.gate.synthetic import CORRUPTIONS, DRAWINGS, synthetic_images
 from sslmri.models.bank import FeatureBank, convert_bank, save_bank, unit
-from sslmri.models.cards import BANK_CARD, BANK_FILE, read_model_card, write_model_file
+from sslmri.models.folder import BANK_CARD, BANK_FILE, read_model_card
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from tests.banks import FEATURE_DIM, TEXTURE_DIM, seen
+from tests.tiny import list_files_again
 
 
 @pytest.fixture
@@ -25,16 +26,10 @@ def copied(gated_folder, tmp_path):
     return shutil.copytree(gated_folder, tmp_path / "model")
 
 
-def rewritten(folder) -> None:
-    """Writes ``model.json`` for the files as they are."""
-    content = json.loads((folder / "model.json").read_text())
-    write_model_file(folder, content["name"], content["training"], content["created"])
-
-
 def change_card(folder, **changes) -> None:
     content = json.loads((folder / BANK_CARD).read_text())
     (folder / BANK_CARD).write_text(json.dumps(content | changes))
-    rewritten(folder)
+    list_files_again(folder)
 
 
 def test_a_bank_holds_training_cases_only_and_projects_to_unit_length(gated_folder):
@@ -84,7 +79,7 @@ def test_damaged_arrays_are_refused(copied, fault):
     else:
         arrays["other"] = arrays["center"]
     save_file(arrays, copied / BANK_FILE)
-    rewritten(copied)
+    list_files_again(copied)
     with pytest.raises(ModelError, match="got a damaged one: run `python train.py bank` again"):
         FeatureBank.load(copied)
 
@@ -203,7 +198,7 @@ def test_a_bank_comes_back_as_it_was_saved(bank, gated_folder, tmp_path):
     for name in ("encoder.safetensors", "encoder.json", "heads", "model.json"):
         (shutil.copytree if name == "heads" else shutil.copy)(gated_folder / name, tmp_path / name)
     save_bank(tmp_path, bank)
-    rewritten(tmp_path)
+    list_files_again(tmp_path)
     loaded = FeatureBank.load(tmp_path)
     assert loaded is not None
     assert (loaded.cases, loaded.close_match) == (bank.cases, bank.close_match)

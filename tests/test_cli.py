@@ -129,7 +129,7 @@ def test_fine_tuning_without_pre_training_exits_1_with_a_sentence(call, cohort, 
 
 
 def test_a_begun_run_is_not_overwritten(call, cohort, model_folder, tmp_path):
-    done = call("train.py", "pretrain", "--data", cohort, "--run", model_folder, "--cache", tmp_path)
+    done = call("train.py", "pretrain", "--data", cohort, "--run", model_folder.parent, "--cache", tmp_path)
     assert done.returncode == 1
     assert "pass --resume or another --run" in done.stderr
 
@@ -138,7 +138,7 @@ def test_a_run_folder_of_another_format_is_refused(call, cohort, tmp_path):
     (tmp_path / "model.json").write_text('{"format": "theirs"}')
     done = call("train.py", "evaluate", "--data", cohort, "--run", tmp_path)
     assert done.returncode == 1
-    assert "Expected a model of format sslmri-2" in done.stderr
+    assert "Expected a model of format sslmri-3" in done.stderr
 
 
 def test_a_name_in_an_error_does_not_steer_the_terminal(call, tmp_path):
@@ -170,19 +170,19 @@ def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(call, cohort,
 def test_evaluate_does_one_thing_at_a_time(call, model_folder):
     done = call("train.py", "evaluate", "--check", "--cross-validate", "--run", model_folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Expected one of --check, --cross-validate and --beside, got several" in done.stderr
+    assert "Expected one of --check, --cross-validate and --compare-to, got several" in done.stderr
 
 
 def test_evaluate_cross_validates_and_prints_both_tables(call, cohort, model_folder, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(model_folder, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    shutil.copytree(model_folder.parent, run, ignore=shutil.ignore_patterns("checkpoint.pt", "cache", "bank"))
     done = call("train.py", "evaluate", "--cross-validate", "--data", cohort, "--run", run,
                 "--cache", model_folder.parent / "cache")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "| task | measure | probe | 95 % interval |" in done.stdout
     assert "| Alzheimer's stage | lowest to highest |" in done.stdout
-    assert "Fold 0: the encoder has learned from none" in done.stdout
-    assert (run / "evidence" / "crossvalidation.json").exists()
+    assert "Fold 0: the encoder was trained on none" in done.stdout
+    assert (run / "model" / "evidence" / "crossvalidation.json").exists()
 
 
 def test_a_disk_that_takes_nothing_is_one_sentence_without_a_number(screen, files, model_folder, tmp_path):

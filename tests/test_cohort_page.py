@@ -18,7 +18,8 @@ from sslmri.dashboard.screening.intake import HANDED_OVER
 from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload
 from sslmri.diseases import DISEASES, Notice
 from sslmri.evidence.verdict import Verdict
-from sslmri.models.cards import ModelCard, read_model_card
+from sslmri.models.cards import ModelCard
+from sslmri.models.folder import read_model_card
 from sslmri.screening.outcome import Entry, ScreeningSummary
 from sslmri.screening.report.export import report_json
 from sslmri.screening.screener import Screener

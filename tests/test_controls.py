@@ -20,8 +20,8 @@ from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.evidence.verdict import Verdict
 from sslmri.files import sha256_of
 from sslmri.learning.model import Head, Model
-from sslmri.models.cards import read_model_card
 from sslmri.models.evidence import Controls, Metrics, find_evidence, read_evidence, write_evidence
+from sslmri.models.folder import read_model_card
 from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.scans.reading import read_scan
 from sslmri.screening.maps import enlarge

@@ -16,8 +16,8 @@ from sslmri.dashboard.performance.efficiency import (
 )
 from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import BASELINE, PIXELS, PROBE, RANDOM, SIMCLR, Fit, compare_fits
-from sslmri.models.cards import read_model_card
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
+from sslmri.models.folder import read_model_card
 
 MS = DISEASES["ms"]
 BUDGETS = (25, 100, 450)
@@ -25,7 +25,7 @@ _SECTION = """
 from pathlib import Path
 from sslmri.dashboard.performance.efficiency import draw_label_efficiency
 from sslmri.diseases import DISEASES
-from sslmri.models.cards import read_model_card
+from sslmri.models.folder import read_model_card
 draw_label_efficiency(read_model_card(Path({folder!r})), DISEASES["ms"])
 """
 

@@ -28,7 +28,8 @@ from sslmri.dashboard.encoder.messages import chance_loss, facts
 from sslmri.diseases import DISEASES
 from sslmri.learning.simclr import nt_xent
 from sslmri.models.bank import BankCase
-from sslmri.models.cards import ModelCard, read_model_card
+from sslmri.models.cards import ModelCard
+from sslmri.models.folder import read_model_card
 from tests.pages import open_page, words_of
 
 N_GROUPS, PER_GROUP, DIM = 12, 8, 16

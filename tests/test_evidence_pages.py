@@ -22,7 +22,6 @@ from sslmri.dashboard.server import signin
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
 from sslmri.files import write_json
-from sslmri.models.cards import read_model_card, write_model_file
 from sslmri.models.evidence import (
     Controls,
     CrossValidation,
@@ -35,6 +34,7 @@ from sslmri.models.evidence import (
     read_evidence,
     write_evidence,
 )
+from sslmri.models.folder import read_model_card, write_model_file
 from sslmri.models.metrics import BaselineMetrics, Estimate, Rate
 from tests.pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
 

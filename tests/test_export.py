@@ -9,6 +9,7 @@ import pytest
 from sslmri.dashboard.charts import probability_bars
 from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.screening.viewer import _shown_classes
+from sslmri.models.cards import Counts
 from sslmri.screening.outcome import Entry, Finding, Screening
 from sslmri.screening.report.export import report_json
 from sslmri.screening.screener import Screener
@@ -20,7 +21,7 @@ def screener(model_folder) -> Screener:
     """Returns a screener whose tumour classifier has no training example of one class."""
     trained = Screener.load(model_folder)
     head = trained.card.heads["tumours"]
-    counts = {**head.counts, "pituitary": {**head.counts["pituitary"], "train": [0, 0]}}
+    counts = {**head.counts, "pituitary": {**head.counts["pituitary"], "train": Counts(0, 0)}}
     card = replace(trained.card, heads={**trained.card.heads, "tumours": replace(head, counts=counts)})
     return Screener(replace(trained._model, card=card))
 
@@ -43,7 +44,7 @@ def test_json_holds_the_rules_of_each_classifier_and_the_slices_that_were_screen
     for key, head in screener.card.heads.items():
         found = content["classifiers"][key]
         assert (found["threshold_rule"], found["set_rule"]) == (head.threshold_rule, head.set_rule)
-        assert found["untrained_classes"] == list(head.unlearned)
+        assert found["untrained_classes"] == list(head.untrained)
     assert content["classifiers"]["tumours"]["untrained_classes"] == ["pituitary"]
     (acquisition,) = content["acquisitions"]
     assert (acquisition["slice_numbers"], acquisition["n_file_slices"]) == ([1], 1)

@@ -14,7 +14,7 @@ from sslmri.dashboard.screening.prevalence import predictive_words
 from sslmri.dashboard.screening.similar import DATA_FOLDER, case_picture
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
 from sslmri.evidence.verdict import Verdict
-from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.cards import HeadCard, ModelCard, OperatingPoint
 from sslmri.scans.slices import Preparation
 from sslmri.screening.messages import map_line, probability_line, set_line, threshold_help
 from sslmri.screening.outcome import Finding
@@ -34,11 +34,8 @@ def test_a_value_of_nobody_is_unknown() -> None:
 
 @pytest.fixture
 def head(configured: ModelCard) -> HeadCard:
-    figures = {
-        "low": {"sensitivity": 0.9, "specificity": 0.5},
-        "high": {"sensitivity": 0.6, "specificity": 0.8},
-    }
-    return replace(configured.heads["alzheimers"], threshold_figures=figures)
+    metrics = {"low": OperatingPoint(0.9, 0.5), "high": OperatingPoint(0.6, 0.8)}
+    return replace(configured.heads["alzheimers"], threshold_metrics=metrics)
 
 
 def test_ppv_is_that_of_the_upper_threshold_and_npv_that_of_the_lower(head: HeadCard) -> None:

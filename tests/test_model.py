@@ -13,7 +13,7 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically, write_json
 from sslmri.learning.model import Model, load_encoder
-from sslmri.models.cards import read_model_card
+from sslmri.models.folder import read_model_card
 
 
 @pytest.fixture
@@ -81,8 +81,14 @@ def test_a_model_without_its_name_its_training_or_its_date_is_refused(copied, ke
     content = json.loads((copied / "model.json").read_text())
     changed = content | {key: value} if value is not None else {k: v for k, v in content.items() if k != key}
     write_json(copied / "model.json", changed)
-    with pytest.raises(ModelError, match=f"Expected the {key} of a model in"):
+    with pytest.raises(ModelError, match=rf"model\.json, got: {key}: "):
         read_model_card(copied)
+
+
+def test_a_model_of_the_former_format_is_refused_naming_the_command_that_converts_it(tmp_path):
+    (tmp_path / "model.json").write_text('{"format": "sslmri-2"}')
+    with pytest.raises(ModelError, match=rf"run `python -m sslmri convert {tmp_path}`"):
+        read_model_card(tmp_path)
 
 
 def test_a_head_of_another_encoder_is_refused_showing_both(copied):

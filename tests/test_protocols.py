@@ -6,19 +6,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import Store
+from sslmri.dashboard.model_evidence import find_metrics, find_roc
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
-from sslmri.evidence.predictions import read_predictions
 from sslmri.files import sha256_of
-from sslmri.models.cards import read_encoder_card, read_model_card, write_model_file
-from sslmri.models.evidence import Metrics, find_evidence, read_evidence
-from sslmri.training.data import RunOptions, check_start, open_cohort, read_names, remember
-from sslmri.training.report import report_metrics
+from sslmri.models.folder import read_encoder_card, read_model_card
+from sslmri.project import DEFAULT_MODEL
+from sslmri.training.controls import run_controls
+from sslmri.training.crossvalidation import run_crossvalidation
+from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
+from sslmri.training.gate import run_bank
+from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.report import report
+from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from tests.conftest import SHARED, needs_shared
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
 STEPS: dict[str, Callable[[RunOptions], object]] = {
@@ -33,7 +42,7 @@ PROBE = replace(TINY_FINETUNE, regime="linear-probe")
 def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
     """Returns the options of a copy of the tiny run, to be damaged."""
     run = tmp_path / "run"
-    shutil.copytree(model_folder, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    shutil.copytree(model_folder.parent, run, ignore=shutil.ignore_patterns("checkpoint.pt", "cache", "bank"))
     return RunOptions(data=cohort, run=run, cache=model_folder.parent / "cache")
 
 
@@ -119,43 +128,31 @@ def test_a_test_group_among_those_of_fine_tuning_is_named(options, cohort):
 def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_path):
     for step in ("pretrain", "finetune"):
         shutil.rmtree(options.run / step)
-    before = read_evidence(options.run / "evidence", Metrics)
-    assert run_evaluate(options).keys() == before.diseases.keys()
+    before = json.loads((options.run / "model" / "evidence" / "metrics.json").read_text())
+    assert run_evaluate(options).keys() == before["diseases"].keys()
 
     def turned(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
 
     path = changed(cohort, tmp_path, turned)
-    with pytest.raises(TrainingError, match="which groups it has seen cannot be told"):
+    with pytest.raises(TrainingError, match=r"^The data were split again since the model in .* so train again"):
         run_evaluate(replace(options, data=path))
 
     elsewhere = changed(cohort, tmp_path, lambda table: turned(table).assign(cohort="elsewhere"))
-    assert run_evaluate(replace(options, data=elsewhere)).keys() == before.diseases.keys()
+    assert run_evaluate(replace(options, data=elsewhere)).keys() == before["diseases"].keys()
 
 
 def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
     _, store = open_cohort(options)
     train, validation = store.where(split="train"), store.where(split="validation")
-    remember(tmp_path, train, "group-disjoint")
-    remember(tmp_path, validation, "group-disjoint")  # nothing has been learned yet
+    record_training_groups(tmp_path, train, "group-disjoint")
+    record_training_groups(tmp_path, validation, "group-disjoint")  # nothing has been learned yet
     (tmp_path / "checkpoint.pt").touch()
-    remember(tmp_path, validation, "group-disjoint")
+    record_training_groups(tmp_path, validation, "group-disjoint")
     with pytest.raises(TrainingError, match="Expected to go on with the training data"):
-        remember(tmp_path, train, "group-disjoint")
+        record_training_groups(tmp_path, train, "group-disjoint")
     with pytest.raises(TrainingError, match="Expected to go on with the training data"):
-        remember(tmp_path, validation, "as-published")
-
-
-def test_an_encoder_that_saw_more_than_the_pool_is_no_start(options):
-    pool = open_cohort(options)[1].where(split="train")
-    pretrained = options.run / "pretrain"
-    check_start(pretrained, pool, options.protocol)
-    held_out = open_cohort(options)[1].where(split="validation").records[0].group_key
-    (pretrained / "groups.json").write_text(json.dumps([pool.records[0].group_key, held_out]))
-    with pytest.raises(TrainingError, match=f"got 1 others, {held_out}"):
-        check_start(pretrained, pool, options.protocol)
-    with pytest.raises(ModelError, match="name its pretrain folder"):
-        check_start(options.run / "none", pool, options.protocol)
+        record_training_groups(tmp_path, validation, "as-published")
 
 
 def test_a_damaged_list_of_groups_is_refused(options):
@@ -174,27 +171,27 @@ def test_a_run_of_one_protocol_is_refused_by_steps_of_the_other(step, options, p
 def test_a_run_states_its_protocol_in_every_card(options, published):
     for own in (options, published[0]):
         card = read_model_card(own.run)
-        assert card.training["protocol"] == own.protocol
-        assert read_encoder_card(own.run / "pretrain" / "encoder.json").pretraining["protocol"] == own.protocol
-        assert card.encoder.pretraining["protocol"] == own.protocol
+        assert card.training.protocol == card.encoder.data.protocol == own.protocol
+        assert read_encoder_card(own.run / "pretrain" / "encoder.json").data.protocol == own.protocol
 
 
 def test_as_published_evidence_lies_apart_counts_shared_groups_and_is_insufficient(published):
     options, _ = published
-    metrics = read_evidence(options.run / "evidence" / "as-published", Metrics)
-    assert not (options.run / "evidence" / "metrics.json").exists()
-    assert metrics.protocol == "as-published"
+    evidence = options.run / "model" / "evidence"
+    metrics = json.loads((evidence / "as-published" / "metrics.json").read_text())
+    assert not (evidence / "metrics.json").exists()
+    assert metrics["protocol"] == "as-published"
     records, _ = open_cohort(options)
     groups = {split: {r.group_key for r in records if r.split == split} for split in ("train", "test")}
-    assert metrics.n_shared_groups == len(groups["train"] & groups["test"]) > 0
+    assert metrics["n_shared_groups"] == len(groups["train"] & groups["test"]) > 0
     own = {key: {r.group_key for r in records if r.split == "test" and r.disease == key} for key in DISEASES}
-    for key, result in metrics.diseases.items():
-        assert result.n_shared_groups == len(groups["train"] & own[key])
-        assert result.grade.grade == "insufficient"
+    for key, result in metrics["diseases"].items():
+        assert result["n_shared_groups"] == len(groups["train"] & own[key])
+        assert result["grade"]["grade"] == "insufficient"
 
 
 def test_group_disjoint_evidence_shares_no_group(options):
-    assert read_evidence(options.run / "evidence", Metrics).n_shared_groups == 0
+    assert json.loads((options.run / "model" / "evidence" / "metrics.json").read_text())["n_shared_groups"] == 0
 
 
 def test_a_test_picture_among_those_of_the_published_pre_training_is_named(published, tmp_path):
@@ -203,24 +200,24 @@ def test_a_test_picture_among_those_of_the_published_pre_training_is_named(publi
     shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
     records, _ = open_cohort(options)
     leaked = next(r.name for r in records if r.split == "test")
-    path = run / "pretrain" / "pictures.json"
+    path = run / "pretrain" / "images.json"
     path.write_text(json.dumps([*read_names(path), leaked]))
-    with pytest.raises(TrainingError, match=f"test and validation pictures .* got 1 that it did, {leaked} "):
+    with pytest.raises(TrainingError, match=f"test and validation images .* got 1 that it did, {leaked} "):
         run_finetune(replace(options, run=run), PROBE)
 
 
 def test_evidence_beside_a_model_shows_both_protocols_and_names_its_encoder(published, model_folder):
     options, beside = published
     card = read_model_card(beside)
-    own, other = find_evidence(card, Metrics), find_evidence(card, Metrics, "as-published")
-    assert own.protocol == "group-disjoint"
-    assert own.encoder_sha256 == sha256_of(model_folder / "encoder.safetensors")
-    assert other.protocol == "as-published"
-    assert other.encoder_sha256 == sha256_of(options.run / "encoder.safetensors")
-    assert len(read_predictions(card.folder / "evidence" / "as-published", DISEASES["ms"]))
-    assert find_evidence(read_model_card(options.run), Metrics) == other
+    own, other = find_metrics(card), find_metrics(card, "as-published")
+    assert own["protocol"] == "group-disjoint"
+    assert own["encoder_sha256"] == sha256_of(model_folder / "encoder.safetensors")
+    assert other["protocol"] == "as-published"
+    assert other["encoder_sha256"] == sha256_of(options.run / "model" / "encoder.safetensors")
+    assert set(find_roc(card, DISEASES["ms"], "as-published")["label"]) <= set(DISEASES["ms"].classes)
+    assert find_metrics(read_model_card(options.run)) == other
     copied = sorted(path.name for path in (beside / "evidence" / "as-published").iterdir())
-    assert copied == sorted(path.name for path in (options.run / "evidence" / "as-published").iterdir())
+    assert copied == sorted(path.name for path in (options.run / "model" / "evidence" / "as-published").iterdir())
     assert not list((beside / "evidence").glob(".*"))
 
 
@@ -230,24 +227,24 @@ def test_metrics_of_another_protocol_or_encoder_in_the_place_of_the_own_are_refu
     shutil.copytree(beside, folder)
     shutil.copy(folder / "evidence" / "metrics.json", folder / "evidence" / "as-published" / "metrics.json")
     with pytest.raises(ModelError, match="Expected metrics of the protocol as-published"):
-        find_evidence(read_model_card(folder), Metrics, "as-published")
+        find_metrics(read_model_card(folder), "as-published")
     metrics = json.loads((folder / "evidence" / "metrics.json").read_text())
     (folder / "evidence" / "metrics.json").write_text(json.dumps(metrics | {"encoder_sha256": "f" * 64}))
     with pytest.raises(ModelError, match="Expected metrics of this model's encoder"):
-        find_evidence(read_model_card(folder), Metrics)
+        find_metrics(read_model_card(folder))
 
 
 def test_only_as_published_evidence_is_put_beside_a_group_disjoint_model(options, published):
     _, beside = published
-    with pytest.raises(TrainingError, match="Expected --beside with --protocol as-published"):
+    with pytest.raises(TrainingError, match="Expected --compare-to with --protocol as-published"):
         run_evaluate(options, beside)
-    with pytest.raises(TrainingError, match="which has such evidence of its own"):
+    with pytest.raises(TrainingError, match="its own evidence would be replaced"):
         run_evaluate(published[0], published[0].run)
     with pytest.raises(ModelError, match="no such file"):
         run_evaluate(published[0], options.run / "nowhere")
 
 
-def test_groups_without_patient_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
+def test_groups_without_subject_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
     def nameless(table: pd.DataFrame) -> pd.DataFrame:
         is_ms = table["disease"] == "ms"
         return table.assign(group=table["group"].where(~is_ms, "unknown-" + table["group"]))
@@ -256,13 +253,11 @@ def test_groups_without_patient_ids_are_called_optimistic_in_notes_and_report(op
         shutil.rmtree(options.run / step)
     data = changed(cohort, tmp_path, lambda table: nameless(table).assign(cohort="elsewhere"))
     results = run_evaluate(replace(options, data=data))
-    told = (
-        "No patient ids, so results may be optimistic: the source does not identify the patient in 2 of 2 test groups"
-    )
-    assert told in results["ms"].notes[-1]
-    assert not any("patient ids" in note for note in results["parkinsons"].notes)
-    assert f"- Multiple sclerosis: {told}" in report_metrics(results)
-    assert "Protocol group-disjoint: 0 of 12 test groups" in capsys.readouterr().out
+    note = "No subject ids, so the results may be too good: the source does not identify the person of 2 of 2"
+    assert note in results["ms"]["notes"][-1]
+    assert not any("subject ids" in other for other in results["parkinsons"]["notes"])
+    assert f"- Multiple sclerosis: {note}" in report(results)
+    assert "Protocol group-disjoint: 0 of 12 test groups are in the training split too" in capsys.readouterr().out
 
 
 def test_one_group_in_total_is_no_evidence(options, cohort, tmp_path):
@@ -271,10 +266,10 @@ def test_one_group_in_total_is_no_evidence(options, cohort, tmp_path):
     )
     for step in ("pretrain", "finetune"):
         shutil.rmtree(options.run / step)
-    shutil.rmtree(options.run / "evidence")
+    shutil.rmtree(options.run / "model" / "evidence")
     with pytest.raises(TrainingError, match="Expected test groups of .* got none of any"):
         run_evaluate(replace(options, data=data))
-    assert not (options.run / "evidence").exists()
+    assert not (options.run / "model" / "evidence").exists()
 
 
 def test_a_validation_side_of_one_class_is_told_and_calibrates_nothing(options, cohort, tmp_path, capsys):
@@ -283,15 +278,35 @@ def test_a_validation_side_of_one_class_is_told_and_calibrates_nothing(options, 
         return table[~dropped]
 
     run_finetune(replace(options, data=changed(cohort, tmp_path, one_class)), PROBE)
-    assert "Multiple sclerosis: the validation side shows normal only" in capsys.readouterr().out
+    assert "Multiple sclerosis: the validation split holds normal only" in capsys.readouterr().out
     head = read_model_card(options.run).heads["ms"]
     assert (head.calibration_temperature, head.threshold_low, head.threshold_high) == (1.0, 0.5, 0.5)
 
 
-def test_a_model_from_before_the_protocols_is_group_disjoint(options):
-    card = read_model_card(options.run)
-    training = {key: value for key, value in card.training.items() if key not in ("protocol", "groups_sha256")}
-    write_model_file(options.run, card.name, training, card.created)
-    assert run_evaluate(options)
-    with pytest.raises(ModelError, match="got one of group-disjoint"):
-        run_evaluate(replace(options, protocol="as-published"))
+@pytest.mark.parametrize(
+    "measure",
+    [
+        run_evaluate, run_reproduce, run_controls, run_bank, run_crossvalidation,
+        lambda options: run_label_efficiency(options, LabelEfficiencySettings()),
+    ],
+)  # fmt: skip
+def test_no_command_measures_a_model_on_data_that_were_split_again(measure, cohort, model_folder, tmp_path):
+    def turned(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
+
+    shipped = Path(shutil.copytree(model_folder, tmp_path / "shipped"))
+    before = {path: path.stat().st_mtime_ns for path in shipped.rglob("*")}
+    options = RunOptions(changed(cohort, tmp_path, turned), shipped, cache=model_folder.parent / "cache")
+    with pytest.raises(TrainingError, match=rf"^The data were split again since the model in {shipped} "):
+        measure(options)
+    assert {path: path.stat().st_mtime_ns for path in shipped.rglob("*")} == before
+
+
+@needs_shared("data")
+def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_since(tmp_path):
+    records = [record for record in assign_splits(read_manifest(SHARED / "data" / "manifest.csv")) if record.split]
+    store = Store(np.zeros((0, 1, 1), np.uint8), records, [])
+    card = read_model_card(DEFAULT_MODEL)
+    assert card.evidence_note.endswith("its results belong to the former split.")
+    with pytest.raises(TrainingError, match="its stored results belong to the former split, so train again to measure"):
+        check_no_leakage(card, DEFAULT_MODEL, store, "group-disjoint")

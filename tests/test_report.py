@@ -226,7 +226,7 @@ def test_a_model_without_evidence_says_so(screener, entry):
 
 
 def test_a_class_without_training_example_has_no_number(screener, entry, metrics, monkeypatch):
-    monkeypatch.setattr("sslmri.models.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
+    monkeypatch.setattr("sslmri.models.cards.HeadCard.untrained", property(lambda head: head.classes[-1:]))
     page = pages_of(report_pdf(screener.card, [entry], metrics))[0]
     for finding in facts(entry).findings.values():
         last = class_title(list(finding.probabilities)[-1])

@@ -8,6 +8,7 @@ import pytest
 from sslmri.diseases import DISEASES, Notice
 from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict, prediction_set, prediction_sets, verdicts
+from sslmri.models.cards import Counts
 from sslmri.scans.slices import numbered_slices
 from sslmri.screening.outcome import Entry, document
 from sslmri.screening.screener import UNGATED, Screener
@@ -98,7 +99,8 @@ def without(screener: Screener, disease: str, *labels: str) -> Screener:
     """Returns a screener whose head of a disease says that it learned none of the labels."""
     head = screener.card.heads[disease]
     counts = {
-        label: {**splits, "train": [0, 0] if label in labels else [3, 9]} for label, splits in head.counts.items()
+        label: {**splits, "train": Counts(0, 0) if label in labels else Counts(3, 9)}
+        for label, splits in head.counts.items()
     }
     heads = {**screener.card.heads, disease: dataclasses.replace(head, counts=counts)}
     card = dataclasses.replace(screener.card, heads=heads)

@@ -17,7 +17,7 @@ from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
-from sslmri.models.cards import ModelCard
+from sslmri.models.cards import ModelCard, OperatingPoint
 from sslmri.models.evidence import Metrics, find_evidence
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
@@ -179,7 +179,7 @@ def test_a_window_is_kept_for_its_own_scan_only(configured: ModelCard) -> None:
 def test_a_class_without_training_example_is_named_on_the_card(
     configured: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sslmri.models.cards.HeadCard.unlearned", property(lambda head: head.classes[-1:]))
+    monkeypatch.setattr("sslmri.models.cards.HeadCard.untrained", property(lambda head: head.classes[-1:]))
     words = words_of(upload(("slice.png", png())))
     assert "cannot be predicted: no training example" in words
 
@@ -214,12 +214,12 @@ def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
 
 
 def test_ppv_and_npv_follow_the_prevalence_that_the_reader_sets(configured: ModelCard, monkeypatch) -> None:
-    figures = {name: {"sensitivity": 0.8, "specificity": 0.9} for name in ("low", "high")}
+    figures = dict.fromkeys(("low", "high"), OperatingPoint(0.8, 0.9))
     app = upload(("slice.png", png()))
     if not app.number_input:  # the small model may have too few validation slices for figures of its own
-        assert not any(head.threshold_figures for head in configured.heads.values())
+        assert not any(head.threshold_metrics for head in configured.heads.values())
     monkeypatch.setattr(
-        "sslmri.models.cards.HeadCard.threshold_figures",
+        "sslmri.models.cards.HeadCard.threshold_metrics",
         property(lambda head: figures, lambda head, value: None),
         raising=False,
     )

@@ -1,6 +1,5 @@
 """The small cohort and the model really trained on it that tests share, through the fixtures of ``conftest``."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import pytest
 
 from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
-from sslmri.models.cards import BANK_CARD, BANK_FILE, MODEL_FILE, write_model_file
+from sslmri.models.cards import ModelFile
+from sslmri.models.folder import BANK_CARD, BANK_FILE, MODEL, MODEL_FILE, write_model_file
+from sslmri.models.integrity import parse_as
 from sslmri.training.data import RunOptions
-from sslmri.training.gate import drop_bank
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.small_encoder import SMALL_ENCODER
 
@@ -27,26 +27,26 @@ def make_cohort(folder: Path) -> None:
         write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
 
 
-def make_model(cohort: Path, folder: Path) -> None:
-    """Trains the model ``tiny`` in the folder by the real steps, and puts its feature bank beside it, in ``bank``."""
-    run = folder / "tiny"
-    options = RunOptions(data=cohort, run=run, cache=folder / "cache")
+def make_model(cohort: Path, run: Path) -> None:
+    """Trains the model ``tiny`` in a run folder by the real steps, and keeps its gate bank apart, in ``bank``."""
+    options = RunOptions(data=cohort, run=run, cache=run / "cache")
     run_pretrain(options, TINY_PRETRAIN)
     run_finetune(options, TINY_FINETUNE)
-    copy_bank(run, folder / "bank")
-    drop_bank(run)  # heads taught for a moment on a few slices still speak about whatever a test draws
-    write_model_file_anew(run)
+    copy_bank(run / MODEL, run / "bank")
+    for name in (BANK_FILE, BANK_CARD):  # heads trained for a moment on a few slices answer whatever a test draws
+        (run / MODEL / name).unlink()
+    list_files_again(run / MODEL)
     run_evaluate(options)
 
 
 def copy_bank(source: Path, target: Path) -> None:
-    """Copies a feature bank into a folder, made if missing."""
+    """Copies a gate bank into a folder, made if missing."""
     target.mkdir(exist_ok=True)
     for name in (BANK_FILE, BANK_CARD):
         shutil.copy(source / name, target / name)
 
 
-def write_model_file_anew(folder: Path) -> None:
+def list_files_again(folder: Path) -> None:
     """Lets a model have the files that now lie in its folder, and no others."""
-    card = json.loads((folder / MODEL_FILE).read_text())
-    write_model_file(folder, card["name"], card["training"], card["created"])
+    listed = parse_as(ModelFile, (folder / MODEL_FILE).read_bytes(), folder)
+    write_model_file(folder, listed.name, listed.training, listed.created, listed.evidence_note)

@@ -9,7 +9,8 @@ import streamlit as st
 from sslmri.dashboard.server.signin import draw_sign_out, is_authorised, require_authorised
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.errors import ModelError
-from sslmri.models.cards import MODEL_FILE, ModelCard, read_model_card
+from sslmri.models.cards import ModelCard
+from sslmri.models.folder import MODEL_FILE, find_model, read_model_card
 from sslmri.project import DEFAULT_MODEL
 
 NOTICE = "Research use only, not a medical device."
@@ -37,7 +38,7 @@ def open_model() -> ModelCard:
     Raises:
         ModelError: there is no model, or one that cannot be trusted.
     """
-    folder = model_folder()
+    folder = find_model(model_folder())
     try:
         stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))
     except OSError as error:  # it is being replaced
@@ -68,7 +69,7 @@ def require_model(purpose: str) -> ModelCard:
 
 
 def _reason(error: ModelError) -> str:
-    if (model_folder() / MODEL_FILE).exists():
+    if (find_model(model_folder()) / MODEL_FILE).exists():
         return f"The model cannot be used. {escape_markdown(str(error))}"
     return f"There is no model in {escape_markdown(str(model_folder()))} yet."
 
@@ -108,7 +109,7 @@ def _draw_notice() -> None:
     else:
         text = (
             f"{NOTICE} Model {escape_markdown(card.name)} ({short_hash(card.sha256)}), "
-            f"trained on {count(card.encoder.n_groups, 'group')}."
+            f"trained on {count(card.encoder.data.counts.groups, 'group')}."
         )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(text, width="content")

@@ -1,6 +1,7 @@
 """A trained model: one encoder, one linear head for each disease, saved with their meaning."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,21 +9,15 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
 from sslmri.learning.encoder import Encoder, Maps, normalise, pool
 from sslmri.models.architecture import Architecture
-from sslmri.models.cards import (
-    ENCODER_CARD,
-    ENCODER_FILE,
-    HEADS,
-    HeadCard,
-    ModelCard,
-    read_encoder_card,
-    read_model_card,
-)
+from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, HEADS, read_encoder_card, read_model_card
 from sslmri.models.integrity import read_bounded, read_listed
 from sslmri.scans.slices import Preparation
 
@@ -34,7 +29,7 @@ class Head:
     """A linear head: logits = weight @ h + bias.
 
     Attributes:
-        weight: (C, 2048) float32.
+        weight: (C, K) float32.
         bias: (C,) float32.
     """
 
@@ -42,7 +37,7 @@ class Head:
     bias: Tensor
 
     def logits(self, features: Tensor) -> Tensor:
-        """Returns the logits of features: (N, 2048) -> (N, C)."""
+        """Returns the logits of features: (N, K) -> (N, C)."""
         return features @ self.weight.T + self.bias
 
 
@@ -58,18 +53,14 @@ class Model:
     def load(cls, folder: Path) -> "Model":
         """Returns the model of a folder; weights are float32 whatever they are stored as.
 
-        Each file of weights is read once more after the cards, its hash is checked, and those bytes are the weights.
+        Each file of weights is read once after the cards, its hash is checked, and those bytes are the weights.
 
         Raises:
             ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
         """
         card = read_model_card(folder)
-        encoder = Encoder(Architecture.from_name(card.encoder.architecture))
-        expected = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
-        shapes = {name: tuple(value.shape) for name, value in expected.items()}
-        state = _tensors(read_listed(folder, card.files, ENCODER_FILE), folder / ENCODER_FILE, shapes)
-        counters = {name: value for name, value in encoder.state_dict().items() if "num_batches" in name}
-        encoder.load_state_dict(state | counters)
+        data = read_listed(card.folder, card.files, ENCODER_FILE)
+        encoder = _encoder(card.encoder.architecture, data, card.folder / ENCODER_FILE)
         heads = {key: _load_head(card, head) for key, head in card.heads.items()}
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads)
 
@@ -78,7 +69,7 @@ class Model:
         return maps_of(self.encoder, slices, self.card.encoder.preparation)
 
     def feature_maps(self, slices: np.ndarray) -> Tensor:
-        """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, 2048, h, w)."""
+        """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, K, h, w)."""
         return self.maps(slices).last
 
     @torch.inference_mode()
@@ -96,12 +87,10 @@ def maps_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> M
     return encoder.maps(batch.contiguous(memory_format=torch.channels_last))
 
 
-def rounded(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
-    """Returns encoder and heads as they will be once saved: every weight rounded to float16, kept as float32."""
-    plain = {key: Head(head.weight.half().float(), head.bias.half().float()) for key, head in heads.items()}
-    state = {name: v.half().float() if v.is_floating_point() else v for name, v in encoder.state_dict().items()}
-    encoder.load_state_dict(state)
-    return encoder.eval(), plain
+def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
+    """Returns copies of encoder and heads as they are once saved: every weight rounded to float16, kept as float32."""
+    rounded = {key: Head(head.weight.half().float(), head.bias.half().float()) for key, head in heads.items()}
+    return deepcopy(encoder).half().float().eval(), rounded
 
 
 def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head]) -> None:
@@ -110,8 +99,7 @@ def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head]) -> N
     Raises:
         ModelError: a weight is not finite in float16.
     """
-    encoder_state = {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
-    _save_tensors(folder / ENCODER_FILE, encoder_state)
+    _save_tensors(folder / ENCODER_FILE, _weights(encoder))
     for key, head in heads.items():
         _save_tensors(head_path(folder, key), {"weight": head.weight, "bias": head.bias})
 
@@ -123,7 +111,7 @@ def head_path(folder: Path, disease: str, suffix: str = ".safetensors") -> Path:
 
 def save_encoder(path: Path, encoder: nn.Module) -> None:
     """Writes an encoder alone, in float32: the result of pre-training."""
-    state = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in _weights(encoder).items()}
     write_atomically(path, lambda temporary: temporary.write_bytes(save(state)))
 
 
@@ -131,26 +119,37 @@ def load_encoder(path: Path) -> Encoder:
     """Returns an encoder saved by ``save_encoder`` with its card next to it.
 
     Raises:
-        ModelError: the file is missing or holds something else.
+        ModelError: a file is missing or holds something else.
     """
-    encoder = Encoder(Architecture.from_name(read_encoder_card(path.with_name(ENCODER_CARD)).architecture))
-    shapes = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
-    encoder.load_state_dict(_tensors(read_bounded(path.parent, path.name), path, shapes))
-    return encoder
+    card = read_encoder_card(path.with_name(ENCODER_CARD))
+    return _encoder(card.architecture, read_bounded(path.parent, path.name), path)
 
 
 def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Returns probabilities: softmax of logits (N, C) over the calibration temperature."""
-    scaled = logits / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return np.asarray(softmax(logits / temperature, axis=1))
+
+
+def _weights(encoder: nn.Module) -> dict[str, Tensor]:
+    """Returns what is saved of an encoder: all but its counters of batches."""
+    return {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
+
+
+def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
+    """Returns an encoder with the weights in a file, which is compared with the architecture before one is built."""
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in _weights(Encoder(architecture)).items()}
+    weights = _tensors(data, path, shapes)
+    encoder = Encoder(architecture)
+    encoder.load_state_dict(encoder.state_dict() | weights)
+    return encoder
 
 
 def _load_head(model: ModelCard, card: HeadCard) -> Head:
     path, n_classes = head_path(model.folder, card.disease), len(card.classes)
     data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
-    state = _tensors(data, path, {"weight": (n_classes, model.encoder.feature_dim), "bias": (n_classes,)})
-    return Head(state["weight"], state["bias"])
+    shapes = {"weight": (n_classes, model.encoder.architecture.feature_dim), "bias": (n_classes,)}
+    return Head(**_tensors(data, path, shapes))
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -165,7 +164,7 @@ def _tensors(data: bytes, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> 
     """Returns the tensors in a safetensors file as float32, exactly those named, each of its shape and finite."""
     try:
         state = load(data)
-    except (SafetensorError, KeyError, ValueError, AssertionError) as error:  # the last three for odd types and sizes
+    except (SafetensorError, KeyError, ValueError, AssertionError) as error:  # the last three: odd types and sizes
         raise ModelError(f"Expected weights in {path}, got a damaged file: copy it again.") from error
     if state.keys() != shapes.keys():
         odd = sorted(state.keys() ^ shapes.keys())
@@ -178,5 +177,5 @@ def _tensors(data: bytes, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> 
                 f"Expected {name} of shape {shapes[name]} in {path}, got {tuple(value.shape)}: copy it again."
             )
         if value.is_complex() or (value.is_floating_point() and not torch.isfinite(value).all()):
-            raise ModelError(f"Expected finite weights in {path}, got others in {name}: train the model anew.")
+            raise ModelError(f"Expected finite weights in {path}, got others in {name}: train the model again.")
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -19,11 +19,11 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.architecture import Architecture
-from sslmri.models.cards import BANK_CARD, BANK_FILE, ENCODER_FILE, ModelCard, read_model_card
+from sslmri.models.cards import STRICT, ModelCard, Positive, Sha256
+from sslmri.models.folder import BANK_CARD, BANK_FILE, ENCODER_FILE, read_model_card
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.models.integrity import read_listed
 
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _BRAIN, _DOMAIN = "brain", "domain"  # begin the names of a projection's arrays
 _ADVICE = "run `python train.py bank` again"
 
@@ -56,20 +56,20 @@ class BankCase(NamedTuple):
     slice: int | None
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class _SvmNumbers:
     """The numbers of an ``RbfSvm``, as stored."""
 
     bias: float
-    gamma: Annotated[float, Field(gt=0)]
+    gamma: Positive
     threshold: float
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class _BankCard:
     """The content of ``bank.json``: ``svms`` by disease and one for brain, the rest as in ``FeatureBank``."""
 
-    encoder_sha256: str
+    encoder_sha256: Sha256
     svms: dict[str, _SvmNumbers]
     close_match: dict[str, float]
     cases: tuple[BankCase, ...]
@@ -130,7 +130,7 @@ class FeatureBank:
         try:
             card = TypeAdapter(_BankCard).validate_json(read_listed(model.folder, model.files, BANK_CARD))
             arrays = load(data)
-            _check_arrays(arrays, card, Architecture.from_name(model.encoder.architecture))
+            _check_arrays(arrays, card, model.encoder.architecture)
         except (ValidationError, ValueError, TypeError, KeyError, AssertionError, SafetensorError) as error:
             raise ModelError(
                 f"Expected a feature bank in {path} and {BANK_CARD} next to it, got a damaged one: {_ADVICE}."

@@ -1,116 +1,202 @@
-"""What is saved beside the weights: everything that is needed to use them rightly. No torch here."""
+"""The cards of a model: typed, and checked by the same rules when they are made, written and read. No torch here."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from sslmri.diseases import DISEASES
-from sslmri.errors import ModelError
-from sslmri.files import sha256_of, write_json
-from sslmri.models.integrity import check_list, is_of, parse_json, read_bounded, read_listed
+from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
 
-FORMAT = "sslmri-2"
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+FORMAT: Literal["sslmri-3"] = "sslmri-3"
 INTENDED_USE = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
-MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetensors", "encoder.json", "heads"
-BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-_Card = TypeVar("_Card", "EncoderCard", "HeadCard")
-_SIDES = (16, 1024)  # of a prepared slice, in pixels: what fits the memory of any machine
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Settings = dict[str, Any]  # JSON, as a step was given them
+Protocol = Literal["group-disjoint", "as-published"]  # as in cohorts.splits, which needs pandas
+_SIDES = range(16, 1025)  # pixels of a prepared slice: what fits into the memory of any host
+_MAX_WIDTH, _MAX_BLOCKS = 1024, 64  # of an encoder: what fits into its file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
+class Counts:
+    """Number of groups and of their slices."""
+
+    groups: Annotated[int, Field(ge=0)]
+    slices: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingData:
+    """What a training step learned from.
+
+    Attributes:
+        protocol: of the split.
+        groups_sha256: hash of the sorted names of all training groups.
+        images_sha256: hash of the sorted names of all training images; None where the split is by group.
+        counts: number of training groups and slices.
+        cohorts: the terms of each cohort, by its name.
+    """
+
+    protocol: Protocol
+    groups_sha256: Sha256
+    images_sha256: Sha256 | None
+    counts: Counts
+    cohorts: dict[str, str]
+
+
+@dataclass(frozen=True, config=STRICT)
 class EncoderCard:
     """What an encoder is and where it comes from.
 
     Attributes:
-        architecture: ``resnet50-1ch``, or ``resnet50-1ch-os16`` with output stride 16.
-        feature_dim: length of the features h.
+        architecture: its layers.
         preparation: how slices are prepared for it.
-        pretraining: settings of the SimCLR run with the preparation it saw, or None where there was none.
-        knn: last kNN probe, balanced accuracy by disease on validation groups.
-        cohorts: cohorts it learned from.
-        groups_sha256: hash of the sorted names of all training groups.
-        n_groups, n_slices: how many groups and slices it was pre-trained on.
+        pretraining: settings of the SimCLR run, with its precision and the preparation of its slices.
+        data: what it was pre-trained on.
+        knn: last kNN probe, balanced accuracy by disease on validation groups; None without validation groups.
         versions: of the packages that made it.
         created: when, UTC, ISO 8601.
     """
 
-    architecture: str
-    feature_dim: int
+    architecture: Architecture
     preparation: Preparation
-    pretraining: dict[str, Any] | None
+    pretraining: Settings
+    data: TrainingData
     knn: dict[str, float] | None
-    cohorts: tuple[str, ...]
-    groups_sha256: str
-    n_groups: int
-    n_slices: int
     versions: dict[str, str]
     created: str
 
+    def __post_init__(self) -> None:
+        """Refuses a preparation or an encoder that no host could hold, and settings that are not JSON."""
+        used, sizes = self.preparation, self.architecture
+        low, high = used.intensity_percentiles
+        if not all(side in _SIDES for side in used.image_size) or not 0 < used.slice_fraction <= 1:
+            raise ValueError("the preparation takes slices of 16 to 1024 pixels a side, a fraction of 0 to 1 of a scan")
+        if not 0 <= low < high <= 100 or used.std <= 0 or used.slice_spacing_mm <= 0:
+            raise ValueError("the preparation has percentiles in order, and a positive deviation and spacing")
+        if max(sizes.widths) > _MAX_WIDTH or max(sizes.blocks) > _MAX_BLOCKS:
+            raise ValueError(f"an encoder has at most {_MAX_WIDTH} filters and {_MAX_BLOCKS} blocks per stage")
+        json.dumps(self.pretraining, allow_nan=False)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
+class OperatingPoint:
+    """Sensitivity and specificity of a threshold for any disease class, on validation slices."""
+
+    sensitivity: Probability
+    specificity: Probability
+
+
+@dataclass(frozen=True, config=STRICT)
 class HeadCard:
-    """What a disease head is and how its logits become an answer.
+    """What a disease head is and how its logits become probabilities, a verdict and a prediction set.
 
     Attributes:
         disease: key of the disease.
         classes: class keys in the order of the logits.
         encoder_sha256: hash of the encoder file that the head belongs to.
-        regime: ``fine-tune`` or ``linear-probe``.
-        finetuning: settings of the fine-tuning run.
+        regime: how it was trained.
+        finetuning: settings of the fine-tuning run, with its precision.
         calibration_temperature: logits are divided by it before the softmax.
         threshold_low: below this probability of any disease class the scan is not flagged.
-        threshold_high: from this probability on the scan is flagged; in between it is indeterminate.
+        threshold_high: from this probability on the scan is flagged; in between the result is inconclusive.
         threshold_rule: how both were chosen.
-        threshold_figures: sensitivity and specificity of any disease that each reached on validation slices, by
-            ``low`` and ``high``; empty where these were of one side only.
-        set_thresholds: from this probability on a class is in the 90 % prediction set; None where it abstains and is
-            always in it.
+        threshold_metrics: what each threshold reached, by ``low`` and ``high``; empty where the validation slices were
+            all with disease or all without.
+        set_thresholds: from this probability on a class is in the 90 % prediction set; None for a class with too few
+            validation groups, which is always in it.
         set_rule: how these were chosen.
-        saliency_scale: value of the saliency map, in logits, that is painted as the top of the scale.
-        counts: slices and groups by class and split, ``{class: {split: [groups, slices]}}``.
+        saliency_scale: value of the saliency map, in logits, at the top of the colour scale.
+        counts: groups and slices by class and split.
         created: when, UTC, ISO 8601.
     """
 
     disease: str
     classes: tuple[str, ...]
-    encoder_sha256: str
-    regime: str
-    finetuning: dict[str, Any]
-    calibration_temperature: float
-    threshold_low: float
-    threshold_high: float
+    encoder_sha256: Sha256
+    regime: Literal["fine-tune", "linear-probe"]
+    finetuning: Settings
+    calibration_temperature: Positive
+    threshold_low: Probability
+    threshold_high: Probability
     threshold_rule: str
-    threshold_figures: dict[str, dict[str, float]]
+    threshold_metrics: dict[Literal["low", "high"], OperatingPoint]
     set_thresholds: dict[str, float | None]
     set_rule: str
-    saliency_scale: float
-    counts: dict[str, dict[str, list[int]]]
+    saliency_scale: Positive
+    counts: dict[str, dict[str, Counts]]
     created: str
 
+    def __post_init__(self) -> None:
+        """Refuses classes that are not those of the disease, thresholds out of order and missing counts."""
+        if self.disease not in DISEASES or self.classes != DISEASES[self.disease].classes:
+            got = f"{self.disease:.40} with {', '.join(self.classes):.120}"
+            raise ValueError(f"a head has a known disease with its classes in order, not {got}")
+        if not self.set_thresholds.keys() == self.counts.keys() == set(self.classes):
+            raise ValueError("set_thresholds and counts name each class of the disease")
+        if not all("train" in counts for counts in self.counts.values()):
+            raise ValueError("counts name the training split of each class")
+        if self.threshold_low > self.threshold_high:
+            raise ValueError("threshold_low is not above threshold_high")
+        json.dumps(self.finetuning, allow_nan=False)
+
     @property
-    def unlearned(self) -> tuple[str, ...]:
+    def untrained(self) -> tuple[str, ...]:
         """Classes without a single training slice: the head cannot predict them."""
-        return tuple(label for label in self.classes if self.counts[label]["train"][1] == 0)
+        return tuple(label for label in self.classes if self.counts[label]["train"].slices == 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
+class ModelFile:
+    """The content of ``model.json``, which makes a folder a model.
+
+    Attributes:
+        format: of the folder.
+        name: the model's name.
+        intended_use: what it may be used for.
+        created: when, UTC, ISO 8601.
+        training: what its heads were trained on.
+        evidence_note: what a reader of its stored results must know, or None.
+        files: the hash of each of its files, by name.
+    """
+
+    format: Literal["sslmri-3"]
+    name: str
+    intended_use: str
+    created: str
+    training: TrainingData
+    evidence_note: str | None
+    files: dict[str, Sha256]
+
+
+def recorded(settings: "DataclassInstance") -> Settings:
+    """Returns settings as a card records them."""
+    content: Settings = json.loads(json.dumps(asdict(settings)))
+    return content
+
+
+@plain_dataclass(frozen=True)
 class ModelCard:
-    """A model folder that was checked: its cards and its hash, without the weights.
+    """A model folder whose files were all checked: its cards and its hash, without the weights.
 
     Attributes:
         folder: where the model is.
-        name: the model's name.
         sha256: hash of the list of hashes of all its weights and cards.
         encoder: see there.
         heads: by disease key.
-        training: what it was trained on, by which split, with the terms of each cohort.
-        created: when, UTC, ISO 8601.
-        files: the hash of each of its files, by name.
+        name, created, training, evidence_note, files: as in ``ModelFile``.
     """
 
     folder: Path
@@ -118,144 +204,7 @@ class ModelCard:
     sha256: str
     encoder: EncoderCard
     heads: dict[str, HeadCard]
-    training: dict[str, Any]
+    training: TrainingData
     created: str
+    evidence_note: str | None
     files: dict[str, str]
-
-
-def write_card(path: Path, card: EncoderCard | HeadCard) -> None:
-    """Writes a card as JSON."""
-    write_json(path, asdict(card))
-
-
-def write_model_file(folder: Path, name: str, training: Mapping[str, Any], created: str) -> None:
-    """Writes ``model.json``, the list of hashes that makes a folder a model; written last, so never half a model."""
-    paths = [folder / ENCODER_FILE, folder / ENCODER_CARD, *sorted((folder / HEADS).iterdir())]
-    paths += [folder / name for name in (BANK_FILE, BANK_CARD) if (folder / name).exists()]
-    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
-    content = {"format": FORMAT, "name": name, "intended_use": INTENDED_USE, "created": created}
-    write_json(folder / MODEL_FILE, {**content, "training": dict(training), "files": hashes})
-
-
-def read_model_card(folder: Path) -> ModelCard:
-    """Returns the cards of a model folder after checking the hash of every file.
-
-    Raises:
-        ModelError: no model there, another format, a file that is changed, missing or not listed, a card that does
-            not say what it must, or a head of another encoder.
-    """
-    advice = "run `python train.py all` or name a folder with a finished model"
-    content = _read_json(folder / MODEL_FILE, advice)
-    if content.get("format") != FORMAT:
-        raise ModelError(
-            f"Expected a model of format {FORMAT} in {folder}, got {content.get('format')!r:.40}: train it anew."
-        )
-    for key, kind in {"name": str, "created": str, "training": dict}.items():
-        if not isinstance(content.get(key), kind):
-            raise ModelError(f"Expected the {key} of a model in {folder / MODEL_FILE}, got none: copy it again.")
-    hashes = check_list(content.get("files"), folder, {ENCODER_FILE, ENCODER_CARD})
-    _check_heads_listed(folder, hashes)
-    found = {}
-    for name in sorted(hashes):  # all are read, one at a time; only cards are kept
-        data = read_listed(folder, hashes, name)
-        if name == ENCODER_CARD:
-            encoder = _encoder_card(parse_json(data, folder / name), folder / name)
-        elif name.startswith(f"{HEADS}/") and name.endswith(".json"):
-            head = _head_card(parse_json(data, folder / name), folder / name, hashes[ENCODER_FILE])
-            found[head.disease] = head
-    digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-    return ModelCard(folder, content["name"], digest, encoder, found, content["training"], content["created"], hashes)
-
-
-def read_encoder_card(path: Path) -> EncoderCard:
-    """Returns an encoder's card.
-
-    Raises:
-        ModelError: the file is missing, damaged or of another version.
-    """
-    return _encoder_card(_read_json(path, "copy the model again"), path)
-
-
-def _check_heads_listed(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Refuses a file that lies among the heads and in no list; hidden ones are those of writers that were stopped."""
-    found = {f"{HEADS}/{path.name}" for path in folder.glob(f"{HEADS}/*") if not path.name.startswith(".")}
-    for name in sorted(found - hashes.keys()):
-        raise ModelError(f"Expected every head of the model {folder} in its list, got {name} beside it: remove it.")
-
-
-def _encoder_card(content: dict[str, Any], path: Path) -> EncoderCard:
-    prepared = content.get("preparation")
-    if not isinstance(prepared, dict):
-        raise ModelError(f"Expected an encoder card in {path}, got one without its preparation: train the model anew.")
-    known = {field.name for field in fields(Preparation)}
-    preparation = Preparation(**{key: _tuple(value) for key, value in prepared.items() if key in known})
-    if prepared.keys() - known or not _is_sound(preparation):
-        raise ModelError(f"Expected a preparation of this version in {path}, got another: train the model anew.")
-    return _card(EncoderCard, content | {"preparation": preparation}, path)
-
-
-def _is_sound(preparation: Preparation) -> bool:
-    hints = get_type_hints(Preparation)
-    return (
-        all(is_of(getattr(preparation, name), hint) for name, hint in hints.items())
-        and all(_SIDES[0] <= side <= _SIDES[1] for side in preparation.image_size)
-        and 0 < preparation.slice_fraction <= 1
-        and 0 <= preparation.intensity_percentiles[0] < preparation.intensity_percentiles[1] <= 100
-        and preparation.std > 0
-        and 0 <= preparation.margin_fraction <= 1
-        and preparation.slice_spacing_mm > 0
-    )
-
-
-def _head_card(content: dict[str, Any], path: Path, encoder_sha256: str) -> HeadCard:
-    head = _card(HeadCard, content, path)
-    if head.disease not in DISEASES or head.classes != DISEASES[head.disease].classes:
-        raise ModelError(
-            f"Expected a head of a known disease with its classes in order, got {head.disease:.40} with "
-            f"{', '.join(head.classes):.200} in {path}: train the head anew."
-        )
-    if path.stem != head.disease:
-        raise ModelError(f"Expected the card of a head named {path.stem} in {path}, got {head.disease}: copy it again.")
-    if head.encoder_sha256 != encoder_sha256:
-        raise ModelError(
-            f"Expected a {head.disease} head of the encoder {encoder_sha256[:12]}, "
-            f"got one of {head.encoder_sha256[:12]} in {path}: fine-tune the head on this encoder."
-        )
-    is_sound = (
-        head.set_thresholds.keys() == head.counts.keys() == set(head.classes)
-        and 0 <= head.threshold_low <= head.threshold_high <= 1
-        and head.calibration_temperature > 0
-        and head.saliency_scale > 0
-        and all(len(own) == 2 for counts in head.counts.values() for own in counts.values())
-        and all("train" in counts for counts in head.counts.values())
-    )
-    if not is_sound:
-        raise ModelError(
-            f"Expected thresholds, scales and counts that can be used in {path}, got others: copy it again."
-        )
-    return head
-
-
-def _card(kind: type[_Card], content: dict[str, Any], path: Path) -> _Card:
-    hints = get_type_hints(kind)
-    odd = sorted(hints.keys() ^ content.keys())
-    values = {key: _tuple(value) for key, value in content.items()}
-    odd = odd or [name for name, hint in hints.items() if not _is_field(values[name], hint)]
-    if odd:
-        raise ModelError(
-            f"Expected a card of this version in {path}, got fields that are missing, unknown or of another type: "
-            f"{', '.join(odd):.200}; train the model anew."
-        )
-    return kind(**values)
-
-
-def _is_field(value: Any, hint: Any) -> bool:
-    return isinstance(value, Preparation) if hint is Preparation else is_of(value, hint)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _read_json(path: Path, advice: str) -> dict[str, Any]:
-    return parse_json(read_bounded(path.parent, path.name, advice), path, advice)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import JsonValue, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
+from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import write_json
@@ -257,8 +257,8 @@ def find_history(card: ModelCard, step: str, protocol: Protocol) -> list[dict[st
 
 
 def protocol_of(card: ModelCard) -> Protocol:
-    """Returns the protocol that the model was trained by; models from before there were two say nothing."""
-    return AS_PUBLISHED if card.training.get("protocol") == AS_PUBLISHED else GROUP_DISJOINT
+    """Returns the protocol that the model was trained by."""
+    return card.training.protocol
 
 
 def is_of_model(card: ModelCard, evidence: Evidence) -> bool:
@@ -269,7 +269,8 @@ def is_of_model(card: ModelCard, evidence: Evidence) -> bool:
 def _check_model(card: ModelCard, evidence: Evidence) -> None:
     """Refuses evidence of another encoder than the model's, or from before its classifiers were trained."""
     if isinstance(evidence, LabelEfficiency):
-        if (evidence.encoder_created, evidence.groups_sha256) != (card.encoder.created, card.encoder.groups_sha256):
+        encoder = card.encoder
+        if (evidence.encoder_created, evidence.groups_sha256) != (encoder.created, encoder.data.groups_sha256):
             raise ModelError(
                 f"Expected {evidence.TITLE} of this model's pre-training, got another's: {_advice(evidence)}."
             )

@@ -1,24 +1,24 @@
-"""Files that a model lists with their hashes: each is read once, and the bytes that were checked are those used.
+"""The files that a model lists with their hashes: each is read once, and the bytes that were checked are those used.
 
-A model may come from anywhere and may be made to do harm. Nothing in it is run, sizes are bounded before anything is
+A model may come from anyone and may be made to do harm. Nothing in it is run, sizes are bounded before anything is
 read, and a card is compared with the types of its fields. No torch here.
 """
 
 import hashlib
 import json
-import math
-import types
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from sslmri.errors import ModelError
 
+_T = TypeVar("_T")
 _MAX_BYTES = {".json": 2**24, ".safetensors": 2**27}  # 20 times a card, nearly 3 times an encoder
 _ADVICE = "copy the model again"
-_HASH_DIGITS = 64
-_MAX_FILES = 64  # of a model; four heads and a bank are 12
-_SHOWN = 120  # characters of a name or value that a sentence quotes
+_MAX_FILES = 64  # of a model; four heads and a gate bank are 12
+_SHOWN = 120  # characters of a name or value that a message quotes
 
 
 def read_listed(folder: Path, hashes: Mapping[str, str], name: str) -> bytes:
@@ -43,13 +43,13 @@ def read_bounded(folder: Path, name: str, advice: str = _ADVICE) -> bytes:
     """Returns the content of a file of a folder.
 
     Raises:
-        ModelError: it is missing, elsewhere or too large.
+        ModelError: it is missing, outside of the folder or too large.
     """
     path = folder / name
     limit = _MAX_BYTES[path.suffix]
     try:
         is_there = path.resolve().is_relative_to(folder.resolve()) and path.is_file()
-    except (OSError, ValueError, RuntimeError):  # no name of a file, or a link that leads to itself
+    except (OSError, ValueError, RuntimeError):  # not a name of a file, or a link to itself
         is_there = False
     if not is_there:
         raise ModelError(f"Expected the file {name[:_SHOWN]} in {folder}, got no such file: {advice}.")
@@ -62,34 +62,28 @@ def read_bounded(folder: Path, name: str, advice: str = _ADVICE) -> bytes:
         raise ModelError(f"Expected to read {path}, got {error.strerror}: {advice}.") from error
 
 
-def check_list(hashes: Any, folder: Path, needed: set[str]) -> dict[str, str]:
-    """Returns a model's list of files, whose names lie in the folder and whose hashes look like hashes.
+def check_list(files: Mapping[str, str], folder: Path, required: set[str]) -> None:
+    """Refuses a model's list of files whose names lead out of the folder, that is too long or lacks a required file.
 
     Raises:
-        ModelError: it is none or too long, a needed file is not in it, or a name leads elsewhere.
+        ModelError: saying which.
     """
-    if not isinstance(hashes, dict) or not needed <= hashes.keys():
-        raise ModelError(f"Expected the list of a model's files in {folder / 'model.json'}, got none: {_ADVICE}.")
-    if len(hashes) > _MAX_FILES:
-        raise ModelError(
-            f"Expected at most {_MAX_FILES} files in {folder / 'model.json'}, got {len(hashes)}: {_ADVICE}."
-        )
-    for name, value in hashes.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.suffix not in _MAX_BYTES:
-            raise ModelError(
-                f"Expected the names of files in the model {folder}, got {name[:_SHOWN]} in its list: {_ADVICE}."
-            )
-        if not isinstance(value, str) or len(value) != _HASH_DIGITS:
-            raise ModelError(f"Expected the hash of {name} in {folder / 'model.json'}, got another value: {_ADVICE}.")
-    return hashes
+    path = folder / "model.json"
+    if missing := sorted(required - files.keys()):
+        raise ModelError(f"Expected {missing[0]} in the list of files in {path}, got none: {_ADVICE}.")
+    if len(files) > _MAX_FILES:
+        raise ModelError(f"Expected at most {_MAX_FILES} files in {path}, got {len(files)}: {_ADVICE}.")
+    for name in files:
+        listed = PurePosixPath(name)
+        if listed.is_absolute() or ".." in listed.parts or listed.suffix not in _MAX_BYTES:
+            raise ModelError(f"Expected names of files in the folder in {path}, got {name[:_SHOWN]}: {_ADVICE}.")
 
 
 def parse_json(data: bytes, path: Path, advice: str = _ADVICE) -> dict[str, Any]:
-    """Returns the object in a JSON file; numbers that are not finite are no JSON.
+    """Returns the object in a JSON file; numbers that are not finite are not JSON.
 
     Raises:
-        ModelError: it is something else, or nested beyond reason.
+        ModelError: it is something else, or nested too deep.
     """
     try:
         content = json.loads(data, parse_constant=_refuse_constant)
@@ -100,31 +94,22 @@ def parse_json(data: bytes, path: Path, advice: str = _ADVICE) -> dict[str, Any]
     return content
 
 
-def is_of(value: Any, hint: Any) -> bool:
-    """Returns whether a value read from JSON, with tuples for its lists, is of a type as a field declares it."""
-    kind, parts = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if kind in (Union, types.UnionType):
-        return any(is_of(value, part) for part in parts)
-    if kind is tuple:
-        wanted = (parts[0],) * len(value) if isinstance(value, tuple) and Ellipsis in parts else parts
-        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(is_of, value, wanted))
-    if kind is list:
-        return isinstance(value, list) and all(is_of(part, parts[0]) for part in value)
-    if kind is dict:
-        keys, values = parts
-        return isinstance(value, dict) and all(is_of(key, keys) and is_of(own, values) for key, own in value.items())
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
-    return isinstance(value, bool) == (hint is bool) and isinstance(value, hint)
+def parse_as(kind: type[_T], data: bytes, path: Path, advice: str = _ADVICE) -> _T:
+    """Returns the content of a JSON file as a pydantic dataclass, after all of its rules.
 
-
-def _is_finite(value: float) -> bool:
+    Raises:
+        ModelError: it is not JSON, or a rule does not hold; naming the first.
+    """
     try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        return False
+        return TypeAdapter(kind).validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))[:_SHOWN]
+        message = first["msg"].removeprefix("Value error, ").split(": line", 1)[0]
+        found = f"{field}: {message}" if field else message
+        raise ModelError(f"Expected a {kind.__name__} of this version in {path}, got: {found}; {advice}.") from error
+    except ModelError as error:  # of a rule of a field
+        raise ModelError(f"Expected a {kind.__name__} of this version in {path}. {error}") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -28,9 +28,9 @@ OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 def one_sided(card: HeadCard) -> str | None:
     """Returns why a classifier can give no result for any scan: it was trained on one side of its question only."""
     reference = class_title(card.classes[0])
-    if card.classes[0] in card.unlearned:
+    if card.classes[0] in card.untrained:
         return f"Trained without any example of {reference}, so it cannot exclude disease."
-    if set(card.classes[1:]) <= set(card.unlearned):
+    if set(card.classes[1:]) <= set(card.untrained):
         return f"Trained on examples of {reference} only, so it cannot recognise disease."
     return None
 
@@ -49,7 +49,7 @@ def left_out(numbers: Sequence[int], n_file_slices: int) -> list[Notice]:
 
 def untrained_notices(card: ModelCard) -> list[Notice]:
     """Returns a sentence for each class without a training example."""
-    return [Notice(key, _untrained(label)) for key, head in card.heads.items() for label in head.unlearned]
+    return [Notice(key, _untrained(label)) for key, head in card.heads.items() for label in head.untrained]
 
 
 def _untrained(label: str) -> str:
@@ -58,7 +58,7 @@ def _untrained(label: str) -> str:
 
 def head_line(card: ModelCard) -> str:
     """Returns the line at the top of every page of a report."""
-    return f"{INTENDED_USE} Model {card.name}, trained on {count(card.encoder.n_groups, 'group')}."
+    return f"{INTENDED_USE} Model {card.name}, trained on {count(card.encoder.data.counts.groups, 'group')}."
 
 
 def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
@@ -196,8 +196,8 @@ def evidence_line(evidence: Evidence | None) -> str:
 
 def limits(card: ModelCard, disease: str) -> list[str]:
     """Returns what a reader must know of a classifier before believing its result."""
-    untrained = [_untrained(label) for label in card.heads[disease].unlearned]
-    return [*untrained, caveat_of(disease, card.encoder.cohorts)]
+    untrained = [_untrained(label) for label in card.heads[disease].untrained]
+    return [*untrained, caveat_of(disease, card.encoder.data.cohorts)]
 
 
 def review_line(review: Review | None) -> str:

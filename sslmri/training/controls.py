@@ -1,7 +1,6 @@
 """The step that asks what a run's figures rest on: shortcuts, false alarms on healthy scans, and where maps point."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,18 +32,18 @@ from sslmri.evidence.shortcuts import (
     file_traits,
     thumbnails,
 )
-from sslmri.files import sha256_of
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Head, Model, calibrated
-from sslmri.models.cards import ENCODER_FILE
 from sslmri.models.evidence import Controls, write_evidence
+from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseControls, Localisation, Rate
 from sslmri.scans.slices import Preparation
 from sslmri.screening.maps import enlarge
 from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
-from sslmri.training.data import RunOptions, check_no_leakage, open_cohort
+from sslmri.training.data import RunOptions
+from sslmri.training.steps import open_run
 
 _BATCH = 64
 _RANDOM_HEADS = 10
@@ -62,9 +61,7 @@ def run_controls(options: RunOptions) -> Controls:
     """
     if options.protocol != GROUP_DISJOINT:
         raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
-    model = Model.load(options.run)
-    records, store = open_cohort(replace(options, preparation=model.card.encoder.preparation))
-    check_no_leakage(model.card, store, options.protocol)
+    model, (records, store) = open_run(options)
     labelled = store.where(disease=model.heads)
     train, test = labelled.where(split="train"), labelled.where(split="test")
     probabilities = _probabilities(model, test)
@@ -73,7 +70,7 @@ def run_controls(options: RunOptions) -> Controls:
     marked = [record for record in localisable(records) if record.name not in bad]
     controls = Controls(
         created=created_now(),
-        encoder_sha256=sha256_of(options.run / ENCODER_FILE),
+        encoder_sha256=model.card.files[ENCODER_FILE],
         rule=RULE,
         diseases={
             key: _disease_controls(model, key, train, test, probabilities[key], flagged[key], marked)
@@ -82,7 +79,7 @@ def run_controls(options: RunOptions) -> Controls:
         },
         family_wise=_family_wise(test.records, flagged),
     )
-    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
+    write_evidence(model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
     return controls
 
 
@@ -151,7 +148,7 @@ def _features(model: Model, slices: np.ndarray, name: str) -> np.ndarray:
     distinct = flat.reshape(-1, *slices.shape[1:])
     starts = tqdm(range(0, len(distinct), _BATCH), desc=f"{name}, head blanked", unit="batch", mininterval=1.0)
     found = [pool(model.feature_maps(distinct[start : start + _BATCH])).numpy() for start in starts]
-    return np.concatenate(found)[member] if found else np.zeros((0, model.card.encoder.feature_dim))
+    return np.concatenate(found)[member] if found else np.zeros((0, model.card.encoder.architecture.feature_dim))
 
 
 def _file_traits(train: Store, test: Store) -> list[np.ndarray]:

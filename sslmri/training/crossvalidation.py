@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, GROUP_DISJOINT, group_folds
+from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.errors import ModelError, TrainingError
@@ -31,6 +31,7 @@ from sslmri.learning.linear_probe import fit_heads
 from sslmri.learning.model import Head, Model, calibrated, load_encoder
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, as_json, write_evidence
+from sslmri.models.folder import evidence_folder
 from sslmri.models.history import created_now
 from sslmri.training.data import RunOptions, check_protocol, open_cohort
 from sslmri.training.training_overlap import TrainingOverlap, find_training_overlap, fold_summary
@@ -90,7 +91,7 @@ def run_crossvalidation(options: RunOptions) -> CrossValidation:
         )
     _, store = open_cohort(options)
     exposure = find_training_overlap(options.run, store.records)
-    check_protocol(f"an encoder in {options.run} that was trained", exposure.training, options.protocol)
+    check_protocol(f"an encoder in {options.run} that was trained", exposure.training.protocol, options.protocol)
     bench = _open_bench(store, _encoder(exposure, options), options)
     names = sorted(set(bench.folds.tolist()))
     folds = tuple(fold_summary(fold, bench.slices([fold]).records, exposure) for fold in names)
@@ -105,7 +106,7 @@ def run_crossvalidation(options: RunOptions) -> CrossValidation:
         notes=tuple(notes),
         diseases=diseases,
     )
-    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], evidence)
+    write_evidence(evidence_folder(options.run), evidence)
     return evidence
 
 
@@ -133,7 +134,7 @@ def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Experim
 
 def _encoder(exposure: TrainingOverlap, options: RunOptions) -> Encoder:
     """Returns the pre-trained encoder, or the model's."""
-    if exposure.path.parent != options.run:
+    if not exposure.has_labels:
         return load_encoder(exposure.path)
     if exposure.card.preparation != options.preparation:
         raise ModelError(f"Expected the preparation of the model, {exposure.card.preparation}: give its flags.")

@@ -1,12 +1,11 @@
-"""From trained heads to heads whose answer means something: calibration, thresholds and the scale of their maps."""
+"""From trained heads to usable ones: calibration, thresholds and the scale of their saliency maps."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from sslmri.cohorts.manifest import Record
@@ -26,7 +25,8 @@ from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pool
 from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.cards import ENCODER_FILE, HeadCard, write_card
+from sslmri.models.cards import Counts, HeadCard, OperatingPoint, recorded
+from sslmri.models.folder import ENCODER_FILE, write_card
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps
@@ -35,109 +35,108 @@ SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its pr
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a head says of its validation slices, before its bias.
+class HeadEvaluation:
+    """A head on its N validation slices.
 
     Attributes:
-        slices: the N slices of the head's disease.
+        head: the head.
+        slices: the N slices of its disease.
         scores: (N, C) logits without the bias.
         peaks: (N, C) highest value of each slice's map of each class.
     """
 
+    head: Head
     slices: Store
     scores: np.ndarray
     peaks: np.ndarray
 
+    @property
+    def logits(self) -> np.ndarray:
+        """The logits (N, C) in float64."""
+        return self.scores + self.head.bias.numpy().astype(np.float64)
 
-def look(encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation) -> dict[str, Look]:
-    """Returns what each head says of its validation slices: one pass of the encoder for each slice."""
-    return {key: _look(encoder, head, validation.where(disease=key), preparation) for key, head in heads.items()}
 
+@torch.inference_mode()
+def evaluate_heads(
+    encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
+) -> dict[str, HeadEvaluation]:
+    """Returns each head on its validation slices, by one pass of the encoder for each slice.
 
-def with_biases(heads: Mapping[str, Head], looks: Mapping[str, Look]) -> dict[str, Head]:
-    """Returns the heads with the class mix of their validation slices in their biases, where that holds."""
-    shifted = {}
+    Where that holds on left-out groups, the class mix of the slices is in the bias of the head that comes back.
+    """
+    found = {}
     for key, head in heads.items():
-        own = looks[key].slices
-        truth = own.truth
-        logits = _logits(looks[key], head)
-        taught = head.weight.abs().sum(dim=1).numpy()[truth] > 0  # a silenced class has no logit to shift
-        groups = own.groups
-        bias = torch.from_numpy(fit_bias(logits[taught], truth[taught], groups[taught])).float()
-        shifted[key] = Head(head.weight, (head.bias + bias).half().float())
-    return shifted
+        slices = validation.where(disease=key)
+        scores, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
+        for start in range(0, len(slices.records), BATCH):
+            batch = slices.batch(range(len(slices.records))[start : start + BATCH])
+            maps = maps_of(encoder, batch, preparation).last
+            scores.append((pool(maps) @ head.weight.T).numpy().astype(np.float64))
+            peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
+        found[key] = _with_bias(HeadEvaluation(head, slices, np.concatenate(scores), np.concatenate(peaks)))
+    return found
 
 
-def _logits(own: Look, head: Head) -> np.ndarray:
-    return own.scores + head.bias.numpy().astype(np.float64)
+def _with_bias(found: HeadEvaluation) -> HeadEvaluation:
+    """Returns the evaluation of the head with the class mix of its validation slices in its bias."""
+    weight, bias = found.head.weight, found.head.bias
+    is_trained = weight.abs().sum(dim=1).numpy()[found.slices.truth] > 0  # the logit of a masked class is not shifted
+    fitted = fit_bias(found.logits[is_trained], found.slices.truth[is_trained], found.slices.groups[is_trained])
+    return replace(found, head=Head(weight, (bias + torch.from_numpy(fitted).float()).half().float()))
 
 
 def write_head_cards(
-    folder: Path,
-    heads: Mapping[str, Head],
-    looks: Mapping[str, Look],
-    records: list[Record],
-    settings: FinetuneSettings,
+    folder: Path, evaluations: Mapping[str, HeadEvaluation], records: list[Record], settings: FinetuneSettings
 ) -> None:
-    """Fits each head's temperature, thresholds, set thresholds and saliency scale on its validation slices.
+    """Writes the card of each head, with its temperature, thresholds and saliency scale of its validation slices.
 
-    Writes its card. A head without validation slices keeps temperature 1, thresholds 0.5 and a scale of 1, and all
-    its classes abstain.
+    A head without validation slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
     """
-    counts, encoder_sha256 = class_counts(records), sha256_of(folder / ENCODER_FILE)
-    for key, head in heads.items():
-        tally = {label: _counts(counts, key, label) for label in DISEASES[key].classes}
-        logits = _logits(looks[key], head)
-        peaks = looks[key].peaks[np.arange(len(logits)), logits.argmax(axis=1)]
+    encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
+    for key, found in evaluations.items():
+        rows = counts[counts["disease"] == key]
+        by_class: dict[str, dict[str, Counts]] = {label: {} for label in DISEASES[key].classes}
+        for label, split, groups, slices in rows[["label", "split", "groups", "slices"]].itertuples(index=False):
+            by_class[label][split] = Counts(int(groups), int(slices))
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
             encoder_sha256=encoder_sha256,
             regime=settings.regime,
-            finetuning=asdict(settings),
-            **_decisions(DISEASES[key], logits, looks[key].slices, tally),
-            saliency_scale=float(np.percentile(peaks, SALIENCY_PERCENTILE)) if len(peaks) else 1.0,
-            counts=tally,
+            finetuning=finetuning,
+            **_decisions(DISEASES[key], found, [bool(by_class[label]["train"].slices) for label in by_class]),
+            saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),
+            counts=by_class,
             created=created_now(),
         )
         write_card(head_path(folder, key, ".json"), card)
 
 
-def _decisions(
-    disease: Disease, logits: np.ndarray, validation: Store, tally: Mapping[str, Mapping[str, list[int]]]
-) -> dict[str, Any]:
-    """Returns the fields of a head's card that turn its logits into probabilities, a status and a set."""
-    truth = validation.truth
-    taught = np.isin(truth, [i for i, label in enumerate(disease.classes) if tally[label]["train"][1]])
-    # a silenced class would ask for no sureness at all
-    temperature = fit_temperature(logits[taught], truth[taught])
+def saliency_scale(peaks: np.ndarray) -> float:
+    """Returns the top of a head's colour scale, above 0, from the peak of each slice's map of its predicted class.
+
+    It is the 95th percentile; where that is 0, because nearly all maps are empty, the highest peak; 1 where all are.
+    """
+    if not peaks.any():
+        return 1.0
+    return float(np.percentile(peaks, SALIENCY_PERCENTILE)) or float(peaks.max())
+
+
+def _decisions(disease: Disease, found: HeadEvaluation, is_trained: list[bool]) -> dict[str, Any]:
+    """Returns the fields of a head's card that turn its logits into probabilities, a verdict and a set."""
+    logits, truth = found.logits, found.slices.truth
+    kept = np.array(is_trained)[truth]  # a masked class would ask for no certainty at all
+    temperature = fit_temperature(logits[kept], truth[kept])
     probabilities = calibrated(logits, temperature)
     probability, is_disease = 1 - probabilities[:, 0], truth > 0
-    low, high = fit_thresholds(probability, is_disease)
-    groups = validation.groups
+    low, high = (min(threshold, 1.0) for threshold in fit_thresholds(probability, is_disease))
+    reached = threshold_figures(probability, is_disease, low, high)
     return {
         "calibration_temperature": temperature,
         "threshold_low": low,
         "threshold_high": high,
         "threshold_rule": THRESHOLD_RULE,
-        "threshold_figures": threshold_figures(probability, is_disease, low, high),
-        "set_thresholds": fit_set_thresholds(probabilities, truth, groups, disease.classes),
+        "threshold_metrics": {name: OperatingPoint(**values) for name, values in reached.items()},
+        "set_thresholds": fit_set_thresholds(probabilities, truth, found.slices.groups, disease.classes),
         "set_rule": SET_RULE,
     }
-
-
-def _counts(counts: pd.DataFrame, disease: str, label: str) -> dict[str, list[int]]:
-    """Returns ``{split: [groups, slices]}`` of one class."""
-    rows = counts[(counts["disease"] == disease) & (counts["label"] == label)]
-    columns = (rows[name].tolist() for name in ("split", "groups", "slices"))
-    return {split: [groups, slices] for split, groups, slices in zip(*columns, strict=True)}
-
-
-@torch.inference_mode()
-def _look(encoder: Encoder, head: Head, own: Store, preparation: Preparation) -> Look:
-    scores, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
-    for start in range(0, len(own.records), BATCH):
-        maps = maps_of(encoder, own.batch(range(len(own.records))[start : start + BATCH]), preparation).last
-        scores.append((pool(maps) @ head.weight.T).numpy().astype(np.float64))
-        peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
-    return Look(own, np.concatenate(scores), np.concatenate(peaks))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sslmri.cohorts.registry import unit_of
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT, check_disjoint
+from sslmri.cohorts.splits import GROUP_DISJOINT, check_disjoint
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
@@ -37,8 +37,8 @@ from sslmri.files import sha256_of, write_atomically
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import load_encoder
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, read_encoder_card
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, as_json, write_evidence
+from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, evidence_folder, read_encoder_card
 from sslmri.models.history import append_history, created_now, read_history
 from sslmri.training.data import RunOptions, check_unseen, open_cohort
 from sslmri.training.fits import (
@@ -90,7 +90,7 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     pretrained = options.run / "pretrain"
     _, store = open_cohort(options)
     check_disjoint(store.records)
-    check_unseen(pretrained, store)
+    check_unseen(options.run, store, options.protocol)
     bench, basis = _bench(options, settings, store), _basis(store, options, pretrained)
     finished = _finished(options.run, settings, basis)
     for fit, predictions, extra in _fits(options, settings, bench, finished, basis):
@@ -103,13 +103,13 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
         created=created_now(),
         encoder_sha256=sha256_of(pretrained / ENCODER_FILE),
         encoder_created=card.created,
-        groups_sha256=card.groups_sha256,
+        groups_sha256=card.data.groups_sha256,
         settings=as_json(settings) | {"preparation": as_json(options.preparation)},
         not_run=tuple(regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes),
         notes=tuple(_notes(settings, bench)),
         diseases={key: _compare(bench, key, settings, wanted) for key in bench.diseases},
     )
-    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], evidence)
+    write_evidence(evidence_folder(options.run), evidence)
     return evidence
 
 

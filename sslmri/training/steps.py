@@ -1,286 +1,267 @@
-"""Pre-train, fine-tune, evaluate: each step reads and writes one run folder.
-
-The folder is a model once ``model.json`` stands in it. Its ``pretrain/`` and ``finetune/`` hold what is needed to
-resume and are not part of the model.
-"""
+"""Pre-train, fine-tune, evaluate: each step works on the data of a run and writes into its run folder."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.registry import terms_of
-from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, shared_groups
+from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol, shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.diseases import DISEASES, class_title
-from sslmri.errors import ModelError, TrainingError
+from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
-from sslmri.files import sha256_of, write_json
+from sslmri.files import write_json
 from sslmri.gate.fit import build_bank
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
-from sslmri.learning.model import Model, calibrated, load_encoder, rounded, save_encoder, save_weights
+from sslmri.learning.model import Model, as_saved, calibrated, load_encoder, save_encoder, save_weights
+from sslmri.learning.precision import with_precision
 from sslmri.learning.pretrain import pretrain
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
-from sslmri.models.cards import (
+from sslmri.models.bank import save_bank
+from sslmri.models.cards import EncoderCard, recorded
+from sslmri.models.evidence import Metrics, write_evidence
+from sslmri.models.folder import (
     ENCODER_CARD,
     ENCODER_FILE,
-    HEADS,
-    MODEL_FILE,
-    EncoderCard,
+    MODEL,
     read_encoder_card,
     read_model_card,
+    replaced,
     write_card,
     write_model_file,
 )
-from sslmri.models.evidence import Metrics, write_evidence
 from sslmri.models.history import created_now, read_history, versions
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.training.data import (
+    Cohort,
     RunOptions,
     check_no_leakage,
     check_unseen,
-    hash_name,
-    hash_of,
     open_cohort,
-    remember,
+    record_training_groups,
     require_empty_run,
+    training_data,
 )
-from sslmri.training.gate import drop_bank, write_bank
-from sslmri.training.heads import look, with_biases, write_head_cards
+from sslmri.training.heads import evaluate_heads, write_head_cards
 
 _STEPS = ("pretrain", "finetune")
+Results = dict[str, DiseaseMetrics]  # by disease
 
 
-def run_pretrain(options: RunOptions, settings: PretrainSettings) -> None:
+def run_all(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
+    """Pre-trains, fine-tunes and evaluates on data that are opened once, and returns the results by disease.
+
+    Raises:
+        SslmriError: as the steps.
+    """
+    cohort = open_cohort(options)
+    run_pretrain(options, pretraining, cohort)
+    run_finetune(options, finetuning, cohort)
+    return run_evaluate(options, cohort=cohort)
+
+
+def run_pretrain(options: RunOptions, settings: PretrainSettings, cohort: Cohort | None = None) -> None:
     """Pre-trains on the training groups and writes ``pretrain/encoder.safetensors`` with its card.
 
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
     folder = options.run / "pretrain"
-    require_empty_run(folder, options.resume)
+    require_empty_run(options.run, folder.name, options.resume)
     with joined_processes(settings.device):
         with first_on_each_host():
-            _, store = open_cohort(options)
-        pool, validation = store.where(split="train"), store.where(split="validation")
+            store = (cohort or open_cohort(options)).store
+        train, validation = store.where(split="train"), store.where(split="validation")
         if process_index() == 0:
-            remember(folder, pool, options.protocol)
-        encoder = pretrain(pool, (pool, validation), options.preparation, folder, settings)
+            record_training_groups(folder, train, options.protocol)
+        encoder = pretrain(train, (train, validation), options.preparation, folder, settings)
         if process_index() == 0:
-            _write_encoder(folder, encoder, pool, options, settings)
+            _write_pretrained(folder, encoder, train, options, settings)
 
 
-def _write_encoder(
-    folder: Path, encoder: Encoder, pool: Store, options: RunOptions, settings: PretrainSettings
+def _write_pretrained(
+    folder: Path, encoder: Encoder, train: Store, options: RunOptions, settings: PretrainSettings
 ) -> None:
     save_encoder(folder / ENCODER_FILE, encoder)
-    knn = read_history(folder / "history.jsonl")[-1]["knn"]
-    write_card(folder / ENCODER_CARD, _encoder_card(pool, options, settings, knn))
+    card = EncoderCard(
+        architecture=encoder.architecture,
+        preparation=options.preparation,
+        pretraining=recorded(with_precision(settings)) | {"preparation": recorded(options.preparation)},
+        data=training_data(train.records, options.protocol),
+        knn=read_history(folder / "history.jsonl")[-1]["knn"],
+        versions=versions(),
+        created=created_now(),
+    )
+    write_card(folder / ENCODER_CARD, card)
 
 
-def run_finetune(options: RunOptions, settings: FinetuneSettings) -> None:
+def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort | None = None) -> None:
     """Attaches heads to the run's pre-trained encoder, calibrates them on validation groups and writes the model.
 
-    Its feature bank is the last thing written; without it a model would answer whatever it is shown.
+    The model is built aside, with the gate that decides which scans it may answer, and appears whole.
 
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
     folder, pretrained = options.run / "finetune", options.run / "pretrain"
-    require_empty_run(folder, options.resume)
-    _, store = open_cohort(options)
-    check_unseen(pretrained, store, options.protocol)
-    labelled = store.labelled
-    train, validation = labelled.where(split="train"), labelled.where(split="validation")
-    remember(folder, train, options.protocol)
+    require_empty_run(options.run, folder.name, options.resume)
+    store = (cohort or open_cohort(options)).store
+    check_unseen(options.run, store, options.protocol)
+    train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
+    record_training_groups(folder, train, options.protocol)
     for sentence in _thin_validation(train, validation):
         print(sentence)
     start = load_encoder(pretrained / ENCODER_FILE)
-    encoder, heads = rounded(*finetune(start, train, validation, options.preparation, folder, settings))
-    looks = look(encoder, heads, validation, options.preparation)
-    heads = with_biases(heads, looks)
-    (options.run / MODEL_FILE).unlink(missing_ok=True)  # from here to the end the folder is no model
-    shutil.rmtree(options.run / HEADS, ignore_errors=True)
-    save_weights(options.run, encoder, heads)
-    pretraining_card = read_encoder_card(pretrained / ENCODER_CARD)
-    card = replace(pretraining_card, architecture=encoder.architecture.name, preparation=options.preparation)
-    write_card(options.run / ENCODER_CARD, card)
-    write_head_cards(options.run, heads, looks, store.records, settings)
-    training = {
-        "protocol": options.protocol,
-        hash_name(options.protocol): hash_of(train.records, options.protocol),
-        "n_groups": len(set(train.groups)),
-        "n_slices": len(train.records),
-        "cohorts": {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in train.records})},
-    }
-    drop_bank(options.run)
-    write_model_file(options.run, options.run.name, training, created_now())
-    model = Model.load(options.run)
-    write_bank(model.card, build_bank(model, store))
+    encoder, heads = as_saved(*finetune(start, train, validation, options.preparation, folder, settings))
+    evaluations = evaluate_heads(encoder, heads, validation, options.preparation)
+    card = read_encoder_card(pretrained / ENCODER_CARD)
+    card = replace(card, architecture=encoder.architecture, preparation=options.preparation)
+    named = options.run.name, training_data(train.records, options.protocol), created_now()
+    with replaced(options.run / MODEL, is_kept=False) as new:
+        save_weights(new, encoder, {key: found.head for key, found in evaluations.items()})
+        write_card(new / ENCODER_CARD, card)
+        write_head_cards(new, evaluations, store.records, with_precision(settings))
+        write_model_file(new, *named)
+        save_bank(new, build_bank(Model.load(new), store))
+        write_model_file(new, *named)
 
 
-def run_evaluate(options: RunOptions, beside: Path | None = None) -> dict[str, DiseaseMetrics]:
-    """Evaluates the run's model on the test side, beside its floors, and writes the evidence of its protocol.
+def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Cohort | None = None) -> Results:
+    """Evaluates the run's model and its baselines on the test split, and writes the evidence of its protocol.
 
-    That of ``group-disjoint`` is in ``evidence/``, that of ``as-published`` in ``evidence/as-published/``.
+    That of ``group-disjoint`` is in ``evidence``, that of ``as-published`` in ``evidence/as-published``.
 
     Args:
         options: of the run.
-        beside: a model of the other protocol that also gets a copy of as-published evidence, to show both.
+        compare_to: a model of the other protocol that also gets a copy of as-published evidence, to show both.
+        cohort: the data of the run, where they are open already.
 
     Returns:
         The results by disease, as in ``metrics.json``.
 
     Raises:
-        SslmriError: the data or the model is at fault, or it learned from what it would be tested on.
+        SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
     """
-    if beside is not None:
-        _check_beside(options, beside)
-    records, store, results, frames = measured(options)
-    _write_evidence(options, results, frames, n_shared=len(shared_groups(store.records)))
-    evidence = options.run / EVIDENCE_FOLDERS[options.protocol]
-    write_json(evidence / "data.json", summarise(records, options.preparation))
+    if compare_to is not None:
+        compare_to = _comparable(options, compare_to)
+    model, (records, store) = open_run(options, cohort)
+    results, frames = measured(model, store, options.protocol)
+    evidence, n_shared = model.card.folder / EVIDENCE_FOLDERS[options.protocol], len(shared_groups(store.records))
+    for key, frame in frames.items():
+        write_predictions(evidence, key, frame)
+    metrics = Metrics(
+        protocol=options.protocol,
+        created=created_now(),
+        encoder_sha256=model.card.files[ENCODER_FILE],
+        n_shared_groups=n_shared,
+        diseases=results,
+    )
+    write_evidence(evidence, metrics)  # last: what it names is there
+    n_groups = len({group for frame in frames.values() for group in frame["group"]})
+    print(f"Protocol {options.protocol}: {n_shared} of {n_groups} test groups are also in the training split")
+    write_json(evidence / "data.json", summarise(records, model.card.encoder.preparation))
     for step in _STEPS:
         history = options.run / step / "history.jsonl"
         if history.exists():
             shutil.copyfile(history, evidence / f"{step}.jsonl")
-    if beside is not None:
-        _copy_evidence(evidence, beside / EVIDENCE_FOLDERS[options.protocol])
+    if compare_to is not None:
+        _copy_evidence(evidence, compare_to / EVIDENCE_FOLDERS[options.protocol])
     return results
 
 
-def measured(options: RunOptions) -> tuple[list[Record], Store, dict[str, DiseaseMetrics], dict[str, pd.DataFrame]]:
-    """Returns the cohort's records, its store, and by disease the results and predictions of the run's model.
+def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, Cohort]:
+    """Returns the model of a run and its data, prepared as for that model.
+
+    Nothing that it was trained on is in the validation and test splits.
 
     Raises:
-        SslmriError: as ``run_evaluate``.
+        SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
     """
     model = Model.load(options.run)
-    if model.card.encoder.preparation != options.preparation:
-        raise ModelError(f"Expected the preparation of the model, {model.card.encoder.preparation}: give its flags.")
-    records, store = open_cohort(options)
-    check_no_leakage(model.card, store, options.protocol)
+    cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation))
+    check_no_leakage(model.card, options.run, cohort.store, options.protocol)
+    return model, cohort
+
+
+def measured(model: Model, store: Store, protocol: Protocol) -> tuple[Results, dict[str, pd.DataFrame]]:
+    """Returns by disease the results and the predictions of a model on the test split of a store.
+
+    Raises:
+        TrainingError: no disease of the model has test groups.
+    """
     results, frames = {}, {}
     for key in model.card.heads:
-        if not store.where(split="test", disease=key).records:
+        if not store.where(disease=key, split="test").records:
             print(f"{key}: no test groups, not evaluated")
             continue
-        results[key], frames[key] = _evaluate_head(model, key, store, options)
+        results[key], frames[key] = _evaluate_head(model, key, store, protocol)
     if not results:
         raise TrainingError(
             f"Expected test groups of {', '.join(model.card.heads)}, got none of any: a class needs two groups or more "
             "to be tested, or a fold 0."
         )
-    return records, store, results, frames
+    return results, frames
 
 
-def _evaluate_head(model: Model, key: str, store: Store, options: RunOptions) -> tuple[DiseaseMetrics, pd.DataFrame]:
-    """Returns the evidence of one head on its test side, and its predictions."""
-    train, test = store.where(split="train", disease=key), store.where(split="test", disease=key)
-    probabilities = _probabilities(model, key, test)
-    frame = predictions_frame(test.records, probabilities, DISEASES[key])
-    truth = train.truth
-    head = model.card.heads[key]
+def _evaluate_head(model: Model, key: str, store: Store, protocol: Protocol) -> tuple[DiseaseMetrics, pd.DataFrame]:
+    train, test, head = (
+        store.where(disease=key, split="train"),
+        store.where(disease=key, split="test"),
+        model.card.heads[key],
+    )
+    logits = model.logits(test.slices)[key].astype(np.float64)
+    frame = predictions_frame(test.records, calibrated(logits, head.calibration_temperature), DISEASES[key])
     result = evaluate_disease(
         DISEASES[key],
         frame,
-        baseline_probabilities(train.slices, truth, test.slices, probabilities.shape[1]),
+        baseline_probabilities(train.slices, train.truth, test.slices, len(head.classes)),
         thresholds=(head.threshold_low, head.threshold_high),
         set_thresholds=head.set_thresholds,
-        is_shared=options.protocol == AS_PUBLISHED,
+        is_shared=protocol == AS_PUBLISHED,
     )
     return replace(result, n_shared_groups=len(shared_groups(store.records, key))), frame
 
 
-def _write_evidence(
-    options: RunOptions, results: dict[str, DiseaseMetrics], frames: dict[str, pd.DataFrame], n_shared: int
-) -> None:
-    """Writes predictions and metrics; the metrics come last, so that what they name is there."""
-    folder = options.run / EVIDENCE_FOLDERS[options.protocol]
-    for key, frame in frames.items():
-        write_predictions(folder, key, frame)
-    metrics = Metrics(
-        protocol=options.protocol,
-        created=created_now(),
-        encoder_sha256=sha256_of(options.run / ENCODER_FILE),
-        n_shared_groups=n_shared,
-        diseases=results,
-    )
-    write_evidence(folder, metrics)
-    n_groups = len({group for frame in frames.values() for group in frame["group"]})
-    print(f"Protocol {options.protocol}: {n_shared} of {n_groups} test groups are also in the training split")
-
-
-def _check_beside(options: RunOptions, beside: Path) -> None:
-    """Refuses to put evidence beside a model whose own it would replace."""
+def _comparable(options: RunOptions, compare_to: Path) -> Path:
+    """Returns the folder of a model that as-published evidence may be copied to; refuses to replace a model's own."""
     if options.protocol != AS_PUBLISHED:
         raise TrainingError(
-            f"Expected --beside with --protocol {AS_PUBLISHED}, got {options.protocol}: evaluate that model itself."
+            f"Expected --compare-to with --protocol {AS_PUBLISHED}, got {options.protocol}: evaluate that model itself."
         )
-    own = read_model_card(beside).training.get("protocol")
-    if own == AS_PUBLISHED:
+    card = read_model_card(compare_to)
+    if card.training.protocol == AS_PUBLISHED:
         raise TrainingError(
-            f"Expected a model of another protocol in {beside}, got one of {own}, which has such evidence of its own: "
-            "name a group-disjoint model."
+            f"Expected a group-disjoint model in {compare_to}, got one that is {AS_PUBLISHED}: its own evidence would "
+            "be replaced."
         )
+    return card.folder
 
 
 def _copy_evidence(source: Path, target: Path) -> None:
     """Puts a copy of the evidence in the place of the target, whole or not at all."""
-    fresh = target.with_name(f".{target.name}-new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh)
+    new = target.with_name(f".{target.name}-new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(source, new)
     shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    new.rename(target)
 
 
 def _thin_validation(train: Store, validation: Store) -> list[str]:
-    """Returns a sentence for each disease whose validation side has nothing to tell apart."""
+    """Returns a sentence for each trained disease with fewer than two classes in the validation split."""
     sentences = []
-    for key, disease in DISEASES.items():
-        if not any(record.disease == key for record in train.records):
-            continue
-        seen = {record.label for record in validation.records if record.disease == key}
-        if len(seen) < 2:
-            named = " and ".join(class_title(str(label)) for label in seen) or "no class"
+    for key in dict.fromkeys(str(record.disease) for record in train.records):
+        labels = sorted({str(record.label) for record in validation.where(disease=key, split="validation").records})
+        if len(labels) < 2:
+            named = " and ".join(map(class_title, labels)) or "no class"
             sentences.append(
-                f"{disease.title}: the validation side shows {named} only, two are needed: this head counts for no "
-                "choice of epoch, and its probabilities are not calibrated."
+                f"{DISEASES[key].title}: the validation split holds {named} only, two are needed: this head has no say "
+                "in the choice of the epoch, and its probabilities are not calibrated."
             )
     return sentences
-
-
-def _probabilities(model: Model, disease: str, test: Store) -> np.ndarray:
-    """Returns the calibrated probabilities of one head: (N, C)."""
-    logits = model.logits(test.slices)[disease].astype(np.float64)
-    return calibrated(logits, model.card.heads[disease].calibration_temperature)
-
-
-def _encoder_card(
-    pool: Store, options: RunOptions, settings: PretrainSettings, knn: dict[str, float] | None
-) -> EncoderCard:
-    learned_from: dict[str, Any] = {"protocol": options.protocol}
-    if options.protocol == AS_PUBLISHED:
-        learned_from[hash_name(AS_PUBLISHED)] = hash_of(pool.records, AS_PUBLISHED)
-    return EncoderCard(
-        architecture=settings.architecture.name,
-        feature_dim=settings.architecture.feature_dim,
-        preparation=options.preparation,
-        pretraining=asdict(settings) | {"preparation": asdict(options.preparation), **learned_from},
-        knn=knn,
-        cohorts=tuple(sorted({record.cohort for record in pool.records})),
-        groups_sha256=hash_of(pool.records),
-        n_groups=len(set(pool.groups)),
-        n_slices=len(pool.records),
-        versions=versions(),
-        created=created_now(),
-    )

@@ -1,92 +1,86 @@
-"""What the encoder of a run has seen before: which groups, and whether with their labels."""
+"""What the encoder of a run was trained on: which groups, and whether with their labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sslmri.cohorts.manifest import Record
-from sslmri.models.cards import ENCODER_CARD, ENCODER_FILE, EncoderCard, read_encoder_card, read_model_card
+from sslmri.models.cards import EncoderCard, TrainingData
 from sslmri.models.evidence import Fold
-from sslmri.training.data import GROUPS_FILE, hash_of, read_names
+from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, read_encoder_card, read_model_card
+from sslmri.training.data import GROUPS_FILE, hash_of, read_names, split_again
 
 
 @dataclass(frozen=True)
 class TrainingOverlap:
-    """The encoder of a run, and what it learned from.
+    """The encoder of a run, and what it was trained on.
 
     Attributes:
         path: its weights: pre-trained where the run still holds these, otherwise those of the model.
         card: its card.
-        groups: it learned from; None where that cannot be told.
+        groups: it was trained on.
         has_labels: whether it was fine-tuned, and so has seen labels of its groups too.
-        training: of the model where the weights are the model's, otherwise what is known of the pre-training.
+        training: the data of the model where the weights are the model's, otherwise those of the pre-training.
     """
 
     path: Path
     card: EncoderCard
-    groups: frozenset[str] | None
+    groups: frozenset[str]
     has_labels: bool
-    training: dict[str, Any]
+    training: TrainingData
 
     @property
     def says(self) -> str:
         """What a reader must know of the encoder, in a sentence."""
         if self.has_labels:
             return (
-                "Linear probes on the model's encoder as it is, which was fine-tuned with labels of its training "
-                "groups and stopped on validation groups: figures of folds that it knows say little."
+                "Linear probes on the model's encoder, which was fine-tuned with labels of its training groups and "
+                "stopped on validation groups: results of folds with these groups say little."
             )
-        return "Linear probes on the pre-trained encoder as it is, which saw no labels."
+        return "Linear probes on the pre-trained encoder, which saw no labels."
 
 
 def find_training_overlap(run: Path, records: Sequence[Record]) -> TrainingOverlap:
-    """Returns the encoder of a run with the groups it learned from.
+    """Returns the encoder of a run with the groups it was trained on.
 
-    They stand in lists beside the checkpoints. Where these were not kept, the hash in the card tells whether they are
-    those of the training side of the records; otherwise they are unknown.
+    A run folder lists them. For a model folder alone the hashes in its cards tell whether they are those of the
+    training split of the records.
 
     Raises:
         ModelError: there is no encoder, or its lists or cards are damaged.
+        TrainingError: the records were split again since the model was trained.
     """
     pretrained = run / "pretrain"
     if (pretrained / ENCODER_CARD).exists():
         card = read_encoder_card(pretrained / ENCODER_CARD)
-        groups = _groups(pretrained, card.groups_sha256, records)
-        return TrainingOverlap(pretrained / ENCODER_FILE, card, groups, False, card.pretraining or {})
+        groups = _groups(pretrained, run, card.data, records)
+        return TrainingOverlap(pretrained / ENCODER_FILE, card, groups, False, card.data)
     model = read_model_card(run)
-    groups = _groups(pretrained, model.encoder.groups_sha256, records)
+    groups = _groups(pretrained, model.folder, model.encoder.data, records)
     has_labels = any(head.regime == "fine-tune" for head in model.heads.values())
     if has_labels:
         labelled = [record for record in records if record.disease]
-        taught = _groups(run / "finetune", model.training.get("groups_sha256"), labelled)
-        groups = None if groups is None or taught is None else groups | taught
-    return TrainingOverlap(run / ENCODER_FILE, model.encoder, groups, has_labels, model.training)
+        groups |= _groups(run / "finetune", model.folder, model.training, labelled)
+    return TrainingOverlap(model.folder / ENCODER_FILE, model.encoder, groups, has_labels, model.training)
 
 
-def fold_summary(fold: int, records: Sequence[Record], exposure: TrainingOverlap) -> Fold:
-    """Returns how many groups of a fold the encoder has seen (None: unknown), in numbers and in a sentence."""
+def fold_summary(fold: int, records: Sequence[Record], overlap: TrainingOverlap) -> Fold:
+    """Returns how many groups of a fold the encoder was trained on, in numbers and in a sentence."""
     groups = {record.group_key for record in records}
-    n_seen: int | None
-    if exposure.groups is not None:
-        n_seen = len(groups & exposure.groups)
-    else:
-        cohorts = {*exposure.card.cohorts, *exposure.training.get("cohorts", ())}
-        n_seen = None if {record.cohort for record in records} & cohorts else 0
-    if n_seen is None:
-        says = "whether the encoder has learned from its groups before is unknown, its figures may be optimistic."
-    elif n_seen:
-        how = "with labels" if exposure.has_labels else "without labels"
-        says = f"the encoder has learned from {n_seen} of its {len(groups)} groups before, {how}: optimistic."
-    else:
-        says = f"the encoder has learned from none of its {len(groups)} groups."
-    return Fold(fold, len(groups), n_seen, f"Fold {fold}: {says}")
+    n_seen = len(groups & overlap.groups)
+    how = f", {'with' if overlap.has_labels else 'without'} labels: optimistic" if n_seen else ""
+    says = f"Fold {fold}: the encoder was trained on {n_seen or 'none'} of its {len(groups)} groups{how}."
+    return Fold(fold, len(groups), n_seen, says)
 
 
-def _groups(folder: Path, sha256: str | None, records: Sequence[Record]) -> frozenset[str] | None:
-    """Returns what a step learned from, by its list or by the hash of it; None where neither tells."""
-    listed = read_names(folder / GROUPS_FILE)
+def _groups(step: Path, model: Path, data: TrainingData, records: Sequence[Record]) -> frozenset[str]:
+    """Returns the groups among the records that a step was trained on, by its list or by the hash of the list."""
+    listed = read_names(step / GROUPS_FILE)
     if listed is not None:
         return frozenset(listed)
-    training = [record for record in records if record.split == "train"]
-    return frozenset(record.group_key for record in training) if hash_of(training) == sha256 else None
+    train = [record for record in records if record.split == "train"]
+    if hash_of(train) == data.groups_sha256:
+        return frozenset(record.group_key for record in train)
+    if {record.cohort for record in records} & data.cohorts.keys():
+        raise split_again(model)
+    return frozenset()

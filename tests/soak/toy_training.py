@@ -24,7 +24,7 @@ from sslmri.learning.checkpoint import check_finite, load_checkpoint
 from sslmri.learning.model import Model
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.models.architecture import Architecture
-from sslmri.models.cards import MODEL_FILE
+from sslmri.models.folder import MODEL_FILE, find_model
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import RunOptions
@@ -152,7 +152,7 @@ def epoch_of(run: Path, step: str, settings: Mapping[str, object]) -> int:
     path = run / step / "checkpoint.pt"
     state = load_checkpoint(path, dict(settings)) if path.exists() else {"epoch": 0}
     check_finite(state)
-    if (run / MODEL_FILE).exists():
+    if (find_model(run) / MODEL_FILE).exists():
         Model.load(run)
     return int(state["epoch"])
 

@@ -38,19 +38,19 @@ def training_sentence(card: ModelCard, summary: Mapping[str, Any] | None) -> str
         summary: of the data it learned from, or None where none was kept.
     """
     encoder, training = card.encoder, card.training
-    meaning = meaning_of_group(summary) if summary else meaning_of(unit_of(encoder.cohorts))
-    protocol = escape_markdown(str(training.get("protocol", "not recorded")))
+    meaning = meaning_of_group(summary) if summary else meaning_of(unit_of(encoder.data.cohorts))
+    protocol = escape_markdown(training.protocol)
     return (
-        f"The encoder learned without labels from **{count(encoder.n_slices, 'slice')}** of "
-        f"**{count(encoder.n_groups, 'group')}**; the heads were taught on labelled slices of the same training side. "
+        f"The encoder learned without labels from **{count(encoder.data.counts.slices, 'slice')}** of "
+        f"**{count(encoder.data.counts.groups, 'group')}**; the heads were trained on labelled "
+        f"slices of the same training split. "
         f"Split: {protocol}. {meaning}"
     )
 
 
 def cohorts(card: ModelCard) -> pd.DataFrame:
     """Returns each cohort with its source and terms."""
-    terms = card.training.get("cohorts", {})
-    rows = [(name, terms.get(name, "not recorded")) for name in sorted({*card.encoder.cohorts, *terms})]
+    rows = sorted((card.encoder.data.cohorts | card.training.cohorts).items())
     return pd.DataFrame(rows, columns=["cohort", "source and terms"])
 
 
@@ -58,7 +58,11 @@ def head_counts(card: ModelCard) -> pd.DataFrame:
     """Returns groups and slices of each class by split, the splits in a heading of their own."""
     columns = [("", "disease"), ("", "class"), *itertools.product(SPLITS, ("groups", "slices"))]
     rows = [
-        (DISEASES[key].title, class_title(label), *(number for split in SPLITS for number in counts[split]))
+        (
+            DISEASES[key].title,
+            class_title(label),
+            *(number for split in SPLITS for number in (counts[split].groups, counts[split].slices)),
+        )
         for key, head in ordered_heads(card)
         for label, counts in head.counts.items()
     ]
@@ -71,7 +75,7 @@ def balancing(head: HeadCard) -> pd.DataFrame:
     The rule is that of ``Store.evenly_per_class`` and ``balanced_epoch``.
     """
     limit = int(head.finetuning["labels_per_class"])
-    there = {label: head.counts[label]["train"][1] for label in head.classes}
+    there = {label: head.counts[label]["train"].slices for label in head.classes}
     target = min(limit, max(there.values()))
     rows = [
         {"label": label, "labelled": n, "used": min(n, limit), "repeated": max(target - n, 0) if n else 0}
@@ -91,7 +95,7 @@ def balancing_rule(head: HeadCard) -> str:
 
 def limits(card: ModelCard) -> str:
     """Returns what each head is meant for, what to know before believing it, and what it never learned, as a list."""
-    learned_from = {*card.encoder.cohorts, *card.training.get("cohorts", {})}
+    learned_from = card.encoder.data.cohorts | card.training.cohorts
     parts = ((DISEASES[key], _unlearned(head)) for key, head in ordered_heads(card))
     return "\n".join(
         f"- **{disease.title}**: trained on {disease.sequences}. {caveat_of(disease.key, learned_from)}{unlearned}"
@@ -101,7 +105,7 @@ def limits(card: ModelCard) -> str:
 
 def _unlearned(head: HeadCard) -> str:
     """Returns which classes a head never learned, or nothing."""
-    names = ", ".join(class_title(label) for label in head.unlearned)
+    names = ", ".join(class_title(label) for label in head.untrained)
     return f" Never learned: {names}." if names else ""
 
 
@@ -112,9 +116,9 @@ def identity(card: ModelCard) -> pd.DataFrame:
         ("model", card.name),
         ("model hash (SHA-256)", card.sha256),
         ("created", card.created),
-        ("architecture", card.encoder.architecture),
+        ("architecture", card.encoder.architecture.name),
         *(("encoder hash (SHA-256)", sha256) for sha256 in encoders),
-        ("hash of the training groups", card.encoder.groups_sha256),
+        ("hash of the training groups", card.encoder.data.groups_sha256),
         *((f"version of {package}", version) for package, version in card.encoder.versions.items()),
     ]
     return pd.DataFrame(rows, columns=["what", "value"])

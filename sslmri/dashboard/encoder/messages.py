@@ -17,18 +17,16 @@ def facts(card: ModelCard) -> str:
     """Returns what an encoder is, what it learned from and how, as a Markdown list."""
     encoder = card.encoder
     height, width = encoder.preparation.image_size
-    architecture = _ARCHITECTURES.get(encoder.architecture, escape_markdown(encoder.architecture))
-    cohorts = ", ".join(escape_markdown(name) for name in encoder.cohorts)
+    architecture = _ARCHITECTURES.get(encoder.architecture.name, escape_markdown(encoder.architecture.name))
+    cohorts = ", ".join(escape_markdown(name) for name in encoder.data.cohorts)
     sentences = [
-        f"{architecture} turns a slice of {width} x {height} pixels into a vector of **{encoder.feature_dim:,} "
-        "features**. One encoder serves the classifiers of all diseases.",
-        f"Trained without labels on **{count(encoder.n_slices, 'slice')}** of "
-        f"**{count(encoder.n_groups, 'group')}** from {count(len(encoder.cohorts), 'cohort')}: {cohorts}.",
+        f"{architecture} turns a slice of {width} x {height} pixels into a vector of "
+        f"**{encoder.architecture.feature_dim:,} features**. One encoder serves the classifiers of all diseases.",
+        f"Trained without labels on **{count(encoder.data.counts.slices, 'slice')}** of "
+        f"**{count(encoder.data.counts.groups, 'group')}** from "
+        f"{count(len(encoder.data.cohorts), 'cohort')}: {cohorts}.",
     ]
-    if encoder.pretraining is None:
-        sentences.append("Not pre-trained: it was trained with labels only.")
-    else:
-        sentences += _pretraining(encoder.pretraining)
+    sentences += _pretraining(encoder.pretraining)
     if encoder.knn:
         found = ", ".join(f"{DISEASES[key].title} {proportion(encoder.knn[key])}" for key in in_order(encoder.knn))
         sentences.append(f"Final kNN probe, balanced accuracy on validation groups: {found}.")

@@ -94,7 +94,7 @@ def _draw_answer(summary: ScreeningSummary, finding: Finding, head: HeadCard) ->
             st.space("stretch")
             st.markdown(members, help=f"Classes that cannot be excluded. {head.set_rule}", width="content")
     st.plotly_chart(
-        charts.probability_bars(finding, head.unlearned),
+        charts.probability_bars(finding, head.untrained),
         config=charts.QUIET,
         key=widget_key(summary, f"bars-{finding.disease}"),
         alt=f"Probability of each class of {DISEASES[finding.disease].title}",

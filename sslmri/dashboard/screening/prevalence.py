@@ -14,7 +14,7 @@ _LOWEST, _HIGHEST = 0.1, 99.0  # per cent
 @st.fragment
 def draw_prevalence(summary: ScreeningSummary, head: HeadCard) -> None:
     """Draws PPV and NPV at a prevalence; nothing where the head was not measured at its thresholds."""
-    if not head.threshold_figures:
+    if not head.threshold_metrics:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("At a prevalence, in %, of", width="content")
@@ -40,9 +40,9 @@ def predictive_words(head: HeadCard, prevalence: float) -> str:
         head: with its figures at both thresholds, from validation slices.
         prevalence: share of people with any disease of the head among those screened.
     """
-    low, high = head.threshold_figures["low"], head.threshold_figures["high"]
-    flagged = predictive_values(high["sensitivity"], high["specificity"], prevalence).positive
-    unflagged = predictive_values(low["sensitivity"], low["specificity"], prevalence).negative
+    low, high = head.threshold_metrics["low"], head.threshold_metrics["high"]
+    flagged = predictive_values(high.sensitivity, high.specificity, prevalence).positive
+    unflagged = predictive_values(low.sensitivity, low.specificity, prevalence).negative
     return (
         f"PPV of *flagged* {_figure(flagged)}, NPV of *not flagged* {_figure(unflagged)}, "
         "from sensitivity and specificity on validation slices."

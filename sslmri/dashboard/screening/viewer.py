@@ -191,7 +191,7 @@ def _choose_map(screener: "Screener", screening: Screening, finding: Finding) ->
 
 def _shown_classes(screener: "Screener", finding: Finding) -> list[str]:
     """Returns the classes whose map can be chosen: those with training examples, and the most probable one."""
-    unlearned = screener.card.heads[finding.disease].unlearned
+    unlearned = screener.card.heads[finding.disease].untrained
     return [label for label in finding.probabilities if label == finding.top_class or label not in unlearned]
 
 

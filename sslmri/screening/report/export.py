@@ -48,7 +48,7 @@ def report_json(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | No
         "created": created_now(),
         "model": card.name,
         "model_sha256": card.sha256,
-        "n_training_groups": card.encoder.n_groups,
+        "n_training_groups": card.encoder.data.counts.groups,
         "classifiers": {key: _classifier(card, key, metrics) for key in card.heads},
         "scans": [document(entry, card.sha256, _grades(card, metrics)) for entry in entries],
         "acquisitions": [{"scan": entry.number, **_acquisition(entry)} for entry in entries],
@@ -96,7 +96,7 @@ def _grades(card: ModelCard, metrics: Metrics | None) -> dict[str, str]:
 def _classifier(card: ModelCard, disease: str, metrics: Metrics | None) -> dict[str, Any]:
     head, evidence = card.heads[disease], evidence_of(metrics, disease)
     return {
-        "untrained_classes": list(head.unlearned),
+        "untrained_classes": list(head.untrained),
         "threshold_rule": head.threshold_rule,
         "set_rule": head.set_rule,
         "saliency_scale": head.saliency_scale,

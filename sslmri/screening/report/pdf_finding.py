@@ -101,7 +101,7 @@ def _draw_answer(page: PdfPage, head: HeadCard, summary: ScreeningSummary, findi
     page.set_y(page.get_y() + 4.8)
     members = finding.prediction_set or ()
     for label, probability in finding.probabilities.items():
-        _draw_class(page, label, None if label in head.unlearned else probability, label in members)
+        _draw_class(page, label, None if label in head.untrained else probability, label in members)
     page.set_y(page.get_y() + 0.6)
     for line in filter(None, (messages.set_line(finding), messages.map_line(summary, finding))):
         page.paragraph(LEFT, line, SMALL, width=_TEXT)
