@@ -22,6 +22,7 @@ from sslmri.training.gate import run_bank
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 from sslmri.training.report import report_controls, report_crossvalidation, report_efficiency, report_metrics
 from sslmri.training.reproduce import run_reproduce
+from sslmri.training.same_source import run_same_source
 from sslmri.training.steps import run_all, run_evaluate, run_finetune, run_pretrain
 
 
@@ -75,11 +76,18 @@ class Evaluate(RunOptions):
 
 @dataclass(frozen=True)
 class Controls(RunOptions):
-    """Ask what the run's figures rest on: shortcuts, false alarms on healthy scans, and where its maps point."""
+    """Measure shortcuts, false alarms on healthy scans, and where the saliency maps of the run's model point.
+
+    Attributes:
+        only_same_source: measure tumour or none on the same patients alone, and add it to the stored controls; for a
+            model that was never trained on these patients, whatever its split.
+    """
+
+    only_same_source: bool = False
 
     def start(self) -> None:
         """Runs the step."""
-        print(report_controls(run_controls(self)))
+        print(report_controls(run_same_source(self) if self.only_same_source else run_controls(self)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sslmri.dashboard.performance import sections, tables
 from sslmri.dashboard.performance.controls import draw_controls
 from sslmri.dashboard.performance.efficiency import draw_label_efficiency
 from sslmri.dashboard.section import draw_chart
-from sslmri.dashboard.text import in_order
+from sslmri.dashboard.text import escape_markdown, in_order
 from sslmri.diseases import DISEASES
 from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.predictions import read_predictions
@@ -27,6 +27,8 @@ if not diseases:
     st.info(f"{sections.not_measured(card, protocol_of(card))} Then load this page again.")
     st.stop()
 
+if card.evidence_note:
+    st.caption(escape_markdown(card.evidence_note))
 protocol = st.segmented_control(
     "Split",
     protocols,

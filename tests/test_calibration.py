@@ -147,8 +147,8 @@ def test_threshold_figures_are_those_of_a_plain_count() -> None:
     probability = np.array([0.1, 0.4, 0.5, 0.6, 0.8])
     is_disease = np.array([False, True, False, True, True])
     figures = threshold_figures(probability, is_disease, 0.5, 0.6)
-    assert figures.low == {"sensitivity": pytest.approx(2 / 3), "specificity": 0.5}
-    assert figures.high == {"sensitivity": pytest.approx(2 / 3), "specificity": 1.0}
+    assert figures["low"] == {"sensitivity": pytest.approx(2 / 3), "specificity": 0.5}
+    assert figures["high"] == {"sensitivity": pytest.approx(2 / 3), "specificity": 1.0}
 
 
 @pytest.mark.parametrize("is_disease", [[True, True], [False, False], []])

@@ -44,16 +44,16 @@ def faded(colour: str, share: float) -> str:
 
 
 def class_colours(disease: Disease) -> dict[str, str]:
-    """Returns the colour of each class of a disease."""
-    others = disease.classes[1:]
-    colours = [_RAMP[1]] if len(others) == 1 else list(_RAMP if disease.is_ordinal else _HUES)
+    """Returns the colour of each class of a disease; with many classes colours come again."""
+    ramp, others = _RAMP if disease.is_ordinal else _HUES, disease.classes[1:]
+    colours = (_RAMP[1],) if len(others) == 1 else ramp
     return {disease.reference: REFERENCE} | {label: colours[i % len(colours)] for i, label in enumerate(others)}
 
 
 def disease_lines(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Returns the colour and the dash of each disease's line."""
-    positions = {key: position % len(DASHES) for position, key in enumerate(DISEASES)}
-    return {key: (_DISEASE_HUES[positions[key]], DASHES[positions[key]]) for key in keys if key in positions}
+    """Returns the colour and the dash of each disease's line; with many diseases colours and dashes come again."""
+    numbers = {key: number for number, key in enumerate(DISEASES) if key in keys}
+    return {key: (_DISEASE_HUES[n % len(_DISEASE_HUES)], DASHES[n % len(DASHES)]) for key, n in numbers.items()}
 
 
 def cycle() -> Iterator[str]:

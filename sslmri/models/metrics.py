@@ -261,16 +261,18 @@ class DiseaseControls:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class SameSource:
-    """Tumour or none on slices of the same patients and scanners: AUROC over all, and within a patient."""
+    """Tumour or none on slices of the same patients and scanners: AUROC over all slices, and within a patient."""
 
+    disease: str
     created: str
     data: str
-    n_marked: int
-    n_unmarked: int
+    n_with: int
+    n_without: int
     n_groups: int
     n_groups_with_both: int
     auroc: Estimate
     auroc_within_group: Estimate
+    message: str
 
 
 @dataclass(frozen=True, config=STRICT)

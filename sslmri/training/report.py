@@ -57,6 +57,8 @@ def report_controls(evidence: Controls) -> str:
         for key, result in evidence.diseases.items()
         for message in [*result.messages, *(result.localisation.messages if result.localisation else ())]
     ]
+    if evidence.same_source:
+        messages.append(f"{DISEASES[evidence.same_source.disease].title}: {evidence.same_source.message}")
     parts = [
         markdown_table(shortcuts, list(_shortcut_rows(evidence))),
         markdown_table(alarms, _alarm_rows(evidence)),

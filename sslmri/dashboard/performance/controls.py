@@ -14,7 +14,8 @@ from sslmri.errors import ModelError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Controls, find_evidence
-from sslmri.models.metrics import DiseaseControls, Estimate, Localisation, Rate
+from sslmri.models.metrics import DiseaseControls, Estimate, Localisation, Rate, SameSource
+from sslmri.text import format_timestamp
 
 _ROW = 44
 _NOT_MEASURED = (
@@ -34,6 +35,8 @@ def draw_controls(card: ModelCard, disease: Disease) -> None:
     if controls is None or result is None:
         st.caption(_NOT_MEASURED)
         return
+    if controls.same_source and controls.same_source.disease == disease.key:
+        _draw_same_source(controls.same_source)
     _draw_shortcuts(result, disease, controls.rule)
     left, right = st.columns(2, gap="large")
     with left:
@@ -55,6 +58,15 @@ def _draw_shortcuts(result: DiseaseControls, disease: Disease, rule: str) -> Non
             "disease."
         )
     draw_notes(result.messages)
+
+
+def _draw_same_source(found: SameSource) -> None:
+    st.markdown(
+        f"**Same patients, same scanners.** {escape_markdown(found.message)}",
+        help=f"{found.data}: {count(found.n_with, 'slice')} with and {count(found.n_without, 'slice')} without, of "
+        f"{count(found.n_groups, 'patient')}; measured {format_timestamp(found.created)}. Where images with and "
+        "without a tumour come from different sources, a classifier may recognise the source; here it cannot.",
+    )
 
 
 def _draw_localisation(found: Localisation | None, disease: Disease) -> None:
