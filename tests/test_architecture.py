@@ -1,9 +1,10 @@
-"""The shape of the house: who may import whom, and how long a file may be."""
+"""The architecture: which package may import which, how long a file may be, and where class names are written."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,50 +18,67 @@ SOURCES = [
 ]
 LAYERS = {
     "diseases": 0, "errors": 0, "files": 0, "text": 0, "processes": 0, "logging_config": 0, "memory": 0,
-    "project": 0,
-    "scans": 1, "cohorts": 2, "models": 3, "learning": 4, "evidence": 4, "gate": 5, "screening": 6,
+    "project": 0, "scans": 1, "cohorts": 2, "models": 3, "learning": 4, "evidence": 4, "gate": 5, "screening": 6,
     "training": 7, "dashboard": 7, "app": 8, "pages": 8, "train": 8, "__main__": 8,
 }  # fmt: skip
+_TORCH, _PLOTS = frozenset({"torch", "torchvision"}), frozenset({"streamlit", "plotly"})
+_BASE = {name for name, layer in LAYERS.items() if layer == 0}
 FORBIDDEN = {
-    "scans": {"torch", "streamlit", "plotly"},
-    "cohorts": {"torch", "streamlit", "plotly"},
-    "models": {"torch", "streamlit", "plotly"},
-    "evidence": {"torch", "streamlit", "plotly"},
-    "learning": {"streamlit", "plotly"},
-    "gate": {"streamlit", "plotly"},
-    "screening": {"streamlit", "plotly"},
-    "training": {"streamlit", "plotly"},
-    "pages": {"torch"},
-    "dashboard": {"torch"},
+    **dict.fromkeys(_BASE | {"scans", "cohorts", "models", "evidence"}, _TORCH | _PLOTS),
+    **dict.fromkeys(("learning", "gate", "screening", "training", "train", "__main__"), _PLOTS),
+    **dict.fromkeys(("pages", "dashboard", "app"), _TORCH),
 }
-# A training step measures what it trained: the two rooms meet in training alone.
+# A training step measures what it trained: training, evidence and the dashboard meet in the model folder alone.
 STRANGERS = [("learning", "evidence"), ("evidence", "learning"), ("dashboard", "training"), ("training", "dashboard")]
+# Only the router and the pages draw; a command line never loads the dashboard.
+DRAWING = {"app", "pages", "dashboard"}
+INTERNALS = ROOT / "sslmri" / "dashboard" / "server" / "streamlit_internals.py"
+MAX_LINES = 300
 
 
-def layer_of(path: Path) -> str:
+def package_of(path: Path) -> str:
+    """Returns the package of a file: the name below sslmri, or that of the folder or file at the top."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return parts[1] if parts[0] == "sslmri" and len(parts) > 1 else parts[0]
+    return parts[1] if parts[0] == "sslmri" and parts[1:] != ("__init__",) else parts[0]
 
 
 def imports_of(path: Path) -> Iterator[str]:
+    """Yields the full name of everything that a file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def faults(path: Path) -> list[str]:
-    room, name, found = layer_of(path), path.relative_to(ROOT), []
+    """Returns a sentence on each import of a file that the architecture does not allow."""
+    package, name, found = package_of(path), path.relative_to(ROOT), []
+    if package not in LAYERS and package != "sslmri":
+        return [f"{name}: {package} has no layer, give it one in LAYERS"]
     for imported in imports_of(path):
-        package = imported.split(".")[0]
-        if package in FORBIDDEN.get(room, set()):
-            found.append(f"{name} imports {package}: the room {room} does without it")
-        if package == "sslmri" and "." in imported:
-            other = imported.split(".")[1]
-            if LAYERS.get(other, 0) > LAYERS.get(room, 9) or (room, other) in STRANGERS:
-                found.append(f"{name} imports sslmri.{other}: imports go downwards only")
+        first, *rest = imported.split(".")
+        if first == "":
+            found.append(f"{name} has a relative import: write the full name")
+        elif first in FORBIDDEN.get(package, ()):
+            found.append(f"{name} imports {first}: {package} does without it")
+        elif first in ("tests", "benchmarks", "pages", "app", "train"):
+            found.append(f"{name} imports {first}, which is no library")
+        elif first == "sslmri" and rest:
+            found += [f"{name} imports sslmri.{rest[0]}: {reason}" for reason in _reasons(package, rest[0])]
     return found
+
+
+def _reasons(package: str, other: str) -> Iterator[str]:
+    if other not in LAYERS:
+        yield "it has no layer, give it one in LAYERS"
+    elif LAYERS[other] > LAYERS.get(package, 0):
+        yield "imports go downwards only"
+    elif (package, other) in STRANGERS:
+        yield "the two meet in the model folder alone"
+    elif other == "dashboard" and package not in DRAWING:
+        yield "only the router and the pages draw"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -70,15 +88,48 @@ def test_imports_go_downwards(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_readable(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
-def test_the_rule_sees_a_page_that_imports_torch(tmp_path, monkeypatch):
+def test_no_two_packages_import_each_other_and_no_circle_of_them():
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        others = {name.split(".")[1] for name in imports_of(path) if name.startswith("sslmri.")}
+        graph.setdefault(package_of(path), set()).update(others - {package_of(path)})
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the packages
+    assert order.index("scans") < order.index("screening") < order.index("dashboard") < order.index("pages")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "expected"),
+    [
+        ("pages/wrong.py", "import torch\n", "pages/wrong.py imports torch: pages does without it"),
+        ("pages/wrong.py", "from tests import tiny\n", "pages/wrong.py imports tests, which is no library"),
+        ("sslmri/new/a.py", "", "sslmri/new/a.py: new has no layer, give it one in LAYERS"),
+        ("sslmri/scans/a.py", "from . import b\n", "sslmri/scans/a.py has a relative import: write the full name"),
+        (
+            "sslmri/scans/a.py",
+            "from sslmri import new\n",
+            "sslmri/scans/a.py imports sslmri.new: it has no layer, give it one in LAYERS",
+        ),
+        (
+            "sslmri/scans/a.py",
+            "def f():\n    from sslmri.models import cards\n",
+            "sslmri/scans/a.py imports sslmri.models: imports go downwards only",
+        ),
+        (
+            "train.py",
+            "from sslmri.dashboard import text\n",
+            "train.py imports sslmri.dashboard: only the router and the pages draw",
+        ),
+    ],
+)
+def test_the_rules_see_a_wrong_import(place, text, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    page = tmp_path / "pages" / "wrong.py"
-    page.parent.mkdir()
-    page.write_text("import torch\n")
-    assert faults(page) == ["pages/wrong.py imports torch: the room pages does without it"]
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    assert faults(path) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +138,15 @@ def test_the_rule_sees_a_page_that_imports_torch(tmp_path, monkeypatch):
 def test_light_modules_do_not_load_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_private_parts_of_streamlit_are_used_in_one_file_only():
+    private = ("streamlit.runtime", "streamlit.web", "streamlit.auth_util", "streamlit.file_util", "streamlit.config",
+               "streamlit.logger", "starlette.formparsers", "uvicorn")  # fmt: skip
+    allowed = {"streamlit.runtime.uploaded_file_manager.UploadedFile"}  # a type that pages are given
+    for path in SOURCES:
+        found = {name for name in imports_of(path) if name.startswith(private)} - allowed
+        assert not found or path == INTERNALS, f"{path.relative_to(ROOT)} imports {found}: only {INTERNALS.name} may"
 
 
 def test_class_names_stand_in_one_place_only():

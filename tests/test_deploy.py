@@ -1,4 +1,4 @@
-"""What starts the dashboard elsewhere: the image's recipe and the service file, checked and done without an engine."""
+"""Deployment: the Dockerfile and the service file, checked and run without Docker."""
 
 import json
 import os
@@ -121,8 +121,8 @@ def test_the_service_is_hardly_exposed_by_the_measure_of_systemd():
     assert float(exposure) <= MAX_EXPOSURE
 
 
-def test_the_words_on_running_it_name_the_settings_that_are_there():
-    text = (DEPLOY / "README.md").read_text()
+def test_the_page_on_deployment_names_settings_that_exist():
+    text = (ROOT / "docs" / "deploy.md").read_text()
     for option in ("server.allowedHosts", "server.trustedUserHeaders", "secrets.files"):
         assert option in get_config_options()
     assert len(re.findall(r"STREAMLIT_SERVER_ALLOWED_HOSTS=.?localhost 127\.0\.0\.1 scans\.example\.org", text)) == 3
