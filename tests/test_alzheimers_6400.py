@@ -20,9 +20,9 @@ TEST_BLOCKS = 6
 PEOPLE, LEFT_OVER = 8, 3
 
 
-def small(picture: np.ndarray) -> np.ndarray:
-    """Returns a picture as the adapter makes it small."""
-    return np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BOX))
+def small(image: np.ndarray) -> np.ndarray:
+    """Returns an image as the adapter makes it small."""
+    return np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX))
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def pictures_of(volumes: np.ndarray, files: list[tuple[int, int]]) -> np.ndarray
     return np.stack([volumes[subject, number] for subject, number in files])
 
 
-def refusal(pictures: np.ndarray, n: int = PEOPLE, n_left_over: int = LEFT_OVER) -> str:
-    """Returns the sentence that refuses the pictures."""
+def refusal(images: np.ndarray, n: int = PEOPLE, n_left_over: int = LEFT_OVER) -> str:
+    """Returns the sentence that refuses the images."""
     with pytest.raises(ManifestError) as caught:
-        recover_subjects(pictures, layout_of(n, n_left_over), "mild_demented")
+        recover_subjects(images, layout_of(n, n_left_over), "mild_demented")
     return str(caught.value)
 
 
@@ -88,30 +88,30 @@ def test_layouts_are_those_of_the_public_set() -> None:
 
 @pytest.mark.parametrize("change", [-1, 1])
 def test_missing_file_and_extra_copy_are_refused(volumes, change: int) -> None:
-    pictures = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
-    changed = pictures[1:] if change < 0 else np.concatenate([pictures, pictures[:1, :, ::-1]])
-    assert f"Expected 256 pictures of mild_demented in the 6,400-image set, got {256 + change}" in refusal(changed)
+    images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
+    changed = images[1:] if change < 0 else np.concatenate([images, images[:1, :, ::-1]])
+    assert f"Expected 256 images of mild_demented in the 6,400-image set, got {256 + change}" in refusal(changed)
 
 
 def test_shuffled_files_are_refused(volumes) -> None:
-    pictures = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
-    assert "download the 6,400-image set again" in refusal(np.random.default_rng(0).permutation(pictures))
+    images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
+    assert "download the 6,400-image set again" in refusal(np.random.default_rng(0).permutation(images))
 
 
 # The first file of the first and last whole block of the test part, then of three blocks of the training part.
 @pytest.mark.parametrize("first", [3, 43, 51, 131, 243])
 def test_swapped_pair_in_one_block_is_refused_by_its_numbers(volumes, first: int) -> None:
-    pictures = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
-    pictures[[first, first + 3]] = pictures[[first + 3, first]]
-    sentence = refusal(pictures)
+    images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
+    images[[first, first + 3]] = images[[first + 3, first]]
+    sentence = refusal(images)
     assert "got 2 elsewhere" in sentence
-    assert f"Expected pictures {first + 1} to" in sentence or f"of {first + 1} to" in sentence
+    assert f"Expected images {first + 1} to" in sentence or f"of {first + 1} to" in sentence
 
 
 def test_person_in_place_of_another_is_refused(volumes) -> None:
     n_test = TEST_BLOCKS * 7 + LEFT_OVER
     files = [(7 if i == 2 and at < n_test else i, s) for at, (i, s) in enumerate(public_order(7, LEFT_OVER, 0))]
-    assert "who is who cannot be told" in refusal(pictures_of(volumes, files), 7)
+    assert "the subjects cannot be recovered" in refusal(pictures_of(volumes, files), 7)
 
 
 def test_halves_of_the_divided_block_are_matched_in_any_order(volumes) -> None:
@@ -126,7 +126,7 @@ def test_person_in_both_halves_of_the_divided_block_is_refused(volumes, at: int,
     files = public_order(PEOPLE, LEFT_OVER, 0)
     files[at] = (person, files[at][1])
     sentence = refusal(pictures_of(volumes, files))
-    assert f"to be of different people, got 1 in both, such as in picture {named}:" in sentence
+    assert f"to be of different people, got 1 in both, such as in image {named}:" in sentence
 
 
 def test_test_part_in_another_order_in_every_block_is_refused(volumes) -> None:
@@ -159,9 +159,9 @@ def test_two_people_who_look_the_same_are_refused(volumes, noise: float) -> None
 
 
 def test_picture_replaced_by_a_turned_copy_of_another_is_refused(volumes) -> None:
-    pictures = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
-    pictures[150] = np.rot90(pictures[71])
-    assert "picture 151 " in refusal(pictures)
+    images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
+    images[150] = np.rot90(images[71])
+    assert "image 151 " in refusal(images)
 
 
 def test_picture_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_adapter_names_the_group_after_the_training_part(volumes, tmp_path: Path
         Image.fromarray(np.uint8(255 * volumes[subject, number].clip(0, 1))).save(tmp_path / file)
     rows = list(group_6400(tmp_path, "moderate_demented", files))
     assert rows == [(file, f"moderate_demented-{i:03d}", str(s)) for file, (i, s) in zip(files, truth, strict=True)]
-    with pytest.raises(ManifestError, match="Expected 64 pictures of moderate_demented"):
+    with pytest.raises(ManifestError, match="Expected 64 images of moderate_demented"):
         list(group_6400(tmp_path, "moderate_demented", files[:-1]))
 
 

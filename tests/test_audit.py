@@ -17,7 +17,7 @@ from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ManifestError
 from sslmri.scans.slices import Preparation
 
-CLASSES = "classes with under 5 groups to validate or test on, or none to train on"
+CLASSES = "classes with fewer than 5 validation or test groups, or no training group"
 
 
 @pytest.fixture
@@ -57,18 +57,18 @@ def plant(manifest: Path, alter: Callable[[Image.Image], Image.Image], name: str
     table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
     source = table[(table["fold"] == "0") & (table["label"] == "glioma")].iloc[0]
     target = table[(table["fold"] == "3") & (table["label"] == changed.get("label", "glioma"))].iloc[0]
-    picture = alter(Image.open(manifest.parent / source["path"]).convert("L"))
-    picture.save(manifest.parent / name, **({"quality": 75} if name.endswith(".jpg") else {}))
+    image = alter(Image.open(manifest.parent / source["path"]).convert("L"))
+    image.save(manifest.parent / name, **({"quality": 75} if name.endswith(".jpg") else {}))
     change(manifest, lambda rows: pd.concat([rows, pd.DataFrame([{**target, "path": name}])]))
     return str(source["path"])
 
 
-def shifted(picture: Image.Image) -> Image.Image:
-    return Image.fromarray(np.roll(np.asarray(picture), (1, 1), axis=(0, 1)))
+def shifted(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.roll(np.asarray(image), (1, 1), axis=(0, 1)))
 
 
-def brightened(picture: Image.Image) -> Image.Image:
-    return picture.point(lambda grey: min(255, round(grey * 1.15 + 8)))
+def brightened(image: Image.Image) -> Image.Image:
+    return image.point(lambda grey: min(255, round(grey * 1.15 + 8)))
 
 
 def test_a_clean_cohort_has_no_leak_and_no_conflict(cohort, cache):
@@ -77,27 +77,27 @@ def test_a_clean_cohort_has_no_leak_and_no_conflict(cohort, cache):
     assert figures(found)["identical files in two groups"] == 0
     assert figures(found)["near copies in two groups"] == 0
     assert figures(found)["groups without ids"] == 0
-    assert figures(found)["cohorts whose groups are not known to be people"] == 0
+    assert figures(found)["cohorts whose groups are not known to be subjects"] == 0
     assert figures(found)["cohorts with one class of a disease"] == 0
 
 
 @pytest.mark.parametrize(
     ("name", "alter"),
-    [("copy.jpg", lambda picture: picture), ("shifted.png", shifted), ("brightened.png", brightened)],
+    [("copy.jpg", lambda image: image), ("shifted.png", shifted), ("brightened.png", brightened)],
 )
 def test_an_altered_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cache, name, alter):
     original = plant(copy, alter, name)
     found = found_in(copy, cache)
-    assert found.grave == ["near copies on two sides of the split"]
+    assert found.grave == ["near copies on two splits of the split"]
     assert items(found, found.grave[0]) == [f"{original} = {name} (test/train)"]
 
 
 def test_an_identical_file_in_a_training_group_is_a_leak(copy, cache):
-    plant(copy, lambda picture: picture, "same.png")
+    plant(copy, lambda image: image, "same.png")
     source = next(copy.parent.glob("tumours/glioma/*-000_*.png"))
     shutil.copy(source, copy.parent / "same.png")
     found = found_in(copy, cache)
-    assert found.grave == ["identical files on two sides of the split"]
+    assert found.grave == ["identical files on two splits of the split"]
     assert figures(found)["near copies in two groups"] == 0
     assert items(found, found.grave[0]) == [f"{source.relative_to(copy.parent)} = same.png (test/train)"]
 
@@ -112,9 +112,9 @@ def test_copies_within_one_group_are_no_finding(copy, cache):
 def test_the_same_picture_with_two_labels_is_a_conflict(copy, cache):
     original = plant(copy, shifted, "other.png", label="meningioma")
     found = found_in(copy, cache)
-    assert found.grave == ["near copies on two sides of the split", "same picture with two labels"]
-    assert items(found, "same picture with two labels") == [f"{original} = other.png (test/train)"]
-    row = found.details[found.details["check"] == "same picture with two labels"].iloc[0]
+    assert found.grave == ["near copies on two splits of the split", "same image with two labels"]
+    assert items(found, "same image with two labels") == [f"{original} = other.png (test/train)"]
+    row = found.details[found.details["check"] == "same image with two labels"].iloc[0]
     assert (row["first_label"], row["second_label"]) == ("glioma", "meningioma")
 
 
@@ -126,15 +126,15 @@ def test_a_group_with_two_labels_is_a_conflict(cohort, cache):
     assert items(found, found.grave[0]) == [f"{other.group_key} (tumours: glioma and pituitary)"]
 
 
-def test_a_group_on_two_sides_is_named(copy, cache):
+def test_a_group_in_two_splits_is_named(copy, cache):
     def tear(rows: pd.DataFrame) -> pd.DataFrame:
         rows.loc[rows.index[rows["group"] == "sim-glioma-003"][0], "fold"] = "0"
         return rows
 
     change(copy, tear)
     found = found_in(copy, cache)
-    assert items(found, "groups on two sides of the split") == ["simulated/sim-glioma-003 (test and train)"]
-    assert found.grave == ["groups on two sides of the split"]
+    assert items(found, "groups on two splits of the split") == ["simulated/sim-glioma-003 (test and train)"]
+    assert found.grave == ["groups on two splits of the split"]
 
 
 def test_splits_are_those_of_training_where_no_group_is_torn(copy):
@@ -156,15 +156,15 @@ def test_groups_without_ids_are_listed_and_are_not_grave(copy, cache):
     found = found_in(copy, cache)
     n_slices = len(pd.read_csv(copy))
     assert figures(found)["groups without ids"] == n_slices
-    assert items(found, "cohorts whose groups are not known to be people") == [
-        f"mine ({n_slices} groups, each one picture)"
+    assert items(found, "cohorts whose groups are not known to be subjects") == [
+        f"mine ({n_slices} groups, each one image)"
     ]
     assert found.grave == []
 
 
 def test_a_cohort_of_people_with_a_blank_group_is_not_known_to_be_people(copy, cache):
     change(copy, lambda rows: rows.assign(group=["", *rows["group"][1:]]))
-    listed = items(found_in(copy, cache), "cohorts whose groups are not known to be people")
+    listed = items(found_in(copy, cache), "cohorts whose groups are not known to be subjects")
     assert [item.partition(" ")[0] for item in listed] == ["simulated"]
 
 
@@ -197,17 +197,17 @@ def test_an_encoder_to_which_two_slices_differ_speaks_against_a_copy(copy, cache
     assert found_in(copy, cache, describe=unlike).grave == []
     assert [len(slices) for slices in asked] == [2]  # only the pair whose pixels agree
     alike = found_in(copy, cache, describe=lambda slices: np.ones((len(slices), 3), np.float32))
-    assert alike.details["cosine"].dropna().tolist() == [1.0, 1.0]  # in two groups, and on two sides
+    assert alike.details["cosine"].dropna().tolist() == [1.0, 1.0]  # in two groups, and on two splits
 
 
 def test_the_hash_is_the_sign_of_low_frequencies_about_their_median():
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (1, 16, 16), dtype=np.uint8)
+    image = rng.integers(0, 256, (1, 16, 16), dtype=np.uint8)
     rows = np.arange(16)
     waves = np.cos(np.pi * (2 * rows + 1) * np.arange(8)[:, None] / 32)  # DCT-II, written out
-    low = waves @ picture[0].astype(float) @ waves.T
+    low = waves @ image[0].astype(float) @ waves.T
     expected = (low > np.median(low)).ravel()
-    assert np.array_equal(np.unpackbits(hash_slices(picture).view(np.uint8)).astype(bool), expected)
+    assert np.array_equal(np.unpackbits(hash_slices(image).view(np.uint8)).astype(bool), expected)
 
 
 def test_pairs_agree_with_a_double_loop(monkeypatch):
@@ -248,9 +248,9 @@ def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(call, copy, tmp_path
     done = call("sslmri", "audit", copy, "--model", "none", "--cache", tmp_path, "--csv", table)
     assert done.returncode == 3, done.stderr
     assert f"{original} = =1+1.png (test/train)" in done.stdout
-    assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies on two sides of the split"
+    assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies on two splits of the split"
     rows = pd.read_csv(table)
-    pair = rows[rows["check"] == "near copies on two sides of the split"].iloc[0]
+    pair = rows[rows["check"] == "near copies on two splits of the split"].iloc[0]
     assert (pair["first_name"], pair["second_name"]) == (original, "'=1+1.png")
     assert pair["correlation"] >= Likeness().correlation
 

@@ -60,8 +60,8 @@ def folder_6400(tmp_path_factory: pytest.TempPathFactory) -> Path:
         people = rng.normal(0, 30, (n, 2, 16, 16))
         for i, (person, number) in enumerate(order_6400(n), start=1):
             turned = people[person, 0] * np.cos(number / 6) + people[person, 1] * np.sin(number / 6)
-            picture = Image.fromarray(np.uint8((turned + 128).clip(0, 255)))
-            picture.save(folder / f"{stem}{'' if i == 1 else f'_{i}'}.png", compress_level=1)
+            image = Image.fromarray(np.uint8((turned + 128).clip(0, 255)))
+            image.save(folder / f"{stem}{'' if i == 1 else f'_{i}'}.png", compress_level=1)
     return folder
 
 
@@ -173,7 +173,7 @@ def test_6400_set_gives_32_slices_of_each_of_200_people(folder_6400: Path) -> No
 
 def test_6400_set_of_another_size_is_refused(tmp_path: Path) -> None:
     names = [f"{stem}.jpg" for stem in PEOPLE_6400]
-    assert "Expected 3200 pictures of non_demented" in refusal(touch(tmp_path, *names), "alzheimers_6400")
+    assert "Expected 3200 images of non_demented" in refusal(touch(tmp_path, *names), "alzheimers_6400")
 
 
 def test_6400_set_with_other_names_is_refused(folder_6400: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""No group is ever on two sides of a split."""
+"""No group is ever on two splits of a split."""
 
 import random
 from collections import Counter
@@ -12,7 +12,7 @@ from sslmri.cohorts.splits import (
     SPLITS,
     assign_splits,
     check_disjoint,
-    check_pictures,
+    check_images,
     class_counts,
     group_folds,
     shared_groups,
@@ -53,7 +53,7 @@ def test_records_of_another_use_are_in_no_split() -> None:
 
 
 def test_group_in_two_folds_is_refused_by_name() -> None:
-    with pytest.raises(ManifestError, match=r"got 1 on several, c/g \(test and train\)"):
+    with pytest.raises(ManifestError, match=r"got 1 in several, c/g \(test and train\)"):
         assign_splits([record("g", fold=0), record("g", fold=2, number=1)])
 
 
@@ -62,7 +62,7 @@ def test_some_folds_without_others_are_refused() -> None:
         assign_splits([record("g", fold=0), record("h")])
 
 
-def test_groups_are_dealt_whole_60_20_20_in_each_class() -> None:
+def test_groups_are_assigned_whole_60_20_20_in_each_class() -> None:
     assigned = assign_splits(cohort(20) + cohort(10, "multiple_sclerosis"))
     counts = class_counts(assigned).set_index(["label", "split"])["groups"]
     assert [counts["normal", split] for split in SPLITS] == [12, 4, 4]
@@ -71,7 +71,7 @@ def test_groups_are_dealt_whole_60_20_20_in_each_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_groups", "sides"),
+    ("n_groups", "splits"),
     [
         (1, {"train": 1}),
         (2, {"train": 1, "test": 1}),
@@ -79,8 +79,8 @@ def test_groups_are_dealt_whole_60_20_20_in_each_class() -> None:
         (4, {"train": 2, "validation": 1, "test": 1}),
     ],
 )
-def test_small_class_is_trained_first_then_tested_then_validated(n_groups: int, sides: dict[str, int]) -> None:
-    assert groups_of_sides(assign_splits(cohort(n_groups))) == sides
+def test_small_class_is_trained_first_then_tested_then_validated(n_groups: int, splits: dict[str, int]) -> None:
+    assert groups_of_sides(assign_splits(cohort(n_groups))) == splits
 
 
 def test_dealing_does_not_depend_on_the_order_of_rows() -> None:
@@ -123,7 +123,7 @@ def test_unlabelled_cohort_trains_except_its_held_out_folds() -> None:
 
 def test_shared_groups_are_counted_beyond_the_first_five() -> None:
     records = [replace(record(f"g{i}"), split=split) for i in range(7) for split in ("train", "test")]
-    with pytest.raises(ManifestError, match="got 7 on several, c/g0 .*c/g4 .* and 2 more"):
+    with pytest.raises(ManifestError, match="got 7 in several, c/g0 .*c/g4 .* and 2 more"):
         check_disjoint(records)
 
 
@@ -156,56 +156,56 @@ def test_unlabelled_rows_without_a_fold_train_beside_labelled_rows_with_folds() 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public slices in ../shared/data are not on this machine")
 def test_shared_manifest_is_split_without_a_shared_group() -> None:
     assigned = assign_splits(read_manifest(SHARED / "manifest.csv"))
-    sides = [{r.group_key for r in trainable(assigned, split=split)} for split in SPLITS]
-    assert sum(map(len, sides)) == len(set.union(*sides))
+    splits = [{r.group_key for r in trainable(assigned, split=split)} for split in SPLITS]
+    assert sum(map(len, splits)) == len(set.union(*splits))
     assert Counter(r.split for r in assigned) == {"train": 8671, "validation": 2007, "test": 2161, None: 1644}
     assert {r.split for r in assigned if r.disease is None} == {"train"}
 
 
-def pictures(label: str = "normal", count: int = 100) -> list[Record]:
-    """Returns pictures of groups of ten, each group with a fold of its own."""
+def images(label: str = "normal", count: int = 100) -> list[Record]:
+    """Returns images of groups of ten, each group with a fold of its own."""
     return [record(f"{label}{i // 10}", label, fold=(i // 10) % 5, number=i) for i in range(count)]
 
 
 def test_published_split_deals_pictures_of_each_class_whatever_their_groups_and_folds() -> None:
-    records = pictures() + pictures("multiple_sclerosis", 50)
+    records = images() + images("multiple_sclerosis", 50)
     assigned = assign_splits(records, protocol="as-published")
     slices = class_counts(assigned).set_index(["label", "split"])["slices"]
     assert [slices["normal", split] for split in SPLITS] == [72, 8, 20]
     assert [slices["multiple_sclerosis", split] for split in SPLITS] == [36, 4, 10]
     assert [r.name for r in assigned] == [r.name for r in records]
-    with pytest.raises(ManifestError, match="on several"):
+    with pytest.raises(ManifestError, match="in several"):
         check_disjoint(assigned)
 
 
 def test_published_split_depends_on_seed_and_names_alone() -> None:
-    records = pictures()
+    records = images()
     expected = {r.name: r.split for r in assign_splits(records, 3, "as-published")}
     shuffled = random.Random(1).sample(records, len(records))
     assert {r.name: r.split for r in assign_splits(shuffled, 3, "as-published")} == expected
     assert {r.name: r.split for r in assign_splits(records, 4, "as-published")} != expected
 
 
-@pytest.mark.parametrize(("count", "sides"), [(1, {"train"}), (2, {"train", "test"}), (3, set(SPLITS))])
-def test_published_split_trains_on_small_classes_first(count: int, sides: set[str]) -> None:
-    assert {r.split for r in assign_splits(pictures(count=count), protocol="as-published")} == sides
+@pytest.mark.parametrize(("count", "splits"), [(1, {"train"}), (2, {"train", "test"}), (3, set(SPLITS))])
+def test_published_split_trains_on_small_classes_first(count: int, splits: set[str]) -> None:
+    assert {r.split for r in assign_splits(images(count=count), protocol="as-published")} == splits
 
 
 def test_published_split_leaves_out_other_uses_and_trains_on_pictures_without_a_label() -> None:
     others = [record("normal0", None, 0, 900), record("normal0", number=901, use="gap")]
-    assert [r.split for r in assign_splits(pictures() + others, protocol="as-published")[-2:]] == ["train", None]
+    assert [r.split for r in assign_splits(images() + others, protocol="as-published")[-2:]] == ["train", None]
 
 
-def test_picture_on_two_sides_is_refused_by_name() -> None:
+def test_picture_in_two_splits_is_refused_by_name() -> None:
     one = replace(record("g"), split="train")
-    check_pictures([one, replace(one, path=Path("other.png"), split="test")])
-    with pytest.raises(ManifestError, match="got 1 on several, .*g-ms-0.png: list each picture once"):
-        check_pictures([one, replace(one, split="test")])
+    check_images([one, replace(one, path=Path("other.png"), split="test")])
+    with pytest.raises(ManifestError, match="got 1 in several, .*g-ms-0.png: list each image once"):
+        check_images([one, replace(one, split="test")])
 
 
 def test_shared_groups_are_those_that_train_and_test() -> None:
-    sides = [("a", "train"), ("a", "test"), ("b", "test"), ("c", "train"), ("d", "validation"), ("d", "test")]
-    records = [replace(record(group), split=split) for group, split in sides]
+    splits = [("a", "train"), ("a", "test"), ("b", "test"), ("c", "train"), ("d", "validation"), ("d", "test")]
+    records = [replace(record(group), split=split) for group, split in splits]
     assert shared_groups(records) == shared_groups(records, "ms") == ["c/a"]
     assert shared_groups(records, "parkinsons") == []
     unlabelled = replace(record("b", None), split="train")
@@ -223,7 +223,7 @@ def test_group_in_two_training_folds_is_refused_by_name() -> None:
         group_folds(records)
 
 
-def test_dealt_folds_get_their_share_of_each_class_from_the_seed() -> None:
+def test_assigned_folds_get_their_share_of_each_class_from_the_seed() -> None:
     records = cohort(20) + cohort(7, "multiple_sclerosis")
     folds = group_folds(records, 1)
     assert Counter(folds[f"c/normal{i}"] for i in range(20)) == dict.fromkeys(range(5), 4)

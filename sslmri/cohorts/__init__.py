@@ -1,1 +1,1 @@
-"""Folders of pictures to records, records to splits, splits to prepared slices. No torch, no Streamlit."""
+"""Folders of images to records, records to splits, splits to prepared slices. No torch, no Streamlit."""

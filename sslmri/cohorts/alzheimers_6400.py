@@ -7,11 +7,11 @@ training part ends with some of its subjects, the test part begins with the othe
     test part:      the other subjects, all n, all n, ..., all n    the whole blocks in one order
     training part:  all n, all n, ..., all n, some subjects         the whole blocks in another, which numbers people
 
-and each block shows the slice above the one before it. Pictures of neighbouring blocks are matched one to one by their
+and each block shows the slice above the one before it. Images of neighbouring blocks are matched one to one by their
 distance. That settles the orders and checks the rule; where a check fails, nothing is guessed.
 
 A person's slices are numbered 0 to 31. Of 160 people that could be looked at, none lacks a slice where the parts meet:
-there pictures differ as much as any two neighbours (0.89 to 1.08 of a person's median step; two steps: 1.64 or more).
+there images differ as much as any two neighbours (0.89 to 1.08 of a person's median step; two steps: 1.64 or more).
 """
 
 from collections.abc import Iterator
@@ -31,8 +31,8 @@ from sslmri.scans.sandbox import read_scan
 # Half the least margin of 160 of the 200 people laid out in this order: 0.51 over all pairs of neighbouring slices.
 MIN_MARGIN = 0.25
 _SIDE = 64  # pixels: half those of the set, which costs no certainty and saves time
-_DETAIL = 2.0  # pixels: what is wider is grey level, which the set scales slice by slice, and shape that people share
-_MATCHINGS = 3  # between the two parts, three slices apart, no picture in two of them
+_DETAIL = 2.0  # pixels: what is wider is intensity, which the set scales slice by slice, and shape that people share
+_MATCHINGS = 3  # between the two parts, three slices apart, no image in two of them
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Whose picture each file of a class is.
+    """Whose image each file of a class is.
 
     Attributes:
         subjects: (N,) the person, numbered in the order of the training part.
         slices: (N,) the slice, from 0 for the lowest on.
-        margin: the share by which a match is nearer than the next best one, of the least clear match that was used.
+        margin: the fraction by which a match is nearer than the next best one, of the least clear match that was used.
     """
 
     subjects: np.ndarray
@@ -94,10 +94,10 @@ def group_6400(folder: Path, label: str, files: list[PurePosixPath]) -> Iterator
 
 
 def read_small(path: Path) -> np.ndarray:
-    """Returns the picture of a file as it is matched: (64, 64) float32, averaged down.
+    """Returns the image of a file as it is matched: (64, 64) float32, averaged down.
 
     Raises:
-        ManifestError: the file cannot be read as a picture.
+        ManifestError: the file cannot be read as an image.
     """
     try:
         image = Image.fromarray(read_scan(path.read_bytes(), path.name).voxels[0])
@@ -110,20 +110,20 @@ def read_small(path: Path) -> np.ndarray:
     return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
 
-def recover_subjects(pictures: np.ndarray, layout: Layout, label: str) -> Recovery:
-    """Returns whose slice each picture of a class is; every block is matched with its neighbours.
+def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> Recovery:
+    """Returns whose slice each image of a class is; every block is matched with its neighbours.
 
     Args:
-        pictures: (N, H, W) in the order of the files, made small.
+        images: (N, H, W) in the order of the files, made small.
         layout: how they stand.
         label: the class, as an error names it.
 
     Raises:
-        ManifestError: the number of pictures is another, a block has its people in another order, the matchings
+        ManifestError: the number of images is another, a block has its people in another order, the matchings
             between the two parts disagree, or a match is hardly nearer than the next best one.
     """
-    _check_size(label, len(pictures), layout)
-    matcher = _Matcher(_detail(pictures), label)
+    _check_size(label, len(images), layout)
+    matcher = _Matcher(_detail(images), label)
     test, train, halves = _blocks(layout)
     for block, following in [*pairwise(test), *pairwise(train)]:
         matcher.expect_same_order(following, block)
@@ -138,13 +138,13 @@ def recover_subjects(pictures: np.ndarray, layout: Layout, label: str) -> Recove
     return Recovery(subjects, slices, matcher.margin)
 
 
-def _detail(pictures: np.ndarray) -> np.ndarray:
-    """Returns pictures (N, H, W) as (N, H W) of unit length: fine detail, as strong in dark regions as in bright ones.
+def _detail(images: np.ndarray) -> np.ndarray:
+    """Returns images (N, H, W) as (N, H W) of unit length: fine detail, as strong in dark regions as in bright ones.
 
-    Plain grey values put 4 of 2480 real neighbours wrong, because some slices of a person are windowed differently.
+    Plain intensities put 4 of 2480 real neighbours wrong, because some slices of a person are windowed differently.
     """
     blur = (0, _DETAIL, _DETAIL)
-    detail = pictures - ndimage.gaussian_filter(pictures, blur)
+    detail = images - ndimage.gaussian_filter(images, blur)
     detail /= np.sqrt(ndimage.gaussian_filter(detail**2, blur)) + detail.std(axis=(1, 2), keepdims=True) + 1e-9
     flat = detail.reshape(len(detail), -1)
     return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9)
@@ -164,21 +164,21 @@ class _Matcher:
     """Matches blocks of files one to one and refuses what does not fit.
 
     Attributes:
-        pictures: (N, pixels) of all files of the class.
+        images: (N, pixels) of all files of the class.
         label: the class.
         margin: the least of all pairs of neighbouring slices so far.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     label: str
     margin: float = np.inf
 
     def match(self, block: np.ndarray, onto: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the place in ``onto`` of each picture of a block that is not longer, and the margin of each pair.
+        """Returns the position in ``onto`` of each image of a block that is not longer, and the margin of each pair.
 
-        The margin is the share by which a pair is nearer than the next best one of either picture.
+        The margin is the fraction by which a pair is nearer than the next best one of either image.
         """
-        distances = cdist(self.pictures[block], self.pictures[onto])
+        distances = cdist(self.images[block], self.images[onto])
         rows, found = linear_sum_assignment(distances)
         own = distances[rows, found]
         distances[rows, found] = np.inf
@@ -186,26 +186,26 @@ class _Matcher:
         return found, (next_best - own) / np.maximum(next_best, 1e-9)
 
     def match_neighbours(self, block: np.ndarray, onto: np.ndarray) -> np.ndarray:
-        """Returns the place in ``onto``, one slice away, of each picture of a block, refusing unclear pairs."""
+        """Returns the position in ``onto``, one slice away, of each image of a block, refusing unclear pairs."""
         found, margins = self.match(block, onto)
         worst = int(margins.argmin())
         if margins[worst] < MIN_MARGIN:
             raise ManifestError(
-                f"Expected picture {block[worst] + 1} of {self.label} to be nearer to picture {onto[found[worst]] + 1} "
-                f"than to others by {MIN_MARGIN:.0%} or more, got {margins[worst]:.0%}: who is who cannot be told, so "
-                f"download the 6,400-image set again, in its own order."
+                f"Expected image {block[worst] + 1} of {self.label} to be nearer to image {onto[found[worst]] + 1} "
+                f"than to others by {MIN_MARGIN:.0%} or more, got {margins[worst]:.0%}: the subjects cannot be "
+                f"recovered, so download the 6,400-image set again, in its own order."
             )
         self.margin = min(self.margin, float(margins[worst]))
         return found
 
     def expect_same_order(self, block: np.ndarray, onto: np.ndarray) -> None:
-        """Refuses a block whose pictures match others than those at their own places."""
+        """Refuses a block whose images match others than those at their own positions."""
         found = self.match_neighbours(block, onto)
         moved = np.flatnonzero(found != np.arange(len(block)))
         if len(moved):
             at = moved[0]
             raise ManifestError(
-                f"Expected pictures {block[0] + 1} to {block[-1] + 1} of {self.label} in the order of people of "
+                f"Expected images {block[0] + 1} to {block[-1] + 1} of {self.label} in the order of people of "
                 f"{onto[0] + 1} to {onto[-1] + 1}, got {len(moved)} elsewhere, such as {block[at] + 1} with the "
                 f"person of {onto[found[at]] + 1}: download the 6,400-image set again, in its own order."
             )
@@ -220,8 +220,8 @@ class _Matcher:
         _, first, times = np.unique(found, return_index=True, return_counts=True)
         if (times > 1).any():
             raise ManifestError(
-                f"Expected the first {len(halves[1])} pictures of {self.label} and the last {len(halves[0])} to be of "
-                f"different people, got {(times > 1).sum()} in both, such as in picture "
+                f"Expected the first {len(halves[1])} images of {self.label} and the last {len(halves[0])} to be of "
+                f"different people, got {(times > 1).sum()} in both, such as in image "
                 f"{divided[first[times > 1][0]] + 1}: download the 6,400-image set again, in its own order."
             )
         return divided[np.argsort(found)]
@@ -233,7 +233,7 @@ class _Matcher:
         if len(differing):
             raise ManifestError(
                 f"Expected all matchings of the test part of {self.label} with the training part to agree, got "
-                f"{len(differing)} of {len(order)} people matched differently, such as in picture "
+                f"{len(differing)} of {len(order)} people matched differently, such as in image "
                 f"{block[differing[0]] + 1}: download the 6,400-image set again, in its own order."
             )
 
@@ -242,7 +242,7 @@ def _check_size(label: str, n_files: int, layout: Layout) -> None:
     expected = layout.n_subjects * layout.n_slices
     if n_files != expected:
         raise ManifestError(
-            f"Expected {expected} pictures of {label} in the 6,400-image set, got {n_files}: the subjects follow from "
+            f"Expected {expected} images of {label} in the 6,400-image set, got {n_files}: the subjects follow from "
             f"the positions in the whole set, so download it again, without augmented copies."
         )
 

@@ -136,7 +136,7 @@ def _find_ventricles(csf: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 
 def _rank_cortex(grey: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """Returns (D, H, W) -0.2 to 1: the share of cortex that is lost later; hippocampi go early, deep grey never."""
+    """Returns (D, H, W) -0.2 to 1: the fraction of cortex that is lost later; hippocampi go early, deep grey never."""
     spared = np.minimum(ellipsoid((0, -8, 4), (38, 36, 22)), ellipsoid((0, -64, -40), (60, 40, 30))) < 1
     hippocampi = np.minimum(ellipsoid((28, -20, -16), (9, 18, 9)), ellipsoid((-28, -20, -16), (9, 18, 9))) < 1
     closeness = 1 - ndimage.gaussian_filter(white, 1.2) + 0.15 * hippocampi
@@ -152,7 +152,7 @@ def _paint_surround(brain: np.ndarray, hull: np.ndarray, tissue: dict[str, float
     outside_mm = _distance_mm(ndimage.gaussian_filter(hull.astype(np.float32), 3) < 0.5)
     face = ellipsoid((0, 42, -52), (60, 44, 52)) < 1
     depth_mm = _distance_mm((outside_mm < 13) | face)
-    texture = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID), 2.0) * 8  # about unit spread
+    texture = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=GRID), 2.0) * 8  # about unit deviation
     head = np.where(depth_mm > 0, tissue["soft"] * (1 + 0.35 * np.clip(texture, -2, 2)), 0)
     head[(ellipsoid((0, 46, -52), (15, 28, 24)) < 1) & (texture > -0.6) & (depth_mm > 8)] = 0.02
     head[(outside_mm > 1) & (outside_mm < 8)] = _BONE
@@ -176,18 +176,20 @@ def person_coordinates(rng: np.random.Generator) -> np.ndarray:
     A free-form deformation with cubic B-splines (Rueckert et al. 1999) on an affine change of size and head position.
     """
     centre = to_voxel(0, -18, 8)
-    turn = Rotation.from_euler("zxy", rng.normal(0, 2.2, 3), degrees=True).as_matrix()  # how people lie in a scanner
-    affine = (turn / np.exp(rng.normal(0, 0.035, 3))).astype(np.float32)
+    rotation = Rotation.from_euler(
+        "zxy", rng.normal(0, 2.2, 3), degrees=True
+    ).as_matrix()  # how people lie in a scanner
+    affine = (rotation / np.exp(rng.normal(0, 0.035, 3))).astype(np.float32)
     start = np.indices(GRID, dtype=np.float32) - centre[:, None, None, None]
     coordinates = np.tensordot(affine, start, axes=1) + (centre + rng.normal(0, 1, 3))[:, None, None, None]
-    for spacing, spread in ((14, 3.2), (6, 1.1)):
+    for spacing, deviation in ((14, 3.2), (6, 1.1)):
         for axis in range(3):
-            coordinates[axis] += smooth_field(rng, GRID, spacing) * spread
+            coordinates[axis] += smooth_field(rng, GRID, spacing) * deviation
     return coordinates.astype(np.float32)
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], spacing: float) -> np.ndarray:
-    """Returns a float32 field of that shape: cubic B-splines on random knots of unit spread, `spacing` voxels apart."""
+    """Returns a float32 field of that shape: cubic B-splines on standard normal knots, `spacing` voxels apart."""
     field = rng.normal(size=[int(np.ceil(size / spacing)) + 3 for size in shape]).astype(np.float32)
     for size in shape:
         knots = np.arange(int(np.ceil(size / spacing)) + 3) - 1
@@ -198,6 +200,6 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], spacing: floa
     return field
 
 
-def carry(values: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+def resample(values: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     """Returns (N,) float32: an atlas array (D, H, W) read linearly at atlas coordinates (3, N)."""
     return np.asarray(ndimage.map_coordinates(values, coordinates, order=1, output=np.float32))

@@ -1,4 +1,4 @@
-"""What stands between a manifest and a figure that can be believed: leaks, label conflicts and weak points."""
+"""What makes results on a manifest unreliable: leaks, label conflicts and weak points."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 
 _SHOWN = 3
-_THIN = f"classes with under {MIN_GROUPS} groups to validate or test on, or none to train on"
+_THIN = f"classes with fewer than {MIN_GROUPS} validation or test groups, or no training group"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Check:
 
     Attributes:
         name: what was looked for.
-        is_grave: whether one finding is enough to make figures untrue: a leak or a label conflict.
+        is_grave: whether one finding is enough to make results untrue: a leak or a label conflict.
         found: one row a finding; column ``item`` says it in words, pairs of slices have more columns.
     """
 
@@ -63,7 +63,7 @@ class Audit:
 
 
 def split_as_it_stands(records: list[Record], seed: int = 0) -> list[Record]:
-    """Returns the records with their splits, as ``assign_splits`` does, without refusing a group on two sides.
+    """Returns the records with their splits, as ``assign_splits`` does, without refusing a group on two splits.
 
     Raises:
         ManifestError: only a part of the records has folds.
@@ -94,15 +94,15 @@ def audit(records: list[Record], store: Store, describe: Describe | None = None)
     same, near = copies[copies["is_identical"]], copies[~copies["is_identical"]]
     return Audit(
         (
-            Check("groups on two sides of the split", True, _items(_on_two_sides(pool))),
+            Check("groups on two splits of the split", True, _items(_in_two_splits(pool))),
             Check("identical files in two groups", False, same),
-            Check("identical files on two sides of the split", True, _across(same)),
+            Check("identical files on two splits of the split", True, _across(same)),
             Check("near copies in two groups", False, near),
-            Check("near copies on two sides of the split", True, _across(near)),
-            Check("same picture with two labels", True, _conflicting(copies)),
+            Check("near copies on two splits of the split", True, _across(near)),
+            Check("same image with two labels", True, _conflicting(copies)),
             Check("groups with two labels of one disease", True, _items(_with_two_labels(records))),
             Check("groups without ids", False, _items(sorted(_without_ids(pool)))),
-            Check("cohorts whose groups are not known to be people", False, _items(_not_people(pool))),
+            Check("cohorts whose groups are not known to be subjects", False, _items(_without_subjects(pool))),
             Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
             Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
             Check(_THIN, False, _items(_thin_classes(pool))),
@@ -122,8 +122,8 @@ def _named(copies: pd.DataFrame, store: Store) -> pd.DataFrame:
         own = [store.records[row] for row in copies[side]]
         for field in ("label", "disease", "split", "group_key", "name"):
             table.insert(0, f"{side}_{field}", [getattr(record, field) for record in own])
-    first, second, sides = table["first_name"], table["second_name"], table[["first_split", "second_split"]].to_numpy()
-    words = [f"{a} = {b} ({'/'.join(both)})" for a, b, both in zip(first, second, sides, strict=True)]
+    first, second, splits = table["first_name"], table["second_name"], table[["first_split", "second_split"]].to_numpy()
+    words = [f"{a} = {b} ({'/'.join(both)})" for a, b, both in zip(first, second, splits, strict=True)]
     table.insert(0, "item", words)
     return table
 
@@ -138,11 +138,11 @@ def _conflicting(copies: pd.DataFrame) -> pd.DataFrame:
     return copies[is_one_disease & (copies["first_label"] != copies["second_label"])]
 
 
-def _on_two_sides(pool: list[Record]) -> Iterator[str]:
-    sides = defaultdict(set)
+def _in_two_splits(pool: list[Record]) -> Iterator[str]:
+    splits = defaultdict(set)
     for record in pool:
-        sides[record.group_key].add(str(record.split))
-    for group, found in sorted(sides.items()):
+        splits[record.group_key].add(str(record.split))
+    for group, found in sorted(splits.items()):
         if len(found) > 1:
             yield f"{group} ({' and '.join(sorted(found))})"
 
@@ -162,14 +162,14 @@ def _without_ids(pool: list[Record]) -> set[str]:
     return {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
 
 
-def _not_people(pool: list[Record]) -> Iterator[str]:
+def _without_subjects(pool: list[Record]) -> Iterator[str]:
     slices = defaultdict(list)
     for record in pool:
         slices[record.cohort].append(record.group_key)
     for cohort, groups in sorted(slices.items()):
         if unit_of(groups) == GROUP:
             is_single = len(set(groups)) == len(groups)
-            what = "each one picture" if is_single else f"of {len(groups)} pictures"
+            what = "each one image" if is_single else f"of {len(groups)} images"
             yield f"{cohort} ({len(set(groups))} groups, {what})"
 
 

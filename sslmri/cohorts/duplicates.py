@@ -1,4 +1,4 @@
-"""Slices of different groups that are copies of one picture: found by a perceptual hash, confirmed on their pixels."""
+"""Slices of different groups that are copies of one image: found by a perceptual hash, confirmed on their pixels."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from sslmri.files import sha256_of
 from sslmri.scans.slices import HEAD_LEVEL
 
 PAIR_COLUMNS = ("first", "second", "bits", "correlation", "cosine", "is_identical")
-_SIDE = 48  # pixels: as in the floors, small enough to forget noise, large enough to recognise a picture
-_LOW = 8  # frequencies a side that the hash looks at, 64 in all
+_SIDE = 48  # pixels: as in the baselines, small enough to forget noise, large enough to recognise an image
+_LOW = 8  # frequencies per side that the hash looks at, 64 in all
 _BATCH = 1024  # slices read at a time
 _CELLS = 1 << 22  # pairs of hashes compared at a time: 32 MB
 _PAIRS = 4096  # candidates compared pixel by pixel at a time: 150 MB
 
-# (N, H, W) uint8 -> (N, D): the features an encoder gives prepared slices; this room knows no encoder.
+# (N, H, W) uint8 -> (N, D): the features an encoder gives prepared slices; this package knows no encoder.
 Describe = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike two slices of different groups must be to be called copies of one picture.
+    """How alike two slices of different groups must be to be called copies of one image.
 
     Chosen on the training folds of the public cohorts (5,445 slices): of 37,910 pairs of two known people (dementia,
     Parkinson's, multiple sclerosis) whose hashes are near and whose outlines agree, none correlates above 0.846 inside
     the heads, 0.72 being the median; neighbouring people of a skull-stripped template do not come nearer. All 42 pairs
-    above 0.87 were looked at: one picture twice, or neighbouring slices of one patient. Of altered copies of 407 of
-    these slices 97 to 100 % are found after JPEG, noise, a shift by two pixels, a brighter window, a turn by 2 degrees
-    or a gamma of 0.8, 95 % after a gamma of 1.3, but under a quarter after a cut of 3 % on each side. Mirrored copies
-    are not looked for.
+    above 0.87 were looked at: one image twice, or neighbouring slices of one patient. Of altered copies of 407 of
+    these slices 97 to 100 % are found after JPEG, noise, a shift by two pixels, a brighter window, a rotation by 2
+    degrees or a gamma of 0.8, 95 % after a gamma of 1.3, but under a quarter after a crop of 3 % on each side. Mirrored
+    copies are not looked for.
 
     Attributes:
         bits: at most so many of the 64 bits of their hashes differ; this only saves comparing the pixels of all pairs.
@@ -49,7 +49,7 @@ class Likeness:
 
 
 def find_copies(store: Store, describe: Describe | None = None, likeness: Likeness | None = None) -> pd.DataFrame:
-    """Returns the pairs of slices of different groups that are copies of one picture, the most alike first.
+    """Returns the pairs of slices of different groups that are copies of one image, the most alike first.
 
     Columns: ``first`` and ``second`` (rows of the store), ``bits`` (of their hashes that differ), ``correlation``,
     ``cosine`` (blank without an encoder), ``is_identical`` (whether the files are equal byte for byte).

@@ -1,14 +1,14 @@
-"""The simulated findings: painted into the average anatomy, then carried into a person by that person's deformation."""
+"""The simulated findings: painted into the average anatomy, then deformed as each simulated subject is."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sslmri.cohorts.anatomy import GRID, VOXEL_MM, Atlas, axes_mm, carry, ellipsoid, smooth_field, to_voxel
+from sslmri.cohorts.anatomy import GRID, VOXEL_MM, Atlas, axes_mm, ellipsoid, resample, smooth_field, to_voxel
 
-# Loss of each stage beyond ageing: ventricle wall in mm, share of cortex. The spread lets neighbouring stages overlap.
+# Loss of each stage beyond ageing: ventricle wall in mm, fraction of cortex. Neighbouring stages overlap.
 _LOSS_OF_STAGE = {"very_mild_demented": (0.9, 0.05), "mild_demented": (2.0, 0.11), "moderate_demented": (4.0, 0.22)}
-_LOSS_SPREAD = (0.45, 0.025)
+_LOSS_STD = (0.45, 0.025)
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Loss:
 
     Attributes:
         ventricle_mm: how far the walls of the ventricles have moved outwards.
-        cortex: share of the cortex, next to the sulci, that has become fluid, 0 to 1.
+        cortex: fraction of the cortex, next to the sulci, that has become fluid, 0 to 1.
     """
 
     ventricle_mm: float = 0.0
@@ -55,7 +55,7 @@ def add_dementia(rng: np.random.Generator, label: str, ageing: Loss) -> Loss:
     """Returns the loss of ageing and of an Alzheimer's stage together; ageing itself for the reference class."""
     if label not in _LOSS_OF_STAGE:
         return ageing
-    wall, cortex = np.clip(rng.normal(_LOSS_OF_STAGE[label], _LOSS_SPREAD), (0.4, 0.02), None)
+    wall, cortex = np.clip(rng.normal(_LOSS_OF_STAGE[label], _LOSS_STD), (0.4, 0.02), None)
     return Loss(ageing.ventricle_mm + float(wall), ageing.cortex + float(cortex))
 
 
@@ -79,12 +79,12 @@ def lose_tissue(
 
 def _tissue_left(atlas: Atlas, coordinates: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
     """Returns grey and white matter (N,): walls of the ventricles moved out, sulci opened."""
-    push = np.stack([carry(part, coordinates) for part in atlas.ventricle_push])
+    push = np.stack([resample(part, coordinates) for part in atlas.ventricle_push])
     moved = coordinates - push * (loss.ventricle_mm / VOXEL_MM)
     # Reading across a narrow ventricle would find its far wall, so what lies within the wall's path is made fluid.
-    clear = _soft(carry(atlas.ventricle_mm, coordinates) - loss.ventricle_mm - 0.5, 0.7)
-    kept = 1 - _soft(carry(atlas.sulcal, coordinates) - (1 - loss.cortex), 0.05)
-    return carry(atlas.grey, moved) * kept * clear, carry(atlas.white, moved) * kept * clear
+    clear = _soft(resample(atlas.ventricle_mm, coordinates) - loss.ventricle_mm - 0.5, 0.7)
+    kept = 1 - _soft(resample(atlas.sulcal, coordinates) - (1 - loss.cortex), 0.05)
+    return resample(atlas.grey, moved) * kept * clear, resample(atlas.white, moved) * kept * clear
 
 
 def push_aside(lesion: Lesion, coordinates: np.ndarray) -> np.ndarray:
@@ -170,10 +170,10 @@ def scatter_ms_lesions(rng: np.random.Generator, atlas: Atlas) -> Lesion:
     """Returns bright ovoids in the white matter, most of them at right angles to the ventricles (Dawson's fingers)."""
     superior = axes_mm()[2]
     white = (atlas.white > 0.6) & (superior > -6) & (superior < 50)
-    beside = white & (atlas.ventricle_mm > 2) & (atlas.ventricle_mm < 12)
+    periventricular = white & (atlas.ventricle_mm > 2) & (atlas.ventricle_mm < 12)
     opacity = np.zeros(GRID, dtype=np.float32)
     for _ in range(rng.integers(9, 24)):
-        _add_ovoid(opacity, rng, atlas, _pick(rng, beside if rng.random() < 0.75 else white))
+        _add_ovoid(opacity, rng, atlas, _pick(rng, periventricular if rng.random() < 0.75 else white))
     opacity *= np.clip(1.6 * atlas.white, 0, 1)
     brightness = np.full(GRID, rng.uniform(0.74, 0.92), dtype=np.float32)
     return Lesion(opacity * 0.95, brightness, (opacity > 0.5).astype(np.float32))
@@ -212,8 +212,8 @@ def nigra(side: int, scale: float) -> np.ndarray:
 
 def _pick(rng: np.random.Generator, allowed: np.ndarray) -> tuple[float, float, float]:
     """Returns the millimetres of one voxel out of those allowed."""
-    place = np.unravel_index(rng.choice(np.flatnonzero(allowed)), allowed.shape)
-    right, anterior, superior = (axis.ravel()[at] for axis, at in zip(axes_mm(), place[::-1], strict=True))
+    position = np.unravel_index(rng.choice(np.flatnonzero(allowed)), allowed.shape)
+    right, anterior, superior = (axis.ravel()[at] for axis, at in zip(axes_mm(), position[::-1], strict=True))
     return float(right), float(anterior), float(superior)
 
 

@@ -23,7 +23,7 @@ TRAIN_USE = "train"
 _SHOWN = 5
 _MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
 _LONE = re.compile("[\ud800-\udfff]")
-_ROUNDING = 0.01  # of a side: a box may be written with two decimals
+_ROUNDING = 0.01  # of the image: a box may be written with two decimals
 
 Box = tuple[float, float, float, float]  # centre x, centre y, width, height
 
@@ -36,15 +36,15 @@ class Record:
         path: where the file is: the manifest's folder joined with the path as written.
         name: the path as written in the manifest; the record's id in predictions.
         cohort: the source it comes from.
-        disease: key of a disease, or None for a picture that serves pre-training only.
+        disease: key of a disease, or None for an image that serves pre-training only.
         label: class of that disease, or None together with ``disease``.
-        group: the unit never on two sides of a split; unique within its cohort. ``unknown-`` and the name for a
+        group: the unit never on two splits of a split; unique within its cohort. ``unknown-`` and the name for a
             record whose row leaves it blank, since nobody knows which others show the same person.
         fold: the fold given by the manifest, if any.
         use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.
         split: ``train``, ``validation`` or ``test``, set by ``assign_splits``.
         slice_number: where it stands among the slices of its group, if the manifest says so.
-        box: of the finding: centre x, centre y, width and height as fractions of the picture's width and height, from
+        box: of the finding: centre x, centre y, width and height as fractions of the image's width and height, from
             its left upper corner on; None where the manifest names none.
         contrast: of the scan, as the manifest has it; empty where it says none.
         age: of the subject in years, if the manifest gives it.
@@ -217,7 +217,7 @@ def _check_blanks(table: pd.DataFrame) -> None:
 
 def _check_labels(table: pd.DataFrame) -> None:
     half = (table["disease"] == "") ^ (table["label"] == "")
-    advice = "fill in both, or neither for a picture without a label"
+    advice = "fill in both, or neither for an image without a label"
     no_label = half & (table["label"] == "")
     _refuse(table, no_label, "label", "a label wherever a disease is named", advice)
     _refuse(table, half & ~no_label, "disease", "a disease wherever a label is named", advice)
@@ -241,9 +241,7 @@ def _check_numbers(table: pd.DataFrame) -> None:
 
 def _check_boxes(table: pd.DataFrame) -> None:
     wrong = ~table["box_xywh"].map(_is_box).astype(bool)
-    expected = (
-        "a box_xywh of four fractions, centre x, centre y, width and height, of a box inside the picture, or blank"
-    )
+    expected = "a box_xywh of four fractions, centre x, centre y, width and height, of a box inside the image, or blank"
     _refuse(table, wrong, "box_xywh", expected, "correct the box")
 
 

@@ -1,9 +1,8 @@
-"""The demonstration patients: whole simulated volumes, one for each finding, that look as the shipped model's data do.
+"""The demonstration patients: whole simulated volumes, one per finding, in the image style of the training data.
 
-Nothing here is a patient. Each is a person of the simulated cohort whose framing, grey values and sharpness were
-brought to those of the public cohort that a head learned from; a head says nothing of scans that look otherwise.
-Person, look and reach were chosen for the shipped model to read them as rightly as it can: they show what the program
-does, never how good it is.
+Nothing here is a patient. Each is a simulated subject whose framing, intensities and sharpness were matched to the
+public cohort that a classifier was trained on; other scans would not be assessed. Subject, style and extent were
+selected as the examples that the shipped model handles best: they show how the program works, not how accurate it is.
 """
 
 import hashlib
@@ -26,16 +25,16 @@ _LEVELS = (0.0, 2.0, 10.0, 25.0, 40.0, 50.0, 60.0, 75.0, 90.0, 98.0, 100.0)
 
 
 @dataclass(frozen=True)
-class Look:
-    """How the pictures of one public cohort look, as medians over its slices.
+class ImageStyle:
+    """The style of the images of one public cohort, as medians over its slices.
 
     Attributes:
-        grey: percentiles 2, 10, 25, 40, 50, 60, 75, 90 and 98 of the grey values inside the head, 0 to 255.
-        height, width: of the head, as shares of the picture.
-        blur: spread of the blur, in pixels of 1.2 mm.
-        sharpening: share of the fine detail that is added on top.
-        shading: how much brighter the edge of the picture is than its middle, as a share; the receiving coils' work.
-        noise: spread of the noise that is added, in grey values.
+        grey: percentiles 2, 10, 25, 40, 50, 60, 75, 90 and 98 of the intensities inside the head, 0 to 255.
+        height, width: of the head, as fractions of the image.
+        blur: standard deviation of the blur, in pixels of 1.2 mm.
+        sharpening: fraction of the fine detail that is added on top.
+        shading: how much brighter the edge of the image is than its middle, as a fraction; from the receiving coils.
+        noise: standard deviation of the added noise, in intensities.
     """
 
     grey: tuple[float, ...]
@@ -47,12 +46,14 @@ class Look:
     noise: float = 0.5
 
 
-_CONTRAST_T1 = Look((6, 23, 43, 56, 62, 68, 81, 125, 191), 0.93, 0.81, blur=0.5, shading=0.25, noise=4.0)
-_STRIPPED_T1 = Look(
+_CONTRAST_T1 = ImageStyle((6, 23, 43, 56, 62, 68, 81, 125, 191), 0.93, 0.81, blur=0.5, shading=0.25, noise=4.0)
+_STRIPPED_T1 = ImageStyle(
     (3, 22, 69, 110, 134, 156, 197, 227, 245), 0.87, 0.80, blur=0.2, sharpening=0.83, shading=-0.5, noise=3.8
 )
-_T2 = Look((10, 28, 59, 72, 80, 89, 110, 144, 205), 0.70, 0.72, blur=1.0, sharpening=0.1, shading=-0.25, noise=3.0)
-_STRIPPED_MIXED = Look((27, 62, 114, 146, 160, 170, 186, 208, 237), 0.59, 0.55, blur=0.7)
+_T2 = ImageStyle(
+    (10, 28, 59, 72, 80, 89, 110, 144, 205), 0.70, 0.72, blur=1.0, sharpening=0.1, shading=-0.25, noise=3.0
+)
+_STRIPPED_MIXED = ImageStyle((27, 62, 114, 146, 160, 170, 186, 208, 237), 0.59, 0.55, blur=0.7)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Patient:
         title: name shown to people.
         disease, label: the finding.
         seed: of the person.
-        look: of the pictures; None leaves them as the simulated cohort's are.
+        style: of the images; None leaves them as the simulated cohort's are.
         heights_mm: superior millimetres that the volume reaches over.
     """
 
@@ -73,7 +74,7 @@ class Patient:
     disease: str
     label: str
     seed: int
-    look: Look | None
+    style: ImageStyle | None
     heights_mm: tuple[float, float]
 
 
@@ -112,27 +113,29 @@ def draw_patient(patient: Patient) -> tuple[np.ndarray, np.ndarray]:
     subject = simulate_subject(patient.disease, patient.label, patient.seed, _SIDE)
     low, high = (int(anatomy.to_voxel(0, 0, height)[0]) for height in patient.heights_mm)
     kept = slice(max(low, 0), min(high, len(subject.mask)))
-    if patient.look is None:
+    if patient.style is None:
         return 255 * subject.volume[kept], subject.mask[kept]
-    volume, mask = _framed(subject, kept, patient.look)
-    return _looking(volume, patient.look, np.random.default_rng(patient.seed)), mask
+    volume, mask = _framed(subject, kept, patient.style)
+    return _styled(volume, patient.style, np.random.default_rng(patient.seed)), mask
 
 
-def _looking(volume: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Returns a volume (D, H, W) with the grey values, the sharpness and the noise of a look, 0 to 255."""
-    volume = ndimage.gaussian_filter(volume, (0, look.blur, look.blur))
+def _styled(volume: np.ndarray, style: ImageStyle, rng: np.random.Generator) -> np.ndarray:
+    """Returns a volume (D, H, W) with the intensities, the sharpness and the noise of a style, 0 to 255."""
+    volume = ndimage.gaussian_filter(volume, (0, style.blur, style.blur))
     heads = np.stack([head_mask(part) for part in volume])
-    grey = _sharpened(_with_grey_values(volume, heads, look), look)
-    noise = look.noise * rng.standard_normal(grey.shape, dtype=np.float32) * heads
+    grey = _sharpened(_match_intensities(volume, heads, style), style)
+    noise = style.noise * rng.standard_normal(grey.shape, dtype=np.float32) * heads
     air = ndimage.gaussian_filter(heads.astype(np.float32), (0, 1, 1))
     return np.clip(grey * np.where(heads, 1, air) + noise, 0, 255).astype(np.float32)
 
 
-def _framed(subject: SimulatedSubject, kept: slice, look: Look) -> tuple[np.ndarray, np.ndarray]:
-    """Returns volume and mask of the slices kept, the head moved to the middle and brought to the size of the look."""
+def _framed(subject: SimulatedSubject, kept: slice, style: ImageStyle) -> tuple[np.ndarray, np.ndarray]:
+    """Returns volume and mask of the slices kept, the head moved to the middle and brought to the size of the style."""
     head = np.logical_or.reduce([head_mask(part) for part in subject.volume[kept]])
     rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
-    scale = np.array([(rows[-1] - rows[0]) / (look.height * _SIDE), (columns[-1] - columns[0]) / (look.width * _SIDE)])
+    scale = np.array(
+        [(rows[-1] - rows[0]) / (style.height * _SIDE), (columns[-1] - columns[0]) / (style.width * _SIDE)]
+    )
     middle = np.array([rows[0] + rows[-1], columns[0] + columns[-1]]) / 2
     matrix, offset = np.diag([1, *scale]), [0, *(middle - scale * (_SIDE - 1) / 2)]
     volume = ndimage.affine_transform(subject.volume[kept], matrix, offset, order=1)
@@ -140,16 +143,16 @@ def _framed(subject: SimulatedSubject, kept: slice, look: Look) -> tuple[np.ndar
     return volume, mask > 0.5
 
 
-def _with_grey_values(volume: np.ndarray, heads: np.ndarray, look: Look) -> np.ndarray:
-    """Returns the volume with the look's distribution of grey values inside the head, 0 to 255."""
+def _match_intensities(volume: np.ndarray, heads: np.ndarray, style: ImageStyle) -> np.ndarray:
+    """Returns the volume with the style's distribution of intensities inside the head, 0 to 255."""
     own = np.percentile(volume[heads][::7], _LEVELS)
     steps = np.maximum.accumulate(own + np.arange(len(own)) * 1e-6)
-    return np.interp(volume, steps, (0.0, *look.grey, 255.0)).astype(np.float32)
+    return np.interp(volume, steps, (0.0, *style.grey, 255.0)).astype(np.float32)
 
 
-def _sharpened(grey: np.ndarray, look: Look) -> np.ndarray:
-    """Returns grey values with fine detail raised, and shaded from the middle outwards."""
+def _sharpened(grey: np.ndarray, style: ImageStyle) -> np.ndarray:
+    """Returns intensities with fine detail raised, and shaded from the middle outwards."""
     detail = grey - ndimage.gaussian_filter(grey, (0, _DETAIL, _DETAIL))
     square = np.linspace(-1, 1, _SIDE, dtype=np.float32) ** 2
-    shading = 1 + look.shading * (square[:, None] + square[None, :] - 0.4)
-    return np.asarray((grey + look.sharpening * detail) * shading, dtype=np.float32)
+    shading = 1 + style.shading * (square[:, None] + square[None, :] - 0.4)
+    return np.asarray((grey + style.sharpening * detail) * shading, dtype=np.float32)

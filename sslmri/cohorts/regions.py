@@ -1,4 +1,4 @@
-"""Where a finding lies in a picture, told by a box of the manifest or by a mask beside the pictures."""
+"""Where a finding lies in an image, from a box in the manifest or a mask next to the images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,28 +17,28 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def has_region(record: Record) -> bool:
-    """Returns whether a record shows a finding whose place is known."""
+    """Returns whether a record shows a finding whose location is known."""
     if record.disease is None or record.label == DISEASES[record.disease].reference:
         return False
     return record.box is not None or find_mask(record) is not None
 
 
 def read_regions(records: Sequence[Record], preparation: Preparation) -> dict[Path, np.ndarray]:
-    """Returns where the finding lies in each prepared slice, bool (H, W) by path, for the records that tell it.
+    """Returns where the finding lies in each prepared slice, bool (H, W) by path, for the records with one.
 
     Raises:
-        ManifestError: a picture has several slices, or its mask another size.
-        ScanError: a picture or its mask cannot be read.
+        ManifestError: an image has several slices, or its mask another size.
+        ScanError: an image or its mask cannot be read.
     """
     return {record.path: read_region(record, preparation)[1] for record in records if has_region(record)}
 
 
 def read_region(record: Record, preparation: Preparation) -> tuple[Scan, np.ndarray]:
-    """Returns a record's picture, and where its finding lies in its prepared slice: bool (H, W).
+    """Returns a record's image, and where its finding lies in its prepared slice: bool (H, W).
 
     Raises:
-        ManifestError: the picture has several slices, or its mask another size.
-        ScanError: the picture or its mask cannot be read.
+        ManifestError: the image has several slices, or its mask another size.
+        ScanError: the image or its mask cannot be read.
     """
     scan = _read(record.path)
     image = scan.voxels[0]
@@ -46,9 +46,9 @@ def read_region(record: Record, preparation: Preparation) -> tuple[Scan, np.ndar
 
 
 def find_mask(record: Record) -> Path | None:
-    """Returns the mask of a record: a picture of the same name, whatever its format, in a folder ``masks``.
+    """Returns the mask of a record: an image of the same name, whatever its format, in a folder ``masks``.
 
-    The folder lies beside the picture's own, or beside the manifest with the picture's folders in it.
+    The folder lies next to the image's own, or next to the manifest with the image's folders in it.
     """
     name = Path(record.name)
     folders = [record.path.parent.parent / MASKS]
@@ -60,7 +60,7 @@ def find_mask(record: Record) -> Path | None:
 
 
 def _read(path: Path) -> Scan:
-    """Returns a picture of one slice."""
+    """Returns an image of one slice."""
     scan = read_scan(path.read_bytes(), path.name)
     if len(scan.voxels) != 1:
         raise ManifestError(
@@ -71,7 +71,7 @@ def _read(path: Path) -> Scan:
 
 
 def _region(record: Record, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns where the finding lies in the picture, from its box or else from its mask: bool (H, W)."""
+    """Returns where the finding lies in the image, from its box or else from its mask: bool (H, W)."""
     if record.box is not None:
         return box_region(record.box, (shape[0], shape[1]))
     path = find_mask(record)
@@ -79,13 +79,13 @@ def _region(record: Record, shape: tuple[int, ...]) -> np.ndarray:
     if mask.shape != shape:
         raise ManifestError(
             f"Expected a mask of {shape[1]} x {shape[0]} pixels for {record.name}, got {mask.shape[1]} x "
-            f"{mask.shape[0]}: export it at the size of its picture."
+            f"{mask.shape[0]}: export it at the size of its image."
         )
     return (mask > 0) & (mask > mask.max() / 2)
 
 
 def box_region(box: Box, shape: tuple[int, int]) -> np.ndarray:
-    """Returns the pixels of a picture (H, W) whose centres lie in a box of fractions: bool (H, W)."""
+    """Returns the pixels of an image (H, W) whose centres lie in a box of fractions: bool (H, W)."""
     x, y, width, height = box
     rows, columns = ((np.arange(side) + 0.5) / side for side in shape)
     return (np.abs(rows - y) <= height / 2)[:, None] & (np.abs(columns - x) <= width / 2)

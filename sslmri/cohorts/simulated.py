@@ -1,7 +1,7 @@
-"""The simulated cohort: made-up people with known findings, for tests, samples and a first training without a download.
+"""The simulated cohort: subjects with known findings, for tests, samples and a first training without a download.
 
 Nothing here is a patient: the average brain that ships inside nilearn is deformed, given a contrast, a finding, a bias
-field and noise. Numbers measured on it say that the program works, never how well a disease can be seen.
+field and noise. Results on it show that the program works, never how well a disease can be detected.
 """
 
 import io
@@ -56,7 +56,7 @@ class SimulatedSettings:
 
 @dataclass(frozen=True)
 class SimulatedSubject:
-    """One made-up person.
+    """One simulated subject.
 
     Attributes:
         disease: key of the disease.
@@ -75,7 +75,7 @@ class SimulatedSubject:
 
 
 def simulate_subject(disease: str, label: str, seed: int, image_size: int = 128) -> SimulatedSubject:
-    """Returns one made-up person; the same seed with another label is the same person with another finding.
+    """Returns one simulated subject; the same seed with another label is the same person with another finding.
 
     Raises:
         ManifestError: no such disease or class, or a number out of range.
@@ -106,8 +106,8 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the noiseless head, the brain and the finding of one person, each (D, H, W) 0 to 1 on the atlas grid."""
     atlas, tissue = anatomy.load_atlas(), anatomy.TISSUES[contrast]
-    brain = anatomy.carry(atlas.brain, coordinates)
-    image = anatomy.carry(atlas.surround[contrast], coordinates) * (1 - brain)
+    brain = anatomy.resample(atlas.brain, coordinates)
+    image = anatomy.resample(atlas.surround[contrast], coordinates) * (1 - brain)
     extent, inside = np.zeros_like(brain), brain > 0
     lesion = _LESIONS[label](finding, atlas) if label in _LESIONS else None
     there = lesions.push_aside(lesion, coordinates[:, inside]) if lesion else coordinates[:, inside]
@@ -117,29 +117,29 @@ def _draw(
     fluid = np.clip(brain[inside] - grey - white, 0, 1)
     image[inside] += grey * tissue["grey"] + white * tissue["white"] + fluid * tissue["csf"]
     if contrast == "T2":
-        image[inside] *= 1 - 0.85 * anatomy.carry(lesions.deposit_iron(person, atlas), there)
+        image[inside] *= 1 - 0.85 * anatomy.resample(lesions.deposit_iron(person, atlas), there)
     if lesion:
-        opacity = anatomy.carry(lesion.opacity, coordinates)
+        opacity = anatomy.resample(lesion.opacity, coordinates)
         touched = opacity > 0
         there = coordinates[:, touched]
-        image[touched] += opacity[touched] * (anatomy.carry(lesion.brightness, there) - image[touched])
-        extent[touched] = anatomy.carry(lesion.extent, there)
+        image[touched] += opacity[touched] * (anatomy.resample(lesion.brightness, there) - image[touched])
+        extent[touched] = anatomy.resample(lesion.extent, there)
     return image, brain, extent
 
 
 def _resize(values: np.ndarray, image_size: int) -> np.ndarray:
-    """Returns (D, image_size, image_size) float32; slices keep their place."""
+    """Returns (D, image_size, image_size) float32; slices keep their position."""
     shape = (image_size, image_size)
     slices = (Image.fromarray(part).resize(shape, Image.Resampling.BICUBIC) for part in values.astype(np.float32))
     return np.stack([np.asarray(part) for part in slices])
 
 
 def _acquire(person: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Returns the image (D, H, W) as a scanner hands it over: coil shading, window, Rician noise; float32, 0 to 1."""
+    """Returns the image (D, H, W) as a scanner acquires it: coil shading, window, Rician noise; float32, 0 to 1."""
     shading = np.exp(0.22 * anatomy.smooth_field(person, image.shape, max(image.shape) / 2))
     window, gamma = person.uniform(0.82, 1.0), person.uniform(0.85, 1.2)
-    spread = person.uniform(0.012, 0.035)
-    noise = person.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(spread)
+    noise_std = person.uniform(0.012, 0.035)
+    noise = person.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(noise_std)
     clean = window * np.clip(image * shading, 0, 1) ** gamma
     return np.asarray(np.clip(np.hypot(clean + noise[0], noise[1]), 0, 1), dtype=np.float32)
 
@@ -147,7 +147,7 @@ def _acquire(person: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def finding_slices(subject: SimulatedSubject, count: int) -> list[int]:
     """Returns up to `count` slice indices, evenly spaced over the slices of the brain that carry the finding.
 
-    A reference subject has no finding: its slices cover the heights at which the disease is looked for.
+    A reference subject has no finding: its slices cover the heights searched for the disease.
     """
     _check_at_least(1, count=count)
     low, high = (anatomy.to_voxel(0, 0, height)[0] for height in recipe_of(subject.disease).heights_mm)
@@ -204,7 +204,7 @@ def write_simulated(
 def _write_subject(
     folder: Path, settings: SimulatedSettings, person: tuple[str, str, int]
 ) -> list[dict[str, str | int]]:
-    """Writes the pictures of one (disease, label, index) and returns their manifest rows."""
+    """Writes the images of one (disease, label, index) and returns their manifest rows."""
     disease, label, index = person
     entropy = [settings.seed, _code(disease, label), index]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
@@ -226,13 +226,13 @@ def _write_subject(
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             (folder / target).write_bytes(content)
         box = _box_xywh(mask) if recipe_of(disease).has_boxes else ""
-        place: dict[str, str | int] = {
+        position: dict[str, str | int] = {
             "path": path.as_posix(),
             "slice": number,
             "fold": index % N_FOLDS,
             "box_xywh": box,
         }
-        rows.append({**shared, **place})
+        rows.append({**shared, **position})
     return rows
 
 

@@ -1,8 +1,8 @@
-"""Puts every record on the training, validation or test side, by one of two protocols.
+"""Assigns every record to training, validation or test, by one of two protocols.
 
-``group-disjoint``, the default, never puts one group on two sides. ``as-published`` deals single pictures, whatever
-their group: people stand on both sides, and one nearest neighbour on pixels does as well as anything that was learned.
-It is there to be compared with figures that others published.
+``group-disjoint``, the default, never puts one group in two splits. ``as-published`` assigns single images, whatever
+their group: subjects are shared between training and test, and one nearest neighbour on pixels does as well as any
+trained model. It is there for comparison with published results.
 """
 
 import hashlib
@@ -21,78 +21,77 @@ SPLITS = ("train", "validation", "test")
 N_FOLDS = 5
 _TEST_FOLD, _VALIDATION_FOLD = 0, 1
 _HELD_OUT_FRACTION = 0.2  # of the groups of a class, once for validation and once for test
-_TEST_PICTURES, _VALIDATION_PICTURES = 0.2, 0.1  # as published: of a class, and of what is then left of it
+_TEST_IMAGES, _VALIDATION_IMAGES = 0.2, 0.1  # as published: of a class, and of what is then left of it
 _SHOWN = 5
 
 
 def assign_splits(records: list[Record], seed: int = 0, protocol: Protocol = GROUP_DISJOINT) -> list[Record]:
     """Returns the records in the same order, each with its split.
 
-    A record whose use is not ``train`` gets None. As published, a fifth of the pictures of each class tests, a tenth of
-    the others validates and the rest trains, dealt from the seed, whatever their groups and folds; pictures without a
-    label train. Group-disjoint: where the labelled records have folds, fold 0 is the test side,
-    fold 1 the validation side and every other fold the training side. Where none has, whole groups are dealt 60/20/20
-    from the seed, class by class, whatever the order of the rows; a group with labels of several diseases is dealt
-    once, among the groups with the same labels. Of a class with one group that group trains; of two, one trains and
-    one tests; from three on each side has at least one. An unlabelled record follows its group, or else trains.
+    A record whose use is not ``train`` gets None. As published, a fifth of the images of each class is for test, a
+    tenth of the others for validation and the rest for training, drawn by the seed whatever their groups and folds;
+    images without a label train. Group-disjoint: where the labelled records have folds, fold 0 is for test, fold 1 for
+    validation and every other fold for training. Where none has, whole groups are split 60/20/20 by the seed, class by
+    class, whatever the order of the rows; a group with labels of several diseases is assigned once, among the groups
+    with the same labels. Of a class with one group that group trains; of two, one trains and one is for test; from
+    three on each split has at least one. An unlabelled record without a fold follows its labelled group, or trains.
 
     Raises:
-        ManifestError: only a part of the records has folds, or the folds put one group on two sides, or, as published,
-            a picture is on two sides.
+        ManifestError: only a part of the records has folds, or the folds put one group in two splits, or, as published,
+            an image is in two.
     """
     pool = trainable(records)
     if protocol == AS_PUBLISHED:
-        return _deal_pictures(records, pool, seed)
+        return _split_images(records, pool, seed)
     labelled = [record for record in pool if record.disease is not None]
     with_fold = [record for record in pool if record.fold is not None]
     without_fold = [record for record in labelled if record.fold is None]
     if with_fold and without_fold:
         raise ManifestError(
             f"Expected a fold on every labelled record or on none, got {len(without_fold)} without one (first "
-            f"{without_fold[0].name}) beside {len(with_fold)} with one: fill in the folds or remove the column."
+            f"{without_fold[0].name}) and {len(with_fold)} with one: fill in the folds or remove the column."
         )
-    sides = _deal_groups(labelled, seed) if without_fold else {r.group_key: _side_of_fold(r.fold) for r in with_fold}
-    assigned = [_with_split(record, sides.get(record.group_key, "train")) for record in records]
+    splits = _split_groups(labelled, seed) if without_fold else {r.group_key: _split_of_fold(r.fold) for r in with_fold}
+    assigned = [_with_split(record, splits.get(record.group_key, "train")) for record in records]
     check_disjoint(assigned)
     return assigned
 
 
 def check_disjoint(records: Iterable[Record]) -> None:
-    """Returns nothing if no group is on two sides.
+    """Returns nothing if no group is in two splits.
 
     Raises:
         ManifestError: names the first groups that are, and how many there are.
     """
-    sides = defaultdict(set)
+    splits = defaultdict(set)
     for record in records:
         if record.split is not None:
-            sides[record.group_key].add(record.split)
-    shared = sorted(group for group, found in sides.items() if len(found) > 1)
+            splits[record.group_key].add(record.split)
+    shared = sorted(group for group, found in splits.items() if len(found) > 1)
     if shared:
-        named = ", ".join(f"{group} ({' and '.join(sorted(sides[group]))})" for group in shared[:_SHOWN])
+        named = ", ".join(f"{group} ({' and '.join(sorted(splits[group]))})" for group in shared[:_SHOWN])
         rest = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
         raise ManifestError(
-            f"Expected every group on one side of the split, got {len(shared)} on several, {named}{rest}: "
+            f"Expected every group in one split, got {len(shared)} in several, {named}{rest}: "
             f"give all records of a group the same fold."
         )
 
 
-def check_pictures(records: Iterable[Record]) -> None:
-    """Returns nothing if no picture is on two sides, which is all that the published protocol asks.
+def check_images(records: Iterable[Record]) -> None:
+    """Returns nothing if no image is in two splits, which is all that the published protocol requires.
 
     Raises:
-        ManifestError: names the first pictures that are, and how many there are.
+        ManifestError: names the first images that are, and how many there are.
     """
-    sides = defaultdict(set)
+    splits = defaultdict(set)
     for record in records:
         if record.split is not None:
-            sides[record.path.absolute()].add(record.split)
-    shared = sorted(str(path) for path, found in sides.items() if len(found) > 1)
+            splits[record.path.absolute()].add(record.split)
+    shared = sorted(str(path) for path, found in splits.items() if len(found) > 1)
     if shared:
         named = ", ".join(shared[:_SHOWN]) + (f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else "")
         raise ManifestError(
-            f"Expected every picture on one side of the split, got {len(shared)} on several, {named}: "
-            "list each picture once."
+            f"Expected every image in one split, got {len(shared)} in several, {named}: list each image once."
         )
 
 
@@ -108,9 +107,9 @@ def shared_groups(records: Iterable[Record], disease: str | None = None) -> list
 
 
 def group_folds(records: Iterable[Record], seed: int = 0) -> dict[str, int]:
-    """Returns the fold of each labelled group: the manifest's, or one of five dealt from the seed where it has none.
+    """Returns the fold of each labelled group: the manifest's, or one of five drawn by the seed where it has none.
 
-    Groups are dealt in turn, those with equal labels one after the other, so that each fold gets its share of them.
+    Groups are assigned in turn, those with equal labels one after the other, so that each fold gets its part of them.
 
     Raises:
         ManifestError: only a part of the records has folds, or one group is in two.
@@ -127,8 +126,8 @@ def group_folds(records: Iterable[Record], seed: int = 0) -> dict[str, int]:
             "give all records of a group the same fold."
         )
     if not given:
-        dealt = [group for _, groups in sorted(_strata(labelled, seed).items()) for group in groups]
-        return {group: position % N_FOLDS for position, group in enumerate(dealt)}
+        ordered = [group for _, groups in sorted(_strata(labelled, seed).items()) for group in groups]
+        return {group: position % N_FOLDS for position, group in enumerate(ordered)}
     without = [record for record in labelled if record.group_key not in given]
     if without:
         raise ManifestError(
@@ -174,25 +173,25 @@ def class_counts(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["disease", "label", "split", "groups", "slices"])
 
 
-def _side_of_fold(fold: int | None) -> str:
+def _split_of_fold(fold: int | None) -> str:
     if fold == _TEST_FOLD:
         return "test"
     return "validation" if fold == _VALIDATION_FOLD else "train"
 
 
-def _with_split(record: Record, side_of_group: str) -> Record:
+def _with_split(record: Record, split_of_group: str) -> Record:
     if record.use != TRAIN_USE:
         return replace(record, split=None)
     # the record's own fold, not its group's: check_disjoint must see a group whose folds disagree
-    return replace(record, split=side_of_group if record.fold is None else _side_of_fold(record.fold))
+    return replace(record, split=split_of_group if record.fold is None else _split_of_fold(record.fold))
 
 
-def _deal_groups(labelled: list[Record], seed: int) -> dict[str, str]:
-    """Returns the side of each group, dealt among those with equal labels."""
-    sides: dict[str, str] = {}
+def _split_groups(labelled: list[Record], seed: int) -> dict[str, str]:
+    """Returns the split of each group, assigned among those with equal labels."""
+    splits: dict[str, str] = {}
     for groups in _strata(labelled, seed).values():
-        sides |= _dealt(groups, *_held_out(len(groups)))
-    return sides
+        splits |= _assigned(groups, *_held_out(len(groups)))
+    return splits
 
 
 def _strata(labelled: list[Record], seed: int) -> dict[str, list[str]]:
@@ -206,19 +205,19 @@ def _strata(labelled: list[Record], seed: int) -> dict[str, list[str]]:
     return {label: _shuffled(groups, seed) for label, groups in strata.items()}
 
 
-def _deal_pictures(records: list[Record], pool: list[Record], seed: int) -> list[Record]:
-    """Returns the records with the split of the published protocol: pictures dealt class by class."""
+def _split_images(records: list[Record], pool: list[Record], seed: int) -> list[Record]:
+    """Returns the records with the split of the published protocol: images assigned class by class."""
     classes = defaultdict(list)
     for record in pool:
         if record.disease is not None:
             classes[record.disease, record.label].append(record.name)
-    sides: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for names in classes.values():
-        n_test = max(1, round(_TEST_PICTURES * len(names))) if len(names) > 1 else 0
-        n_validation = max(1, round(_VALIDATION_PICTURES * (len(names) - n_test))) if len(names) > 2 else 0
-        sides |= _dealt(_shuffled(names, seed), n_validation, n_test)
-    assigned = [replace(r, split=sides.get(r.name, "train") if r.use == TRAIN_USE else None) for r in records]
-    check_pictures(assigned)
+        n_test = max(1, round(_TEST_IMAGES * len(names))) if len(names) > 1 else 0
+        n_validation = max(1, round(_VALIDATION_IMAGES * (len(names) - n_test))) if len(names) > 2 else 0
+        splits |= _assigned(_shuffled(names, seed), n_validation, n_test)
+    assigned = [replace(r, split=splits.get(r.name, "train") if r.use == TRAIN_USE else None) for r in records]
+    check_images(assigned)
     return assigned
 
 
@@ -227,15 +226,15 @@ def _shuffled(names: list[str], seed: int) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
 
 
-def _dealt(names: list[str], n_validation: int, n_test: int) -> dict[str, str]:
-    """Returns the side of each name: the first test, the next validate, the others train."""
+def _assigned(names: list[str], n_validation: int, n_test: int) -> dict[str, str]:
+    """Returns the split of each name: first test, then validation, then training."""
     held_out = ["test"] * n_test + ["validation"] * n_validation
-    return {name: held_out[place] if place < len(held_out) else "train" for place, name in enumerate(names)}
+    return {name: held_out[position] if position < len(held_out) else "train" for position, name in enumerate(names)}
 
 
 def _held_out(n_groups: int) -> tuple[int, int]:
     """Returns how many of a class's groups validate and test."""
     if n_groups < 3:
         return 0, n_groups - 1
-    n_side = max(1, round(_HELD_OUT_FRACTION * n_groups))
-    return n_side, n_side
+    n_held_out = max(1, round(_HELD_OUT_FRACTION * n_groups))
+    return n_held_out, n_held_out

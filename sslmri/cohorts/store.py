@@ -32,7 +32,7 @@ _READERS = 8  # threads that hash files: on a slow disk they wait together
 
 @dataclass(frozen=True)
 class Store:
-    """Prepared slices beside the records they came from. Slices stay on the disk until they are asked for.
+    """Prepared slices with their records. Slices stay on the disk until they are read.
 
     Attributes:
         pixels: (M, H, W) uint8, memory-mapped where it comes from a file.
