@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from sslmri.errors import ScanError, SslmriError
+from sslmri.errors import ScanError
 from sslmri.files import neutralised, write_atomically
-from sslmri.project import DEFAULT_MODEL, PROJECT, run_app, run_train
-from sslmri.text import format_os_error, printable_line
+from sslmri.project import DEFAULT_MODEL, PROJECT, exit_code, run_app, run_train
+from sslmri.text import printable_line
 
 if TYPE_CHECKING:
     from sslmri.cohorts.audit import Audit as Findings
@@ -56,7 +56,7 @@ class Screen:
 
         files = list_files(self.paths)
         if not files:
-            raise ScanError("Expected files to screen, got none: name files or folders that hold some.")
+            raise ScanError("Expected files to screen, got none: name files or folders that contain some.")
         if unlimited := unlimited_resources():
             print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
         screener = Screener.load(self.model)
@@ -200,14 +200,7 @@ def main() -> int:
     if sys.argv[1:2] == ["train"]:
         return run_train(sys.argv[2:])
     command = tyro.cli(Screen | Manifest | Audit | Convert | Licences, prog="sslmri", description=__doc__)
-    try:
-        return command.start()
-    except SslmriError as error:
-        print(f"error: {printable_line(str(error))}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {printable_line(format_os_error(error))}", file=sys.stderr)
-        return 1
+    return exit_code(command.start)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ In a clone they are at the top of the repository; in an installed package they a
 import importlib
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from sslmri.errors import SslmriError
+from sslmri.text import format_os_error, printable_line
 
 _PACKAGE = Path(__file__).resolve().parent
 _BUNDLED = _PACKAGE / "_bundled"
@@ -32,3 +35,13 @@ def run_train(arguments: Sequence[str]) -> int:
     sys.argv = ["sslmri train", *arguments]
     code: int = importlib.import_module("train").main()
     return code
+
+
+def exit_code(start: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit code: 1 after an error, which is one line on standard error."""
+    try:
+        return start() or 0
+    except (SslmriError, OSError) as error:
+        message = format_os_error(error) if isinstance(error, OSError) else str(error)
+        print(f"error: {printable_line(message)}", file=sys.stderr)
+        return 1

@@ -78,13 +78,15 @@ def test_screen_writes_a_table_without_formulas_and_overlays(screen, files, mode
     assert Image.open(tmp_path / "maps" / overlays[0]).size == (512, 512)
 
 
-def test_a_process_screens_a_name_that_is_not_utf_8_and_exits_2_for_another_that_is_not_there(
+def test_a_process_without_streamlit_screens_a_name_that_is_not_utf_8_and_exits_2_for_another_not_there(
     files, model_folder, tmp_path
 ):
     named = tmp_path / os.fsdecode(b"patient\xff.png")
     named.write_bytes(files[0].read_bytes())
     table = tmp_path / "out.csv"
-    done = started("-m", "sslmri", "screen", named, "missing.png", "--model", model_folder, "--csv", table)
+    code = "import sys; from sslmri.__main__ import main; n = main(); sys.exit(9 if 'streamlit' in sys.modules else n)"
+    written = ("--csv", table, "--report", tmp_path / "out.pdf")
+    done = started("-c", code, "screen", named, "missing.png", "--model", model_folder, *written)
     assert done.returncode == 2, done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(entry["file"], entry["status"]) for entry in printed] == [

@@ -48,7 +48,7 @@ def test_json_holds_the_rules_of_each_classifier_and_the_slices_that_were_screen
     assert content["classifiers"]["tumours"]["untrained_classes"] == ["pituitary"]
     (acquisition,) = content["acquisitions"]
     assert (acquisition["slice_numbers"], acquisition["n_file_slices"]) == ([1], 1)
-    assert "Tumour: Pituitary cannot be predicted: no training example." in content["scans"][0]["warnings"]
+    assert "Tumour: Pituitary tumour cannot be predicted: no training example." in content["scans"][0]["warnings"]
 
 
 def test_cells_of_a_table_that_a_spreadsheet_would_run_are_neutralised():

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.screening.prevalence import predictive_words
+from sslmri.dashboard.screening.prevalence import predictive_line
 from sslmri.dashboard.screening.similar import DATA_FOLDER, case_picture
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
 from sslmri.evidence.verdict import Verdict
-from sslmri.models.cards import HeadCard, ModelCard, OperatingPoint
+from sslmri.models.cards import ModelCard
+from sslmri.models.folder import read_model_card
+from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
+from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.slices import Preparation
-from sslmri.screening.messages import map_line, probability_line, set_line, threshold_help
+from sslmri.screening.messages import limits, map_line, probability_line, set_line, threshold_help
 from sslmri.screening.outcome import Finding
 from sslmri.screening.similar import SimilarCase
 from tests.pages import png
@@ -32,17 +35,36 @@ def test_a_value_of_nobody_is_unknown() -> None:
     assert predictive_values(1.0, 0.0, 0.3) == PredictiveValues(pytest.approx(0.3), None)
 
 
-@pytest.fixture
-def head(configured: ModelCard) -> HeadCard:
-    metrics = {"low": OperatingPoint(0.9, 0.5), "high": OperatingPoint(0.6, 0.8)}
-    return replace(configured.heads["alzheimers"], threshold_metrics=metrics)
+def point(sensitivity: float | None, specificity: float | None) -> OperatingPoint:
+    return OperatingPoint(*(Estimate(value, value, value, value, None) for value in (sensitivity, specificity)))
 
 
-def test_ppv_is_that_of_the_upper_threshold_and_npv_that_of_the_lower(head: HeadCard) -> None:
-    words = predictive_words(head, 0.5)
-    assert "PPV of *flagged* **0.75**" in words  # 0.6 / (0.6 + 0.2)
-    assert "NPV of *not flagged* **0.83**" in words  # 0.5 / (0.5 + 0.1)
-    assert "validation slices" in words
+THRESHOLDS = Thresholds(
+    ThresholdMetrics(0.4, slices=point(0.9, 0.5), groups=point(0.8, 0.8)),
+    ThresholdMetrics(0.6, slices=point(0.6, 0.8), groups=point(0.5, 0.9)),
+)
+
+
+def test_ppv_is_that_of_the_upper_threshold_and_npv_that_of_the_lower_of_the_unit_answered() -> None:
+    of_slice = predictive_line(THRESHOLDS, False, 0.5)
+    assert "PPV of *flagged* **0.75**" in of_slice  # 0.6 / (0.6 + 0.2)
+    assert "NPV of *not flagged* **0.83**" in of_slice  # 0.5 / (0.5 + 0.1)
+    assert "slices of unseen patients" in of_slice
+    of_volume = predictive_line(THRESHOLDS, True, 0.5)
+    assert "PPV of *flagged* **0.83**" in of_volume  # 0.5 / (0.5 + 0.1)
+    assert "NPV of *not flagged* **0.80**" in of_volume
+    assert "on unseen patients" in of_volume
+
+
+def test_what_was_not_estimable_on_unseen_patients_has_no_predictive_value() -> None:
+    few = Thresholds(ThresholdMetrics(0.4, point(None, 0.5), point(None, 0.5)), THRESHOLDS.high)
+    assert "NPV of *not flagged* not estimable" in predictive_line(few, False, 0.5)
+
+
+def test_the_limits_of_the_shipped_classifiers_are_on_their_cards() -> None:
+    card = read_model_card(DEFAULT_MODEL)
+    assert "no better than chance (AUROC 0.49" in " ".join(limits(card, "tumours"))
+    assert "measures the size of the ventricles" in " ".join(limits(card, "alzheimers"))
 
 
 def finding(**changes: Any) -> Finding:

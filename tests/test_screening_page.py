@@ -17,8 +17,9 @@ from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
-from sslmri.models.cards import ModelCard, OperatingPoint
+from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics, find_evidence
+from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
 from sslmri.screening.similar import SimilarCase
@@ -213,20 +214,21 @@ def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
     assert REASON not in words_of(app)
 
 
-def test_ppv_and_npv_follow_the_prevalence_that_the_reader_sets(configured: ModelCard, monkeypatch) -> None:
-    figures = dict.fromkeys(("low", "high"), OperatingPoint(0.8, 0.9))
-    app = upload(("slice.png", png()))
-    if not app.number_input:  # the small model may have too few validation slices for figures of its own
-        assert not any(head.threshold_metrics for head in configured.heads.values())
-    monkeypatch.setattr(
-        "sslmri.models.cards.HeadCard.threshold_metrics",
-        property(lambda head: figures, lambda head, value: None),
-        raising=False,
-    )
+def test_ppv_and_npv_follow_the_prevalence_from_results_on_unseen_patients(configured, monkeypatch) -> None:
+    """Sensitivity and specificity on the split that chose the thresholds are better, and never shown."""
+    metrics = find_evidence(configured, Metrics)
+    assert metrics is not None
+    estimates = [Estimate(value, value, value, value, None) for value in (0.8, 0.9)]
+    point = ThresholdMetrics(0.5, OperatingPoint(*estimates), OperatingPoint(*estimates[::-1]))
+    diseases = {key: replace(result, thresholds=Thresholds(point, point)) for key, result in metrics.diseases.items()}
+    monkeypatch.setattr("sslmri.models.evidence.find_evidence", lambda *arguments: replace(metrics, diseases=diseases))
     app = upload(("slice.png", png(1)))
-    assert "PPV and NPV follow" in words_of(app)
+    assert "PPV, NPV" in words_of(app)
     widget(app.number_input, "prevalence-ms").set_value(20.0).run()
     assert "PPV of *flagged* **0.67**, NPV of *not flagged* **0.95**" in words_of(app)
+    app = upload(("brain.nii", nifti()))
+    widget(app.number_input, "prevalence-ms").set_value(20.0).run()
+    assert "PPV of *flagged* **0.53**, NPV of *not flagged* **0.97**" in words_of(app)
 
 
 def test_a_review_needs_a_class_and_a_reason_and_a_change_takes_the_tick_away(configured: ModelCard) -> None:

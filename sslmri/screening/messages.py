@@ -1,14 +1,13 @@
 """The sentences about a screening, the same on pages, in reports and in exports. No torch here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sslmri.cohorts.registry import caveat_of
 from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.evidence.verdict import Verdict, abstaining
 from sslmri.models.cards import INTENDED_USE, HeadCard, ModelCard
 from sslmri.models.evidence import Metrics
-from sslmri.models.metrics import Estimate
+from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening.outcome import Entry, Finding, Review, ScreeningSummary
 from sslmri.text import count, format_timestamp, percent, proportion
 
@@ -146,52 +145,29 @@ def map_line(summary: ScreeningSummary, finding: Finding) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """How good a classifier is on unseen patients, for a report.
-
-    Attributes:
-        grade, grade_reason: strong, limited or insufficient, and why.
-        n_groups, unit, n_slices: how many test groups and slices.
-        auroc: of any disease per group, with its interval.
-        accuracy: of slices, with its interval.
-    """
-
-    grade: str
-    grade_reason: str
-    n_groups: int
-    unit: str
-    n_slices: int
-    auroc: Estimate
-    accuracy: Estimate
+def evidence_of(metrics: Metrics | None, disease: str) -> DiseaseMetrics | None:
+    """Returns the results of a classifier on unseen patients, or None where it was not evaluated on any."""
+    return metrics.diseases.get(disease) if metrics else None
 
 
-def evidence_of(metrics: Metrics | None, disease: str) -> Evidence | None:
-    """Returns how good a classifier is on unseen patients, or None where it was not measured."""
-    result = metrics.diseases.get(disease) if metrics else None
-    if result is None:
-        return None
-    return Evidence(
-        result.grade.grade,
-        result.grade.reason,
-        result.slices.n_groups,
-        result.unit,
-        result.slices.n_cases,
-        result.groups.auroc,
-        result.slices.accuracy,
-    )
-
-
-def evidence_line(evidence: Evidence | None) -> str:
+def evidence_line(evidence: DiseaseMetrics | None) -> str:
     """Returns the grade of a classifier's evidence and its results on unseen patients, with intervals and counts."""
     if evidence is None:
         return NOT_EVALUATED
-    unseen = f"{count(evidence.n_groups, evidence.unit)}, {count(evidence.n_slices, 'slice')}"
-    auroc = evidence.auroc if evidence.auroc.value is not None else "unknown"
+    unseen = f"{count(evidence.slices.n_groups, evidence.unit)}, {count(evidence.slices.n_cases, 'slice')}"
+    auroc = evidence.groups.auroc if evidence.groups.auroc.value is not None else "unknown"
     return (
-        f"{_capital(evidence.grade)} evidence. On unseen patients ({unseen}): AUROC of any disease {auroc}; "
-        f"accuracy of slices {evidence.accuracy}."
+        f"{_capital(evidence.grade.grade)} evidence. On unseen patients ({unseen}): AUROC of any disease {auroc}; "
+        f"accuracy of slices {evidence.slices.accuracy}."
     )
+
+
+def accuracy_line(evidence: DiseaseMetrics | None) -> str:
+    """Returns the accuracy of slices on unseen patients."""
+    if evidence is None:
+        return NOT_EVALUATED
+    n_groups = count(evidence.slices.n_groups, evidence.unit)
+    return f"Accuracy on unseen patients: {evidence.slices.accuracy}, 95 % CI; {n_groups}."
 
 
 def limits(card: ModelCard, disease: str) -> list[str]:

@@ -53,7 +53,7 @@ class Screener:
 
     @property
     def bank(self) -> FeatureBank | None:
-        """The model's feature bank; without one every head speaks about every scan, and a warning says so."""
+        """The model's feature bank; without one every classifier answers every scan, and a warning says so."""
         return self._bank
 
     def screen(self, scan: Scan) -> Screening:
@@ -76,7 +76,7 @@ class Screener:
         for scan, scan_slices, numbers in prepared:
             rows = slice(start, start + len(scan_slices))
             start += len(scan_slices)
-            by_head = {key: own[rows] for key, own in maps.items()}
+            by_head = {key: head_maps[rows] for key, head_maps in maps.items()}
             screenings.append(self._summarise(scan, scan_slices, numbers, early[rows], features[rows], by_head))
         return screenings
 
@@ -126,7 +126,7 @@ class Screener:
         return Screening(summary, ScreeningArrays(slices, features.numpy(), maps, probabilities))
 
     def _decide(self, seen: EncoderFeatures) -> tuple[str | None, dict[str, str | None]]:
-        """Returns why the scan is no brain MRI and why each head is not assessed; None where there is no reason."""
+        """Returns why the scan is not brain MRI and why each classifier is not assessed; None without a reason."""
         reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
         if self._bank is None:
             return None, reasons
@@ -142,10 +142,10 @@ class Screener:
         """Returns another method's map of a class for a prepared slice (H, W): (H, W) float32 in [0, 1].
 
         Raises:
-            ModelError: no such head, class or method.
+            ModelError: no such classifier, class or method.
         """
         if disease not in self.card.heads or label not in self.card.heads[disease].classes:
-            raise ModelError(f"Expected a head and class of this model, got {disease} and {label}.")
+            raise ModelError(f"Expected a classifier and class of this model, got {disease} and {label}.")
         return self._explainer.explain(slice_, disease, self.card.heads[disease].classes.index(label), method)
 
     @cached_property
@@ -153,7 +153,7 @@ class Screener:
         return Explainer(self._model)
 
     def _forward(self, slices: np.ndarray) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
-        """Returns textures (N, 1024), features (N, 2048), each head's maps (N, C, h, w): one pass of the encoder."""
+        """Returns textures (N, T), features (N, D) and each head's maps (N, C, h, w), from one pass of the encoder."""
         early: list[Tensor] = []
         features: list[Tensor] = []
         maps: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}

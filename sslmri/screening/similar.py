@@ -1,4 +1,4 @@
-"""The labelled training cases that a scan resembles most, in the eyes of the encoder."""
+"""The labelled training cases nearest to a scan in the features of the encoder."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from sslmri.models.bank import FeatureBank
 
 @dataclass(frozen=True)
 class SimilarCase:
-    """A training case near to a scan.
+    """A training case near a scan.
 
     Attributes:
         label, cohort, group, path, slice: of the nearest slice of the group, as in the feature bank.
         distance: cosine distance between the two in the projected features, 0 to 2.
-        is_close: whether it is as near as people of the validation side are to training cases.
+        is_close: whether it is as near as validation cases are to training cases.
     """
 
     label: str
@@ -31,22 +31,22 @@ def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases
 
     Args:
         bank: of the model.
-        features: (S, 2048) of the scan's slices; a case is as near as the nearest of them.
-        disease: whose cases are looked at.
-        n_cases: at most so many.
+        features: (S, D) of the scan's slices; the nearest slice counts.
+        disease: whose cases to search.
+        n_cases: at most.
     """
     rows = np.flatnonzero(bank.rows_of(disease))
     if disease not in bank.close_match or not len(rows):
         return ()
     distances = (1 - bank.features[rows] @ bank.project(features).T).min(axis=1)
     limit = bank.close_match[disease]
-    found: dict[str, SimilarCase] = {}
-    for place in np.argsort(distances, kind="stable"):
-        case, distance = bank.cases[rows[place]], float(distances[place])
-        if case.group not in found:
-            found[case.group] = SimilarCase(
+    by_group: dict[str, SimilarCase] = {}
+    for index in np.argsort(distances, kind="stable"):
+        case, distance = bank.cases[rows[index]], float(distances[index])
+        if case.group not in by_group:
+            by_group[case.group] = SimilarCase(
                 case.label, case.cohort, case.group, case.path, case.slice, distance, distance <= limit
             )
-        if len(found) == n_cases:
+        if len(by_group) == n_cases:
             break
-    return tuple(found.values())
+    return tuple(by_group.values())

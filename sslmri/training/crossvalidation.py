@@ -13,8 +13,7 @@ import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT
-from sslmri.cohorts.splits import group_folds
+from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.errors import ModelError, TrainingError
@@ -34,8 +33,7 @@ from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, as_json, write_evidence
 from sslmri.models.folder import evidence_folder
 from sslmri.models.history import created_now
-from sslmri.training.data import check_protocol, open_cohort
-from sslmri.training.options import RunOptions
+from sslmri.training.data import RunOptions, check_protocol, open_cohort
 from sslmri.training.training_overlap import TrainingOverlap, find_training_overlap, fold_summary
 
 _MIN_FOLDS = 3  # one to test, one to validate, one to teach

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
+from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, in_order, proportion
 from sslmri.diseases import DISEASES, Disease, class_title

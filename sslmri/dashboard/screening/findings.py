@@ -15,6 +15,7 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.evidence import Metrics
+from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening import messages
 from sslmri.screening.outcome import Finding, ScreeningSummary, notice_line
 
@@ -60,21 +61,19 @@ def draw_findings(card: ModelCard, summary: ScreeningSummary, shown: str | None,
             if finding.is_assessed:
                 _draw_answer(summary, finding, card.heads[disease])
                 _draw_reliability(card, summary, finding, evidence)
-                draw_prevalence(summary, card.heads[disease])
+                draw_prevalence(summary, disease, evidence)
             else:
                 st.markdown(escape_markdown(messages.reason_line(finding)))
 
 
-def _draw_verdict(
-    summary: ScreeningSummary, finding: Finding, is_shown: bool, evidence: messages.Evidence | None
-) -> None:
+def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool, evidence: DiseaseMetrics | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown(f"**{DISEASES[finding.disease].title}**", width="content")
         st.badge(finding.verdict, color=_COLOURS.get(finding.verdict, "gray"))
         if not finding.is_assessed:
             return
         if evidence:
-            st.caption(f"{evidence.grade} evidence", width="content", help=evidence.grade_reason)
+            st.caption(f"{evidence.grade.grade} evidence", width="content", help=evidence.grade.reason)
         st.space("stretch")
         st.button(
             "Map shown" if is_shown else "Show map",
@@ -102,14 +101,11 @@ def _draw_answer(summary: ScreeningSummary, finding: Finding, head: HeadCard) ->
 
 
 def _draw_reliability(
-    card: ModelCard, summary: ScreeningSummary, finding: Finding, evidence: messages.Evidence | None
+    card: ModelCard, summary: ScreeningSummary, finding: Finding, evidence: DiseaseMetrics | None
 ) -> None:
     """Draws how accurate the classifier is on unseen patients, what its map shows, and its limits."""
-    accuracy = messages.NOT_EVALUATED
-    if evidence:
-        unseen = f"95 % CI; {evidence.n_groups} {evidence.unit}s"
-        accuracy = f"Accuracy on unseen patients: {evidence.accuracy}, {unseen}."
-    st.caption(" ".join((accuracy, messages.map_line(summary, finding), *messages.limits(card, finding.disease))))
+    texts = (messages.accuracy_line(evidence), messages.map_line(summary, finding))
+    st.caption(" ".join((*texts, *messages.limits(card, finding.disease))))
 
 
 def draw_warnings(summary: ScreeningSummary) -> None:

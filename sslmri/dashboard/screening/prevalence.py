@@ -1,53 +1,63 @@
-"""What a flag is worth at the prevalence that the reader sets."""
+"""PPV and NPV at the prevalence that the reader sets."""
 
 import streamlit as st
 
 from sslmri.dashboard.screening.state import widget_key
-from sslmri.dashboard.text import proportion
-from sslmri.evidence.predictive import predictive_values
-from sslmri.models.cards import HeadCard
+from sslmri.evidence.predictive import PredictiveValues, predictive_values
+from sslmri.models.metrics import DiseaseMetrics, OperatingPoint, Thresholds
 from sslmri.screening.outcome import ScreeningSummary
+from sslmri.text import proportion
 
 _LOWEST, _HIGHEST = 0.1, 99.0  # per cent
 
 
 @st.fragment
-def draw_prevalence(summary: ScreeningSummary, head: HeadCard) -> None:
-    """Draws PPV and NPV at a prevalence; nothing where the head was not measured at its thresholds."""
-    if not head.threshold_metrics:
+def draw_prevalence(summary: ScreeningSummary, disease: str, evidence: DiseaseMetrics | None) -> None:
+    """Draws PPV and NPV at a prevalence; nothing where the thresholds were not evaluated on unseen patients."""
+    if evidence is None or evidence.thresholds is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption("At a prevalence, in %, of", width="content")
+        st.caption("Prevalence (%):", width="content")
         percentage = st.number_input(
-            "Prevalence, %",
+            "Prevalence (%)",
             _LOWEST,
             _HIGHEST,
             value=None,
             step=1.0,
             format="%.1f",
-            placeholder="set it",
+            placeholder="enter",
             label_visibility="collapsed",
-            key=widget_key(summary, f"prevalence-{head.disease}"),
+            key=widget_key(summary, f"prevalence-{disease}"),
             width=130,
         )
-        st.caption(predictive_words(head, percentage / 100) if percentage else "PPV and NPV follow.", width="stretch")
+        is_volume = summary.n_file_slices > 1
+        text = predictive_line(evidence.thresholds, is_volume, percentage / 100) if percentage else "\u2192 PPV, NPV"
+        st.caption(text, width="stretch")
 
 
-def predictive_words(head: HeadCard, prevalence: float) -> str:
-    """Returns PPV of a flag and NPV of its absence as a sentence.
+def predictive_line(thresholds: Thresholds, is_volume: bool, prevalence: float) -> str:
+    """Returns PPV of *flagged* and NPV of *not flagged*, from sensitivity and specificity on unseen patients.
 
     Args:
-        head: with its figures at both thresholds, from validation slices.
-        prevalence: share of people with any disease of the head among those screened.
+        thresholds: with their results on unseen patients.
+        is_volume: whether a patient is answered, from many slices, and not a single slice.
+        prevalence: fraction of people with any disease class among those screened.
     """
-    low, high = head.threshold_metrics["low"], head.threshold_metrics["high"]
-    flagged = predictive_values(high.sensitivity, high.specificity, prevalence).positive
-    unflagged = predictive_values(low.sensitivity, low.specificity, prevalence).negative
+    low, high = (point.groups if is_volume else point.slices for point in (thresholds.low, thresholds.high))
+    positive, negative = _values(high, prevalence).positive, _values(low, prevalence).negative
+    unit = "unseen patients" if is_volume else "slices of unseen patients"
     return (
-        f"PPV of *flagged* {_figure(flagged)}, NPV of *not flagged* {_figure(unflagged)}, "
-        "from sensitivity and specificity on validation slices."
+        f"PPV of *flagged* {_bold(positive)}, NPV of *not flagged* {_bold(negative)}, from sensitivity and specificity "
+        f"on {unit}."
     )
 
 
-def _figure(value: float | None) -> str:
-    return "unknown" if value is None else f"**{proportion(value)}**"
+def _values(point: OperatingPoint, prevalence: float) -> PredictiveValues:
+    sensitivity, specificity = point.sensitivity.value, point.specificity.value
+    if sensitivity is None or specificity is None:
+        return PredictiveValues(None, None)
+    return predictive_values(sensitivity, specificity, prevalence)
+
+
+def _bold(value: float | None) -> str:
+    return "not estimable" if value is None else f"**{proportion(value)}**"

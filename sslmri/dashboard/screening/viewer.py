@@ -103,7 +103,7 @@ def draw_viewer(
         finding: whose map is shown, if any.
         mask: where a simulated lesion was drawn, bool of the voxels' shape; None for a real scan.
     """
-    pictures, position, appearance = st.container(), st.container(gap="small"), st.container(gap="small")
+    images, position, appearance = st.container(), st.container(gap="small"), st.container(gap="small")
     with appearance:
         chosen = _choose_map(screener, screening, finding) if finding else None
         level, width = choose_window(scan, screening.summary)
@@ -114,14 +114,14 @@ def draw_viewer(
     pixels = windowed(fitted, level, width)
     outline = _mask_in_view(scan, mask, view) if mask is not None and is_outlined else None
     plain = scan_image(pixels, view.slice_.labels, _lines(view, level, width), outline)
-    with pictures:
+    with images:
         if chosen is None:
             st.image(plain, width=_SINGLE_WIDTH, alt=f"The scan, {view.title}")
             return
         row = st.container(horizontal=True, gap="small")  # wraps on narrow screens
         row.image(plain, width=_IMAGE_WIDTH, alt=f"The scan, {view.title}")
-        picture, legend = _map_image(screener, scan, screening, chosen, view, pixels, outline)
-        row.image(picture, width=_IMAGE_WIDTH, alt=f"Map of {class_title(chosen.label)}, {view.title}")
+        image, legend = _map_image(screener, scan, screening, chosen, view, pixels, outline)
+        row.image(image, width=_IMAGE_WIDTH, alt=f"Map of {class_title(chosen.label)}, {view.title}")
         st.caption(legend)
 
 

@@ -12,6 +12,7 @@ from sslmri.files import neutralised
 from sslmri.models.cards import INTENDED_USE, ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
+from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening.messages import evidence_of, limits
 from sslmri.screening.outcome import Entry, ScreeningSummary, document, review_document
 
@@ -90,18 +91,31 @@ def _dumps(content: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def _grades(card: ModelCard, metrics: Metrics | None) -> dict[str, str]:
-    return {key: evidence.grade for key in card.heads if (evidence := evidence_of(metrics, key))}
+    return {key: evidence.grade.grade for key in card.heads if (evidence := evidence_of(metrics, key))}
 
 
 def _classifier(card: ModelCard, disease: str, metrics: Metrics | None) -> dict[str, Any]:
-    head, evidence = card.heads[disease], evidence_of(metrics, disease)
+    head = card.heads[disease]
     return {
         "untrained_classes": list(head.untrained),
         "threshold_rule": head.threshold_rule,
         "set_rule": head.set_rule,
         "saliency_scale": head.saliency_scale,
-        "evidence": asdict(evidence) if evidence else None,
+        "evidence": _evidence(evidence_of(metrics, disease)),
         "limits": limits(card, disease),
+    }
+
+
+def _evidence(result: DiseaseMetrics | None) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    return {
+        **asdict(result.grade),
+        "n_groups": result.slices.n_groups,
+        "unit": result.unit,
+        "n_slices": result.slices.n_cases,
+        "auroc": asdict(result.groups.auroc),
+        "accuracy": asdict(result.slices.accuracy),
     }
 
 

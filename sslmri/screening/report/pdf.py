@@ -1,4 +1,4 @@
-"""The PDF of a report: all scans on one page where there are several, each scan, and what its heads are worth."""
+"""The PDF of a report: a list of several scans, each scan with its findings, and how reliable the results are."""
 
 from collections.abc import Sequence
 
@@ -128,7 +128,7 @@ def _draw_notes(page: PdfPage, card: ModelCard, metrics: Metrics | None) -> None
         page.text_at(LEFT, DISEASES[key].title, BODY + 1.5, is_bold=True)
         page.set_y(page.get_y() + 5.2)
         head, evidence = card.heads[key], messages.evidence_of(metrics, key)
-        reasons = [evidence.grade_reason] if evidence else []
+        reasons = [evidence.grade.reason] if evidence else []
         rules = (f"Thresholds. {head.threshold_rule}", messages.set_rule(head))
         for text in (messages.evidence_line(evidence), *reasons, *messages.limits(card, key), *rules):
             page.paragraph(LEFT, text, SMALL + 0.4)

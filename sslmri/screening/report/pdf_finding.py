@@ -10,6 +10,7 @@ from PIL import Image
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard
+from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening import messages
 from sslmri.screening.maps import paint
 from sslmri.screening.outcome import Entry, Finding, Pictures, ScreeningSummary
@@ -31,7 +32,7 @@ def draw_finding(
     entry: Entry,
     summary: ScreeningSummary,
     disease: str,
-    evidence: messages.Evidence | None,
+    evidence: DiseaseMetrics | None,
 ) -> None:
     """Draws a finding, on the next page where this one has no space for all of it."""
     finding = summary.findings[disease]
@@ -49,7 +50,7 @@ def draw_finding(
 
 
 def _height(
-    head: HeadCard, entry: Entry, summary: ScreeningSummary, finding: Finding, evidence: messages.Evidence | None
+    head: HeadCard, entry: Entry, summary: ScreeningSummary, finding: Finding, evidence: DiseaseMetrics | None
 ) -> float:
     """Returns the millimetres that a finding takes: its text is written on a scratch page.
 
@@ -69,7 +70,7 @@ def _draw_text(
     entry: Entry,
     summary: ScreeningSummary,
     finding: Finding,
-    evidence: messages.Evidence | None,
+    evidence: DiseaseMetrics | None,
 ) -> None:
     _draw_verdict(page, finding)
     if finding.is_assessed:

@@ -32,7 +32,7 @@ def _latin_letter(letter: str) -> str:
 
 
 class PdfPage(FPDF):
-    """Pages whose head says what the report is for, and whose foot says which model made it and when."""
+    """Pages whose header gives the intended use, and whose footer the model and the time."""
 
     def __init__(self, intended_use: str, model: str, created: str) -> None:
         """Takes the lines of header and footer; ``created`` in ISO 8601."""

@@ -1,4 +1,4 @@
-"""The pictures of a report: the key slice of a finding, alone and under the map of its top class."""
+"""The images of a report: the key slice of a finding, alone and under the map of its top class."""
 
 import io
 
@@ -10,12 +10,12 @@ from sslmri.screening.maps import enlarge, paint
 from sslmri.screening.outcome import Pictures, ScreeningArrays, ScreeningSummary
 
 OPACITY = 0.7  # at the top of a map's scale
-_SIDE = 256  # pixels along the longer side of a picture: 190 per inch at the size of the report
+_SIDE = 256  # pixels along the longer side: 190 per inch at the size of the report
 _QUALITY = 90
 
 
 def key_pictures(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArrays) -> dict[str, Pictures]:
-    """Returns the pictures of the assessed findings, by disease."""
+    """Returns the images of the assessed findings, by disease."""
     return {
         key: Pictures(
             _jpeg(arrays.slices[summary.key_index(key)]),
@@ -36,14 +36,14 @@ def paint_key_slice(
     return paint(slice_, enlarge(arrays.saliency[disease][index, top], (height, width)) / scale, opacity)
 
 
-def scaled(picture: np.ndarray, side: int) -> Image.Image:
-    """Returns a picture (H, W) or (H, W, 3) uint8 with that many pixels along its longer side."""
-    image = Image.fromarray(picture)
+def scaled(pixels: np.ndarray, side: int) -> Image.Image:
+    """Returns an image (H, W) or (H, W, 3) uint8 with that many pixels along its longer side."""
+    image = Image.fromarray(pixels)
     factor = side / max(image.size)
     return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
+def _jpeg(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    scaled(picture, _SIDE).save(buffer, "JPEG", quality=_QUALITY)
+    scaled(pixels, _SIDE).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
