@@ -11,13 +11,13 @@ from sslmri.evidence.gate import (
     SAME_DISEASE,
     SAME_SEQUENCES,
     UNRELATED,
-    percentage,
     rejection_rates,
 )
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
-from sslmri.gate.measure import PICTURES, relations, report_gate, table
+from sslmri.gate.measure import SYNTHETIC, relations, report_gate, table
 from sslmri.models.bank import EncoderFeatures
 from sslmri.models.evidence import GateTable
+from sslmri.models.model_card import percentage
 from tests.banks import TEXTURE_DIM, features, record, seen
 
 
@@ -59,15 +59,15 @@ def test_what_is_not_brain_mri_is_recognised(bank, ms):
 
 
 def test_the_table_has_a_row_for_each_head_and_cohort(bank, ms, tumours):
-    cohorts = ["cohort-ms"] * 9 + ["cohort-tumours"] * 9 + [PICTURES] * 4
+    cohorts = ["cohort-ms"] * 9 + ["cohort-tumours"] * 9 + [SYNTHETIC] * 4
     found = np.concatenate([ms, tumours, features(np.random.default_rng(8), 2, 4)])
     groups = [str(i // 3) for i in range(22)]
-    kin = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
-    rows, rates = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, kin)
+    related = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
+    rows, rates = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, related)
     assert [(row.disease, row.cohort, row.relation) for row in rows[:3]] == [
         ("ms", "cohort-ms", IN_DISTRIBUTION),
         ("ms", "cohort-tumours", UNRELATED),
-        ("ms", PICTURES, NOT_BRAIN),
+        ("ms", SYNTHETIC, NOT_BRAIN),
     ]
     assert [row.fraction_in_distribution for row in rows[1:3]] == [0, 0]
     assert rows[0].fraction_in_distribution > 0.8

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from sslmri.dashboard import theme
 from sslmri.dashboard.text import in_order, percent, proportion
 from sslmri.diseases import DISEASES, Disease, class_title
-from sslmri.evidence.grade import BASELINE_TITLES
+from sslmri.models.model_card import BASELINE_TITLES
 
 if TYPE_CHECKING:
     from sslmri.screening.outcome import Finding

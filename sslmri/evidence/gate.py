@@ -32,13 +32,3 @@ def rejection_rates(passes: np.ndarray, relations: np.ndarray, cohorts: np.ndarr
         other_cohorts=rejected(SAME_DISEASE, SAME_SEQUENCES, UNRELATED),
         synthetic=rejected(NOT_BRAIN),
     )
-
-
-def percentage(rate: Rate | None) -> str:
-    """Returns a rate in per cent with its interval and how many groups it rests on."""
-    if rate is None:
-        return "not measured"
-    found = rate.rate
-    if found.value is None or found.low is None or found.high is None:
-        return str(found.reason)
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}; {rate.n_groups} groups)"

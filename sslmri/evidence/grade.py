@@ -6,13 +6,9 @@ from sslmri.cohorts.confounding import find_confounding
 from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
 from sslmri.models.metrics import DiseaseMetrics, Grade
+from sslmri.models.model_card import BASELINE_TITLES
 
 STRONG_GROUPS = 10  # test groups of each class
-BASELINE_TITLES = {
-    "majority": "majority class",
-    "nearest_neighbour": "1-NN on pixels",
-    "pca_logistic": "PCA + logistic regression",
-}
 RULE = (
     f"Insufficient: patients are shared between training and test; or there are fewer than {MIN_GROUPS} test groups of "
     "the reference class or of all classes with disease together; or the 95 % interval of the group-level AUROC of any "

@@ -7,8 +7,8 @@ import pandas as pd
 from sslmri.cohorts.confounding import find_confounding
 from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
-from sslmri.evidence.grade import BASELINE_TITLES
 from sslmri.models.metrics import DiseaseMetrics
+from sslmri.models.model_card import BASELINE_TITLES
 
 
 def notes_of(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> list[str]:

@@ -1,4 +1,4 @@
-"""Measures whom each head answers: by cohort, on groups that neither the bank nor its thresholds have seen."""
+"""Measures what the gate lets pass, by classifier and cohort, on groups that it was not fitted on."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +12,6 @@ from sslmri.evidence.gate import (
     SAME_DISEASE,
     SAME_SEQUENCES,
     UNRELATED,
-    percentage,
     rejection_rates,
 )
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
@@ -23,13 +22,14 @@ from sslmri.models.evidence import GateTable
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.models.metrics import GateRates, GateRow
+from sslmri.models.model_card import percentage
 
-PICTURES = "made-up pictures"
+SYNTHETIC = "synthetic images"
 RULE = (
-    "Measured slice by slice on the test groups, which neither the bank nor its thresholds have seen, on cohorts that "
-    "are in no split, and on made-up pictures that are no brain MRI, drawn anew."
+    "Measured slice by slice on the test groups, on which neither the bank nor its thresholds were fitted, on cohorts "
+    "that are in no split, and on synthetic images that are not brain MRI, drawn with another seed."
 )
-_N_PICTURES, _SEED = 480, 1  # another draw than the bank's
+_N_SYNTHETIC, _SEED = 480, 1  # another seed than the bank's
 
 
 def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) -> GateTable:
@@ -42,13 +42,13 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
         outside: slices of the cohorts that are in no split, measured as well.
     """
     train, test = (store.where(split=split) for split in ("train", "test"))
-    pictures = prepared_images(train.slices, model.card.encoder.preparation, _N_PICTURES, _SEED)
-    seen = joined([encode(model, part) for part in (test.slices, outside.slices, pictures)])
-    judged = [*test.records, *outside.records]
-    cohorts = [record.cohort for record in judged] + [PICTURES] * len(pictures)
-    groups = [record.group_key for record in judged] + [str(i) for i in range(len(pictures))]
-    kin = relations(bank, [*store.records, *outside.records], model.card.heads)
-    rows, rates = table(bank, seen, cohorts, groups, kin)
+    synthetic = prepared_images(train.slices, model.card.encoder.preparation, _N_SYNTHETIC, _SEED)
+    features = joined([encode(model, part) for part in (test.slices, outside.slices, synthetic)])
+    records = [*test.records, *outside.records]
+    cohorts = [record.cohort for record in records] + [SYNTHETIC] * len(synthetic)
+    groups = [record.group_key for record in records] + [str(i) for i in range(len(synthetic))]
+    related = relations(bank, [*store.records, *outside.records], model.card.heads)
+    rows, rates = table(bank, features, cohorts, groups, related)
     return GateTable(
         encoder_sha256=model.card.files[ENCODER_FILE],
         created=created_now(),
@@ -65,48 +65,48 @@ def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]
     The cohorts it was trained on are in distribution. Slices of its disease from elsewhere, or of the same sequences
     as one of its cohorts, may rightly pass; all others are unrelated.
     """
-    contrasts: dict[str, set[str]] = {}
+    sequences: dict[str, set[str]] = {}
     diseases: dict[str, set[str]] = {}
     for record in records:
-        contrasts.setdefault(record.cohort, set()).add(record.contrast)
+        sequences.setdefault(record.cohort, set()).add(record.contrast)
         diseases.setdefault(record.cohort, set()).add(str(record.disease))
-    found = {}
+    related = {}
     for disease in heads:
-        own = {case.cohort for case in bank.cases if case.disease == disease}
-        known = [named for cohort in own if (named := contrasts.get(cohort, {""})) != {""}]
-        found[disease] = dict.fromkeys(contrasts, UNRELATED)
-        found[disease] |= {cohort: SAME_SEQUENCES for cohort in contrasts if contrasts[cohort] in known}
-        found[disease] |= {cohort: SAME_DISEASE for cohort in contrasts if disease in diseases[cohort]}
-        found[disease] |= dict.fromkeys(own, IN_DISTRIBUTION)
-    return found
+        trained = {case.cohort for case in bank.cases if case.disease == disease}
+        known = [named for cohort in trained if (named := sequences.get(cohort, {""})) != {""}]
+        related[disease] = dict.fromkeys(sequences, UNRELATED)
+        related[disease] |= {cohort: SAME_SEQUENCES for cohort in sequences if sequences[cohort] in known}
+        related[disease] |= {cohort: SAME_DISEASE for cohort in sequences if disease in diseases[cohort]}
+        related[disease] |= dict.fromkeys(trained, IN_DISTRIBUTION)
+    return related
 
 
 def table(
     bank: FeatureBank,
-    seen: EncoderFeatures,
+    features: EncoderFeatures,
     cohorts: Sequence[str],
     groups: Sequence[str],
-    kin: Mapping[str, Mapping[str, str]],
+    related: Mapping[str, Mapping[str, str]],
 ) -> tuple[tuple[GateRow, ...], dict[str, GateRates]]:
     """Returns what the gate lets pass: a row for each classifier and cohort, and the rates of each classifier.
 
     Args:
         bank: of the model.
-        seen: what its encoder sees in N slices.
+        features: what its encoder sees in N slices.
         cohorts: of the N slices.
         groups: of the N slices.
-        kin: of each head to each cohort, from ``relations``; what is in none are pictures.
+        related: what each cohort is to each classifier, from ``relations``; other cohorts are synthetic images.
     """
-    is_brain = decide_brain_mri(bank, seen.textures).passes
+    is_brain = decide_brain_mri(bank, features.textures).passes
     cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
     order = (IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES, UNRELATED, NOT_BRAIN)
     rows: list[GateRow] = []
     rates = {}
-    for disease, own in kin.items():
-        applies = decide_in_distribution(bank, seen.features, disease).passes & is_brain
-        relation = {cohort: own.get(cohort, NOT_BRAIN) for cohort in set(cohorts)}
-        rates[disease] = rejection_rates(applies, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
-        for _, cohort in sorted((order.index(kinship), cohort) for cohort, kinship in relation.items()):
+    for disease, known in related.items():
+        passes = decide_in_distribution(bank, features.features, disease).passes & is_brain
+        relation = {cohort: known.get(cohort, NOT_BRAIN) for cohort in set(cohorts)}
+        rates[disease] = rejection_rates(passes, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
+        for _, cohort in sorted((order.index(name), cohort) for cohort, name in relation.items()):
             chosen = cohort_of == cohort
             rows.append(
                 GateRow(
@@ -116,7 +116,7 @@ def table(
                     n_slices=int(chosen.sum()),
                     n_groups=len(set(group_of[chosen])),
                     fraction_brain=float(is_brain[chosen].mean()),
-                    fraction_in_distribution=float(applies[chosen].mean()),
+                    fraction_in_distribution=float(passes[chosen].mean()),
                 )
             )
     return tuple(rows), rates

@@ -181,10 +181,11 @@ def _gate(old: Mapping[str, Any]) -> dict[str, Any]:
         "no brain": "not brain",
     }
     return {
-        **{key: old[key] for key in ("encoder_sha256", "created", "rule", "n_cases")},
+        **{key: old[key] for key in ("encoder_sha256", "created", "n_cases")},
+        "rule": _in_new_words(old["rule"]),
         "rows": [
             {names.get(key, key): value for key, value in row.items()}
-            | {"relation": relations.get(row["relation"], row["relation"])}
+            | {"relation": relations.get(row["relation"], row["relation"]), "cohort": _in_new_words(row["cohort"])}
             for row in old["rows"]
         ],
         "diseases": {
@@ -192,6 +193,20 @@ def _gate(old: Mapping[str, Any]) -> dict[str, Any]:
             for key, own in old["heads"].items()
         },
     }
+
+
+def _in_new_words(text: str) -> str:
+    """Returns the rule of a gate table, or the name of a cohort in it, in the words of ``sslmri.gate.measure``."""
+    for old, new in (
+        ("made-up pictures that are no brain MRI, drawn anew", "synthetic images that are not brain MRI"),
+        (
+            "which neither the bank nor its thresholds have seen",
+            "on which neither the bank nor its thresholds were fitted",
+        ),
+        ("made-up pictures", "synthetic images"),
+    ):
+        text = text.replace(old, new)
+    return text
 
 
 _CONVERTERS: dict[type[Evidence], tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {

@@ -8,11 +8,11 @@ import pandas as pd
 
 from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.dashboard.charts import MEASURES
-from sslmri.dashboard.text import count, in_order, proportion
-from sslmri.diseases import DISEASES, Disease, class_title
-from sslmri.evidence.grade import BASELINE_TITLES
-from sslmri.models.evidence import Metrics
+from sslmri.dashboard.text import count, proportion
+from sslmri.diseases import Disease, class_title
+from sslmri.models import model_card
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate
+from sslmri.models.model_card import BASELINE_TITLES
 
 # by protocol, whether people are in both training and test
 IS_SHARED: dict[Protocol, bool] = {GROUP_DISJOINT: False, AS_PUBLISHED: True}
@@ -40,30 +40,13 @@ _BY_CLASS = {
 
 def headline(result: DiseaseMetrics) -> pd.DataFrame:
     """Returns one row per measure of a disease: its value, its interval and its baselines."""
-    slices, groups, types, later, units = (
-        *(result.slices, result.groups, result.types, result.later_stages),
-        f"{result.unit}s",
-    )
-    measures = [
-        ("Accuracy, slices", slices.accuracy, "accuracy"),
-        ("Balanced accuracy, slices", slices.balanced_accuracy, "balanced_accuracy"),
-        ("AUROC of any disease, slices", slices.auroc, "auroc"),
-        (f"Accuracy, {units}", groups.accuracy, "group_accuracy"),
-        (f"AUROC of any disease, {units}", groups.auroc, "group_auroc"),
-    ]
-    if types:
-        measures.append(("Accuracy among the types, slices", types.accuracy, "types_accuracy"))
-    if later:
-        name = f"AUROC of {class_title(later.classes[0])} or worse against {class_title(result.classes[0])}"
-        measures.append((f"{name}, slices", later.auroc, "later_stages_auroc"))
-        measures.append((f"{name}, {units}", later.group_auroc, "group_later_stages_auroc"))
     rows = [
         {
             "measure": name,
             **asdict(estimate),
             **{key: getattr(result.baselines.get(key), baseline, None) for key in BASELINE_TITLES},
         }
-        for name, estimate, baseline in measures
+        for name, estimate, baseline in model_card.headline(result)
     ]
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
 
@@ -210,27 +193,6 @@ def history(entries: Sequence[Mapping[str, Any]], scores: str) -> pd.DataFrame:
         scores: key of the entry's scores, ``knn`` or ``auroc``.
     """
     rows = [{"epoch": entry["epoch"], "loss": entry["loss"], **(entry.get(scores) or {})} for entry in entries]
-    return pd.DataFrame(rows)
-
-
-def overview(metrics: Metrics) -> pd.DataFrame:
-    """Returns the metrics of all diseases with intervals and best baselines, as people read them."""
-    rows = []
-    for key in in_order(metrics.diseases):
-        result = metrics.diseases[key]
-        for row in headline(result).to_dict("records"):
-            baselines = [row[name] for name in BASELINE_TITLES if pd.notna(row[name])]
-            rows.append(
-                {
-                    "disease": DISEASES[key].title,
-                    "evidence": result.grade.grade,
-                    "measure": row["measure"],
-                    "value (95 % interval)": _with_interval(row),
-                    "best baseline": _baseline(max(baselines, default=None)),
-                    "groups": result.slices.n_groups,
-                    "slices": result.slices.n_cases,
-                }
-            )
     return pd.DataFrame(rows)
 
 

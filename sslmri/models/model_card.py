@@ -1,0 +1,261 @@
+"""The model card: what a model is for, what it was trained on, how well it does, and where it must not be used.
+
+One content for ``MODEL_CARD.md`` and for the About page. No torch and no Streamlit here.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sslmri.cohorts.registry import caveat_of, meaning_of, unit_of
+from sslmri.cohorts.splits import SPLITS
+from sslmri.diseases import DISEASES, Disease, class_title
+from sslmri.models.cards import INTENDED_USE, Counts, HeadCard, ModelCard
+from sslmri.models.evidence import GateTable, Metrics
+from sslmri.models.metrics import DiseaseMetrics, Estimate, Rate
+from sslmri.text import count, in_order, markdown_table, proportion
+
+BASELINE_TITLES = {
+    "majority": "majority class",
+    "nearest_neighbour": "1-NN on pixels",
+    "pca_logistic": "PCA + logistic regression",
+}
+_USERS = (
+    "For researchers who study what an encoder pre-trained without labels (SimCLR) knows about diseases, and how far "
+    "such results can be trusted. One classifier per disease:"
+)
+_FORBIDDEN = """\
+Not for:
+
+- diagnosis, triage, treatment, or informing a person about their health;
+- children, other body parts, CT, or sequences other than those that a classifier was trained on;
+- comparing scanners, hospitals or groups of people: source and disease may be confounded in the training data."""
+_LICENCE = (
+    "The weights are for research use: they were trained on the cohorts listed above, each under its own terms. The "
+    "code is under the Apache License 2.0."
+)
+_SPLIT_TITLES = {
+    "group-disjoint": "patient-disjoint split: no patient (or image group) is shared between training, validation and "
+    "test, including pre-training",
+    "as-published": "random image split (as published): images are split at random, so patients are shared between "
+    "training and test",
+}
+_REJECTED = {  # fields of GateRates
+    "in_distribution": "in distribution",
+    "unrelated": "of unrelated cohorts",
+    "other_cohorts": "with cohorts of the same disease or sequences, which may rightly pass",
+    "synthetic": "synthetic images",
+}
+_ROW = tuple[str, ...]
+_Heads = Sequence[tuple[Disease, HeadCard]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the card; rows are as long as its columns."""
+
+    title: str
+    columns: _ROW
+    rows: Sequence[_ROW]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the card: Markdown, then tables."""
+
+    title: str
+    text: str
+    tables: tuple[Table, ...] = ()
+
+
+def model_card_markdown(card: ModelCard, metrics: Metrics | None, gate: GateTable | None) -> str:
+    """Returns the model card as a Markdown document, arguments as for ``card_sections``."""
+    parts = [f"# Model card: {_escaped(card.name)}"]
+    for section in card_sections(card, metrics, gate, _escaped):
+        parts += [f"## {section.title}", section.text]
+        for table in section.tables:
+            rows = [[_escaped(cell) for cell in row] for row in table.rows]
+            parts += [f"**{table.title}**", markdown_table(table.columns, rows)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def card_sections(
+    card: ModelCard, metrics: Metrics | None, gate: GateTable | None, escape: Callable[[str], str]
+) -> list[Section]:
+    """Returns the sections of the model card.
+
+    Args:
+        card: the model's.
+        metrics: of its test split, None where it was not evaluated.
+        gate: what its gate lets pass, None where that was not measured.
+        escape: keeps text that comes from a file from being read as Markdown.
+    """
+    heads = [(DISEASES[key], card.heads[key]) for key in in_order(card.heads)]
+    questions = "\n".join(f"- **{own.title}**: {own.question}. Trained on {own.sequences}." for own, _ in heads)
+    return [
+        Section("Intended use", "\n\n".join((f"{INTENDED_USE} {_USERS}", questions, _FORBIDDEN))),
+        Section("Training data", _training(card), (_cohorts(card), _counts(heads))),
+        _performance(card, metrics, escape),
+        Section("When no result is given", _no_result(gate, escape), _gate(gate) if gate else ()),
+        Section("Known limits", "\n".join(_limits(card, heads, metrics, escape))),
+        Section("Weights", _LICENCE, (_identity(card), _classifiers(heads))),
+    ]
+
+
+def _training(card: ModelCard) -> str:
+    encoder, labelled = card.encoder.data, card.training
+    return (
+        f"The encoder was trained without labels on **{count(encoder.counts.slices, 'slice')}** of "
+        f"**{count(encoder.counts.groups, 'group')}**, the classifiers on "
+        f"{count(labelled.counts.slices, 'labelled slice')} of {count(labelled.counts.groups, 'group')} of the same "
+        f"training split. {meaning_of(unit_of(_terms(card)))}"
+    )
+
+
+def _terms(card: ModelCard) -> dict[str, str]:
+    """Returns the terms of each cohort that the model was trained on, by its name."""
+    return dict(sorted((card.encoder.data.cohorts | card.training.cohorts).items()))
+
+
+def _cohorts(card: ModelCard) -> Table:
+    return Table("Cohorts and their terms", ("cohort", "source and terms"), list(_terms(card).items()))
+
+
+def _counts(heads: _Heads) -> Table:
+    columns = ("disease", "class", *(f"{split}: {what}" for split in SPLITS for what in ("groups", "slices")))
+    rows = [
+        (disease.title, class_title(label), *_numbers(counts))
+        for disease, head in heads
+        for label, counts in head.counts.items()
+    ]
+    return Table("Groups and slices of each classifier", columns, rows)
+
+
+def _numbers(counts: Mapping[str, Counts]) -> Iterator[str]:
+    for split in SPLITS:
+        number = counts.get(split, Counts(0, 0))
+        yield from (str(number.groups), str(number.slices))
+
+
+def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str], str]) -> Section:
+    if metrics is None:
+        return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
+    columns = ("disease", "measure", "result (95 % interval)", "best baseline", "test groups", "slices", "evidence")
+    rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
+    text = f"Test split of a {_SPLIT_TITLES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
+    note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
+    return Section("Performance", note + text, (Table("Results compared with baselines", columns, rows),))
+
+
+def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[_ROW]:
+    counts = str(result.slices.n_groups), str(result.slices.n_cases), result.grade.grade
+    for measure, estimate, attribute in headline(result):
+        values = {name: getattr(baseline, attribute) for name, baseline in result.baselines.items()}
+        known = {name: value for name, value in values.items() if value is not None}
+        best = max(known, key=lambda name: known[name], default="")
+        baseline = f"{proportion(known[best])} ({BASELINE_TITLES.get(best, best)})" if best else "none"
+        shown = "not estimable" if estimate.value is None else str(estimate)
+        yield disease.title, measure, shown, baseline, *counts
+
+
+def _no_result(gate: GateTable | None, escape: Callable[[str], str]) -> str:
+    lines = [
+        "- Between the two thresholds of a disease the result is *inconclusive*.",
+        "- A class without training data cannot be predicted, and is marked so.",
+        "- A metric of too few test groups is *not estimable* and has no number.",
+    ]
+    if gate is None:
+        unchecked = "Whether an image is brain MRI at all is **not checked** by this model: every image gets a result."
+        return "\n".join([*lines, f"- {unchecked}"])
+    checked = (
+        "- What is not recognised as brain MRI gets no result, and a classifier gives none for a scan that does not "
+        "resemble its training data: it is *not assessed*, with the reason."
+    )
+    return "\n".join([*lines, checked, "", escape(gate.rule)])
+
+
+def _gate(gate: GateTable) -> tuple[Table, Table]:
+    rows: dict[str, list[str]] = {}
+    for row in sorted(gate.rows, key=lambda row: list(DISEASES).index(row.disease)):
+        cells = [row.cohort, str(row.n_slices), str(row.n_groups), _percent(row.fraction_brain)]
+        relation = "" if row.relation in ("unrelated", "not brain") else f", {row.relation}"
+        rows.setdefault(row.cohort, cells).append(f"{_percent(row.fraction_in_distribution)}{relation}")
+    titles = [DISEASES[key].title for key in in_order(gate.diseases)]
+    passed = Table(
+        "Slices that pass, by cohort",
+        ("cohort", "slices", "groups", "brain MRI", *titles),
+        [tuple(cells) for cells in rows.values()],
+    )
+    rates = [gate.diseases[key] for key in in_order(gate.diseases)]
+    rejected = [(name, *(percentage(getattr(own, field)) for own in rates)) for field, name in _REJECTED.items()]
+    return passed, Table("Slices rejected (95 % interval)", ("slices", *titles), rejected)
+
+
+def _limits(card: ModelCard, heads: _Heads, metrics: Metrics | None, escape: Callable[[str], str]) -> Iterator[str]:
+    for disease, head in heads:
+        result = metrics.diseases.get(disease.key) if metrics else None
+        untrained = [f"No training data: {', '.join(map(class_title, head.untrained))}."] if head.untrained else []
+        grade = [f"{result.grade.grade.capitalize()} evidence. {result.grade.reason}", *result.notes] if result else []
+        measured = [escape(sentence) for sentence in grade]
+        yield f"- **{disease.title}**: {' '.join((caveat_of(disease.key, _terms(card)), *untrained, *measured))}"
+
+
+def _identity(card: ModelCard) -> Table:
+    rows = [
+        ("model", card.name),
+        ("model hash (SHA-256)", card.sha256),
+        ("created", card.created),
+        ("architecture", card.encoder.architecture.name),
+        *(("encoder hash (SHA-256)", sha256) for sha256 in sorted({h.encoder_sha256 for h in card.heads.values()})),
+        ("hash of the training groups", card.encoder.data.groups_sha256),
+        *((f"version of {package}", version) for package, version in card.encoder.versions.items()),
+    ]
+    return Table("Identity", ("property", "value"), rows)
+
+
+def _classifiers(heads: _Heads) -> Table:
+    numbers = ("not flagged below", "flagged from", "calibration temperature", "map scale (logits)")
+    rows = [
+        (disease.title, head.regime, *(f"{value:.3f}" for value in values))
+        for disease, head in heads
+        for values in [(head.threshold_low, head.threshold_high, head.calibration_temperature, head.saliency_scale)]
+    ]
+    return Table("Classifiers", ("disease", "training", *numbers), rows)
+
+
+def _escaped(text: str) -> str:
+    """Returns text without line breaks, in which no character is read as Markdown or HTML."""
+    return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
+
+
+def headline(result: DiseaseMetrics) -> list[tuple[str, Estimate, str]]:
+    """Returns the measures by which a classifier is summarised, each with its attribute of a baseline."""
+    units, types, later = f"{result.unit}s", result.types, result.later_stages
+    measures = [
+        ("Accuracy, slices", result.slices.accuracy, "accuracy"),
+        ("Balanced accuracy, slices", result.slices.balanced_accuracy, "balanced_accuracy"),
+        ("AUROC of any disease, slices", result.slices.auroc, "auroc"),
+        (f"Accuracy, {units}", result.groups.accuracy, "group_accuracy"),
+        (f"AUROC of any disease, {units}", result.groups.auroc, "group_auroc"),
+    ]
+    if types:
+        measures.append(("Accuracy among the types, slices", types.accuracy, "types_accuracy"))
+    if later:
+        name = f"AUROC of {class_title(later.classes[0])} or worse against {class_title(result.classes[0])}"
+        measures.append((f"{name}, slices", later.auroc, "later_stages_auroc"))
+        measures.append((f"{name}, {units}", later.group_auroc, "group_later_stages_auroc"))
+    return measures
+
+
+def percentage(rate: Rate | None) -> str:
+    """Returns a rate in per cent with its interval and how many groups it rests on."""
+    if rate is None:
+        return "not measured"
+    found = rate.rate
+    if found.value is None or found.low is None or found.high is None:
+        return str(found.reason)
+    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}; {rate.n_groups} groups)"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
