@@ -167,3 +167,23 @@ def test_trials_use_the_harness_and_the_harness_uses_no_test():
         for path in (ROOT / "tests" / package).glob("*.py"):
             found = {name.split(".")[1] for name in imports_of(path) if name.startswith("tests.")} - allowed
             assert not found, f"{path.relative_to(ROOT)} imports tests.{found}"
+
+
+# JSON as it is read or written, the state of a checkpoint, and the summary of a cohort, which pages alone draw.
+UNTYPED = {
+    *(f"sslmri/learning/{name}.py" for name in ("checkpoint", "finetune")),
+    *(f"sslmri/models/{name}.py" for name in ("convert_evidence", "history", "integrity")),
+    *(f"sslmri/dashboard/{name}.py" for name in ("about/card_tables", "data/source", "data/summary_tables")),
+    *(f"sslmri/dashboard/{name}.py" for name in ("model_evidence", "performance/tables")),
+    *("sslmri/cohorts/summary.py", "sslmri/screening/outcome.py"),
+}
+
+
+def test_public_functions_take_and_return_typed_values():
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                types = [ast.unparse(one) for one in (*(a.annotation for a in arguments), node.returns) if one]
+                name = path.relative_to(ROOT).as_posix()
+                assert name in UNTYPED or not [t for t in types if "[str, Any]" in t], f"{name}: {node.name}"

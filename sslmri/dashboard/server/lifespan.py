@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -45,7 +44,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(_app: object) -> AsyncIterator[dict[str, object]]:
     """Loads the model in the background while pages answer; at a stop lets screenings in progress end."""
     record("start", python=sys.version.split()[0], streamlit=st.__version__, unlimited=unlimited_resources())
     streamlit_internals.keep_uploads_in_memory(2 * MAX_BYTES)

@@ -7,7 +7,6 @@ must not open the pages.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAuthError, StreamlitSecretNotFoundError
@@ -25,7 +24,7 @@ def is_needed() -> bool:
     return not _seen.isdisjoint(names) or are_secrets_required()
 
 
-def is_authorised(user: Mapping[str, Any] | None = None) -> bool:
+def is_authorised(user: Mapping[str, object] | None = None) -> bool:
     """Returns whether a user, as the provider describes them, may see the pages; by default this session's user.
 
     Where ``[access]`` of the secrets lists ``allowed`` addresses or domains (``@example.org``), the provider must have

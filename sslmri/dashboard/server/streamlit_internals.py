@@ -45,7 +45,7 @@ def route_path(path: str) -> str:
     return path.removeprefix(f"/{base}") if base else path
 
 
-def signed_in_user(cookie_header: str) -> Mapping[str, Any]:
+def signed_in_user(cookie_header: str) -> Mapping[str, object]:
     """Returns what the sign-in provider reported of a user, from a cookie signed by this server; empty without one."""
     cookies = cookie_parser(cookie_header)
 
