@@ -41,7 +41,7 @@ def found_in(manifest: Path, cache: Path, **options: object) -> Audit:
 
 
 def figures(found: Audit) -> dict[str, int]:
-    return {check.name: check.figure for check in found.checks}
+    return {check.name: check.count for check in found.checks}
 
 
 def items(found: Audit, name: str) -> list[str]:
@@ -88,7 +88,7 @@ def test_a_clean_cohort_has_no_leak_and_no_conflict(cohort, cache):
 def test_an_altered_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cache, name, alter):
     original = plant(copy, alter, name)
     found = found_in(copy, cache)
-    assert found.grave == ["near copies on two splits of the split"]
+    assert found.grave == ["near copies in two splits"]
     assert items(found, found.grave[0]) == [f"{original} = {name} (test/train)"]
 
 
@@ -97,7 +97,7 @@ def test_an_identical_file_in_a_training_group_is_a_leak(copy, cache):
     source = next(copy.parent.glob("tumours/glioma/*-000_*.png"))
     shutil.copy(source, copy.parent / "same.png")
     found = found_in(copy, cache)
-    assert found.grave == ["identical files on two splits of the split"]
+    assert found.grave == ["identical files in two splits"]
     assert figures(found)["near copies in two groups"] == 0
     assert items(found, found.grave[0]) == [f"{source.relative_to(copy.parent)} = same.png (test/train)"]
 
@@ -112,7 +112,7 @@ def test_copies_within_one_group_are_no_finding(copy, cache):
 def test_the_same_picture_with_two_labels_is_a_conflict(copy, cache):
     original = plant(copy, shifted, "other.png", label="meningioma")
     found = found_in(copy, cache)
-    assert found.grave == ["near copies on two splits of the split", "same image with two labels"]
+    assert found.grave == ["near copies in two splits", "same image with two labels"]
     assert items(found, "same image with two labels") == [f"{original} = other.png (test/train)"]
     row = found.details[found.details["check"] == "same image with two labels"].iloc[0]
     assert (row["first_label"], row["second_label"]) == ("glioma", "meningioma")
@@ -133,8 +133,8 @@ def test_a_group_in_two_splits_is_named(copy, cache):
 
     change(copy, tear)
     found = found_in(copy, cache)
-    assert items(found, "groups on two splits of the split") == ["simulated/sim-glioma-003 (test and train)"]
-    assert found.grave == ["groups on two splits of the split"]
+    assert items(found, "groups in two splits") == ["simulated/sim-glioma-003 (test and train)"]
+    assert found.grave == ["groups in two splits"]
 
 
 def test_splits_are_those_of_training_where_no_group_is_torn(copy):
@@ -197,7 +197,7 @@ def test_an_encoder_to_which_two_slices_differ_speaks_against_a_copy(copy, cache
     assert found_in(copy, cache, describe=unlike).grave == []
     assert [len(slices) for slices in asked] == [2]  # only the pair whose pixels agree
     alike = found_in(copy, cache, describe=lambda slices: np.ones((len(slices), 3), np.float32))
-    assert alike.details["cosine"].dropna().tolist() == [1.0, 1.0]  # in two groups, and on two splits
+    assert alike.details["cosine"].dropna().tolist() == [1.0, 1.0]  # in two groups, and in two splits
 
 
 def test_the_hash_is_the_sign_of_low_frequencies_about_their_median():
@@ -248,9 +248,9 @@ def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(call, copy, tmp_path
     done = call("sslmri", "audit", copy, "--model", "none", "--cache", tmp_path, "--csv", table)
     assert done.returncode == 3, done.stderr
     assert f"{original} = =1+1.png (test/train)" in done.stdout
-    assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies on two splits of the split"
+    assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies in two splits"
     rows = pd.read_csv(table)
-    pair = rows[rows["check"] == "near copies on two splits of the split"].iloc[0]
+    pair = rows[rows["check"] == "near copies in two splits"].iloc[0]
     assert (pair["first_name"], pair["second_name"]) == (original, "'=1+1.png")
     assert pair["correlation"] >= Likeness().correlation
 

@@ -1,4 +1,4 @@
-"""No group is ever on two splits of a split."""
+"""No group is ever in two splits."""
 
 import random
 from collections import Counter

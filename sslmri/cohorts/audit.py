@@ -10,7 +10,7 @@ from sslmri.cohorts.confounding import Confounding, find_confounding
 from sslmri.cohorts.duplicates import Describe, find_copies
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.registry import GROUP, MIN_GROUPS, UNKNOWN, unit_of
-from sslmri.cohorts.splits import assign_splits, class_counts, trainable
+from sslmri.cohorts.splits import assign_splits, class_counts, in_several_splits, trainable
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 
@@ -33,13 +33,13 @@ class Check:
     found: pd.DataFrame
 
     @property
-    def figure(self) -> int:
+    def count(self) -> int:
         """How many were found."""
         return len(self.found)
 
     @property
     def examples(self) -> list[str]:
-        """The first few, in words."""
+        """The first few, as text."""
         return [str(item) for item in self.found["item"].head(_SHOWN)]
 
 
@@ -52,7 +52,7 @@ class Audit:
     @property
     def grave(self) -> list[str]:
         """Names of the checks that found a leak or a label conflict."""
-        return [check.name for check in self.checks if check.is_grave and check.figure]
+        return [check.name for check in self.checks if check.is_grave and check.count]
 
     @property
     def details(self) -> pd.DataFrame:
@@ -63,7 +63,7 @@ class Audit:
 
 
 def split_as_it_stands(records: list[Record], seed: int = 0) -> list[Record]:
-    """Returns the records with their splits, as ``assign_splits`` does, without refusing a group on two splits.
+    """Returns the records with their splits, as ``assign_splits`` does, without refusing a group in two splits.
 
     Raises:
         ManifestError: only a part of the records has folds.
@@ -90,18 +90,23 @@ def audit(records: list[Record], store: Store, describe: Describe | None = None)
         describe: gives prepared slices their features, to confirm copies; without it pixels alone decide.
     """
     pool = [record for record in records if record.split is not None]
+    in_several = in_several_splits(pool, lambda record: record.group_key)
+    unknown = {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
+    shared = [f"{group} ({' and '.join(splits)})" for group, splits in in_several.items()]
     copies = _named(find_copies(store, describe), store)
     same, near = copies[copies["is_identical"]], copies[~copies["is_identical"]]
     return Audit(
         (
-            Check("groups on two splits of the split", True, _items(_in_two_splits(pool))),
+            Check("groups in two splits", True, _items(shared)),
             Check("identical files in two groups", False, same),
-            Check("identical files on two splits of the split", True, _across(same)),
+            Check("identical files in two splits", True, _across(same)),
             Check("near copies in two groups", False, near),
-            Check("near copies on two splits of the split", True, _across(near)),
+            Check("near copies in two splits", True, _across(near)),
             Check("same image with two labels", True, _conflicting(copies)),
             Check("groups with two labels of one disease", True, _items(_with_two_labels(records))),
-            Check("groups without ids", False, _items(sorted(_without_ids(pool)))),
+            Check(
+                "groups without ids", False, _items(sorted({r.group_key for r in pool if r.group.startswith(UNKNOWN)}))
+            ),
             Check("cohorts whose groups are not known to be subjects", False, _items(_without_subjects(pool))),
             Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
             Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
@@ -116,7 +121,7 @@ def _items(found: Iterable[str]) -> pd.DataFrame:
 
 
 def _named(copies: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Returns pairs of rows of the store as pairs of records, each said in words."""
+    """Returns pairs of rows of the store as pairs of records, each with a description."""
     table = copies.drop(columns=["first", "second"])
     for side in ("second", "first"):
         own = [store.records[row] for row in copies[side]]
@@ -138,15 +143,6 @@ def _conflicting(copies: pd.DataFrame) -> pd.DataFrame:
     return copies[is_one_disease & (copies["first_label"] != copies["second_label"])]
 
 
-def _in_two_splits(pool: list[Record]) -> Iterator[str]:
-    splits = defaultdict(set)
-    for record in pool:
-        splits[record.group_key].add(str(record.split))
-    for group, found in sorted(splits.items()):
-        if len(found) > 1:
-            yield f"{group} ({' and '.join(sorted(found))})"
-
-
 def _with_two_labels(records: list[Record]) -> Iterator[str]:
     """Yields groups with two labels of one disease, records outside the split included."""
     labels = defaultdict(set)
@@ -156,10 +152,6 @@ def _with_two_labels(records: list[Record]) -> Iterator[str]:
     for (group, disease), found in sorted(labels.items()):
         if len(found) > 1:
             yield f"{group} ({disease}: {' and '.join(sorted(found))})"
-
-
-def _without_ids(pool: list[Record]) -> set[str]:
-    return {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
 
 
 def _without_subjects(pool: list[Record]) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Record:
         cohort: the source it comes from.
         disease: key of a disease, or None for an image that serves pre-training only.
         label: class of that disease, or None together with ``disease``.
-        group: the unit never on two splits of a split; unique within its cohort. ``unknown-`` and the name for a
+        group: the unit that is never in two splits; unique within its cohort. ``unknown-`` and the name for a
             record whose row leaves it blank, since nobody knows which others show the same person.
         fold: the fold given by the manifest, if any.
         use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.

@@ -7,7 +7,7 @@ trained model. It is there for comparison with published results.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -64,46 +64,51 @@ def assign_splits(records: list[Record], seed: int = 0, protocol: Protocol = GRO
     return assigned
 
 
+def in_several_splits(records: Iterable[Record], name: Callable[[Record], str]) -> dict[str, list[str]]:
+    """Returns what is in several splits, by its name, with the names of these splits."""
+    splits = defaultdict(set)
+    for record in records:
+        if record.split is not None:
+            splits[name(record)].add(record.split)
+    return {key: sorted(found) for key, found in sorted(splits.items()) if len(found) > 1}
+
+
 def check_disjoint(records: Iterable[Record]) -> None:
-    """Returns nothing if no group is in two splits.
+    """Checks that no group is in two splits.
 
     Raises:
         ManifestError: names the first groups that are, and how many there are.
     """
-    splits = defaultdict(set)
-    for record in records:
-        if record.split is not None:
-            splits[record.group_key].add(record.split)
-    shared = sorted(group for group, found in splits.items() if len(found) > 1)
+    shared = in_several_splits(records, lambda record: record.group_key)
     if shared:
-        named = ", ".join(f"{group} ({' and '.join(sorted(splits[group]))})" for group in shared[:_SHOWN])
-        rest = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
+        listed = _first([f"{group} ({' and '.join(splits)})" for group, splits in shared.items()])
         raise ManifestError(
-            f"Expected every group in one split, got {len(shared)} in several, {named}{rest}: "
-            f"give all records of a group the same fold."
+            f"Expected every group in one split, got {len(shared)} in several, {listed}: give all records of a group "
+            "the same fold."
         )
 
 
 def check_images(records: Iterable[Record]) -> None:
-    """Returns nothing if no image is in two splits, which is all that the published protocol requires.
+    """Checks that no image is in two splits, which is all that the published protocol requires.
 
     Raises:
         ManifestError: names the first images that are, and how many there are.
     """
-    splits = defaultdict(set)
-    for record in records:
-        if record.split is not None:
-            splits[record.path.absolute()].add(record.split)
-    shared = sorted(str(path) for path, found in splits.items() if len(found) > 1)
+    shared = in_several_splits(records, lambda record: str(record.path.absolute()))
     if shared:
-        named = ", ".join(shared[:_SHOWN]) + (f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else "")
         raise ManifestError(
-            f"Expected every image in one split, got {len(shared)} in several, {named}: list each image once."
+            f"Expected every image in one split, got {len(shared)} in several, {_first(list(shared))}: list each image "
+            "once."
         )
 
 
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
 def shared_groups(records: Iterable[Record], disease: str | None = None) -> list[str]:
-    """Returns the groups that test, with the disease where it is given, and train as well with whatever label."""
+    """Returns the test groups, of the disease where it is given, that are also used for training with any label."""
     training, tested = set(), set()
     for record in records:
         if record.split == "train":

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def summarise(
     """Returns a summary of a manifest, ready for JSON.
 
     Keys: ``classes`` (groups and slices by class and split), ``use`` (slices and groups of all records by cohort and
-    use, with what to call a group), ``faults`` (as ``Notice``), and from the sampled files ``sizes``, ``formats`` and
+    use, with what a group is), ``faults`` (as ``Notice``), and from the sampled files ``sizes``, ``formats`` and
     ``intensity``: density over 64 bins of intensities in (0, 1] inside the head, their percentiles 5, 25, 50, 75 and
     95, and ``contrast``, the standard deviation inside the head as a mean over slices. The sample is the same every
     time.
@@ -137,14 +137,9 @@ def _class_rows(pool: list[Record]) -> list[dict[str, Any]]:
     """Returns groups and slices of each class, by split where there are splits."""
     if any(record.split is not None for record in pool):
         return [{str(key): value for key, value in row.items()} for row in class_counts(pool).to_dict("records")]
-    present = {record.disease for record in pool}
-    classes = [(d.key, label) for d in DISEASES.values() if d.key in present for label in d.classes]
-    return [{"disease": key, "label": label, "split": None, **_count(pool, (key, label))} for key, label in classes]
-
-
-def _count(pool: list[Record], label: _Class) -> dict[str, int]:
-    own = [record for record in pool if _class_of(record) == label]
-    return {"groups": len({record.group_key for record in own}), "slices": len(own)}
+    counts = class_counts(replace(record, split="train") for record in pool)
+    rows = counts[counts["split"] == "train"].assign(split=None).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
 
 
 def _use_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
