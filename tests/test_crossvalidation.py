@@ -130,7 +130,7 @@ def test_a_class_in_one_fold_only_is_never_taught_there_and_gets_no_probability(
     records = [r for label in stages[:2] for r in records_of(10, label, "alzheimers")]
     records += [replace(r, fold=0) for r in records_of(2, stages[3], "alzheimers")]
     results, notes = diseases_of(bench_of(records, 1.0))
-    assert "Alzheimer's stage, fold 0: taught without mild dementia, moderate dementia." in notes
+    assert "Alzheimer's stage, fold 0: trained without mild dementia, moderate dementia." in notes
     assert results["alzheimers"].pooled.slices.per_class[stages[3]].recall.raw == 0
 
 
@@ -139,13 +139,13 @@ def test_a_disease_that_no_fold_can_teach_has_no_figures() -> None:
     one_class = records_of(10, "normal", "parkinsons")
     results, notes = diseases_of(bench_of(known + one_class, 1.0))
     assert list(results) == ["ms"]
-    assert "Parkinson's disease, fold 0: not measured, the folds that would teach it show normal only." in notes
+    assert "Parkinson's disease, fold 0: not measured, the folds that would train it show normal only." in notes
 
     few = [replace(r, fold=0) for r in records_of(1, "normal", "parkinsons")]
     notes = diseases_of(bench_of(known + few, 1.0))[1]
     assert any(note.startswith("Parkinson's disease: not measured, its groups are in 1 of the folds") for note in notes)
 
-    with pytest.raises(TrainingError, match="can be taught and tested in folds, got none"):
+    with pytest.raises(TrainingError, match="can be trained and tested in folds, got none"):
         diseases_of(bench_of(one_class, 1.0))
 
 
@@ -171,7 +171,7 @@ def test_a_run_is_cross_validated_with_features_extracted_once(options, monkeypa
     real = crossvalidation.extract_features
 
     def extract(encoder, slices, preparation):
-        seen.append(len(slices))
+        seen.append(len(slices.records))
         return real(encoder, slices, preparation)
 
     monkeypatch.setattr(crossvalidation, "extract_features", extract)

@@ -3,10 +3,9 @@
 The same rules check a value when it is made, written and read. No torch here.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -205,12 +204,6 @@ def read_evidence(folder: Path, kind: type[_Evidence]) -> _Evidence | None:
             f"Expected {kind.TITLE} of format {FORMAT} in {path}, got another file ({place:.80}: {first['msg']:.200}): "
             f"{_advice(kind)}, or `python -m sslmri convert` for a model of a former format."
         ) from error
-
-
-def as_json(settings: Any) -> dict[str, JsonValue]:
-    """Returns the fields of a dataclass as JSON holds them."""
-    fields: dict[str, JsonValue] = json.loads(json.dumps(asdict(settings)))
-    return fields
 
 
 def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | None = None) -> _Evidence | None:

@@ -1,11 +1,10 @@
-"""The step that asks what a run's figures rest on: shortcuts, false alarms on healthy scans, and where maps point."""
+"""The shortcut controls of a run: shortcuts, false alarms on healthy scans, and where saliency maps point."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT
@@ -33,6 +32,7 @@ from sslmri.evidence.shortcuts import (
     thumbnails,
 )
 from sslmri.learning.encoder import pool
+from sslmri.learning.features import extract_features
 from sslmri.learning.model import Head, Model, calibrated
 from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.folder import ENCODER_FILE
@@ -121,7 +121,7 @@ def _disease_controls(
     own_train, own_test = train.where(disease=key), test.select(rows)
     truth = own_train.truth
     traits = {
-        "background": [_features(model, blank_head(own.slices), key) for own in (own_train, own_test)],
+        "background": [_features(model, blank_head(own.slices)) for own in (own_train, own_test)],
         "thumbnail": [thumbnails(own.slices) for own in (own_train, own_test)],
         "file": _file_traits(own_train, own_test),
     }
@@ -144,13 +144,12 @@ def _disease_controls(
     )
 
 
-def _features(model: Model, slices: np.ndarray, name: str) -> np.ndarray:
-    """Returns the features of prepared slices (N, H, W) uint8: (N, 2048); equal ones, many once blank, cost one."""
+def _features(model: Model, slices: np.ndarray) -> np.ndarray:
+    """Returns the features of prepared slices (N, H, W) uint8: (N, D); equal ones, many once blank, cost one."""
     flat, member = np.unique(slices.reshape(len(slices), -1), axis=0, return_inverse=True)
     distinct = flat.reshape(-1, *slices.shape[1:])
-    starts = tqdm(range(0, len(distinct), _BATCH), desc=f"{name}, head blanked", unit="batch", mininterval=1.0)
-    found = [pool(model.feature_maps(distinct[start : start + _BATCH])).numpy() for start in starts]
-    return np.concatenate(found)[member] if found else np.zeros((0, model.card.encoder.architecture.feature_dim))
+    features = extract_features(model.encoder, distinct, model.card.encoder.preparation, "float32").numpy()
+    return features[member]
 
 
 def _file_traits(train: Store, test: Store) -> list[np.ndarray]:
@@ -193,8 +192,8 @@ def _localisation(model: Model, key: str, marked: Sequence[Record]) -> Localisat
     if not targets:
         return None
     batches = [targets[start : start + _BATCH] for start in range(0, len(targets), _BATCH)]
-    looks = [_look(model, model.heads[key], batch) for batch in batches]
-    predicted, true, hits, correlations = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+    measured = [_maps_of(model, model.heads[key], batch) for batch in batches]
+    predicted, true, hits, correlations = (np.concatenate(parts) for parts in zip(*measured, strict=True))
     true_class, chance = game_metrics(targets, true), random_point(targets)
     random = random_head_metrics(targets, hits, correlations)
     return Localisation(
@@ -210,7 +209,7 @@ def _localisation(model: Model, key: str, marked: Sequence[Record]) -> Localisat
 
 
 @torch.inference_mode()
-def _look(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.ndarray, ...]:
+def _maps_of(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.ndarray, ...]:
     """Returns what N targets show, with R random heads.
 
     In turn: the maps of the predicted and of the true class, (N, H, W); whether the map of the true class by each

@@ -1,17 +1,15 @@
-"""Five-fold cross-validation by group: linear probes on the run's encoder as it is, beside floors in the same folds.
+"""Five-fold cross-validation by group: linear probes on the run's encoder as it is, with baselines in the same folds.
 
-For each fold in turn a probe of each disease is taught on the other folds but one, which chooses when to stop and the
-calibration temperature; figures are pooled over the test folds. The encoder is not trained again: which folds it has
-seen before, and whether with labels, is told with every result.
+For each fold in turn a probe of each disease is trained on the other folds but one, which chooses when to stop and the
+calibration temperature; metrics are pooled over the test folds. The encoder is not trained again: which folds it has
+seen before, and whether with labels, is reported with every result.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
 from sslmri.cohorts.store import Store
@@ -30,14 +28,14 @@ from sslmri.learning.labels import balanced_epoch, mask_absent_classes
 from sslmri.learning.linear_probe import fit_heads
 from sslmri.learning.model import Head, Model, calibrated, load_encoder
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, as_json, write_evidence
+from sslmri.models.cards import recorded
+from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, write_evidence
 from sslmri.models.folder import evidence_folder
 from sslmri.models.history import created_now
 from sslmri.training.data import RunOptions, check_protocol, open_cohort
 from sslmri.training.training_overlap import TrainingOverlap, find_training_overlap, fold_summary
 
-_MIN_FOLDS = 3  # one to test, one to validate, one to teach
-_CHUNK = 1024  # slices in memory at a time
+_MIN_FOLDS = 3  # one to test, one to validate, one to train
 _SEED = 0
 
 
@@ -80,7 +78,7 @@ def run_crossvalidation(options: RunOptions) -> CrossValidation:
     """Cross-validates probes on the run's encoder and writes ``evidence/crossvalidation.json``.
 
     The encoder is the pre-trained one where the run still holds it, otherwise that of the model. Features are
-    extracted once. Where the manifest has no folds five are dealt from the split seed.
+    extracted once. Where the manifest has no folds five are assigned from the split seed.
 
     Raises:
         SslmriError: the data or the run is at fault, or there are too few groups.
@@ -92,16 +90,16 @@ def run_crossvalidation(options: RunOptions) -> CrossValidation:
     _, store = open_cohort(options)
     exposure = find_training_overlap(options.run, store.records)
     check_protocol(f"an encoder in {options.run} that was trained", exposure.training.protocol, options.protocol)
-    bench = _open_bench(store, _encoder(exposure, options), options)
-    names = sorted(set(bench.folds.tolist()))
-    folds = tuple(fold_summary(fold, bench.slices([fold]).records, exposure) for fold in names)
-    diseases, notes = _diseases(bench, names, is_seen=any(fold.n_seen != 0 for fold in folds))
+    experiment = _open_experiment(store, _encoder(exposure, options), options)
+    names = sorted(set(experiment.folds.tolist()))
+    folds = tuple(fold_summary(fold, experiment.slices([fold]).records, exposure) for fold in names)
+    diseases, notes = _diseases(experiment, names, is_seen=any(fold.n_seen != 0 for fold in folds))
     evidence = CrossValidation(
         protocol=options.protocol,
         created=created_now(),
         encoder_sha256=sha256_of(exposure.path),
         encoder=exposure.says,
-        preparation=as_json(options.preparation),
+        preparation=recorded(options.preparation),
         folds=folds,
         notes=tuple(notes),
         diseases=diseases,
@@ -110,7 +108,7 @@ def run_crossvalidation(options: RunOptions) -> CrossValidation:
     return evidence
 
 
-def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Experiment:
+def _open_experiment(store: Store, encoder: Encoder, options: RunOptions) -> _Experiment:
     """Returns the labelled slices with their features and folds.
 
     Raises:
@@ -126,7 +124,7 @@ def _open_bench(store: Store, encoder: Encoder, options: RunOptions) -> _Experim
         )
     return _Experiment(
         labelled,
-        _features(encoder, labelled, options),
+        extract_features(encoder.to(pick_device("auto")), labelled, options.preparation),
         folds=np.array([by_group[record.group_key] for record in labelled.records]),
         diseases=np.array([record.disease for record in labelled.records]),
     )
@@ -141,59 +139,49 @@ def _encoder(exposure: TrainingOverlap, options: RunOptions) -> Encoder:
     return Model.load(options.run).encoder
 
 
-def _features(encoder: Encoder, store: Store, options: RunOptions) -> Tensor:
-    """Returns the features of all slices: (N, 2048)."""
-    encoder.to(pick_device("auto"))
-    rows = range(len(store.records))
-    chunks = tqdm(rows[::_CHUNK], desc="features", unit="chunk", mininterval=1.0)
-    return torch.cat(
-        [extract_features(encoder, store.batch(rows[start : start + _CHUNK]), options.preparation) for start in chunks]
-    )
-
-
 def _diseases(
-    bench: _Experiment, names: list[int], is_seen: bool
+    experiment: _Experiment, names: list[int], is_seen: bool
 ) -> tuple[dict[str, CrossvalidatedMetrics], list[str]]:
     """Returns the results by disease, and a sentence on all that cannot be measured."""
-    present = [key for key in DISEASES if bench.rows(names, key)]
-    n_folds = {key: len(np.unique(bench.folds[bench.rows(names, key)])) for key in present}
+    present = [key for key in DISEASES if experiment.rows(names, key)]
+    n_folds = {key: len(np.unique(experiment.folds[experiment.rows(names, key)])) for key in present}
     notes = [
         f"{DISEASES[key].title}: not measured, its groups are in {n_folds[key]} of the folds, {_MIN_FOLDS} are needed."
         for key in present
         if n_folds[key] < _MIN_FOLDS
     ]
     tested: dict[str, list[_Tested]] = {key: [] for key in present if n_folds[key] >= _MIN_FOLDS}
-    for place, fold in enumerate(names):
-        after = names[(place + 1) % len(names)]
-        taught = [name for name in names if name not in (fold, after)]
+    for number, fold in enumerate(names):
+        after = names[(number + 1) % len(names)]
+        trained = [name for name in names if name not in (fold, after)]
         able = []
         for key in tested:
-            faults = _faults(bench, key, fold, after, taught)
+            faults = _faults(experiment, key, fold, after, trained)
             notes += [f"{DISEASES[key].title}, fold {fold}: {fault}." for fault in faults]
-            if _can_be_tested(bench, key, fold, taught):
+            if _can_be_tested(experiment, key, fold, trained):
                 able.append(key)
-        for key, found in _test_fold(bench, able, fold, after, taught).items():
+        for key, found in _test_fold(experiment, able, fold, after, trained).items():
             tested[key].append(found)
-    results = {key: _pooled(bench, key, found, is_seen) for key, found in tested.items() if found}
+    results = {key: _pooled(experiment, key, found, is_seen) for key, found in tested.items() if found}
     if not results:
-        raise TrainingError(f"Expected a disease that can be taught and tested in folds, got none. {' '.join(notes)}")
+        raise TrainingError(f"Expected a disease that can be trained and tested in folds, got none. {' '.join(notes)}")
     return results, notes
 
 
-def _can_be_tested(bench: _Experiment, key: str, fold: int, taught: list[int]) -> bool:
-    return bool(bench.rows([fold], key)) and len(_labels(bench.slices(taught, key))) > 1
+def _can_be_tested(experiment: _Experiment, key: str, fold: int, trained: list[int]) -> bool:
+    return bool(experiment.rows([fold], key)) and len(_labels(experiment.slices(trained, key))) > 1
 
 
-def _faults(bench: _Experiment, key: str, fold: int, after: int, taught: list[int]) -> list[str]:
+def _faults(experiment: _Experiment, key: str, fold: int, after: int, trained: list[int]) -> list[str]:
     """Returns what one disease lacks in a fold, each as a part of a sentence."""
-    test, validation, train = (_labels(bench.slices(own, key)) for own in ([fold], [after], taught))
+    test, validation, train = (_labels(experiment.slices(own, key)) for own in ([fold], [after], trained))
     if not test:
         return ["not measured, it holds no slices of this disease"]
     if len(train) < 2:
-        return [f"not measured, the folds that would teach it show {_listed(train)} only"]
+        return [f"not measured, the folds that would train it show {_listed(train)} only"]
     faults = [
         f"{what} without {_listed(lacking)}"
-        for what, have in (("tested", test), ("taught", train))
+        for what, have in (("tested", test), ("trained", train))
         if (lacking := [label for label in DISEASES[key].classes if label not in have])
     ]
     if len(validation) < 2:
@@ -210,43 +198,46 @@ def _listed(labels: list[str]) -> str:
     return ", ".join(map(class_title, labels))
 
 
-def _test_fold(bench: _Experiment, diseases: list[str], fold: int, after: int, taught: list[int]) -> dict[str, _Tested]:
-    """Returns what probes and floors, taught on other folds, say of the slices in the test fold, by disease."""
+def _test_fold(
+    experiment: _Experiment, diseases: list[str], fold: int, after: int, trained: list[int]
+) -> dict[str, _Tested]:
+    """Returns what probes and baselines, trained on other folds, predict for the test fold, by disease."""
     if not diseases:
         return {}
-    train, validation = bench.slices(taught), bench.slices([after])
+    train, validation = experiment.slices(trained), experiment.slices([after])
     drawn = balanced_epoch(train, FinetuneSettings().labels_per_class, Generator().manual_seed(_SEED))
-    known, asked = bench.features[bench.rows(taught)][drawn], bench.features[bench.rows([after])]
-    heads = mask_absent_classes(fit_heads(diseases, known, train.select(drawn), asked, validation), train)
-    found = {}
+    features = experiment.features[experiment.rows(trained)][drawn]
+    held_out = experiment.features[experiment.rows([after])]
+    heads = mask_absent_classes(fit_heads(diseases, features, train.select(drawn), held_out, validation), train)
+    tested = {}
     for key in diseases:
-        own, tested = bench.slices(taught, key), bench.rows([fold], key)
-        truth = own.truth
-        temperature = _temperature(bench, key, heads[key], after, np.unique(truth))
-        logits = heads[key].logits(bench.features[tested]).numpy().astype(np.float64)
-        slices = bench.store.select(tested).slices
-        baselines = baseline_probabilities(own.slices, truth, slices, len(DISEASES[key].classes))
-        found[key] = _Tested(fold, calibrated(logits, temperature), baselines)
-    return found
+        learned, rows = experiment.slices(trained, key), experiment.rows([fold], key)
+        truth = learned.truth
+        temperature = _temperature(experiment, key, heads[key], after, np.unique(truth))
+        logits = heads[key].logits(experiment.features[rows]).numpy().astype(np.float64)
+        slices = experiment.store.select(rows).slices
+        baselines = baseline_probabilities(learned.slices, truth, slices, len(DISEASES[key].classes))
+        tested[key] = _Tested(fold, calibrated(logits, temperature), baselines)
+    return tested
 
 
-def _temperature(bench: _Experiment, key: str, head: Head, after: int, taught: np.ndarray) -> float:
-    """Returns the calibration temperature from the validation slices of the classes (K,) that were taught."""
-    rows = bench.rows([after], key)
-    truth = bench.store.select(rows).truth
-    kept = np.isin(truth, taught)
-    logits = head.logits(bench.features[rows]).numpy().astype(np.float64)
+def _temperature(experiment: _Experiment, key: str, head: Head, after: int, trained: np.ndarray) -> float:
+    """Returns the calibration temperature from the validation slices of the classes (K,) that were trained."""
+    rows = experiment.rows([after], key)
+    truth = experiment.store.select(rows).truth
+    kept = np.isin(truth, trained)
+    logits = head.logits(experiment.features[rows]).numpy().astype(np.float64)
     return fit_temperature(logits[kept], truth[kept])
 
 
-def _pooled(bench: _Experiment, key: str, tested: list[_Tested], is_seen: bool) -> CrossvalidatedMetrics:
+def _pooled(experiment: _Experiment, key: str, tested: list[_Tested], is_seen: bool) -> CrossvalidatedMetrics:
     """Returns the metrics over all test folds, and those of each fold."""
     disease = DISEASES[key]
-    slices = bench.store.select([row for part in tested for row in bench.rows([part.fold], key)])
+    slices = experiment.store.select([row for part in tested for row in experiment.rows([part.fold], key)])
     frame = predictions_frame(slices.records, np.concatenate([part.probabilities for part in tested]), disease)
     baselines = {name: np.concatenate([part.baselines[name] for part in tested]) for name in BASELINES}
     result = evaluate_disease(disease, frame, baselines, is_shared=is_seen)
-    folds = tuple(_fold_metrics(disease, bench.slices([part.fold], key), part) for part in tested)
+    folds = tuple(_fold_metrics(disease, experiment.slices([part.fold], key), part) for part in tested)
     return CrossvalidatedMetrics(result, folds)
 
 

@@ -23,10 +23,9 @@ from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
 
-N_SETTLING = 512  # unlabelled training slices that an untrained encoder's batch norms are estimated on
-_WATCHED = 50  # validation slices a class that a fine-tuning is stopped by
-_CHUNK = 1024  # slices in memory at a time
-_STILL = 1e-4  # added to a feature's standard deviation: one that never moves says nothing
+N_NORM_SLICES = 512  # unlabelled training slices that an untrained encoder's batch norms are estimated on
+_VALIDATION_LABELS = 50  # slices per class that choose the epoch of a fine-tuning
+_MIN_STD = 1e-4  # added to a feature's standard deviation: a constant one carries no information
 
 Predictions = dict[str, np.ndarray]  # probabilities (N, C) of the test slices, by disease
 
@@ -36,8 +35,8 @@ class Experiment:
     """What every fit shares.
 
     Attributes:
-        pool: every slice of the training side, labelled or not.
-        train, validation, test: labelled slices of the diseases that are both taught and tested.
+        pool: every slice of the training split, labelled or not.
+        train, validation, test: labelled slices of the diseases that are both trained and tested.
         preparation: of all slices.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
@@ -57,7 +56,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Features:
-    """Standardised features of the labelled slices on each side: (N, 2048) float32."""
+    """Standardised features of the labelled slices of each split: (N, 2048) float32."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -76,119 +75,121 @@ def sample_labels(train: Store, per_class: int, seed: int) -> list[int]:
     chosen: list[int] = []
     for _, groups in sorted(classes.items()):
         shuffled = [generator.permutation(rows).tolist() for _, rows in sorted(groups.items())]
-        places = generator.permutation(len(shuffled)).tolist()
+        order = generator.permutation(len(shuffled)).tolist()
         turns = [
-            (turn, place, row) for place, own in zip(places, shuffled, strict=True) for turn, row in enumerate(own)
+            (turn, group, row) for group, rows in zip(order, shuffled, strict=True) for turn, row in enumerate(rows)
         ]
         chosen += [row for _, _, row in sorted(turns)[:per_class]]
     return sorted(chosen)
 
 
-def untrained_encoder(bench: Experiment, architecture: Architecture, seed: int) -> Encoder:
-    """Returns the encoder as it is before pre-training, its batch norms settled on unlabelled training slices.
+def untrained_encoder(experiment: Experiment, architecture: Architecture, seed: int) -> Encoder:
+    """Returns the encoder as it is before pre-training, its batch norms estimated on unlabelled training slices.
 
     Their mean and variance are part of what an encoder knows of the data without labels; left at 0 and 1, an untrained
     encoder would be judged by the scale of its weights.
     """
     torch.manual_seed(seed)
-    encoder = Encoder(architecture).to(pick_device(bench.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder = Encoder(architecture).to(pick_device(experiment.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
-    rows = np.linspace(0, len(bench.pool.records) - 1, min(N_SETTLING, len(bench.pool.records))).round().astype(int)
+    rows = (
+        np.linspace(0, len(experiment.pool.records) - 1, min(N_NORM_SLICES, len(experiment.pool.records)))
+        .round()
+        .astype(int)
+    )
     encoder.train()
     with torch.no_grad():
         for own in np.array_split(np.random.default_rng(seed).permutation(rows), -(-len(rows) // BATCH)):
-            slices = torch.from_numpy(bench.pool.batch(own)).to(pick_device(bench.device))
-            encoder(normalise(slices, bench.preparation))
+            slices = torch.from_numpy(experiment.pool.batch(own)).to(pick_device(experiment.device))
+            encoder(normalise(slices, experiment.preparation))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return encoder.eval()
 
 
-def features_of(bench: Experiment, encoder: Encoder) -> Features:
-    """Returns the features of all sides, standardised by the mean and deviation of the training side's."""
-    encoder.to(pick_device(bench.device))
-    train, validation, test = (_extract(encoder, own, bench) for own in (bench.train, bench.validation, bench.test))
-    mean, scale = train.mean(axis=0), train.std(axis=0) + _STILL
+def features_of(experiment: Experiment, encoder: Encoder) -> Features:
+    """Returns the features of all splits, standardised by the mean and deviation of the training split."""
+    encoder.to(pick_device(experiment.device))
+    stores = (experiment.train, experiment.validation, experiment.test)
+    train, validation, test = (extract_features(encoder, store, experiment.preparation).numpy() for store in stores)
+    mean, scale = train.mean(axis=0), train.std(axis=0) + _MIN_STD
     return Features((train - mean) / scale, (validation - mean) / scale, (test - mean) / scale)
 
 
-def _extract(encoder: Encoder, store: Store, bench: Experiment) -> np.ndarray:
-    rows = range(len(store.records))
-    chunks = [store.batch(rows[start : start + _CHUNK]) for start in rows[::_CHUNK]]
-    found = [extract_features(encoder, chunk, bench.preparation).numpy() for chunk in chunks]
-    return np.concatenate(found) if found else np.zeros((0, encoder.architecture.feature_dim), np.float32)
-
-
 def probe(
-    bench: Experiment, features: Features, labelled: Sequence[int], inverse_penalties: Sequence[float]
+    experiment: Experiment, features: Features, labelled: Sequence[int], inverse_penalties: Sequence[float]
 ) -> tuple[Predictions, dict[str, float]]:
     """Returns what linear probes predict for the test slices, and the inverse penalty that each disease chose.
 
     Args:
-        bench: the slices.
+        experiment: the slices.
         features: of one encoder.
-        labelled: rows of the training side whose labels are used.
-        inverse_penalties: out of which the macro AUROC on the validation side chooses, the strongest where it is level.
+        labelled: rows of the training split whose labels are used.
+        inverse_penalties: out of which the macro AUROC on the validation split chooses, the strongest if equal.
     """
     predictions, chosen = {}, {}
-    for key in bench.diseases:
+    for key in experiment.diseases:
         n_classes = len(DISEASES[key].classes)
-        rows = [row for row in labelled if bench.train.records[row].disease == key]
-        truth = bench.train.select(rows).truth
-        watched, asked = bench.validation.indices(disease=key), bench.test.indices(disease=key)
-        validation = bench.validation.select(watched).truth
+        rows = [row for row in labelled if experiment.train.records[row].disease == key]
+        truth = experiment.train.select(rows).truth
+        held_out, tested = experiment.validation.indices(disease=key), experiment.test.indices(disease=key)
+        validation = experiment.validation.select(held_out).truth
         best = -1.0
         for inverse_penalty in sorted(inverse_penalties):
-            sought = np.concatenate([features.validation[watched], features.test[asked]])
-            found = balanced_logistic(features.train[rows], truth, sought, n_classes, inverse_penalty)
-            score = _score(found[: len(watched)], validation, truth)
+            queries = np.concatenate([features.validation[held_out], features.test[tested]])
+            predicted = balanced_logistic(features.train[rows], truth, queries, n_classes, inverse_penalty)
+            score = _score(predicted[: len(held_out)], validation, truth)
             if score > best:
-                best, chosen[key], predictions[key] = score, inverse_penalty, found[len(watched) :]
+                best, chosen[key], predictions[key] = score, inverse_penalty, predicted[len(held_out) :]
     return predictions, chosen
 
 
 def _score(probabilities: np.ndarray, validation: np.ndarray, truth: np.ndarray) -> float:
-    """Returns the macro AUROC of the taught classes on the validation side, 0 where it has too few classes."""
+    """Returns the macro AUROC of the trained classes on the validation split, 0 where it has too few classes."""
     counted = sorted(set(truth.tolist()) & set(validation.tolist()))
     if len(np.unique(validation)) < 2 or not counted:
         return 0.0
     return macro_auroc(probabilities, validation, counted)
 
 
-def pixels_baseline(bench: Experiment, labelled: Sequence[int]) -> Predictions:
+def pixels_baseline(experiment: Experiment, labelled: Sequence[int]) -> Predictions:
     """Returns what PCA + logistic regression on the labelled slices' pixels predicts for the test slices."""
     predictions = {}
-    for key in bench.diseases:
-        rows = [row for row in labelled if bench.train.records[row].disease == key]
-        truth, n_classes = bench.train.select(rows).truth, len(DISEASES[key].classes)
-        asked = bench.test.where(disease=key).slices
-        predictions[key] = baseline_probabilities(bench.train.batch(rows), truth, asked, n_classes)["pca_logistic"]
+    for key in experiment.diseases:
+        rows = [row for row in labelled if experiment.train.records[row].disease == key]
+        truth, n_classes = experiment.train.select(rows).truth, len(DISEASES[key].classes)
+        tested = experiment.test.where(disease=key).slices
+        predictions[key] = baseline_probabilities(experiment.train.batch(rows), truth, tested, n_classes)[
+            "pca_logistic"
+        ]
     return predictions
 
 
 def fine_tune(
-    bench: Experiment, encoder: Encoder, labelled: Sequence[int], folder: Path, settings: FinetuneSettings
+    experiment: Experiment, encoder: Encoder, labelled: Sequence[int], folder: Path, settings: FinetuneSettings
 ) -> Predictions:
     """Returns what encoder and heads, trained together on all diseases, predict for the test slices.
 
     Args:
-        bench: the slices.
+        experiment: the slices.
         encoder: where to start from; it is changed.
-        labelled: rows of the training side whose labels are used.
+        labelled: rows of the training split whose labels are used.
         folder: of the checkpoint while it trains; removed afterwards.
         settings: of fine-tuning.
     """
-    watched = bench.validation.evenly_per_class(_WATCHED)
-    encoder, heads = finetune(encoder, bench.train.select(labelled), watched, bench.preparation, folder, settings)
-    encoder.to(pick_device(bench.device))
+    validation = experiment.validation.evenly_per_class(_VALIDATION_LABELS)
+    encoder, heads = finetune(
+        encoder, experiment.train.select(labelled), validation, experiment.preparation, folder, settings
+    )
+    encoder.to(pick_device(experiment.device))
     predictions = {}
-    for key in bench.diseases:
-        asked = bench.test.where(disease=key)
-        logits = heads[key].logits(torch.from_numpy(_extract(encoder, asked, bench)))
+    for key in experiment.diseases:
+        tested = experiment.test.where(disease=key)
+        logits = heads[key].logits(extract_features(encoder, tested, experiment.preparation))
         predictions[key] = calibrated(logits.numpy().astype(np.float64), 1.0)
-    shutil.rmtree(folder)  # half a gigabyte a fit
+    shutil.rmtree(folder)  # half a gigabyte per fit
     return predictions

@@ -1,7 +1,7 @@
-"""Does pre-training help? The run's encoder against an untrained one and plain pixels, by labels a class.
+"""Does pre-training help? The run's encoder against an untrained one and plain pixels, by labels per class.
 
-Everything is learned on the training side and measured on the test side of the run's own split; the validation side
-chooses a probe's penalty and the epoch a fine-tuning ends with, nothing else. Each finished fit is kept under
+Everything is learned on the training split of the run and measured on its test split; the validation split chooses a
+probe's penalty and the epoch a fine-tuning ends with, nothing else. Each finished fit is kept under
 ``label-efficiency/``, so that a second start goes on where the first one stopped.
 """
 
@@ -37,12 +37,13 @@ from sslmri.files import sha256_of, write_atomically
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import load_encoder
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, as_json, write_evidence
+from sslmri.models.cards import recorded
+from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
 from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, evidence_folder, read_encoder_card
 from sslmri.models.history import append_history, created_now, read_history
 from sslmri.training.data import RunOptions, check_unseen, open_cohort
 from sslmri.training.fits import (
-    N_SETTLING,
+    N_NORM_SLICES,
     Experiment,
     Features,
     Predictions,
@@ -64,10 +65,10 @@ class LabelEfficiencySettings:
     """Settings of the comparison.
 
     Attributes:
-        labels: labelled training slices a class, one point of the curves each; a class with fewer gives all it has.
+        labels: labelled training slices per class, one point of the curves each; a class with fewer gives all it has.
         seeds: each draws its own labelled slices and its own untrained encoder.
         regimes: ``linear-probe`` takes minutes on two CPU cores, ``fine-tune`` hours.
-        inverse_penalties: of the probe's logistic regression, out of which the validation side chooses.
+        inverse_penalties: of the probe's logistic regression, out of which the validation split chooses.
         finetune_epochs: of each fine-tuning, at most; its other settings are the defaults of ``finetune``.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
@@ -91,9 +92,9 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     _, store = open_cohort(options)
     check_disjoint(store.records)
     check_unseen(options.run, store, options.protocol)
-    bench, basis = _bench(options, settings, store), _basis(store, options, pretrained)
+    experiment, basis = _experiment(options, settings, store), _basis(store, options, pretrained)
     finished = _finished(options.run, settings, basis)
-    for fit, predictions, extra in _fits(options, settings, bench, finished, basis):
+    for fit, predictions, extra in _fits(options, settings, experiment, finished, basis):
         _keep(options.run, _basis_of(fit.regime, settings, basis), fit, predictions, extra)
         finished[fit] = predictions
     wanted = {fit: finished[fit] for fit in _all_fits(settings)}
@@ -104,10 +105,10 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
         encoder_sha256=sha256_of(pretrained / ENCODER_FILE),
         encoder_created=card.created,
         groups_sha256=card.data.groups_sha256,
-        settings=as_json(settings) | {"preparation": as_json(options.preparation)},
+        settings=recorded(settings) | {"preparation": recorded(options.preparation)},
         not_run=tuple(regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes),
-        notes=tuple(_notes(settings, bench)),
-        diseases={key: _compare(bench, key, settings, wanted) for key in bench.diseases},
+        notes=tuple(_notes(settings, experiment)),
+        diseases={key: _compare(experiment, key, settings, wanted) for key in experiment.diseases},
     )
     write_evidence(evidence_folder(options.run), evidence)
     return evidence
@@ -130,21 +131,21 @@ def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
         )
 
 
-def _bench(options: RunOptions, settings: LabelEfficiencySettings, store: Store) -> Experiment:
-    """Returns the slices of the diseases that are both taught and tested.
+def _experiment(options: RunOptions, settings: LabelEfficiencySettings, store: Store) -> Experiment:
+    """Returns the slices of the diseases that are both trained and tested.
 
     Raises:
         TrainingError: there is none.
     """
-    taught, tested = ({str(r.disease) for r in store.labelled.where(split=own).records} for own in ("train", "test"))
-    if not taught & tested:
+    trained, tested = ({str(r.disease) for r in store.labelled.where(split=own).records} for own in ("train", "test"))
+    if not trained & tested:
         raise TrainingError(
             "Expected labelled slices of a disease to learn from and to test on, got none: see the split."
         )
-    for key in sorted(taught ^ tested):
-        print(f"{key}: not on both the training and the test side, left out")
+    for key in sorted(trained ^ tested):
+        print(f"{key}: not in both the training and the test split, left out")
     train, validation, test = (
-        store.where(split=own, disease=taught & tested) for own in ("train", "validation", "test")
+        store.where(split=own, disease=trained & tested) for own in ("train", "validation", "test")
     )
     return Experiment(store.where(split="train"), train, validation, test, options.preparation, settings.device)
 
@@ -182,36 +183,36 @@ def _all_fits(settings: LabelEfficiencySettings) -> list[Fit]:
 def _fits(
     options: RunOptions,
     settings: LabelEfficiencySettings,
-    bench: Experiment,
+    experiment: Experiment,
     finished: dict[Fit, Predictions],
     basis: str,
 ) -> Iterator[tuple[Fit, Predictions, dict[str, Any]]]:
     """Yields each fit that is not finished, with its predictions and what else is worth keeping."""
     features: Features | None = None
-    known: tuple[str, int] | None = None  # whose features these are
+    extracted: tuple[str, int] | None = None  # whose features these are
     for fit in (fit for fit in _all_fits(settings) if fit not in finished):
         started = time.perf_counter()
-        rows = sample_labels(bench.train, fit.labels, fit.seed)
+        rows = sample_labels(experiment.train, fit.labels, fit.seed)
         extra: dict[str, Any] = {}
         if fit.regime == BASELINE:
-            predictions = pixels_baseline(bench, rows)
+            predictions = pixels_baseline(experiment, rows)
         elif fit.regime == FINETUNE:
             folder = options.run / FOLDER / f"{basis[:12]}-{fit.encoder}-{fit.labels}-{fit.seed}"
             own = _finetune_settings(settings, fit.labels, fit.seed)
-            predictions = fine_tune(bench, _encoder(options, bench, fit), rows, folder, own)
+            predictions = fine_tune(experiment, _encoder(options, experiment, fit), rows, folder, own)
         else:
             source = (fit.encoder, fit.seed if fit.encoder == RANDOM else -1)
-            if features is None or source != known:
-                features, known = features_of(bench, _encoder(options, bench, fit)), source
-            predictions, extra["inverse_penalties"] = probe(bench, features, rows, settings.inverse_penalties)
+            if features is None or source != extracted:
+                features, extracted = features_of(experiment, _encoder(options, experiment, fit)), source
+            predictions, extra["inverse_penalties"] = probe(experiment, features, rows, settings.inverse_penalties)
         extra["seconds"] = round(time.perf_counter() - started, 1)
         print(f"{', '.join(map(str, fit[:2]))}, {fit.labels} labels, seed {fit.seed}: {extra['seconds']} s", flush=True)
         yield fit, predictions, extra
 
 
-def _encoder(options: RunOptions, bench: Experiment, fit: Fit) -> Encoder:
+def _encoder(options: RunOptions, experiment: Experiment, fit: Fit) -> Encoder:
     pretrained = load_encoder(options.run / "pretrain" / ENCODER_FILE)
-    return untrained_encoder(bench, pretrained.architecture, fit.seed) if fit.encoder == RANDOM else pretrained
+    return untrained_encoder(experiment, pretrained.architecture, fit.seed) if fit.encoder == RANDOM else pretrained
 
 
 def _keep(run: Path, basis: str, fit: Fit, predictions: Predictions, extra: dict[str, Any]) -> None:
@@ -241,17 +242,17 @@ def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[
 
 
 def _compare(
-    bench: Experiment, key: str, settings: LabelEfficiencySettings, fits: dict[Fit, Predictions]
+    experiment: Experiment, key: str, settings: LabelEfficiencySettings, fits: dict[Fit, Predictions]
 ) -> DiseaseEfficiency:
     """Returns curves and differences of one disease, with its counts and what to know of them."""
     disease = DISEASES[key]
-    tested = bench.test.where(disease=key)
-    there = Counter(str(record.label) for record in bench.train.records if record.disease == key)
+    tested = experiment.test.where(disease=key)
+    there = Counter(str(record.label) for record in experiment.train.records if record.disease == key)
     used = {str(n): {label: min(n, there[label]) for label in disease.classes} for n in settings.labels}
     short = [f"{class_title(label)} {n}" for label, n in there.items() if n < max(settings.labels)]
-    untaught = [class_title(label) for label in disease.classes if not there[label]]
+    untrained = [class_title(label) for label in disease.classes if not there[label]]
     notes = [f"Fewer labelled slices than the largest budget, all used there: {', '.join(short)}."] if short else []
-    notes += [f"Never taught: {', '.join(untaught)}."] if untaught else []
+    notes += [f"No training data: {', '.join(untrained)}."] if untrained else []
     predictions = {fit: found[key] for fit, found in fits.items()}
     curves, differences = compare_fits(disease, tested.truth, tested.groups, predictions)
     notes += small_classes_note(disease, tested.truth, tested.groups) + unknown_patients_note(tested.groups)
@@ -266,9 +267,9 @@ def _compare(
     )
 
 
-def _notes(settings: LabelEfficiencySettings, bench: Experiment) -> list[str]:
+def _notes(settings: LabelEfficiencySettings, experiment: Experiment) -> list[str]:
     """Returns how the comparison was made, in sentences."""
-    settled = min(N_SETTLING, len(bench.pool.records))
+    settled = min(N_NORM_SLICES, len(experiment.pool.records))
     notes = [
         f"Each point is the mean over {len(settings.seeds)} draws of labelled slices; its 95 % interval is from a "
         "bootstrap over test groups.",
@@ -277,4 +278,4 @@ def _notes(settings: LabelEfficiencySettings, bench: Experiment) -> list[str]:
         "Validation groups choose a probe's penalty or a fine-tuning's last epoch; their labels are not counted.",
     ]
     titles = {PROBE: "Linear probes were", FINETUNE: "Fine-tuning was"}
-    return notes + [f"{title} not run." for regime, title in titles.items() if regime not in settings.regimes]
+    return notes + [f"{title} not evaluated." for regime, title in titles.items() if regime not in settings.regimes]

@@ -17,6 +17,7 @@ from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Controls, find_evidence, write_evidence
 from sslmri.models.history import created_now
 from sslmri.models.metrics import SameSource
+from sslmri.text import printable_line
 from sslmri.training.data import RunOptions
 
 NEGATIVES_FILE = "lgg_negatives.csv"  # next to the manifest, with the columns path and group
@@ -43,7 +44,7 @@ def run_same_source(options: RunOptions) -> Controls:
             f"Expected {NEGATIVES_FILE} next to {options.data} and marked slices of {COHORT}, got none."
         )
     controls = replace(controls, same_source=measured)
-    write_evidence(options.run / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
+    write_evidence(model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
     return controls
 
 
@@ -68,6 +69,8 @@ def measure_same_source(model: Model, records: list[Record], options: RunOptions
         print(f"tumour or none on the same patients: not measured, all patients of {COHORT} were trained on")
         return None
     store = open_store(chosen, model.card.encoder.preparation, options.cache)
+    for name, reason in store.bad:
+        print(printable_line(f"left out: {name}: {reason}"))
     logits = model.logits(store.slices)[DISEASE].astype(np.float64)
     probabilities = calibrated(logits, model.card.heads[DISEASE].calibration_temperature)
     has_lesion = np.array([record.use == LOCALISATION_USE for record in store.records])
