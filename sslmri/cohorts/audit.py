@@ -104,9 +104,7 @@ def audit(records: list[Record], store: Store, describe: Describe | None = None)
             Check("near copies in two splits", True, _across(near)),
             Check("same image with two labels", True, _conflicting(copies)),
             Check("groups with two labels of one disease", True, _items(_with_two_labels(records))),
-            Check(
-                "groups without ids", False, _items(sorted({r.group_key for r in pool if r.group.startswith(UNKNOWN)}))
-            ),
+            Check("groups without ids", False, _items(sorted(unknown))),
             Check("cohorts whose groups are not known to be subjects", False, _items(_without_subjects(pool))),
             Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
             Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
