@@ -38,7 +38,7 @@ licences: $(VENV)/installed-dev
 	  --packages $$(sed -En 's/^([A-Za-z0-9._-]+)==.*/\1/p' requirements.txt) >> LICENCES.md
 
 model-card: $(VENV)/installed
-	@$(PYTHON) -m sslmri model-card $(MODEL)
+	$(PYTHON) -m sslmri model-card $(MODEL) > MODEL_CARD.md
 
 $(UV):
 	python3 -m venv $(VENV)

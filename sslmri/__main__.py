@@ -1,4 +1,4 @@
-"""The command line: ``sslmri app | train | screen | manifest | audit | licences``.
+"""The command line: ``sslmri app | train | screen | manifest | audit | convert | model-card | licences``.
 
 ``app`` opens the dashboard; arguments after it go to ``streamlit run``. ``train`` runs the commands of ``train.py``:
 ``sslmri train --help`` lists them. The others are described below.
@@ -165,6 +165,27 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class Card:
+    """Print a model's card as Markdown: intended use, training data, results and limits.
+
+    Attributes:
+        model: the model folder.
+    """
+
+    model: Annotated[Path, tyro.conf.Positional] = DEFAULT_MODEL
+
+    def start(self) -> int:
+        """Runs the command and returns its exit code."""
+        from sslmri.models.evidence import GateTable, Metrics, find_evidence
+        from sslmri.models.folder import read_model_card
+        from sslmri.models.model_card import model_card_markdown
+
+        card = read_model_card(self.model)
+        print(model_card_markdown(card, find_evidence(card, Metrics), find_evidence(card, GateTable)), end="")
+        return 0
+
+
+@dataclass(frozen=True)
 class Licences:
     """Print every package the program needs, with its version, licence and home page, as Markdown."""
 
@@ -199,7 +220,8 @@ def main() -> int:
         return run_app(sys.argv[2:])
     if sys.argv[1:2] == ["train"]:
         return run_train(sys.argv[2:])
-    command = tyro.cli(Screen | Manifest | Audit | Convert | Licences, prog="sslmri", description=__doc__)
+    model_card = Annotated[Card, tyro.conf.subcommand("model-card")]
+    command = tyro.cli(Screen | Manifest | Audit | Convert | model_card | Licences, prog="sslmri", description=__doc__)
     return exit_code(command.start)
 
 

@@ -51,6 +51,11 @@ def test_without_its_extra_a_feature_names_the_extra_to_install(monkeypatch):
     assert "demo" in PROJECT["project"]["optional-dependencies"]
 
 
+def test_the_model_card_is_what_the_command_prints(call):
+    done = call("sslmri", "model-card")
+    assert (done.returncode, done.stdout) == (0, (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8"))
+
+
 def test_hooks_and_workflow_run_make_test():
     assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.M)
     assert "run: .ci/run" in (ROOT / ".github" / "workflows" / "test.yml").read_text()
