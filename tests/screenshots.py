@@ -49,7 +49,7 @@ def _give_cohort(page: Page) -> None:
     uploader = page.locator("input[type=file]")
     if uploader.count():
         uploader.set_input_files(files)
-        page.get_by_text("Findings by disease").wait_for(timeout=LONG_MS)
+        page.get_by_text("Verdicts by disease").wait_for(timeout=LONG_MS)
         settle(page)
 
 

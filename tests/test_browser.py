@@ -179,7 +179,7 @@ def test_a_series_is_read_leafed_through_overridden_and_reported_and_the_next_pa
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2)
     page.wait_for_timeout(500)
     assert slice_in_view(page) not in (first, second)
-    page.get_by_role("slider", name="Opacity of the map").focus()
+    page.get_by_role("slider", name="Map opacity").focus()
     before = map_address(page)
     page.keyboard.press("Home")
     expect(page.get_by_role("img", name="Map of")).not_to_have_attribute("src", before, timeout=LONG_MS)

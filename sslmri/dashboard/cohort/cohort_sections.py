@@ -1,7 +1,6 @@
 """The sections of the cohort page: uploader, list with filters, opening one scan, and reports."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -16,6 +15,7 @@ from sslmri.dashboard.cohort.session import (
     time_left,
 )
 from sslmri.dashboard.screening.intake import HANDED_OVER
+from sslmri.dashboard.screening.report_buttons import draw_report_buttons
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.uploads import FileUpload, Upload
 from sslmri.dashboard.text import count, escape_markdown
@@ -23,14 +23,8 @@ from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.screening.outcome import Refusal
-from sslmri.screening.report.export import report_csv, report_json, report_pdf
 
 SCREENING_PAGE = "pages/screening.py"
-_REPORTS: tuple[tuple[str, Callable[..., bytes], str], ...] = (
-    ("pdf", report_pdf, "application/pdf"),
-    ("csv", report_csv, "text/csv"),
-    ("json", report_json, "application/json"),
-)
 
 
 def take_in(card: ModelCard, cohort: Cohort) -> None:
@@ -117,16 +111,7 @@ def draw_exports(card: ModelCard, cohort: Cohort, shown: pd.DataFrame, metrics: 
     numbers = set(shown["Scan"])
     entries = [entry for entry in cohort.entries.values() if entry.number in numbers]
     with st.container(horizontal=True, vertical_alignment="center"):
-        for suffix, make, mime in _REPORTS:
-            st.download_button(
-                f"Report, {suffix.upper()}",
-                partial(make, card, entries, metrics),
-                f"cohort-{cohort.token}.{suffix}",
-                mime,
-                key=f"cohort-{suffix}",
-                on_click="ignore",
-                disabled=not entries,
-            )
+        draw_report_buttons(card, lambda: entries, metrics, f"cohort-{cohort.token}", is_disabled=not entries)
         st.caption(
             f"All findings of the {count(len(entries), 'scan')} listed. Reports contain no file names; scans are "
             "identified by number and hash.",

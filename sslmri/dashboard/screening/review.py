@@ -1,28 +1,22 @@
 """The clinician's review of each finding, and the report that contains it."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 import streamlit as st
 
+from sslmri.dashboard.screening.report_buttons import draw_report_buttons
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.diseases import DISEASES, class_title
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
 from sslmri.screening.outcome import Entry, Finding, Review, Screening, ScreeningSummary
-from sslmri.screening.report.export import report_csv, report_json, report_pdf
 from sslmri.screening.report.pictures import key_pictures
 from sslmri.text import format_timestamp
 
 _AGREE, _OVERRIDE = "agree", "override"
 _TITLES = {_AGREE: "Agree", _OVERRIDE: "Override"}
 _NAME_WIDTH, _FIELD_WIDTH = 270, 170  # pixels: a line of four fits half a wide page
-_FORMATS: dict[str, tuple[str, Callable[..., bytes]]] = {
-    "pdf": ("application/pdf", report_pdf),
-    "csv": ("text/csv", report_csv),
-    "json": ("application/json", report_json),
-}
 
 
 @st.fragment
@@ -34,31 +28,15 @@ def draw_review(card: ModelCard, screening: Screening, n_files: int, token: str,
         st.markdown("**Review**")
         answers = {key: answer for key, finding in summary.assessed.items() if (answer := _ask(summary, finding))}
         reviews = _signed(summary, answers)
+
+    def entries() -> list[Entry]:
+        pictures = key_pictures(card, summary, screening.arrays)
+        return [Entry(1, summary, n_files=n_files, pictures=pictures, reviews=reviews)]
+
     st.markdown("**Report**")
     with st.container(horizontal=True):
-        for suffix, (mime, make) in _FORMATS.items():
-            st.download_button(
-                f"Report, {suffix.upper()}",
-                partial(_make, make, card, screening, n_files, reviews, metrics),
-                f"report-{token}.{suffix}",
-                mime,
-                key=widget_key(summary, suffix),
-                on_click="ignore",
-            )
+        draw_report_buttons(card, entries, metrics, f"report-{token}")
     st.caption("Reports contain no file names or DICOM tags; scans are identified by number and hash.")
-
-
-def _make(
-    make: Callable[..., bytes],
-    card: ModelCard,
-    screening: Screening,
-    n_files: int,
-    reviews: Mapping[str, Review],
-    metrics: Metrics | None,
-) -> bytes:
-    pictures = key_pictures(card, screening.summary, screening.arrays)
-    entry = Entry(1, screening.summary, n_files=n_files, pictures=pictures, reviews=reviews)
-    return make(card, [entry], metrics)
 
 
 def _ask(summary: ScreeningSummary, finding: Finding) -> tuple[bool, str | None, str] | None:

@@ -36,50 +36,33 @@ def draw_finding(
 ) -> None:
     """Draws a finding, on the next page where this one has no space for all of it."""
     finding = summary.findings[disease]
-    if page.will_page_break(_height(head, entry, summary, finding, evidence)):
+
+    def draw_text(target: PdfPage) -> float:
+        """Returns the height of the text in millimetres."""
+        top = target.get_y()
+        _draw_verdict(target, finding)
+        if finding.is_assessed:
+            _draw_answer(target, head, summary, finding)
+            target.paragraph(LEFT, messages.evidence_line(evidence), SMALL, QUIET, _TEXT)
+        else:
+            target.paragraph(LEFT, messages.reason_line(finding), BODY)
+        target.set_y(target.get_y() + 0.6)
+        target.paragraph(LEFT, messages.review_line(entry.reviews.get(disease)), SMALL, INK, _TEXT)
+        return target.get_y() - top
+
+    # measured on a scratch page: fpdf2's own trial drawing copies the whole document, minutes for hundreds of scans
+    scratch = PdfPage("", "", "2000-01-01T00:00:00+00:00")
+    scratch.add_page()
+    height = max(draw_text(scratch), _HEIGHT if finding.is_assessed else 0.0)
+    if page.will_page_break(_ABOVE + height + _BELOW):
         page.add_page()
     page.rule()
     page.set_y(page.get_y() + _ABOVE)
     top = page.get_y()
-    _draw_text(page, head, entry, summary, finding, evidence)
-    bottom = page.get_y()
+    draw_text(page)
     if finding.is_assessed:
         _draw_pictures(page, top, summary, finding, entry.pictures[disease], head.saliency_scale)
-        bottom = max(bottom, top + _HEIGHT)
-    page.set_y(bottom + _BELOW)
-
-
-def _height(
-    head: HeadCard, entry: Entry, summary: ScreeningSummary, finding: Finding, evidence: DiseaseMetrics | None
-) -> float:
-    """Returns the millimetres that a finding takes: its text is written on a scratch page.
-
-    fpdf2's own trial drawing copies the whole document each time: minutes for hundreds of scans.
-    """
-    scratch = PdfPage("", "", "2000-01-01T00:00:00+00:00")
-    scratch.add_page()
-    top = scratch.get_y()
-    _draw_text(scratch, head, entry, summary, finding, evidence)
-    text = scratch.get_y() - top
-    return _ABOVE + (max(text, _HEIGHT) if finding.is_assessed else text) + _BELOW
-
-
-def _draw_text(
-    page: PdfPage,
-    head: HeadCard,
-    entry: Entry,
-    summary: ScreeningSummary,
-    finding: Finding,
-    evidence: DiseaseMetrics | None,
-) -> None:
-    _draw_verdict(page, finding)
-    if finding.is_assessed:
-        _draw_answer(page, head, summary, finding)
-        page.paragraph(LEFT, messages.evidence_line(evidence), SMALL, QUIET, _TEXT)
-    else:
-        page.paragraph(LEFT, messages.reason_line(finding), BODY)
-    page.set_y(page.get_y() + 0.6)
-    page.paragraph(LEFT, messages.review_line(entry.reviews.get(finding.disease)), SMALL, INK, _TEXT)
+    page.set_y(top + height + _BELOW)
 
 
 def _draw_verdict(page: PdfPage, finding: Finding) -> None:
