@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sslmri.cohorts.patients import PATIENTS, make_patient
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.scans.scan import Scan
 from sslmri.screening.screener import Screener
 from tests.encodings import TOLERANCES, encodings
@@ -24,8 +24,8 @@ def compare(screener: Screener, scan: Scan) -> bool:
     image = scan.voxels[len(scan.voxels) // 2]
     low, high = np.percentile(image, (0.1, 99.9))
     files = encodings(np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8))
-    answers = {name: screener.screen(read_scan(data, name)).summary.findings for name, data in files.items()}
-    print(f"{scan.name}, slice {len(scan.voxels) // 2 + 1} of {len(scan.voxels)}")
+    answers = {name: screener.screen(parse_scan(data, name)).summary.findings for name, data in files.items()}
+    print(f"{scan.info.name}, slice {len(scan.voxels) // 2 + 1} of {len(scan.voxels)}")
     is_alike = True
     for name, findings in answers.items():
         cells = []
@@ -45,7 +45,7 @@ def main() -> int:
     screener = Screener.load(model)
     if len(sys.argv) > 1:
         path = Path(sys.argv[1])
-        scans = [read_scan(path.read_bytes(), path.name)]
+        scans = [parse_scan(path.read_bytes(), path.name)]
     else:
         scans = [make_patient(key)[0] for key in PATIENTS]
     alike = [compare(screener, scan) for scan in scans]

@@ -20,8 +20,8 @@ from sslmri.errors import ScanError
 from sslmri.gate.fit import encode, fit_bank, joined, prepared_images
 from sslmri.learning.model import Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
-from sslmri.scans.reading import read_scan
-from sslmri.scans.slices import Preparation, numbered_slices
+from sslmri.scans.parse import parse_scan
+from sslmri.scans.slices import Preparation, to_slices
 
 COUNTS = {"train": 320, "validation": 130, "test": 200}  # slices per disease; "test" is the fold that is measured
 OTHERS = 60  # slices of a cohort outside of every split
@@ -51,7 +51,7 @@ def images(folder: Path, preparation: Preparation) -> Iterator[np.ndarray]:
     """Yields the prepared slices of each file that can be read: what its reader refuses never reaches the gate."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            yield numbered_slices(read_scan(path.read_bytes(), path.name), preparation)[0]
+            yield to_slices(parse_scan(path.read_bytes(), path.name), preparation)
         except ScanError:
             continue
 

@@ -25,7 +25,8 @@ from benchmarks.pictures import write_pictures
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.prepare import prepare_files
+from sslmri.scans.parse import parse_scan
+from sslmri.scans.slices import to_slices
 from sslmri.screening.saliency import class_maps
 
 _BATCHES = (1, 16)
@@ -57,8 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for n_slices in _BATCHES:
         with TemporaryDirectory() as folder:
             files = write_pictures(Path(folder), n_slices, model.card.encoder.preparation.image_size[0], ".png")
-            found = prepare_files(files, model.card.encoder.preparation)
-        slices = np.concatenate([own[1] for own in found if not isinstance(own, str)])
+            preparation = model.card.encoder.preparation
+            slices = np.concatenate(
+                [to_slices(parse_scan(file.read_bytes(), file.name), preparation) for file in files]
+            )
         forward, maps, peer = _compare(model, slices, settings.rounds)
         speeds.append(peer / (forward + maps))
         overheads.append(maps / forward)

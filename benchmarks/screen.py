@@ -26,7 +26,9 @@ from sslmri.cohorts.workers import in_order
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Model
 from sslmri.project import DEFAULT_MODEL
+from sslmri.scans.parse import parse_scan
 from sslmri.scans.prepare import prepare_files
+from sslmri.scans.slices import to_slices
 from sslmri.screening.batch import BATCH_SCANS, screen_files
 from sslmri.screening.report.export import json_line
 from sslmri.screening.screener import Screener
@@ -72,7 +74,8 @@ def _compare(model: Model, files: list[Path], rounds: int) -> tuple[float, float
     """Returns the median seconds of the bare pass, of screening without the workers' start, and of that start."""
     screener = Screener(model)
     preparation = model.card.encoder.preparation
-    slices = np.concatenate([found[1] for found in prepare_files(files, preparation) if not isinstance(found, str)])
+    scans = [parse_scan(file.read_bytes(), file.name) for file in files]
+    slices = np.concatenate([to_slices(scan, preparation) for scan in scans])
     seconds = []
     for number in range(rounds + 1):
         own = (_bare(model, slices), _screening(screener, files), _start(screener, len(files)))

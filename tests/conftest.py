@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import read_model_card
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import Scan, ScanInfo
 from tests.banks import record, seen
 from tests.nifti_files import make_head
 
@@ -110,10 +110,10 @@ def head() -> np.ndarray:
     return make_head()
 
 
-def as_scan(voxels: np.ndarray, name: str = "scan.png") -> Scan:
+def as_scan(voxels: np.ndarray, name: str = "scan.png", **known: Any) -> Scan:
     """Returns voxels (D, H, W) or (H, W) as a scan."""
     volume = voxels if voxels.ndim == 3 else voxels[None]
-    return Scan(volume.astype(np.float32), None, None, None, "PNG", name, "0" * 64)
+    return Scan(ScanInfo(name, "PNG", "0" * 64, len(volume), **known), volume.astype(np.float32))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from sslmri.scans.nifti import read_nifti
-from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation, numbered_slices
+from sslmri.scans.parse import ScanFiles
+from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
 
 SPACING = (4.0, 2.0, 2.0)  # slice, row, column
 
@@ -41,10 +41,9 @@ def nifti(voxels: np.ndarray, codes: str = "RAS", kind: str = "<i2", **options) 
     return image_of(voxels, codes, kind, **options).to_bytes()
 
 
-def prepared(data: bytes) -> tuple[np.ndarray, tuple[int, ...]]:
-    volume = read_nifti(data)
-    scan = Scan(volume.voxels, volume.spacing_mm, volume.orientation, None, "NIfTI", "head.nii", "0" * 64)
-    return numbered_slices(scan, Preparation())
+def prepared(data: bytes) -> PreparedScan:
+    scan = ScanFiles("head.nii", "NIfTI", "0" * 64, ()).scan(read_nifti(data))
+    return prepare_scan(scan, Preparation())
 
 
 def packed(data: bytes) -> bytes:

@@ -4,14 +4,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.processes import MessagePipe
-from sslmri.scans import reading, sandbox
+from sslmri.scans import parse, sandbox
 from sslmri.scans.volume import Volume
 
 MARK = b"\xff\xd8\xff"  # without which the sandbox asks no reader
@@ -19,15 +19,15 @@ MARK = b"\xff\xd8\xff"  # without which the sandbox asks no reader
 
 def serve_faults(pipe: MessagePipe) -> None:
     """Serves as the sandbox does; a file that begins with JPEG's mark and the name of a fault commits it."""
-    sound = reading.read_file
+    sound = parse.parse_volume
 
-    def read_file(data: bytes, name: str) -> Volume:
+    def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
         for start, fault in _FAULTS.items():
-            if data.startswith(MARK + start):
-                fault(data)
-        return sound(data, name)
+            if contents[0].startswith(MARK + start):
+                fault(contents[0])
+        return sound(source, contents)
 
-    reading.read_file = read_file
+    parse.parse_volume = parse_volume
     sandbox.CPU_SECONDS = 1
     time.process_time = lambda: 0.0  # far behind what the kernel counts, as it gets to be after many thousand files
     sandbox.serve(pipe)
@@ -86,7 +86,7 @@ def _mislead(data: bytes) -> None:
     """Lets this reader answer, from now on, with what the file holds: JSON, then NUL, then bytes for voxels."""
     told, _, voxels = data.partition(b":")[2].partition(b"\0")
 
-    def answer(pipe: MessagePipe, what: str, files: object) -> None:
+    def answer(pipe: MessagePipe, what: str, source: str, contents: object) -> None:
         pipe.send(told)
         pipe.send(voxels)
 

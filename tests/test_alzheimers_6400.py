@@ -166,7 +166,7 @@ def test_picture_replaced_by_a_turned_copy_of_another_is_refused(volumes) -> Non
 
 def test_picture_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "non.jpg").write_bytes(b"\xff\xd8\xff broken")
-    with pytest.raises(ManifestError, match=r"non\.jpg: Expected a complete JPEG file"):
+    with pytest.raises(ManifestError, match=r"non\.jpg: The JPEG file is incomplete"):
         read_small(tmp_path / "non.jpg")
     with pytest.raises(ManifestError, match="missing"):
         read_small(tmp_path / "missing.jpg")

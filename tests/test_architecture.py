@@ -132,9 +132,7 @@ def test_the_rules_see_a_wrong_import(place, text, expected, tmp_path, monkeypat
     assert faults(path) == [expected]
 
 
-@pytest.mark.parametrize(
-    "module", ["sslmri", "sslmri.scans.reading", "sslmri.models.cards", "sslmri.evidence.evaluate"]
-)
+@pytest.mark.parametrize("module", ["sslmri", "sslmri.scans.parse", "sslmri.models.cards", "sslmri.evidence.evaluate"])
 def test_light_modules_do_not_load_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

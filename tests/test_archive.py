@@ -14,7 +14,7 @@ from PIL import Image
 from sslmri.errors import ScanError
 from sslmri.scans.archive import read_archive
 from sslmri.scans.images import read_image
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from tests.conftest import SHARED, needs_shared
 from tests.harness.dicom_files import axial_series
 
@@ -57,7 +57,7 @@ def nifti(shape: tuple[int, int, int] = (20, 20, 20)) -> bytes:
 def refusal_of(data: bytes) -> str:
     """Returns the one sentence by which a zip file is refused."""
     with pytest.raises(ScanError) as error:
-        read_scan(data, "scan.zip")
+        parse_scan(data, "scan.zip")
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -68,15 +68,15 @@ def voxels() -> np.ndarray:
 
 
 def test_a_zipped_series_is_an_axial_volume(voxels):
-    scan = read_scan(zipped(*axial_series(voxels)[::-1], ("study/README.md", b"plain words")), "scan.zip")
+    scan = parse_scan(zipped(*axial_series(voxels)[::-1], ("study/README.md", b"plain words")), "scan.zip")
     assert np.array_equal(scan.voxels, voxels)
-    assert (scan.orientation, scan.modality, scan.source, scan.warnings) == ("SPL", "MR", "zip", ())
+    assert (scan.info.orientation, scan.info.modality, scan.info.source, scan.info.warnings) == ("SPL", "MR", "zip", ())
 
 
 def test_what_is_not_dicom_in_a_zipped_series_is_told_by_number(voxels):
     data = zipped(*axial_series(voxels), ("slice 2 Jane Doe.pdf", b"%PDF-1.7" + bytes(50)))
     (warning,) = read_archive(data).warnings
-    assert "1 of 13 files cannot be read, left out: number 4" in warning
+    assert "1 of 13 files cannot be read and were left out: number 4" in warning
     assert "Jane" not in warning
 
 
@@ -98,7 +98,7 @@ def test_every_flipped_bit_of_a_zipped_slice_is_refused(voxels):
         changed = bytearray(data)
         changed[position] ^= 0x08
         try:
-            unnoticed += not np.array_equal(read_scan(bytes(changed), "a").voxels[0], voxels[0])
+            unnoticed += not np.array_equal(parse_scan(bytes(changed), "a").voxels[0], voxels[0])
         except ScanError:
             continue
     assert unnoticed == 0
@@ -125,14 +125,14 @@ def test_pictures_of_another_size_or_damaged_are_told_by_number():
     volume = read_archive(data)
     assert greys(data) == [1, 4]
     assert "number 3" in volume.warnings[0]
-    assert "have another size, left out: number 2" in volume.warnings[1]
+    assert "have another size and were left out: number 2" in volume.warnings[1]
 
 
 def test_one_nifti_in_a_zip_file_is_read():
     content = nifti()
-    scan = read_scan(zipped(("brain.nii", content), ("sidecar.json", b"{}")), "scan.zip")
-    assert np.array_equal(scan.voxels, read_scan(content, "brain.nii").voxels)
-    assert scan.warnings == ()
+    scan = parse_scan(zipped(("brain.nii", content), ("sidecar.json", b"{}")), "scan.zip")
+    assert np.array_equal(scan.voxels, parse_scan(content, "brain.nii").voxels)
+    assert scan.info.warnings == ()
 
 
 def test_names_are_never_used_as_paths(tmp_path, monkeypatch):
@@ -156,17 +156,17 @@ def many_entries(count: int) -> bytes:
 
 
 REFUSED = {
-    "empty": (zipped(), "an empty one"),
-    "no directory": (b"PK\x03\x04" + bytes(40), "breaks off or is damaged"),
-    "text": (zipped(("a.txt", b"words")), "one with a text file"),
-    "nested": (zipped(("a.zip", zipped(("a.png", picture(1))))), "another zip file inside"),
-    "encrypted": (encrypted(), "without a password"),
-    "entries": (many_entries(1001), "at most 1000 files"),
-    "endless entries": (many_entries(2100), "at most 1000 files"),
+    "empty": (zipped(), "The zip file is empty."),
+    "no directory": (b"PK\x03\x04" + bytes(40), "incomplete or damaged"),
+    "text": (zipped(("a.txt", b"words")), "holds a text file and no DICOM"),
+    "nested": (zipped(("a.zip", zipped(("a.png", picture(1))))), "another zip file"),
+    "encrypted": (encrypted(), "password-protected"),
+    "entries": (many_entries(1001), "over 1,000 files"),
+    "endless entries": (many_entries(2100), "over 1,000 files"),
     "bomb": (zipped(("a.png", bytes(40 * 2**20))), "200 times"),
     "bzip2": (zipped(("a.png", picture(1)), method=zipfile.ZIP_BZIP2), "unusual compression"),
-    "two volumes": (zipped(("a.nii", nifti()), ("b.nii", nifti())), "Expected one NIfTI file in a zip file, got 2"),
-    "damaged pictures": (zipped(("a.png", picture(1)[:-9])), "none that is undamaged"),
+    "two volumes": (zipped(("a.nii", nifti()), ("b.nii", nifti())), "holds 2 NIfTI files"),
+    "damaged images": (zipped(("a.png", picture(1)[:-9])), "All images in the zip file are damaged"),
 }
 
 
@@ -178,14 +178,14 @@ def test_a_zip_file_without_a_scan_gets_one_sentence(case):
 
 def test_two_zipped_series_are_refused_with_their_counts(voxels):
     other = [(f"other {i}", data) for i, (_, data) in enumerate(axial_series(voxels[:4], SeriesInstanceUID="9.9"))]
-    assert "2 series of 12 and 4 slices" in refusal_of(zipped(*axial_series(voxels), *other))
+    assert "2 series, of 12 and 4 slices" in refusal_of(zipped(*axial_series(voxels), *other))
 
 
 def test_a_directory_that_promises_too_much_is_refused_before_unpacking(monkeypatch):
     data = bytearray(zipped(("a.png", picture(1))))
     struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 600 * 2**20)
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("was unpacked"))
-    assert "at most 512 MB" in refusal_of(bytes(data))
+    assert "over 512 MB" in refusal_of(bytes(data))
 
 
 def test_an_entry_larger_than_its_directory_says_is_damaged():
@@ -195,38 +195,38 @@ def test_an_entry_larger_than_its_directory_says_is_damaged():
 
 
 def test_pictures_over_the_limit_are_refused(monkeypatch):
-    monkeypatch.setattr("sslmri.scans.archive.MAX_PIXELS", 3 * 16 * 16)
-    assert "send fewer" in refusal_of(zipped(*((f"{i}.png", picture(i)) for i in range(4))))
+    monkeypatch.setattr("sslmri.scans.archive.MAX_VOXELS", 3 * 16 * 16)
+    assert "Upload fewer" in refusal_of(zipped(*((f"{i}.png", picture(i)) for i in range(4))))
     assert len(read_archive(zipped(*((f"{i}.png", picture(i)) for i in range(3)))).voxels) == 3
 
 
 @pytest.mark.parametrize("colours", ["grey", "colours"])
 def test_pictures_count_with_their_own_size_whatever_becomes_of_them(monkeypatch, colours):
-    monkeypatch.setattr("sslmri.scans.archive.MAX_PIXELS", 64**2 + 32**2)
+    monkeypatch.setattr("sslmri.scans.archive.MAX_VOXELS", 64**2 + 32**2)
     monkeypatch.setattr("sslmri.scans.archive.read_image", decoded := Mock(wraps=read_image))
     drawn = coloured if colours == "colours" else partial(picture, 7)
     data = zipped(*((f"{i}.png", drawn(side)) for i, side in enumerate((64, 32, 16))))
-    assert "send fewer" in refusal_of(data)
+    assert "Upload fewer" in refusal_of(data)
     assert not decoded.called
 
 
 def test_pages_of_all_pictures_count_together(monkeypatch):
-    monkeypatch.setattr("sslmri.scans.archive.MAX_PAGES", 5)
+    monkeypatch.setattr("sslmri.scans.archive.MAX_SLICES", 5)
     file = io.BytesIO()
     page = Image.new("L", (16, 16), 3)
     page.save(file, "TIFF", save_all=True, append_images=[page, page])
-    assert "send fewer" in refusal_of(zipped(("1.tif", file.getvalue()), ("2.tif", file.getvalue())))
+    assert "Upload fewer" in refusal_of(zipped(("1.tif", file.getvalue()), ("2.tif", file.getvalue())))
 
 
 def test_too_little_memory_for_one_picture_is_not_told_as_a_damaged_one(monkeypatch):
     monkeypatch.setattr("sslmri.scans.archive.read_image", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
-        read_scan(zipped(("1.png", picture(1))), "scan.zip")
+        parse_scan(zipped(("1.png", picture(1))), "scan.zip")
 
 
 @needs_shared("uploads")
 def test_a_real_series_is_48_axial_slices():
-    scan = read_scan((SHARED / "uploads" / "t1_axial_series.zip").read_bytes(), "t1.zip")
+    scan = parse_scan((SHARED / "uploads" / "t1_axial_series.zip").read_bytes(), "t1.zip")
     assert scan.voxels.shape == (48, 384, 274)
-    assert scan.spacing_mm == pytest.approx((5.333, 0.667, 0.7), abs=1e-3)
-    assert (scan.orientation, scan.modality, scan.warnings) == ("SPL", "MR", ())
+    assert scan.info.spacing_mm == pytest.approx((5.333, 0.667, 0.7), abs=1e-3)
+    assert (scan.info.orientation, scan.info.modality, scan.info.warnings) == ("SPL", "MR", ())

@@ -20,10 +20,9 @@ from sslmri.cohorts.workers import AHEAD
 from sslmri.errors import WorkerError
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
-from sslmri.scans.group_files import gather
-from sslmri.scans.prepare import prepare_file
-from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation
+from sslmri.scans.group_files import group_paths
+from sslmri.scans.prepare import prepare_files
+from sslmri.scans.slices import Preparation, PreparedScan
 from sslmri.screening import batch
 from sslmri.screening.batch import screen_files, write_overlays
 from sslmri.screening.outcome import ImagingSequence, Outcome, Refusal, Screening, ScreeningArrays, ScreeningSummary
@@ -31,7 +30,7 @@ from sslmri.screening.report.export import json_line, report_csv
 from sslmri.screening.report.pictures import scaled
 from sslmri.screening.screener import Screener
 from tests.harness.dicom_files import axial_series
-from tests.test_workers import die_while_preparing_scans
+from tests.test_workers import die_while_preparing
 
 SMALL = Preparation(image_size=(32, 32))
 
@@ -42,28 +41,28 @@ class Encoderless:
     def __init__(self) -> None:
         self.card: Any = SimpleNamespace(encoder=SimpleNamespace(preparation=SMALL))
 
-    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray, tuple[int, ...]]]) -> list[Screening]:
+    def screen_slices(self, prepared: Sequence[PreparedScan]) -> list[Screening]:
         return [
             Screening(
                 ScreeningSummary(
-                    sha256=scan.sha256,
+                    sha256=scan.info.sha256,
                     model_sha256="",
                     created="",
-                    slice_numbers=numbers,
-                    n_file_slices=len(scan.voxels),
-                    spacing_mm=scan.spacing_mm,
-                    orientation=scan.orientation,
-                    modality=scan.modality,
-                    source=scan.source,
+                    slice_numbers=scan.slice_numbers,
+                    n_file_slices=scan.info.n_slices,
+                    spacing_mm=scan.info.spacing_mm,
+                    orientation=scan.info.orientation,
+                    modality=scan.info.modality,
+                    source=scan.info.source,
                     sequence=ImagingSequence(),
                     is_brain_mri=None,
                     reason=None,
                     findings={},
                     warnings=(),
                 ),
-                ScreeningArrays(slices, np.empty((len(slices), 0), np.float32), {}, {}),
+                ScreeningArrays(scan.slices, np.empty((len(scan.slices), 0), np.float32), {}, {}),
             )
-            for scan, slices, numbers in prepared
+            for scan in prepared
         ]
 
 
@@ -104,13 +103,13 @@ def test_workers_screen_what_the_calling_process_would_in_the_same_order(files, 
     assert workers_asked_for == [2]
     assert [(entry.number, entry.file) for entry, _ in outcomes] == list(enumerate(map(str, files), start=1))
     for path, (entry, arrays) in zip(files, outcomes, strict=True):
-        alone = prepare_file(path, SMALL)
-        if isinstance(alone, str):
-            assert (entry.outcome.reason, arrays) == (alone, None)
-        else:
+        (alone,) = prepare_files([[path]], SMALL)
+        if isinstance(alone, PreparedScan):
             assert arrays is not None
-            assert entry.outcome.sha256 == alone[0].sha256
-            assert np.array_equal(arrays.slices, alone[1])
+            assert entry.outcome.sha256 == alone.info.sha256
+            assert np.array_equal(arrays.slices, alone.slices)
+        else:
+            assert (entry.outcome.reason, arrays) == (alone.reason, None)
     assert [entry.file for entry, _ in outcomes if isinstance(entry.outcome, Refusal)] == [str(files[6])]
 
 
@@ -159,7 +158,7 @@ def test_batches_side_by_side_leave_the_threads_as_they_were_and_change_no_answe
 def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
     files, screener, workers_asked_for, monkeypatch
 ):
-    monkeypatch.setattr(batch, "prepare_scans", die_while_preparing_scans)
+    monkeypatch.setattr(batch, "prepare_files", die_while_preparing)
     outcomes = screen_files(screener, files)
     seen = []
     with pytest.raises(WorkerError, match="got one that was killed"):
@@ -167,16 +166,11 @@ def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
     assert workers_asked_for == [2]
 
 
-def test_a_prepared_scan_keeps_what_is_known_of_it_but_not_its_voxels(files):
-    found = prepare_file(files[0], SMALL)
-    assert not isinstance(found, str)
-    scan, slices, numbers = found
-    assert scan.voxels.nbytes == 0
-    assert len(scan.voxels) == 1
-    assert numbers == (1,)
-    assert (scan.name, scan.source, len(scan.sha256)) == ("000.jpg", "JPEG", 64)
-    assert slices.shape == (1, 32, 32)
-    assert {field.name for field in dataclasses.fields(scan)} >= {"spacing_mm", "orientation", "modality"}
+def test_a_prepared_scan_keeps_what_is_known_of_it(files):
+    (found,) = prepare_files([files[:1]], SMALL)
+    assert isinstance(found, PreparedScan)
+    assert (found.info.name, found.info.source, found.info.n_slices) == ("000.jpg", "JPEG", 1)
+    assert (found.slice_numbers, found.slices.shape) == ((1,), (1, 32, 32))
 
 
 def silenced(summary: Outcome) -> ScreeningSummary:
@@ -236,7 +230,7 @@ def mixed(tmp_path, files) -> list[Path]:
 
 
 def test_loose_files_of_one_series_in_one_folder_are_one_scan_in_the_place_of_the_first(mixed, screener):
-    scans = gather(mixed)
+    scans = group_paths(mixed)
     assert [len(scan) for scan in scans] == [4, 4, 1, 4]
     assert [scan[0] for scan in scans] == [mixed[0], mixed[1], mixed[5], mixed[-4]]
     entries = [entry for entry, _ in screen_files(screener, mixed)]
@@ -267,10 +261,7 @@ def test_a_picture_keeps_the_proportions_of_the_slice(shape, size):
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
-    assert prepare_file(tmp_path / "none.png", SMALL) == (
-        "none.png: Expected a readable file, got: No such file or directory."
-    )
-    buffer = io.BytesIO()
-    Image.new("L", (40, 40)).save(buffer, "PNG")
-    (tmp_path / "black.png").write_bytes(buffer.getvalue())
-    assert "every pixel is alike" in str(prepare_file(tmp_path / "black.png", SMALL))
+    Image.new("L", (40, 40)).save(tmp_path / "black.png")
+    missing, blank = prepare_files([[tmp_path / "none.png"], [tmp_path / "black.png"]], SMALL)
+    assert str(missing) == "none.png: The file cannot be read: No such file or directory."
+    assert str(blank) == "black.png: The image is blank: all pixels have the same intensity."

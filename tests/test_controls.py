@@ -23,7 +23,7 @@ from sslmri.learning.model import Head, Model
 from sslmri.models.evidence import Controls, Metrics, find_evidence, read_evidence, write_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.models.metrics import Estimate, ShortcutMetrics
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.screening.maps import enlarge
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
@@ -52,7 +52,7 @@ def screened(model_folder: Path, cohort: Path) -> list[tuple[dict[str, str], Scr
     """Returns each test row of the small cohort with its screening."""
     screener = Screener.load(model_folder)
     rows = [row for row in csv.DictReader(cohort.open()) if row["fold"] == "0"]
-    return [(row, screener.screen(read_scan((cohort.parent / row["path"]).read_bytes(), row["path"]))) for row in rows]
+    return [(row, screener.screen(parse_scan((cohort.parent / row["path"]).read_bytes(), row["path"]))) for row in rows]
 
 
 def is_flagged(screening: Screening, disease: str) -> bool:

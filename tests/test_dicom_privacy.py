@@ -13,7 +13,7 @@ from pydicom.uid import (
 )
 
 from sslmri.errors import ScanError
-from sslmri.scans.reading import read_scan, read_series, series_key
+from sslmri.scans.parse import parse_scan, parse_series, parse_series_key
 from tests.harness.dicom_files import axial_series, dicom, encoded
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +47,7 @@ def test_no_tag_of_the_patient_is_in_scan_warning_error_or_log(voxels, damage, c
     cut = {"pixels": 300, "cut": 64 * 72 * 2 + 200}.get(damage, 0)
     files = [data[: len(data) - cut] for data in files]
     capfd.readouterr()
+    caplog.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         said = [said_of(file) for file in files]
@@ -59,7 +60,7 @@ def test_no_tag_of_the_patient_is_in_scan_warning_error_or_log(voxels, damage, c
 def said_of(*files: bytes) -> str:
     """Returns all that reading says: the scan in words, or the error with what it was raised from."""
     try:
-        read = read_scan(files[0], "scan") if len(files) == 1 else read_series([("", data) for data in files])
+        read = parse_scan(files[0], "scan") if len(files) == 1 else parse_series([("", data) for data in files])
     except ScanError as error:
         return f"{error!r} {error.__cause__!r}"
     return repr(read) + repr(read.__dict__)
@@ -76,10 +77,10 @@ def test_reading_damaged_files_prints_nothing(voxels, tmp_path):
     code = (
         "import contextlib, pathlib, sys\n"
         "from sslmri.errors import ScanError\n"
-        "from sslmri.scans.reading import read_scan\n"
+        "from sslmri.scans.parse import parse_scan\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
         "    with contextlib.suppress(ScanError):\n"
-        "        read_scan(path.read_bytes(), 'scan')\n"
+        "        parse_scan(path.read_bytes(), 'scan')\n"
     )
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -87,20 +88,20 @@ def test_reading_damaged_files_prints_nothing(voxels, tmp_path):
 
 
 def test_burned_in_text_is_told(voxels):
-    assert "burned into" in read_scan(dicom(voxels[0], BurnedInAnnotation="YES"), "a").warnings[0]
-    assert read_scan(dicom(voxels[0], BurnedInAnnotation="NO"), "a").warnings == ()
+    assert "burned into" in parse_scan(dicom(voxels[0], BurnedInAnnotation="YES"), "a").info.warnings[0]
+    assert parse_scan(dicom(voxels[0], BurnedInAnnotation="NO"), "a").info.warnings == ()
 
 
 def test_files_of_one_series_share_a_key_that_says_nothing(voxels):
-    keys = {series_key(data) for _, data in axial_series(voxels)}
+    keys = {parse_series_key(data) for _, data in axial_series(voxels)}
     (key,) = keys
     assert key is not None
     assert len(key) == 64
-    assert series_key(dicom(voxels[0], SeriesInstanceUID="9.9")) != key
-    assert series_key(b"\x89PNG") is None
-    assert series_key(bytes(128) + b"DICM" + b"\xff" * 60) is None
+    assert parse_series_key(dicom(voxels[0], SeriesInstanceUID="9.9")) != key
+    assert parse_series_key(b"\x89PNG") is None
+    assert parse_series_key(bytes(128) + b"DICM" + b"\xff" * 60) is None
 
 
 def test_a_modality_is_kept_as_one_of_the_list_only(voxels):
-    assert read_scan(dicom(voxels[0], Modality="MR 123"), "a").modality == "MR"
-    assert read_scan(dicom(voxels[0], Modality=None), "a").modality is None
+    assert parse_scan(dicom(voxels[0], Modality="MR 123"), "a").info.modality == "MR"
+    assert parse_scan(dicom(voxels[0], Modality=None), "a").info.modality is None

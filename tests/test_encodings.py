@@ -6,7 +6,7 @@ import pytest
 from sslmri.cohorts.patients import make_patient
 from sslmri.evidence.verdict import Verdict
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.screening.outcome import Finding
 from sslmri.screening.screener import Screener
 from tests.encodings import TOLERANCES, encodings
@@ -30,7 +30,7 @@ def files() -> dict[str, bytes]:
 
 
 def findings_of(screener: Screener, data: bytes) -> list[Finding]:
-    return list(screener.screen(read_scan(data, "scan")).summary.findings.values())
+    return list(screener.screen(parse_scan(data, "scan")).summary.findings.values())
 
 
 @pytest.mark.parametrize("name", list(encodings(PIXELS)))

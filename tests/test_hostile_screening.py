@@ -4,7 +4,7 @@ import pytest
 
 from sslmri.errors import ScanError
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.screening.screener import Screener
 from tests.conftest import needs_shared
 from tests.soak.hostile import Hostile, listed
@@ -18,7 +18,7 @@ def screener() -> Screener:
 def outcome_of(screener: Screener, file: Hostile) -> tuple[str, bool]:
     """Returns "refused", "silent" or "answered", and whether it was not told apart from a brain."""
     try:
-        screening = screener.screen(read_scan(file.path.read_bytes(), file.path.name))
+        screening = screener.screen(parse_scan(file.path.read_bytes(), file.path.name))
     except ScanError:
         return "refused", True
     is_answered = bool(screening.summary.assessed)

@@ -13,12 +13,12 @@ PEAK = """
 import pathlib, sys
 from tests.harness.memory import peak_mb
 from sslmri.errors import ScanError
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 
-read_scan(pathlib.Path(sys.argv[1]).read_bytes(), "small.png")  # loads the libraries
+parse_scan(pathlib.Path(sys.argv[1]).read_bytes(), "small.png")  # loads the libraries
 before = peak_mb()
 try:
-    read_scan(pathlib.Path(sys.argv[2]).read_bytes(), "large")
+    parse_scan(pathlib.Path(sys.argv[2]).read_bytes(), "large")
 except ScanError as error:
     print(error, file=sys.stderr)
 print(peak_mb() - before)

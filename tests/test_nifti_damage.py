@@ -9,34 +9,38 @@ import numpy as np
 import pytest
 
 from sslmri.errors import ScanError
-from sslmri.scans.gunzip import MAX_UNPACKED, check_unpacked, open_unpacked
+from sslmri.scans.gunzip import open_gunzipped
+from sslmri.scans.limits import MAX_DECOMPRESSED, check_decompressed
 from sslmri.scans.nifti import read_nifti
 from tests.nifti_files import changed, nifti, packed
 
 LIES = {
-    "dimensions": ({"dim": [3, 32767, 32767, 32767, 1, 1, 1, 1]}, "million voxels, got 32767 slices"),
-    "more than there is": ({"dim": [3, 80, 96, 41, 1, 1, 1, 1]}, "breaks off"),
-    "negative size": ({"dim": [3, -80, 96, 40, 1, 1, 1, 1]}, "header is damaged"),
-    "no size": ({"dim": [3, 80, 0, 40, 1, 1, 1, 1]}, "header is damaged"),
-    "no dimensions": ({"dim": [0, 80, 96, 40, 1, 1, 1, 1]}, "header is damaged"),
-    "one dimension": ({"dim": [1, 80, 96, 40, 1, 1, 1, 1]}, "header is damaged"),
-    "dimensions beyond seven": ({"dim": [9, 80, 96, 40, 1, 1, 1, 1]}, "header is damaged"),
-    "narrow": ({"dim": [3, 4, 96, 40, 1, 1, 1, 1]}, "at least 8 x 8"),
-    "type": ({"datatype": 77}, "unknown type 77"),
-    "128 bits": ({"datatype": 1536, "bitpix": 128}, "numbers of 128 bits"),
+    "dimensions": (
+        {"dim": [3, 32767, 32767, 32767, 1, 1, 1, 1]},
+        "32,767 slices of 32,767 x 32,767 pixels",
+    ),
+    "more than there is": ({"dim": [3, 80, 96, 41, 1, 1, 1, 1]}, "incomplete"),
+    "negative size": ({"dim": [3, -80, 96, 40, 1, 1, 1, 1]}, "no valid dimensions"),
+    "no size": ({"dim": [3, 80, 0, 40, 1, 1, 1, 1]}, "no valid dimensions"),
+    "no dimensions": ({"dim": [0, 80, 96, 40, 1, 1, 1, 1]}, "no valid dimensions"),
+    "one dimension": ({"dim": [1, 80, 96, 40, 1, 1, 1, 1]}, "no valid dimensions"),
+    "dimensions beyond seven": ({"dim": [9, 80, 96, 40, 1, 1, 1, 1]}, "no valid dimensions"),
+    "narrow": ({"dim": [3, 4, 96, 40, 1, 1, 1, 1]}, "At least 8 x 8"),
+    "type": ({"datatype": 77}, "unknown type .77"),
+    "128 bits": ({"datatype": 1536, "bitpix": 128}, "128-bit numbers"),
     "single bits": ({"datatype": 1, "bitpix": 1}, "single bits"),
-    "bits": ({"bitpix": 8}, "16 bits a voxel, got 8"),
-    "offset in the header": ({"vox_offset": 40}, "behind the header"),
-    "negative offset": ({"vox_offset": -500}, "behind the header"),
-    "endless offset": ({"vox_offset": np.inf}, "behind the header"),
+    "bits": ({"bitpix": 8}, "size of the voxels disagree"),
+    "offset in the header": ({"vox_offset": 40}, "begin inside it"),
+    "negative offset": ({"vox_offset": -500}, "begin inside it"),
+    "endless offset": ({"vox_offset": np.inf}, "begin inside it"),
     "offset behind the end": ({"vox_offset": 1e30}, "512 MB"),
     "intercept": ({"scl_slope": 2, "scl_inter": np.nan}, "intercept"),
-    "flat position": ({"srow_x": [0, 0, 0, 0]}, "three directions in space"),
-    "endless position": ({"srow_x": [np.inf, 0, 0, 0]}, "three directions in space"),
+    "flat position": ({"srow_x": [0, 0, 0, 0]}, "orientation in the file header is invalid"),
+    "endless position": ({"srow_x": [np.inf, 0, 0, 0]}, "orientation in the file header is invalid"),
     "no rotation": ({"sform_code": 0, "qform_code": 1, "quatern_b": 3, "quatern_c": 3}, "qform"),
     "negative spacing": ({"sform_code": 0, "qform_code": 1, "pixdim": [1, -2, 2, 4, 0, 0, 0, 0]}, "qform"),
-    "pair": ({"magic": b"ni1"}, "a header alone"),
-    "analyze": ({"magic": b""}, "Analyze or a damaged header"),
+    "pair": ({"magic": b"ni1"}, "a header without voxels"),
+    "analyze": ({"magic": b""}, "an Analyze file"),
 }
 
 
@@ -52,12 +56,12 @@ def test_a_header_that_lies_is_refused_in_one_sentence(head, name, pack):
     tracemalloc.stop()
     assert peak < 20e6
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith("Expected")
+    assert str(error.value).endswith(".")
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", bytes(400), b"hello" * 100], ids=["empty", "short", "zeros", "text"])
 def test_gzip_of_something_else_is_refused(content):
-    with pytest.raises(ScanError, match="NIfTI file, got content of another kind"):
+    with pytest.raises(ScanError, match="not a NIfTI file"):
         read_nifti(gzip.compress(content))
 
 
@@ -87,8 +91,8 @@ def test_gzip_in_several_parts_is_read_as_one(head):
 
 
 def test_endless_gzip_parts_of_nothing_are_refused_soon():
-    with pytest.raises(ScanError, match="parts of gzip data"):
-        open_unpacked(gzip.compress(b"") * 30_000).read()
+    with pytest.raises(ScanError, match="parts"):
+        open_gunzipped(gzip.compress(b"") * 30_000).read()
 
 
 def test_a_wrong_checksum_or_length_behind_the_last_voxel_is_refused(head):
@@ -96,7 +100,7 @@ def test_a_wrong_checksum_or_length_behind_the_last_voxel_is_refused(head):
     for place in range(-8, 0):
         damaged = bytearray(data)
         damaged[place] ^= 1
-        with pytest.raises(ScanError, match="checksum"):
+        with pytest.raises(ScanError, match="damaged"):
             read_nifti(bytes(damaged))
 
 
@@ -105,7 +109,7 @@ def test_the_checksum_counts_where_the_voxels_end_long_before():
     data = bytearray(packed(changed(nifti(noise), dim=[3, 20, 20, 20, 1, 1, 1, 1])))
     assert read_nifti(bytes(data)).voxels.shape == (20, 20, 20)
     data[-8] ^= 1
-    with pytest.raises(ScanError, match="checksum"):
+    with pytest.raises(ScanError, match="damaged"):
         read_nifti(bytes(data))
 
 
@@ -158,7 +162,8 @@ def bomb(told: tuple[int, int, int], n_megabytes: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"), [((400, 400, 399), "200 times"), ((20, 20, 20), "200 times"), ((600, 600, 600), "million")]
+    ("told", "sentence"),
+    [((400, 400, 399), "over 200 times"), ((20, 20, 20), "over 200 times"), ((600, 600, 600), "million")],
 )
 def test_a_bomb_is_refused_before_it_takes_memory(told, sentence):
     data = bomb(told, 504)
@@ -178,6 +183,6 @@ def test_small_masks_may_pack_as_well_as_they_like(head):
 
 
 def test_more_than_512_mb_are_refused_at_any_ratio():
-    check_unpacked(MAX_UNPACKED, MAX_UNPACKED)
+    check_decompressed(MAX_DECOMPRESSED, MAX_DECOMPRESSED)
     with pytest.raises(ScanError, match="512 MB"):
-        check_unpacked(MAX_UNPACKED + 1, MAX_UNPACKED)
+        check_decompressed(MAX_DECOMPRESSED + 1, MAX_DECOMPRESSED)

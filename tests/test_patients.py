@@ -11,7 +11,7 @@ from sslmri.dashboard.screening import gallery
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation, numbered_slices
+from sslmri.scans.slices import Preparation, prepare_scan
 
 HEALTHY, GLIOMA = "healthy", "glioma"
 
@@ -28,17 +28,17 @@ def test_each_patient_is_a_volume_marked_simulated(made: dict[str, tuple[Scan, n
         assert np.isfinite(scan.voxels).all()
         assert mask.shape == scan.voxels.shape
         assert mask.dtype == bool
-        assert scan.orientation == "SPL"
-        assert scan.name.startswith("Simulated patient")
+        assert scan.info.orientation == "SPL"
+        assert scan.info.name.startswith("Simulated patient")
         assert len(scan.voxels) > 20
 
 
 def test_spacing_says_how_far_the_slices_reach(made: dict[str, tuple[Scan, np.ndarray]]) -> None:
     for key, (scan, _) in made.items():
-        assert scan.spacing_mm is not None
+        assert scan.info.spacing_mm is not None
         low, high = PATIENTS[key].heights_mm
-        assert len(scan.voxels) * scan.spacing_mm[0] == pytest.approx(high - low, abs=4)
-        assert scan.spacing_mm[1] * scan.voxels.shape[1] == pytest.approx(222, abs=1)
+        assert len(scan.voxels) * scan.info.spacing_mm[0] == pytest.approx(high - low, abs=4)
+        assert scan.info.spacing_mm[1] * scan.voxels.shape[1] == pytest.approx(222, abs=1)
 
 
 def test_only_the_healthy_patient_has_no_finding(made: dict[str, tuple[Scan, np.ndarray]]) -> None:
@@ -47,7 +47,7 @@ def test_only_the_healthy_patient_has_no_finding(made: dict[str, tuple[Scan, np.
 
 def test_the_finding_is_among_the_slices_that_are_screened(made: dict[str, tuple[Scan, np.ndarray]]) -> None:
     for key, (scan, mask) in made.items():
-        numbers = numbered_slices(scan, Preparation())[1]
+        numbers = prepare_scan(scan, Preparation()).slice_numbers
         assert key == HEALTHY or any(mask[number - 1].any() for number in numbers)
 
 
@@ -63,7 +63,7 @@ def test_a_patient_is_the_same_at_every_call_and_quickly_made(made: dict[str, tu
     started = time.process_time()
     scan, mask = make_patient(GLIOMA)
     assert time.process_time() - started < 3
-    assert scan.sha256 == made[GLIOMA][0].sha256
+    assert scan.info.sha256 == made[GLIOMA][0].info.sha256
     assert np.array_equal(mask, made[GLIOMA][1])
 
 

@@ -55,7 +55,7 @@ assert not hasattr(os, "fork")
 scan = sandbox.read_scan(Path(sys.argv[1]).read_bytes(), "a.png")
 assert sandbox._idle  # another process has read it
 screening = Screener.load(Path("models/default")).screen(scan)
-write_json(Path(sys.argv[2]), {"name": screening.name})
+write_json(Path(sys.argv[2]), {"source": screening.summary.source})
 print(*sandbox.unlimited_resources(), sep=", ")
 """
 )
@@ -84,7 +84,7 @@ def test_a_slice_is_read_in_a_process_and_screened_without_unix_modules(without_
     (tmp_path / "a.png").write_bytes(png())
     printed = run(SCREEN, without_unix, tmp_path / "a.png", tmp_path / "out.json")
     assert printed == "CPU time, memory, files, processes\n"
-    assert (tmp_path / "out.json").read_text() == '{\n "name": "a.png"\n}\n'
+    assert (tmp_path / "out.json").read_text() == '{\n "source": "PNG"\n}\n'
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a reader may use is limited in full on Linux only")

@@ -179,7 +179,7 @@ def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(configured, mo
 
     monkeypatch.setattr(FileUpload, "read", read)
     summary = SimpleNamespace(summary=SimpleNamespace(findings={}))
-    screener = SimpleNamespace(card=configured, screen=lambda scan: (done.append(scan.name), summary)[1])
+    screener = SimpleNamespace(card=configured, screen=lambda scan: (done.append(scan.info.name), summary)[1])
 
     def visit(name: str) -> None:
         state.screen_uploads(screener, [FileUpload(name, png(len(name)))])

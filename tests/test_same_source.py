@@ -15,7 +15,7 @@ from sslmri.evidence.same_source import same_source_aurocs, same_source_message
 from sslmri.learning.model import Model, calibrated
 from sslmri.models.evidence import Controls, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate, Rate
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import to_slices
 from sslmri.training import same_source
 from sslmri.training.data import RunOptions
@@ -86,7 +86,7 @@ def test_it_is_the_probability_of_any_tumour_of_the_prepared_slices(patients, mo
     assert (found.n_with, found.n_without, found.n_groups, found.n_groups_with_both) == (8, 8, 8, 8)
 
     def any_tumour(file: Path) -> float:
-        slices = to_slices(read_scan(file.read_bytes(), file.name), model.card.encoder.preparation)
+        slices = to_slices(parse_scan(file.read_bytes(), file.name), model.card.encoder.preparation)
         logits = model.logits(slices)["tumours"].astype(np.float64)
         return 1 - calibrated(logits, model.card.heads["tumours"].calibration_temperature)[0, 0]
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,16 +18,13 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sslmri import processes
 from sslmri.errors import ScanError
-from sslmri.scans import reading, sandbox
+from sslmri.scans import parse, sandbox
 from tests.harness.dicom_files import as_bytes, axial_series, dataset
 from tests.pages import nifti, png
 from tests.sandbox_faults import MARK
 from tests.test_reading import ROOT
 
-SENTENCE = (
-    "a.png: Expected a file that can be read in the seconds due to its size and 2 GB of memory, got one that cannot: "
-    "export the scan again."
-)
+SENTENCE = f"a.png: {sandbox.TOO_COSTLY}"
 
 
 @pytest.fixture
@@ -47,13 +43,12 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def same(first, second) -> bool:
-    others = [field.name for field in fields(first) if field.name != "voxels"]
-    return np.array_equal(first.voxels, second.voxels) and all(getattr(first, n) == getattr(second, n) for n in others)
+    return first.info == second.info and np.array_equal(first.voxels, second.voxels)
 
 
 @pytest.mark.parametrize("data", [png(), nifti()], ids=["png", "nifti"])
 def test_the_sandbox_returns_what_the_reader_returns(data):
-    assert same(sandbox.read_scan(data, "folder/a.x"), reading.read_scan(data, "folder/a.x"))
+    assert same(sandbox.read_scan(data, "folder/a.x"), parse.parse_scan(data, "folder/a.x"))
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 3), (9, 5, 3), (5, 12, 3), (2, 3, 700), (7, 1, 1)])
@@ -70,16 +65,16 @@ def test_voxels_go_through_the_pipe_in_parts_of_a_bounded_size_and_number(monkey
 
 def test_a_series_and_its_key_are_those_of_the_reader():
     files = axial_series(np.random.default_rng(0).integers(0, 4000, (4, 32, 72), dtype=np.uint16))
-    assert same(sandbox.read_series(files), reading.read_series(files))
+    assert same(sandbox.read_series(files), parse.parse_series(files))
     key = sandbox.series_key(files[0][1])
     assert key is not None
-    assert key == reading.series_key(files[0][1])
+    assert key == parse.parse_series_key(files[0][1])
     assert sandbox.series_key(png()) is None
 
 
 def test_a_refusal_passes_through_word_for_word():
     with pytest.raises(ScanError) as direct:
-        reading.read_scan(png()[:300], "\udcff=cmd.png")
+        parse.parse_scan(png()[:300], "\udcff=cmd.png")
     with pytest.raises(ScanError) as bounded:
         sandbox.read_scan(png()[:300], "\udcff=cmd.png")
     assert str(bounded.value) == str(direct.value)
@@ -92,7 +87,7 @@ def test_a_reader_that_ends_is_one_sentence_and_the_next_scan_reads(faulty, faul
         sandbox.read_scan(MARK + fault, "folder/a.png")
     assert str(refused.value) == SENTENCE
     assert time.monotonic() - before < 10
-    assert same(sandbox.read_scan(png(), "b.png"), reading.read_scan(png(), "b.png"))
+    assert same(sandbox.read_scan(png(), "b.png"), parse.parse_scan(png(), "b.png"))
 
 
 SOUND = {"shape": [1, 8, 8], "spacing_mm": None, "orientation": None, "modality": None, "warnings": []}
@@ -133,7 +128,7 @@ def test_an_answer_in_another_form_is_one_sentence_and_ends_the_reader(faulty, a
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_voxels_that_are_no_numbers_end_the_reader(faulty, value):
     mislead(SOUND, np.full((1, 8, 8), value, np.float32))
-    with pytest.raises(ScanError, match="that cannot"):
+    with pytest.raises(ScanError, match=sandbox.TOO_COSTLY):
         sandbox.read_scan(png(), "a.png")
     assert not sandbox._idle
 
@@ -148,14 +143,14 @@ def test_a_key_in_another_form_is_none_and_ends_the_reader(faulty, key):
 def test_name_kind_and_hash_of_a_scan_are_not_what_its_reader_says(faulty):
     mislead(SOUND | {"name": "other", "sha256": "0" * 64, "source": "NIfTI"})
     scan = sandbox.read_scan(png(), "folder/b.png")
-    assert (scan.name, scan.source, scan.sha256) == ("b.png", "PNG", hashlib.sha256(png()).hexdigest())
+    assert (scan.info.name, scan.info.source, scan.info.sha256) == ("b.png", "PNG", hashlib.sha256(png()).hexdigest())
 
 
 @pytest.mark.parametrize("fault", [OSError(11, "Resource temporarily unavailable"), BlockingIOError()])
 def test_a_reader_that_cannot_be_started_is_one_sentence(monkeypatch, fault):
     monkeypatch.setattr(sandbox, "_idle", [])
     monkeypatch.setattr(sandbox, "start_process", _raising(fault))
-    with pytest.raises(ScanError, match=r"^a.png: Expected room to read it, got a machine that is busy: try again.$"):
+    with pytest.raises(ScanError, match=r"^a.png: The server is too busy to read the scan. Try again.$"):
         sandbox.read_scan(png(), "folder/a.png")
     assert sandbox.series_key(dicom_slice()) is None
 
@@ -163,15 +158,15 @@ def test_a_reader_that_cannot_be_started_is_one_sentence(monkeypatch, fault):
 def test_a_thread_that_cannot_be_started_is_one_sentence_and_the_next_scan_reads(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(sandbox.Timer, "start", _raising(RuntimeError("can't start new thread")))
-        with pytest.raises(ScanError, match="a machine that is busy"):
+        with pytest.raises(ScanError, match="too busy"):
             sandbox.read_scan(png(), "a.png")
-    assert same(sandbox.read_scan(png(), "b.png"), reading.read_scan(png(), "b.png"))
+    assert same(sandbox.read_scan(png(), "b.png"), parse.parse_scan(png(), "b.png"))
 
 
 def test_files_that_are_too_large_together_are_refused_before_a_reader_is_asked(monkeypatch):
-    monkeypatch.setattr(reading, "MAX_SERIES_BYTES", 1000)
+    monkeypatch.setattr(parse, "MAX_SERIES_BYTES", 1000)
     monkeypatch.setattr(sandbox, "_ask", _raising(AssertionError))
-    with pytest.raises(ScanError, match="a and 1 more: Expected at most 0 MB"):
+    with pytest.raises(ScanError, match="a and 1 more: The upload is too large"):
         sandbox.read_series([("a", bytes(600)), ("b", bytes(600))])
 
 
@@ -184,20 +179,22 @@ def test_the_seconds_of_one_scan_are_not_taken_from_the_next(faulty):
 
 def test_a_larger_file_may_take_longer(faulty):
     with pytest.raises(ScanError, match="are over"):
-        sandbox.read_scan(MARK + b"two seconds" + bytes(3 * sandbox.BYTES_A_SECOND), "a.png")
-    with pytest.raises(ScanError, match="that cannot"):
+        sandbox.read_scan(MARK + b"two seconds" + bytes(3 * sandbox.BYTES_PER_SECOND), "a.png")
+    with pytest.raises(ScanError, match=sandbox.TOO_COSTLY):
         sandbox.read_scan(MARK + b"two seconds", "a.png")
 
 
 def test_a_fork_has_neither_the_readers_nor_the_locks_of_its_parent(monkeypatch):
     sandbox.read_scan(png(), "a.png")
     monkeypatch.setattr(sandbox, "_lock", sandbox._lock)
-    monkeypatch.setattr(sandbox, "_places", sandbox._places)
-    with sandbox._lock, sandbox._places:
+    monkeypatch.setattr(sandbox, "_slots", sandbox._slots)
+    with sandbox._lock, sandbox._slots:
         child = os.fork()
         if not child:
-            is_anew = not sandbox._idle and not sandbox._lock.locked() and sandbox._places._value == sandbox._READERS
-            os._exit(0 if is_anew else 1)
+            is_reset = (
+                not sandbox._idle and not sandbox._lock.locked() and sandbox._slots._value == sandbox._MAX_READERS
+            )
+            os._exit(0 if is_reset else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert sandbox._idle
 
@@ -212,7 +209,7 @@ def test_a_reader_keeps_nothing_of_the_files_it_refused(monkeypatch):
     assert len(data) < 2**20
     held = []
     for _ in range(10):
-        with pytest.raises(ScanError, match="a slope and an intercept"):
+        with pytest.raises(ScanError, match="rescale slope"):
             sandbox.read_scan(data, "a.dcm")
         (reader,) = sandbox._idle
         statm = Path(f"/proc/{reader._process.pid}/statm").read_text()
@@ -237,7 +234,7 @@ def test_a_reader_that_ended_while_it_waited_costs_nobody_a_scan(faulty):
     (reader,) = sandbox._idle
     reader._process.kill()
     reader._process.wait()
-    assert same(sandbox.read_scan(png(1), "b.png"), reading.read_scan(png(1), "b.png"))
+    assert same(sandbox.read_scan(png(1), "b.png"), parse.parse_scan(png(1), "b.png"))
     assert reader not in sandbox._idle
 
 
@@ -252,13 +249,13 @@ def test_a_limit_is_no_higher_than_the_one_that_was_given():
 
 
 def test_a_reader_that_wants_more_memory_than_the_bound_does_not_get_it(faulty):
-    with pytest.raises(ScanError, match="cannot"):
+    with pytest.raises(ScanError, match=sandbox.TOO_COSTLY):
         sandbox.read_scan(MARK + b"greedy", "a.png")
 
 
 def test_a_reader_that_waits_is_ended_by_the_clock(faulty, monkeypatch):
     monkeypatch.setattr(sandbox, "WALL_SECONDS", 1.0)
-    with pytest.raises(ScanError, match="cannot"):
+    with pytest.raises(ScanError, match=sandbox.TOO_COSTLY):
         sandbox.read_scan(MARK + b"asleep", "a.png")
 
 
@@ -275,4 +272,4 @@ def test_several_threads_get_each_their_own_scan():
     files = [png(seed) for seed in range(12)]
     with ThreadPoolExecutor(6) as threads:
         found = list(threads.map(lambda data: sandbox.read_scan(data, "a.png"), files * 3))
-    assert all(same(scan, reading.read_scan(data, "a.png")) for scan, data in zip(found, files * 3, strict=True))
+    assert all(same(scan, parse.parse_scan(data, "a.png")) for scan, data in zip(found, files * 3, strict=True))

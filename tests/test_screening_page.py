@@ -272,10 +272,10 @@ def test_a_scan_of_the_cohort_page_is_screened_until_it_is_closed(configured: Mo
 def test_voxels_beyond_the_limit_are_dropped_and_read_again(configured: ModelCard, monkeypatch) -> None:
     monkeypatch.setattr("sslmri.dashboard.screening.state._MAX_VOXEL_BYTES", 1)
     app = upload(("first.png", png(0)), ("second.png", png(3)))
-    assert [scan.name for scan in app.session_state["scans"].values()] == ["second.png"]
+    assert [scan.info.name for scan in app.session_state["scans"].values()] == ["second.png"]
     widget(app.selectbox, "view-").set_value(0).run()
     assert not app.exception
-    assert [scan.name for scan in app.session_state["scans"].values()] == ["first.png"]
+    assert [scan.info.name for scan in app.session_state["scans"].values()] == ["first.png"]
 
 
 def test_a_card_of_the_gallery_opens_a_simulated_patient_with_its_true_mask(configured: ModelCard) -> None:

@@ -10,16 +10,14 @@ from scipy import ndimage
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ScanError
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import (
-    MAX_SLICES,
+    MAX_PREPARED,
     Preparation,
-    _as_bytes,
-    _filled,
-    _percentiles,
+    _fill_holes,
     head_mask,
-    numbered_slices,
+    prepare_scan,
     slice_indices,
     square_pixels,
     to_slices,
@@ -27,7 +25,6 @@ from sslmri.scans.slices import (
 from tests.conftest import as_scan
 
 PREPARATION = Preparation()
-CROPPED = Preparation(crop_to_head=True)
 
 
 def test_slices_have_the_prepared_shape_and_type(phantom):
@@ -48,13 +45,7 @@ def test_grey_scale_and_offset_do_not_matter(phantom):
     assert np.abs(plain.astype(int) - other).max() <= 1
 
 
-def test_a_crop_to_the_head_forgets_the_framing(phantom):
-    plain = to_slices(as_scan(phantom), CROPPED)
-    padded = to_slices(as_scan(np.pad(phantom, ((10, 50), (31, 7)))), CROPPED)
-    assert np.abs(plain.astype(int) - padded).mean() < 1
-
-
-def test_without_a_crop_the_whole_slice_is_kept(phantom):
+def test_the_whole_slice_is_kept(phantom):
     slices = to_slices(as_scan(phantom), PREPARATION)[0]
     height = np.ptp(np.flatnonzero((slices > 20).any(axis=1))) + 1
     assert height == pytest.approx(72 / 96 * 128, abs=3)
@@ -62,9 +53,8 @@ def test_without_a_crop_the_whole_slice_is_kept(phantom):
     assert sides == (0, 0), "a slice that is higher than wide is padded left and right"
 
 
-@pytest.mark.parametrize("preparation", [PREPARATION, CROPPED])
-def test_aspect_ratio_is_kept(phantom, preparation):
-    assert height_to_width(to_slices(as_scan(phantom), preparation)[0]) == pytest.approx(72 / 54, rel=0.05)
+def test_aspect_ratio_is_kept(phantom):
+    assert height_to_width(to_slices(as_scan(phantom), PREPARATION)[0]) == pytest.approx(72 / 54, rel=0.05)
 
 
 def height_to_width(slice_: np.ndarray) -> float:
@@ -97,25 +87,16 @@ def test_bytes_and_finer_values_of_one_picture_are_prepared_alike(phantom):
     assert np.array_equal(to_slices(as_scan(grey * 3 + 0.5), PREPARATION), prepared)
 
 
-def test_counted_percentiles_equal_sorted_ones_bit_for_bit():
-    random = np.random.default_rng(0)
-    for size in range(1, 300):
-        for scale in (1.0, 1.3, -1.0):
-            values = (random.integers(0, 256, size) * scale).astype(np.float32)
-            for wanted in ((0.5, 99.5), (1.0, 99.5), (0.0, 100.0), (37.0, 50.0)):
-                assert np.array_equal(_percentiles(_as_bytes(values), wanted), np.percentile(values, wanted))
-
-
 def test_holes_are_filled_as_by_scipy():
     random = np.random.default_rng(0)
     for density in np.linspace(0.05, 1.0, 200):
         region = random.random((23, 31)) < density
-        assert np.array_equal(_filled(region), ndimage.binary_fill_holes(region))
+        assert np.array_equal(_fill_holes(region), ndimage.binary_fill_holes(region))
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 255.0])
 def test_a_picture_of_one_grey_value_is_refused(value):
-    with pytest.raises(ScanError, match="every pixel is alike"):
+    with pytest.raises(ScanError, match="The image is blank"):
         to_slices(as_scan(np.full((64, 64), value)), PREPARATION)
 
 
@@ -127,10 +108,9 @@ def test_middle_slices_of_a_volume_are_taken():
 def test_empty_slices_of_a_volume_are_left_out(phantom):
     volume = np.stack([phantom, np.zeros_like(phantom), phantom])
     everything = dataclasses.replace(PREPARATION, slice_fraction=1.0)
-    slices, numbers = numbered_slices(as_scan(volume), everything)
-    assert numbers == (1, 3)
-    assert np.array_equal(slices, to_slices(as_scan(volume), everything))
-    assert len(slices) == 2
+    prepared = prepare_scan(as_scan(volume), everything)
+    assert prepared.slice_numbers == (1, 3)
+    assert prepared.slices.shape == (2, 128, 128)
 
 
 def head_volume(n_slices: int, spacing: tuple[float, float, float], top_mm: float, phantom: np.ndarray) -> Scan:
@@ -141,14 +121,14 @@ def head_volume(n_slices: int, spacing: tuple[float, float, float], top_mm: floa
     centre = (np.indices(phantom.shape).T - (41, 50)[::-1]).T
     distance = np.hypot(centre[0] / 36, centre[1] / 27)
     voxels = np.stack([phantom * (distance < size) for size in radius]).astype(np.float32)
-    return dataclasses.replace(as_scan(voxels), spacing_mm=spacing, orientation="SPL")
+    return as_scan(voxels, spacing_mm=spacing, orientation="SPL")
 
 
 @pytest.mark.parametrize("spacing", [1.0, 1.3, 3.0, 5.0])
 def test_a_volume_gives_slices_of_the_middle_of_its_head_at_the_learned_spacing(phantom, spacing):
     n_slices = round(290 / spacing)
     scan = head_volume(n_slices, (spacing, 2.0, 2.0), 250.0, phantom)
-    numbers = np.array(numbered_slices(scan, PREPARATION)[1])
+    numbers = np.array(prepare_scan(scan, PREPARATION).slice_numbers)
     heights = (numbers - 0.5) * spacing
     assert heights.min() == pytest.approx(250 - 0.8 * 160, abs=12)
     assert heights.max() == pytest.approx(250 - 0.2 * 160, abs=12)
@@ -159,18 +139,16 @@ def test_a_volume_gives_slices_of_the_middle_of_its_head_at_the_learned_spacing(
 
 def test_a_volume_of_unknown_spacing_gives_its_middle_slices_as_ever(phantom):
     scan = head_volume(60, (3.0, 2.0, 2.0), 170.0, phantom)
-    unplaced = dataclasses.replace(scan, orientation=None)
-    pages = dataclasses.replace(unplaced, spacing_mm=None)
     expected = tuple(i + 1 for i in slice_indices(60, 0.6))
-    assert numbered_slices(pages, PREPARATION)[1] == expected
-    assert numbered_slices(unplaced, PREPARATION)[1] == expected
+    for known in ({}, {"spacing_mm": (3.0, 2.0, 2.0)}):
+        assert prepare_scan(as_scan(scan.voxels, **known), PREPARATION).slice_numbers == expected
 
 
 @pytest.mark.parametrize(("spacing", "orientation"), [(None, None), ((0.1, 2.0, 2.0), "SPL")])
 def test_no_volume_gives_more_than_48_slices(phantom, spacing, orientation):
-    volume = dataclasses.replace(as_scan(np.stack([phantom] * 200)), spacing_mm=spacing, orientation=orientation)
-    numbers = numbered_slices(volume, dataclasses.replace(PREPARATION, slice_spacing_mm=0.0))[1]
-    assert len(numbers) == MAX_SLICES == 48
+    volume = as_scan(np.stack([phantom] * 200), spacing_mm=spacing, orientation=orientation)
+    numbers = prepare_scan(volume, dataclasses.replace(PREPARATION, slice_spacing_mm=0.0)).slice_numbers
+    assert len(numbers) == MAX_PREPARED == 48
     assert list(numbers) == sorted(set(numbers))
     assert (numbers[0], numbers[-1]) == (41, 160)
     assert np.ptp(np.diff(numbers)) <= 1
@@ -178,22 +156,22 @@ def test_no_volume_gives_more_than_48_slices(phantom, spacing, orientation):
 
 @pytest.mark.parametrize("spacing", [1e-9, 1e9])
 def test_an_absurd_spacing_still_gives_a_slice(phantom, spacing):
-    scan = dataclasses.replace(head_volume(60, (3.0, 2.0, 2.0), 170.0, phantom), spacing_mm=(spacing, 2.0, 2.0))
-    assert 1 <= len(numbered_slices(scan, PREPARATION)[1]) <= MAX_SLICES
+    voxels = head_volume(60, (3.0, 2.0, 2.0), 170.0, phantom).voxels
+    scan = as_scan(voxels, spacing_mm=(spacing, 2.0, 2.0), orientation="SPL")
+    assert 1 <= len(to_slices(scan, PREPARATION)) <= MAX_PREPARED
 
 
 def test_a_blank_volume_is_refused():
-    blank = dataclasses.replace(as_scan(np.zeros((20, 32, 32))), spacing_mm=(3.0, 2.0, 2.0), orientation="SPL")
-    with pytest.raises(ScanError, match="every pixel is alike"):
-        numbered_slices(blank, PREPARATION)
+    blank = as_scan(np.zeros((20, 32, 32)), spacing_mm=(3.0, 2.0, 2.0), orientation="SPL")
+    with pytest.raises(ScanError, match="The image is blank"):
+        prepare_scan(blank, PREPARATION)
 
 
-@pytest.mark.parametrize("preparation", [PREPARATION, CROPPED])
-def test_pixels_that_are_not_square_are_made_square(phantom, preparation):
-    low = as_scan(phantom.reshape(48, 2, 80).mean(axis=1))
-    squeezed = dataclasses.replace(low, spacing_mm=(5.0, 2.0, 1.0), orientation="SPL")
-    assert height_to_width(to_slices(squeezed, preparation)[0]) == pytest.approx(72 / 54, rel=0.05)
-    assert height_to_width(to_slices(low, preparation)[0]) == pytest.approx(36 / 54, rel=0.05)
+def test_pixels_that_are_not_square_are_made_square(phantom):
+    low = phantom.reshape(48, 2, 80).mean(axis=1)
+    squeezed = as_scan(low, spacing_mm=(5.0, 2.0, 1.0), orientation="SPL")
+    assert height_to_width(to_slices(squeezed, PREPARATION)[0]) == pytest.approx(72 / 54, rel=0.05)
+    assert height_to_width(to_slices(as_scan(low), PREPARATION)[0]) == pytest.approx(36 / 54, rel=0.05)
 
 
 def test_square_pixels_take_the_finer_spacing_within_a_limit(phantom):
@@ -204,8 +182,8 @@ def test_square_pixels_take_the_finer_spacing_within_a_limit(phantom):
 
 
 DIGESTS = {
-    "bytes": "d99a88dc481416b2e567b9c3256dce22fcaec89e68244633e7f23726a747032b",
-    "finer": "cfb187f0fcf78eaf3d131908a8af976c995f7c12286dd55ef224a6d7ef23e047",
+    "bytes": "2b135739245819307f25db9613f3dd3c0f440c363c9bcdf3994ea353ff20e6bb",
+    "finer": "5b7d66be72e9adffd00dfd14bc4b1c3cdf9c9ff95da7860debc15d1617b4ffb2",
 }
 
 
@@ -216,14 +194,13 @@ def test_a_picture_is_prepared_bit_for_bit_as_ever(values, spacing):
     inside = (rows - 50) ** 2 * 27**2 + (columns - 41) ** 2 * 36**2 < 36**2 * 27**2
     picture = np.where(inside, 40 + (rows * 7 + columns * columns) % 200, rows % 3)
     picture = picture if values == "bytes" else picture * 16 + columns
-    scan = dataclasses.replace(as_scan(picture), spacing_mm=spacing, orientation=spacing and "SPL")
-    prepared = to_slices(scan, PREPARATION).tobytes() + to_slices(scan, CROPPED).tobytes()
-    assert hashlib.sha256(prepared).hexdigest() == DIGESTS[values]
+    scan = as_scan(picture, spacing_mm=spacing, orientation=spacing and "SPL")
+    assert hashlib.sha256(to_slices(scan, PREPARATION).tobytes()).hexdigest() == DIGESTS[values]
 
 
 def test_training_and_app_prepare_bit_equal_slices(cohort, tmp_path):
     records = read_manifest(cohort)[:6]
     store = open_store(records, PREPARATION, tmp_path, workers=1)
     for record, stored in zip(records, store.slices, strict=True):
-        scan = read_scan(record.path.read_bytes(), record.path.name)
+        scan = parse_scan(record.path.read_bytes(), record.path.name)
         assert np.array_equal(to_slices(scan, PREPARATION)[0], stored)

@@ -16,8 +16,8 @@ from sslmri.cohorts import store as store_module
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import TrainingError, WorkerError
-from sslmri.scans.prepare import Prepared, prepare_files
-from sslmri.scans.slices import Preparation
+from sslmri.scans.prepare import prepare_files
+from sslmri.scans.slices import Preparation, PreparedScan
 from tests.test_workers import die_while_preparing
 
 SMALL = Preparation(image_size=(32, 32))
@@ -54,9 +54,9 @@ def stores_in(folder: Path) -> list[str]:
 def prepared(content: bytes, folder: Path) -> np.ndarray:
     path = folder / "reference.png"
     path.write_bytes(content)
-    (found,) = prepare_files([path], SMALL)
-    assert not isinstance(found, str)
-    return found[1][0]
+    (found,) = prepare_files([[path]], SMALL)
+    assert isinstance(found, PreparedScan)
+    return found.slices[0]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -94,7 +94,7 @@ def test_a_store_is_not_used_for_another_order_or_preparation(records, tmp_path)
     open_store(records, SMALL, cache, workers=1)
     turned = open_store(records[::-1], SMALL, cache, workers=1)
     assert np.array_equal(turned.pixels[0], prepared(picture(149), tmp_path))
-    open_store(records, dataclasses.replace(SMALL, crop_to_head=True), cache, workers=1)
+    open_store(records, dataclasses.replace(SMALL, slice_fraction=0.5), cache, workers=1)
     assert len(list(cache.glob("*.npy"))) == 3
 
 
@@ -105,7 +105,7 @@ def test_bad_files_are_listed_and_looked_for_again_once_they_are_there(records, 
     broken.write_bytes(b"<html>")
     store = open_store(records, SMALL, tmp_path / "cache", workers=2)
     assert [name for name, _ in store.bad] == ["3.png", "100.png"]
-    assert store.bad[0][1] == "3.png: Expected a readable file, got: No such file or directory."
+    assert store.bad[0][1] == "3.png: The file cannot be read: No such file or directory."
     assert len(store.records) == len(store.pixels) == 148
     assert np.array_equal(store.pixels[3], prepared(picture(4), tmp_path))
     lost.write_bytes(content)
@@ -133,24 +133,24 @@ def test_a_store_can_be_made_of_slices_in_memory(records):
 def test_over_two_percent_bad_files_stop_the_building_as_soon_as_it_is_certain(records, tmp_path, monkeypatch):
     for bad in records[:4]:
         bad.path.write_bytes(b"<html>")
-    chunks: list[Path] = []
+    chunks = []
 
-    def watched(paths: list[Path], preparation: Preparation) -> list[Prepared]:
-        chunks.append(paths[0])
-        return prepare_files(paths, preparation)
+    def watched(scans, preparation):
+        chunks.append(scans[0])
+        return prepare_files(scans, preparation)
 
     monkeypatch.setattr(store_module, "prepare_files", watched)
     with pytest.raises(TrainingError, match="Expected at most 2% unreadable files, got 4 of 150") as caught:
         open_store(records, SMALL, tmp_path / "cache", workers=1)
-    assert "0.png: Expected a PNG" in str(caught.value)
+    assert "0.png: This is a text file." in str(caught.value)
     assert len(chunks) == 1
     assert stores_in(tmp_path / "cache") == []
 
 
 def test_a_file_that_changes_while_it_is_read_stops_the_building(records, tmp_path, monkeypatch):
-    def change(paths: list[Path], preparation: Preparation) -> list[Prepared]:
+    def change(scans, preparation):
         records[70].path.write_bytes(picture(1070))
-        return prepare_files(paths, preparation)
+        return prepare_files(scans, preparation)
 
     monkeypatch.setattr(store_module, "prepare_files", change)
     with pytest.raises(TrainingError, match="got another content in 70.png a moment later"):

@@ -10,7 +10,7 @@ from PIL import Image
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import N_BINS, QUANTILES, summarise
-from sslmri.scans.reading import read_scan
+from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import Preparation, to_slices
 
 SMALL = Preparation(image_size=(32, 32))
@@ -81,7 +81,7 @@ def test_intensity_is_that_of_the_prepared_slices(tmp_path: Path) -> None:
     records = [record(tmp_path, "normal", "g", i) for i in range(4)]
     draw(records)
     (row,) = summarise(records, SMALL)["intensity"]
-    slices = np.concatenate([to_slices(read_scan(r.path.read_bytes(), r.name), SMALL) for r in records]) / 255.0
+    slices = np.concatenate([to_slices(parse_scan(r.path.read_bytes(), r.name), SMALL) for r in records]) / 255.0
     inside = slices[slices > 0]
     assert row["n_slices"] == 4
     assert row["density"] == pytest.approx(np.histogram(inside, N_BINS, (0, 1), density=True)[0])

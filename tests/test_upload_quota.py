@@ -14,7 +14,7 @@ from streamlit import runtime
 from sslmri.dashboard.server import upload_quota
 from sslmri.dashboard.server.middleware import RequestFilter
 from sslmri.dashboard.server.upload_quota import reserve_upload
-from sslmri.scans.reading import MAX_BYTES
+from sslmri.scans.limits import MAX_BYTES
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sslmri.errors import ScanError
-from sslmri.scans.images import MAX_PIXELS
-from sslmri.scans.volume import axial_volume, check_size
+from sslmri.scans.limits import MAX_VOXELS, check_size
+from sslmri.scans.volume import axial_volume
 
 SPL = np.array([[0, 0, 1], [0, -1, 0], [-1, 0, 0]], dtype=float)  # right, anterior, superior of each axis
 SIZES = (9, 11, 13)
@@ -27,9 +27,9 @@ def tilted(degrees: float) -> np.ndarray:
 
 
 def test_a_volume_that_is_axial_already_is_not_changed(voxels):
-    volume = axial_volume(voxels, SPL, SPACING, "MR", ("as said",))
+    volume = axial_volume(voxels, SPL, SPACING, ("as said",))
     assert np.array_equal(volume.voxels, voxels)
-    assert (volume.spacing_mm, volume.orientation, volume.modality) == (SPACING, "SPL", "MR")
+    assert (volume.spacing_mm, volume.orientation) == (SPACING, "SPL")
     assert volume.warnings == ("as said",)
 
 
@@ -42,11 +42,11 @@ def test_all_48_positions_of_a_volume_become_the_same_slices(voxels):
         assert (volume.spacing_mm, volume.orientation) == (SPACING, "SPL")
 
 
-def test_turning_copies_no_voxels(voxels):
+def test_reorienting_copies_no_voxels(voxels):
     assert np.shares_memory(axial_volume(voxels.transpose(2, 0, 1), -SPL[[2, 0, 1]], SPACING).voxels, voxels)
 
 
-def test_a_slightly_oblique_volume_is_turned_without_a_warning(voxels):
+def test_a_slightly_oblique_volume_is_reoriented_without_a_warning(voxels):
     volume = axial_volume(voxels, tilted(14), SPACING)
     assert np.array_equal(volume.voxels, voxels)
     assert volume.warnings == ()
@@ -68,18 +68,18 @@ def test_an_oblique_volume_carries_its_angle(voxels, degrees):
         ((1.0, 1.0, 1.5), None),
     ],
 )
-def test_thick_slices_of_another_plane_are_told(voxels, spacing, plane):
+def test_thick_slices_of_another_plane_carry_a_warning(voxels, spacing, plane):
     warnings = axial_volume(voxels, SPL, spacing).warnings
     assert [plane in warning for warning in warnings] == ([True] if plane else [])
 
 
 @pytest.mark.parametrize(("axis", "orientation"), [(0, "SPL"), (1, "PIL"), (2, "LIP")])
-def test_a_lone_slice_keeps_its_plane(voxels, axis, orientation):
-    lone = voxels.take([4], axis=axis)
-    volume = axial_volume(lone, SPL, SPACING)
+def test_a_single_slice_keeps_its_plane(voxels, axis, orientation):
+    single = voxels.take([4], axis=axis)
+    volume = axial_volume(single, SPL, SPACING)
     assert volume.orientation == orientation
     assert volume.voxels.shape == (1, *(size for i, size in enumerate(SIZES) if i != axis))
-    expected = lone.take(0, axis=axis)
+    expected = single.take(0, axis=axis)
     assert np.array_equal(volume.voxels[0], expected if axis == 0 else expected[::-1])
     assert volume.spacing_mm == (SPACING[axis], *(space for i, space in enumerate(SPACING) if i != axis))
 
@@ -88,22 +88,22 @@ def test_a_lone_slice_keeps_its_plane(voxels, axis, orientation):
     "directions", [np.zeros((3, 3)), np.full((3, 3), np.nan), SPL[[0, 0, 1]], np.full((3, 3), np.inf)]
 )
 def test_directions_that_span_no_space_are_refused(voxels, directions):
-    with pytest.raises(ScanError, match="three directions in space"):
+    with pytest.raises(ScanError, match="The orientation in the file header is invalid"):
         axial_volume(voxels, directions, SPACING)
 
 
 @pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, float("nan"))])
-def test_a_spacing_that_is_none_is_refused(voxels, spacing):
-    with pytest.raises(ScanError, match="above 0 mm"):
+def test_an_invalid_spacing_is_refused(voxels, spacing):
+    with pytest.raises(ScanError, match="voxel spacing in the file header is invalid"):
         axial_volume(voxels, SPL, spacing)
 
 
 @pytest.mark.parametrize(
     ("shape", "sentence"),
     [
-        ((32767, 32767, 32767), "at most 64 million voxels"),
-        ((1001, 8, 8), "at most 1000 slices"),
-        ((20, 7, 64), "at least 8 x 8 pixels, got 7 x 64"),
+        ((32767, 32767, 32767), "over 64 million in total"),
+        ((1001, 8, 8), "1,001, over 1,000"),
+        ((20, 7, 64), "too small: 64 x 7 pixels. At least 8 x 8"),
     ],
 )
 def test_a_volume_of_a_wrong_size_is_refused(shape, sentence):
@@ -113,4 +113,4 @@ def test_a_volume_of_a_wrong_size_is_refused(shape, sentence):
 
 def test_the_largest_volume_is_accepted():
     check_size((250, 512, 500))
-    assert MAX_PIXELS == 250 * 512 * 500
+    assert MAX_VOXELS == 250 * 512 * 500

@@ -13,8 +13,8 @@ import pytest
 
 from sslmri.cohorts.workers import AHEAD, in_order
 from sslmri.errors import ScanError, WorkerError
-from sslmri.scans.prepare import Prepared, prepare_files
-from sslmri.scans.slices import Preparation
+from sslmri.scans.prepare import prepare_files
+from sslmri.scans.slices import Preparation, PreparedScan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,16 +41,11 @@ def die_amid_an_answer(number: int) -> int:
     return number
 
 
-def die_while_preparing(paths: Sequence[Path], preparation: Preparation) -> list[Prepared]:
-    """What tests of the store plant: this module is quick to import."""
-    if paths[0].name in ("64.png", "032.jpg"):
+def die_while_preparing(scans: Sequence[Sequence[Path]], preparation: Preparation) -> list[PreparedScan | ScanError]:
+    """What tests of the store and of batches plant: this module is quick to import."""
+    if scans[0][0].name in ("64.png", "032.jpg"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return prepare_files(paths, preparation)
-
-
-def die_while_preparing_scans(scans: Sequence[tuple[Path, ...]], preparation: Preparation) -> list[Prepared]:
-    """What tests of batches plant."""
-    return die_while_preparing([files[0] for files in scans], preparation)
+    return prepare_files(scans, preparation)
 
 
 def loaded_for_preparing(_: int) -> set[str]:

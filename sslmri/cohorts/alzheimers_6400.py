@@ -26,7 +26,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from sslmri.errors import ManifestError, ScanError
-from sslmri.scans.sandbox import read_scan
+from sslmri.scans import read_scan
 
 # Half the least margin of 160 of the 200 people laid out in this order: 0.51 over all pairs of neighbouring slices.
 MIN_MARGIN = 0.25

@@ -14,7 +14,7 @@ from scipy import ndimage
 from sslmri.cohorts import anatomy
 from sslmri.cohorts.simulated import SimulatedSubject, simulate_subject
 from sslmri.errors import ManifestError
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import Scan, ScanInfo
 from sslmri.scans.slices import head_mask
 
 ORIENTATION = "SPL"
@@ -105,7 +105,7 @@ def make_patient(key: str) -> tuple[Scan, np.ndarray]:
     spacing = (anatomy.VOXEL_MM, _FIELD_MM / _SIDE, _FIELD_MM / _SIDE)
     name = f"Simulated patient, {patient.title}"
     content = hashlib.sha256(voxels.tobytes()).hexdigest()
-    return Scan(voxels, spacing, ORIENTATION, "MR", "simulated", name, content), mask
+    return Scan(ScanInfo(name, "simulated", content, len(voxels), spacing, ORIENTATION, "MR"), voxels), mask
 
 
 def draw_patient(patient: Patient) -> tuple[np.ndarray, np.ndarray]:

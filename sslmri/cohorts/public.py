@@ -14,6 +14,7 @@ from sslmri.cohorts.manifest import MANIFEST_COLUMNS, check_names
 from sslmri.cohorts.registry import COHORTS, UNKNOWN
 from sslmri.errors import ManifestError
 from sslmri.files import neutralised
+from sslmri.scans.file_type import natural_order
 
 ADAPTERS: dict[str, Adapter] = {key: cohort.adapter for key, cohort in COHORTS.items() if cohort.adapter}
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
@@ -77,7 +78,7 @@ def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, 
             f"Expected {adapter.layout} for {cohort}, got no image of {', '.join(missing)} under {folder}: download "
             "the whole dataset and give its top folder."
         )
-    return {kind: sorted(files, key=_natural_key) for kind, files in found.items()}
+    return {kind: sorted(files, key=_order) for kind, files in found.items()}
 
 
 def _images(folder: Path, adapter: Adapter, cohort: str) -> list[PurePosixPath]:
@@ -118,10 +119,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def _natural_key(file: PurePosixPath) -> tuple[str, list[str | int], str]:
-    """Sorts ``non``, ``non_2``, ``non_10`` in this order within a folder."""
-    parts = re.split(r"([0-9]+)", file.stem.lower())
-    return str(file.parent), [int(part) if i % 2 else part for i, part in enumerate(parts)], file.name
+def _order(file: PurePosixPath) -> tuple[str, list[tuple[int, str]], str]:
+    """Returns a key that sorts ``non``, ``non_2``, ``non_10`` in this order within a folder."""
+    return str(file.parent), natural_order(file.stem.lower()), file.name
 
 
 def _grouped(folder: Path, label: str, files: list[PurePosixPath], adapter: Adapter) -> Iterator[_Row]:

@@ -8,7 +8,7 @@ import numpy as np
 from sslmri.cohorts.manifest import Box, Record
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
-from sslmri.scans.sandbox import read_scan
+from sslmri.scans import read_scan
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, region_in_slice
 
@@ -42,7 +42,7 @@ def read_region(record: Record, preparation: Preparation) -> tuple[Scan, np.ndar
     """
     scan = _read(record.path)
     image = scan.voxels[0]
-    return scan, region_in_slice(image, _region(record, image.shape), preparation)
+    return scan, region_in_slice(_region(record, image.shape), preparation)
 
 
 def find_mask(record: Record) -> Path | None:

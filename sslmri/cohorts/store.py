@@ -20,10 +20,10 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.sampling import sample_classes, sample_groups
 from sslmri.cohorts.workers import in_order
 from sslmri.diseases import DISEASES
-from sslmri.errors import TrainingError
+from sslmri.errors import ScanError, TrainingError
 from sslmri.files import sha256_of, write_atomically, write_json
-from sslmri.scans.prepare import Prepared, prepare_files
-from sslmri.scans.slices import Preparation
+from sslmri.scans.prepare import prepare_files
+from sslmri.scans.slices import Preparation, PreparedScan
 
 MAX_BAD_FRACTION = 0.02  # more unreadable files than this mean the wrong folder, not a few bad files
 _CHUNK = 64  # files handed to a worker at a time
@@ -175,12 +175,12 @@ def _build(
         with path.open("wb") as file, closing(_prepared(records, hashes, preparation, workers)) as prepared:
             _write_header(file, 0, preparation)
             for row, found in enumerate(prepared):
-                if isinstance(found, str):
-                    bad.append((row, found))
+                if isinstance(found, ScanError):
+                    bad.append((row, str(found)))
                     _check_bad(bad, len(records))
                 else:
-                    file.write(found[1].data)
-                counts.append(0 if isinstance(found, str) else len(found[1]))
+                    file.write(found.slices.data)
+                counts.append(0 if isinstance(found, ScanError) else len(found.slices))
             file.seek(0)
             _write_header(file, sum(counts), preparation)
         write_json(index_path, {"slices": counts, "bad": bad})
@@ -190,19 +190,19 @@ def _build(
 
 def _prepared(
     records: list[Record], hashes: list[str | None], preparation: Preparation, workers: int
-) -> Generator[Prepared, None, None]:
+) -> Generator[PreparedScan | ScanError, None, None]:
     """Yields what became of each file, in order.
 
     Raises:
         TrainingError: a file is no longer what was hashed.
     """
-    paths = [record.path for record in records]
+    paths = [(record.path,) for record in records]
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     found = in_order(partial(prepare_files, preparation=preparation), chunks, min(workers, len(chunks)))
     bar = tqdm(total=len(paths), desc="preparing", unit="file", mininterval=1.0)
     with closing(found), bar:
         for record, expected, own in zip(records, hashes, chain.from_iterable(found), strict=True):
-            if expected != (_hash(record.path) if isinstance(own, str) else own[0].sha256):
+            if expected != (_hash(record.path) if isinstance(own, ScanError) else own.info.sha256):
                 raise TrainingError(
                     f"Expected files that stay as they are, got another content in {record.name} a moment later: "
                     "start again when nothing writes to it."

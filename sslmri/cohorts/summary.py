@@ -14,7 +14,7 @@ from sslmri.cohorts.sampling import sample_classes
 from sslmri.cohorts.splits import SPLITS, class_counts, trainable
 from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.errors import ScanError
-from sslmri.scans.sandbox import read_scan
+from sslmri.scans import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
 PER_CLASS = 60
@@ -101,7 +101,7 @@ def _measure_file(record: Record, preparation: Preparation, measured: _Measured)
     scan = read_scan(record.path.read_bytes(), record.path.name)
     height, width = scan.voxels.shape[1:]
     measured.sizes[record.cohort, width, height] += 1
-    measured.formats[record.cohort, scan.source] += 1
+    measured.formats[record.cohort, scan.info.source] += 1
     for one in to_slices(scan, preparation):
         inside = one[one > 0]
         measured.grey[_class_of(record)] += np.bincount(inside, minlength=_INTENSITIES)

@@ -16,7 +16,7 @@ from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
 from sslmri.models.bank import BankCase, EncoderFeatures, FeatureBank, unit
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import Scan, ScanInfo
 from sslmri.scans.slices import Preparation, to_slices
 
 MAX_CASES = 4000
@@ -60,7 +60,7 @@ def prepared_images(slices: np.ndarray, preparation: Preparation, count: int, se
     prepared = []
     for image in synthetic_images(count, slices, seed):
         try:
-            prepared.append(to_slices(Scan(image[None], None, None, None, "", "image", ""), preparation)[0])
+            prepared.append(to_slices(Scan(ScanInfo("image", "", "", 1), image[None]), preparation)[0])
         except ScanError:  # an image without contrast never reaches the encoder
             continue
     return np.stack(prepared)

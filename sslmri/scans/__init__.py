@@ -1,1 +1,8 @@
-"""Bytes to a scan, a scan to the slices that the encoder sees. No torch, no Streamlit."""
+"""Files to a scan, a scan to the slices that the encoder sees. No torch, no Streamlit.
+
+``read_scan`` is the entry point for files of unknown origin; ``parse`` does the same without limits on time and memory.
+"""
+
+from sslmri.scans.sandbox import read_scan, read_series, series_key
+
+__all__ = ["read_scan", "read_series", "series_key"]

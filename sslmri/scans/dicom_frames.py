@@ -1,4 +1,4 @@
-"""The pixels of one DICOM file: sizes compared with the real bytes first, decoded afterwards."""
+"""The pixels of one DICOM file: its sizes are compared with its bytes before anything is decoded."""
 
 import math
 from collections.abc import Iterator
@@ -12,14 +12,17 @@ from pydicom.pixels.utils import iter_pixels
 from sslmri.errors import ScanError
 from sslmri.scans.jpeg import check_scans
 from sslmri.scans.jpeg2000 import coded_size
-from sslmri.scans.volume import check_size
+from sslmri.scans.limits import check_size
 
 _BITS = (8, 16, 32)
-_MAX_RLE_PIXELS = 2**21  # run lengths can swell 64 times: keeps what one frame can become below 300 MB
+_MAX_RLE_PIXELS = 2**21  # run-length coding expands up to 64 times: this keeps one frame below 300 MB
 _JPEG = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
 _JPEG_2000 = {*uid.JPEG2000TransferSyntaxes, uid.HTJ2K, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL}
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _END_OF_IMAGE = b"\xff\xd9"
+_PLUGINS = {uid.RLELossless: "pydicom", **dict.fromkeys(_JPEG, "gdcm"), **dict.fromkeys(_JPEG_2000, "pylibjpeg")}
+DAMAGED = "The DICOM file is damaged: its header and its pixels disagree. Export the scan again."
+TOO_MANY_TAGS = "The DICOM file holds too many tags. Export the scan again."
 
 Size = tuple[int, int, int]
 
@@ -33,20 +36,18 @@ def checked_size(dataset: Dataset) -> Size:
     """
     size = int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns)
     if size[0] < 1:
-        raise ScanError(f"Expected at least one frame, got {size[0]}: export the scan again.")
+        raise ScanError(DAMAGED)
     check_size(size)
     bits = int(dataset.BitsAllocated)
     if bits not in _BITS:
-        raise ScanError(f"Expected 8, 16 or 32 bits a pixel, got {bits}: export the scan again.")
+        raise ScanError(f"Pixels of {bits} bits are not supported. Export the scan with 8, 16 or 32 bits.")
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         for frame in _encapsulated(dataset, size[0]):
             _check_frame(frame, dataset.file_meta.TransferSyntaxUID, size[1:], bits)
         return size
     expected = math.prod(size) * bits // 8
     if len(dataset.PixelData) not in (expected, expected + expected % 2):
-        raise ScanError(
-            f"Expected {expected} bytes of pixels, got {len(dataset.PixelData)}: the file is damaged, export it again."
-        )
+        raise ScanError(DAMAGED)
     return size
 
 
@@ -58,14 +59,15 @@ def decoded_frames(dataset: Dataset, size: Size) -> list[np.ndarray]:
         Exception: whatever the decoder raises on damaged data.
     """
     frames: list[np.ndarray] = []
-    syntax = dataset.file_meta.TransferSyntaxUID
-    plugin = ("pydicom" if syntax == uid.RLELossless else "pylibjpeg") if syntax.is_encapsulated else ""
-    for frame in iter_pixels(dataset, raw=True, decoding_plugin=plugin):  # pydicom would try all that are installed
+    plugin = _PLUGINS.get(dataset.file_meta.TransferSyntaxUID, "")  # pydicom would try all that are installed
+    if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit:
+        dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit  # pydicom thinks that gdcm reads 8 bits only
+    for frame in iter_pixels(dataset, raw=True, decoding_plugin=plugin):
         if frame.shape != size[1:] or len(frames) == size[0]:
-            raise ScanError("Expected frames as the header says, got others: the file is damaged, export it again.")
+            raise ScanError(DAMAGED)
         frames.append(frame)
     if len(frames) < size[0]:
-        raise ScanError(f"Expected {size[0]} frames, got {len(frames)}: the file is damaged, export it again.")
+        raise ScanError(DAMAGED)
     return frames
 
 
@@ -76,25 +78,25 @@ def _encapsulated(dataset: Dataset, count: int) -> Iterator[bytes]:
 
 
 def _check_frame(frame: bytes, syntax: uid.UID, size: tuple[int, int], bits: int) -> None:
-    """Checks one compressed frame: its own header's size, its end, and how far it can swell."""
+    """Checks one compressed frame: the size in its header, its end, and how much it can decompress to."""
     if syntax == uid.RLELossless:
         n_pixels = size[0] * size[1]
         if n_pixels > _MAX_RLE_PIXELS or len(frame) > n_pixels * bits // 8 * 1.1 + 1024:
-            raise ScanError("Expected a run-length frame of its own size, got a larger one: export it uncompressed.")
+            raise ScanError("The run-length coded frames are too large. Export the scan uncompressed.")
         return
     if syntax not in _JPEG | _JPEG_2000:
-        raise ScanError("Expected pixels or JPEG, JPEG-LS, JPEG 2000 or RLE frames, got a film: export single images.")
+        raise ScanError("This is a video or uses an unsupported compression. Export single images, uncompressed.")
     if syntax in _JPEG:
         check_scans(frame, math.prod(size))
     coded = coded_size(frame) if syntax in _JPEG_2000 else _jpeg_size(frame)
     if coded != size:
-        raise ScanError("Expected compressed frames of the header's size, got another: export the scan again.")
+        raise ScanError(DAMAGED)
     if not frame.rstrip(b"\x00\xff").endswith(_END_OF_IMAGE):
-        raise ScanError("Expected complete compressed frames, got one that breaks off: send the file again.")
+        raise ScanError("The DICOM file is incomplete. Upload it again.")
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    """Returns (rows, columns) of a JPEG or JPEG-LS frame of one component, or None where it says none."""
+    """Returns (rows, columns) of a JPEG or JPEG-LS frame of one component, or None where its header does not say."""
     at = 2
     while at + 10 <= len(frame) and frame[at] == 0xFF:
         if frame[at + 1] == 0xFF:  # a fill byte

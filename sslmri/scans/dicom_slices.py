@@ -1,4 +1,4 @@
-"""What a DICOM file says of each of its frames: values, place, thickness; nothing of the patient."""
+"""What a DICOM file says of each of its frames: values, position, thickness; nothing of the patient."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from sslmri.errors import ScanError
-from sslmri.scans.dicom_frames import Size, decoded_frames
-from sslmri.scans.series import Place, SliceImage
+from sslmri.scans.dicom_frames import DAMAGED, TOO_MANY_TAGS, Size, decoded_frames
+from sslmri.scans.series import SliceImage, SlicePosition
 
 _MAX_GROUP_BYTES = 6 * 2**20  # of functional groups, which are parsed tag by tag
 _MAX_FRAME_BYTES, _MAX_FRAME_ITEMS = 64 * 2**10, 100  # of each frame's groups; about 4 KB and 20 items are usual
@@ -27,38 +27,38 @@ def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
     """
     groups = _functional_groups(dataset, size[0])
     frames = zip(decoded_frames(dataset, size), groups, strict=True)
-    return [_slice_image(dataset, index, pixels, found) for index, (pixels, found) in enumerate(frames)]
+    return [_slice_image(dataset, index, pixels, own_groups) for index, (pixels, own_groups) in enumerate(frames)]
 
 
 def _functional_groups(dataset: Dataset, count: int) -> list[list[Dataset]]:
-    """Returns, for each frame, where its values are looked for: its own group, then the shared one."""
+    """Returns, for each frame, the groups that may hold its values: those of the frame, then the shared ones."""
     for keyword in (_SHARED, _PER_FRAME):
         raw = dataset.get_item(keyword) if keyword in dataset else None
         value = (raw.value if isinstance(raw, RawDataElement) else None) or b""
         too_long = len(value) > min(_MAX_GROUP_BYTES, _MAX_FRAME_BYTES * count)
         if too_long or value.count(_ITEM) > _MAX_FRAME_ITEMS * count:
-            raise ScanError("Expected a DICOM image, got a file of endless tags: export it again.")
+            raise ScanError(TOO_MANY_TAGS)
     shared = list(dataset.get(_SHARED) or ())[:1]
-    own = list(dataset.get(_PER_FRAME) or ())
-    if own and len(own) != count:
-        raise ScanError(f"Expected tags for {count} frames, got {len(own)}: the file is damaged, export it again.")
-    return [[*own[i : i + 1], *shared] for i in range(count)]
+    per_frame = list(dataset.get(_PER_FRAME) or ())
+    if per_frame and len(per_frame) != count:
+        raise ScanError(DAMAGED)
+    return [[*per_frame[i : i + 1], *shared] for i in range(count)]
 
 
 def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[Dataset]) -> SliceImage:
     number = dataset.get("InstanceNumber")
-    is_alone = "NumberOfFrames" not in dataset or int(dataset.NumberOfFrames or 1) == 1
+    is_single = "NumberOfFrames" not in dataset or int(dataset.NumberOfFrames or 1) == 1
     slope = _number(_value(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope"), 1.0)
     intercept = _number(_value(dataset, groups, "PixelValueTransformationSequence", "RescaleIntercept"), 0.0)
     if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
-        raise ScanError("Expected a slope and an intercept that are numbers, got others: export the scan again.")
+        raise ScanError("The rescale slope or intercept of the file is invalid. Export the scan again.")
     return SliceImage(
         pixels=pixels,
         slope=slope,
         intercept=intercept,
         is_inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
-        number=index if not is_alone else None if number is None else int(number),
-        place=_place(dataset, groups, is_alone),
+        number=index if not is_single else None if number is None else int(number),
+        position=_position(dataset, groups, is_single),
         thickness_mm=_thickness(dataset, groups),
     )
 
@@ -72,8 +72,8 @@ def _value(dataset: Dataset, groups: list[Dataset], sequence: str, keyword: str)
     return dataset.get(keyword)
 
 
-def _place(dataset: Dataset, groups: list[Dataset], is_alone: bool) -> Place | None:
-    bare = dataset if is_alone else Dataset()  # one position for many frames is none
+def _position(dataset: Dataset, groups: list[Dataset], is_single: bool) -> SlicePosition | None:
+    bare = dataset if is_single else Dataset()  # one position for many frames is none
     position = _vector(_value(bare, groups, "PlanePositionSequence", "ImagePositionPatient"), 3)
     directions = _vector(_value(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
     spacing = _vector(_value(dataset, groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
@@ -84,7 +84,7 @@ def _place(dataset: Dataset, groups: list[Dataset], is_alone: bool) -> Place | N
     is_sound = np.allclose(lengths, 1.0, atol=_SKEW) and abs(directions[0] @ directions[1]) < _SKEW
     if not is_sound or not ((spacing > 0) & (spacing < _MAX_MM)).all():
         return None
-    return Place(position, directions / lengths[:, None], (float(spacing[0]), float(spacing[1])))
+    return SlicePosition(position, directions / lengths[:, None], (float(spacing[0]), float(spacing[1])))
 
 
 def _thickness(dataset: Dataset, groups: list[Dataset]) -> float | None:
@@ -100,6 +100,6 @@ def _number(value: Any, otherwise: float) -> float:
 
 
 def _vector(value: Any, length: int) -> np.ndarray | None:
-    """Returns the numbers of a tag, or None where it is empty, has another count, or one is no number."""
+    """Returns the numbers of a tag, or None where it is empty, has another length, or one is not finite."""
     numbers = np.array([float(part) for part in value or ()])
     return numbers if len(numbers) == length and np.isfinite(numbers).all() else None

@@ -1,56 +1,46 @@
-"""Loose DICOM files of one series in one folder are one scan; any other file is a scan of its own."""
+"""The loose DICOM files of one series are one scan; any other file is a scan by itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from sslmri.errors import ScanError
-from sslmri.scans.file_type import kind_of
-from sslmri.scans.prepare import Prepared, prepare_file, prepare_read
-from sslmri.scans.reading import MAX_BYTES, MAX_SERIES_BYTES
-from sslmri.scans.sandbox import read_series, series_key
-from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation
+from sslmri.scans.file_type import file_type
+from sslmri.scans.limits import MAX_BYTES
+from sslmri.scans.sandbox import series_key
 
-_START = 1024  # bytes that say what kind a file is
+_START_BYTES = 1024  # which determine the type of a file
+_File = TypeVar("_File")
 
 
-def gather(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Returns the files of each scan, in the place of the first of them.
+def group_by_series(files: Iterable[_File], key_of: Callable[[_File], Hashable | None]) -> list[tuple[_File, ...]]:
+    """Returns the files of each scan, at the position of the first of them.
 
-    A file that cannot be read stays alone, to be refused in its place.
+    Args:
+        files: in any order.
+        key_of: returns what the files of one series share, or None for a file that is a scan by itself.
     """
-    scans: dict[object, list[Path]] = {}
-    for number, path in enumerate(paths):
-        key = _series_of(path)
-        scans.setdefault((path.parent, key) if key else number, []).append(path)
+    scans: dict[Hashable, list[_File]] = {}
+    for number, file in enumerate(files):
+        key = key_of(file)
+        scans.setdefault(number if key is None else key, []).append(file)
     return [tuple(files) for files in scans.values()]
 
 
-def prepare_scans(scans: Sequence[tuple[Path, ...]], preparation: Preparation) -> list[Prepared]:
-    """Returns what ``prepare_file`` returns, for each scan with its files."""
-    return [
-        prepare_file(files[0], preparation) if len(files) == 1 else _prepare_series(files, preparation)
-        for files in scans
-    ]
+def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Returns the files of each scan; a series is in one folder.
+
+    A file that cannot be read stays alone, so that it is refused at its position.
+    """
+    return group_by_series(paths, _key_of_path)
 
 
-def _series_of(path: Path) -> str | None:
+def _key_of_path(path: Path) -> tuple[Path, str] | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
         with path.open("rb") as file:
-            start = file.read(_START)
-            return series_key(start + file.read()) if kind_of(start) == "DICOM" else None
+            start = file.read(_START_BYTES)
+            key = series_key(start + file.read()) if file_type(start) == "DICOM" else None
+            return (path.parent, key) if key else None
     except OSError:
         return None
-
-
-def _prepare_series(files: Sequence[Path], preparation: Preparation) -> Prepared:
-    name = f"{files[0].name} and {len(files) - 1} more"
-
-    def read() -> Scan:
-        if sum(path.stat().st_size for path in files) > MAX_SERIES_BYTES:
-            raise ScanError(f"{name}: Expected at most {MAX_SERIES_BYTES >> 20} MB, got more: send fewer.")
-        return read_series([(path.name, path.read_bytes()) for path in files])
-
-    return prepare_read(read, name, preparation)

@@ -1,4 +1,4 @@
-"""Gzip unpacked in small steps up to its checksums, within limits that a bomb meets early."""
+"""Gzip decompressed in small steps up to its checksums, within limits that a bomb meets early."""
 
 import io
 import zlib
@@ -6,44 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from sslmri.errors import ScanError
+from sslmri.scans.limits import check_decompressed
 
-MAX_UNPACKED = 512 * 2**20  # bytes
-MAX_RATIO = 200  # unpacked to packed bytes; brain volumes reach 2 to 20, label masks 200
-FREE_BYTES = 32 * 2**20  # unpacked bytes that any ratio may reach: small masks pack very well
 _MAX_MEMBERS = 20_000  # blocked gzip has one of them for each 64 KB
-_PIECE = 64 * 2**10  # packed bytes given to zlib at once
-_STEP = 2**20  # unpacked bytes asked of zlib at once
+_INPUT_BYTES = 64 * 2**10  # compressed bytes given to zlib at once
+_OUTPUT_BYTES = 2**20  # decompressed bytes taken from zlib at once
 _GZIP_ONLY = 31  # zlib's wbits: a gzip header and trailer are expected and both checksums compared
 
 
-def open_unpacked(data: bytes) -> io.BufferedIOBase:
+def open_gunzipped(data: bytes) -> io.BufferedIOBase:
     """Returns a file that reads the content of gzip bytes, or the bytes themselves where they are not gzip.
 
-    Only a reading up to the end has compared the checksums. Reading raises a ScanError on damaged data, on anything
-    that follows the gzip data, and on more than ``check_unpacked`` allows.
+    The checksums are compared only once it is read to the end. Reading raises a ScanError on damaged data, on anything
+    that follows the gzip data, and on more than ``check_decompressed`` allows.
     """
     if data.startswith(b"\x1f\x8b"):
-        return io.BufferedReader(_Pieces(_gunzip(data)), _STEP)
+        return io.BufferedReader(_Pieces(_gunzip(data)), _OUTPUT_BYTES)
     return io.BytesIO(data)
-
-
-def max_decompressed_size(n_packed: int) -> int:
-    """Returns how many bytes an upload of so many may unpack to."""
-    return min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * n_packed))
-
-
-def check_unpacked(n_unpacked: int, n_packed: int) -> None:
-    """Checks how much an upload unpacks to, in bytes; also call it with what a header promises.
-
-    Raises:
-        ScanError: it is more than 512 MB, or above 32 MB and more than 200 times the upload.
-    """
-    if n_unpacked > MAX_UNPACKED:
-        raise ScanError(f"Expected at most {MAX_UNPACKED >> 20} MB of unpacked data, got more: send a smaller scan.")
-    if n_unpacked > max_decompressed_size(n_packed):
-        raise ScanError(
-            f"Expected data that unpack to at most {MAX_RATIO} times their size, got more: send the scan unpacked."
-        )
 
 
 class _Pieces(io.RawIOBase):
@@ -68,30 +47,26 @@ class _Pieces(io.RawIOBase):
 
 
 def _gunzip(data: bytes) -> Iterator[bytes]:
-    """Yields what gzip bytes hold, never an empty piece, through all their members and checksums."""
-    position = n_unpacked = 0
+    """Yields the content of gzip bytes, never an empty piece, through all their members and checksums."""
+    position = n_decompressed = 0
     for _ in range(_MAX_MEMBERS):
         inflater = zlib.decompressobj(_GZIP_ONLY)
         while not inflater.eof:
-            piece = inflater.unconsumed_tail
-            if not piece:
-                piece = data[position : position + _PIECE]
-                position += len(piece)
-            unpacked = _inflated(inflater, piece)
-            n_unpacked += len(unpacked)
-            check_unpacked(n_unpacked, len(data))
-            if unpacked:
-                yield unpacked
-            elif not piece:
-                raise ScanError("Expected complete gzip data, got a file that breaks off: send it again.")
+            compressed = inflater.unconsumed_tail
+            if not compressed:
+                compressed = data[position : position + _INPUT_BYTES]
+                position += len(compressed)
+            try:
+                piece = inflater.decompress(compressed, _OUTPUT_BYTES)
+            except zlib.error as error:
+                raise ScanError("The gzip data is damaged. Upload the file again.") from error
+            n_decompressed += len(piece)
+            check_decompressed(n_decompressed, len(data))
+            if piece:
+                yield piece
+            elif not compressed:
+                raise ScanError("The gzip data is incomplete. Upload the file again.")
         position -= len(inflater.unused_data)
         if position == len(data):
             return
-    raise ScanError(f"Expected at most {_MAX_MEMBERS} parts of gzip data, got more: pack the scan again.")
-
-
-def _inflated(inflater: Any, piece: bytes) -> bytes:
-    try:
-        return inflater.decompress(piece, _STEP)
-    except zlib.error as error:
-        raise ScanError("Expected intact gzip data, got damaged data or a wrong checksum: send it again.") from error
+    raise ScanError(f"The gzip data has over {_MAX_MEMBERS:,} parts. Compress the scan again.")

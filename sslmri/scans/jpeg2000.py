@@ -1,19 +1,20 @@
-"""The size of a JPEG 2000 frame, and what it would cost to decode: all its parts are set up before one is read."""
+"""The size of a JPEG 2000 frame and what it would cost to decode: decoders set up all its parts before reading one."""
 
 from sslmri.errors import ScanError
 
+_UNUSUAL = "The JPEG 2000 coding of this file is unusual and not supported. Export the scan uncompressed."
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _CODING, _COMPONENT_CODING, _TILE_PART, _TILE_DATA = 0xFF52, 0xFF53, 0xFF90, 0xFF93
 _MAX_SEGMENTS = 100_000
-_MAX_TILES, _FREE_TILES, _TILE = 4096, 16, 1024  # at most, in any case, and pixels that each has otherwise
-_MAX_PARTS = 65_536  # code blocks or precincts: each costs 400 bytes; 64 million pixels have 16,000 as they are written
+_MAX_TILES, _FREE_TILES, _TILE_PIXELS = 4096, 16, 1024  # at most; allowed in any frame; pixels of each otherwise
+_MAX_PARTS = 65_536  # code blocks or precincts, 400 bytes each; 64 million pixels usually have 16,000
 
 
 def coded_size(frame: bytes) -> tuple[int, int] | None:
-    """Returns (rows, columns) of a frame of one component, or None where it says none.
+    """Returns (rows, columns) of a frame of one component, or None where its header does not say.
 
     Raises:
-        ScanError: it is cut into too many parts.
+        ScanError: it is divided into too many parts.
     """
     at = frame.find(_CODESTREAM, 0, 1024) + 2
     if at < 2 or len(frame) < at + 40 or _number(frame, at + 38, 2) != 1:
@@ -21,13 +22,13 @@ def coded_size(frame: bytes) -> tuple[int, int] | None:
     columns, rows, left, top, *tile = (_number(frame, at + place, 4) for place in range(6, 38, 4))
     size = rows - top, columns - left
     n_tiles = _count(rows - tile[3], tile[1]) * _count(columns - tile[2], tile[0])
-    _check(n_tiles, "tiles", min(_MAX_TILES, max(_FREE_TILES, size[0] * size[1] // _TILE)))
+    _check(n_tiles, min(_MAX_TILES, max(_FREE_TILES, size[0] * size[1] // _TILE_PIXELS)))
     _check_codings(frame, at, size)
     return size
 
 
 def _check_codings(frame: bytes, at: int, size: tuple[int, int]) -> None:
-    """Checks how the pixels are coded, by the main header and those of all tile parts."""
+    """Checks the coding styles in the main header and in those of all tile parts."""
     end = len(frame)
     for _ in range(_MAX_SEGMENTS):
         kind, length = _number(frame, at, 2), _number(frame, at + 2, 2)
@@ -36,28 +37,28 @@ def _check_codings(frame: bytes, at: int, size: tuple[int, int]) -> None:
         if kind == _CODING:
             _check_coding(frame[at : at + 2 + length], size)
         if kind == _COMPONENT_CODING:
-            raise ScanError("Expected one way of coding in a frame, got several: export it uncompressed.")
+            raise ScanError(_UNUSUAL)
         at = max(end, at + 2) if kind == _TILE_DATA else at + 2 + length
         if at + 4 > len(frame):
             return
-    raise ScanError("Expected a frame of some segments, got one of endless segments: export it uncompressed.")
+    raise ScanError(_UNUSUAL)
 
 
 def _check_coding(segment: bytes, size: tuple[int, int]) -> None:
     n_levels, block = segment[9], (segment[10] & 15) + (segment[11] & 15) + 4
-    _check(size[0] * size[1] >> block, "code blocks", _MAX_PARTS)
-    if segment[4] & 1:  # precincts of own sizes, of the lowest resolution first
+    _check(size[0] * size[1] >> block, _MAX_PARTS)
+    if segment[4] & 1:  # sizes of precincts, of the lowest resolution first
         parts = [
             _count(size[0], 1 << (exponents >> 4) + n_levels - level)
             * _count(size[1], 1 << (exponents & 15) + n_levels - level)
             for level, exponents in enumerate(segment[14:])
         ]
-        _check(sum(parts), "precincts", _MAX_PARTS)
+        _check(sum(parts), _MAX_PARTS)
 
 
-def _check(count: int, things: str, most: int) -> None:
+def _check(count: int, most: int) -> None:
     if count > most:
-        raise ScanError(f"Expected at most {most} {things} in a frame, got {count}: export it uncompressed.")
+        raise ScanError(_UNUSUAL)
 
 
 def _count(length: int, part: int) -> int:

@@ -1,10 +1,10 @@
-"""The door for files of unknown origin: read in another process, whose time and memory the operating system bounds.
+"""Reads files of unknown origin in another process, whose time and memory the operating system limits.
 
 The checks in the readers refuse all that is known to cost too much. What they miss, and what crashes a decoder, ends
-that process and nothing else. A decoder that is taken over by its file can make no file longer and, unless it runs as
-root, whom Linux does not count, start no process. What else the account may, it may: empty, remove and rename files,
-open connections, and see the scans that its process is given afterwards. It answers in plain bytes, nothing is
-unpickled, and what it answers is checked; an answer in another form ends it.
+that process and nothing else. On Linux, a decoder that a file has taken over cannot write to files nor, unless it is
+run by root, start processes. It keeps the other rights of its account: to empty, remove and rename files, to open
+connections, and to see the scans that its process is given afterwards. It answers in plain bytes, nothing is
+unpickled, and its answers are checked; an answer in another form ends it.
 """
 
 import gc
@@ -27,54 +27,58 @@ from sslmri.errors import ScanError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory
 from sslmri.processes import MessagePipe, start_process
-from sslmri.scans import reading
-from sslmri.scans.file_type import kind_of
-from sslmri.scans.images import MAX_PIXELS
-from sslmri.scans.reading import Origin, origin_of_file, origin_of_series, scan_of
-from sslmri.scans.scan import Scan
-from sslmri.scans.volume import Spacing, Volume
+from sslmri.scans import parse
+from sslmri.scans.file_type import file_type
+from sslmri.scans.limits import MAX_VOXELS
+from sslmri.scans.parse import ScanFiles
+from sslmri.scans.scan import Scan, Spacing
+from sslmri.scans.volume import Volume
 
 # Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
-# RLE (61 MB); 2.9 s as RGBA PNG turned by EXIF (54 MB), 2.4 s where that packs to 0.2 MB; 1.5 s as NIfTI.
-CPU_SECONDS = 4  # for a file of hardly any bytes: whatever takes longer was made to
-BYTES_A_SECOND = 4 * 2**20  # for each so many bytes a second more: half the speed of the slowest above
-WALL_SECONDS = 120  # a machine busy with others' scans is slow, not wrong
-MEMORY_BYTES = 2 * 2**30  # of addresses, libraries included; the largest scan that is accepted needs half of them
-BOUNDS = f"that can be read in the seconds due to its size and {MEMORY_BYTES >> 30} GB of memory, got one that cannot"
+# RLE (61 MB); 2.9 s as RGBA PNG rotated by EXIF (54 MB), 2.4 s where that compresses to 0.2 MB; 1.5 s as NIfTI.
+CPU_SECONDS = 4  # for a file of hardly any bytes
+BYTES_PER_SECOND = 4 * 2**20  # one more second for each: half the speed of the slowest above
+WALL_SECONDS = 120  # a host busy with other scans is slow
+MEMORY_BYTES = 2 * 2**30  # of address space, libraries included; the largest scan that is accepted needs half of it
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
-_PART_BYTES = 2**20  # of voxels that go through the pipe at once, or one row of them
-_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
+_PART_BYTES = 2**20  # of voxels sent at once, or one row of them
+_MAX_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
 _NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
 _TEXT = r"(?s).+"
+TOO_COSTLY = "The file takes too long or too much memory to read. Export the scan again."
 
-_Made = TypeVar("_Made")
-_Understand = Callable[[dict[str, Any], np.ndarray | None], _Made]  # of an answer and the voxels that follow it
+_Result = TypeVar("_Result")
+_Interpret = Callable[[dict[str, Any], np.ndarray | None], _Result]  # of an answer and the voxels that follow it
 
 
 def read_scan(data: bytes, name: str) -> Scan:
-    """Returns what ``reading.read_scan`` returns.
+    """Returns the scan that a file holds.
+
+    Args:
+        data: the whole content of the file.
+        name: the file's name; its folders are dropped, its extension is ignored.
 
     Raises:
-        ScanError: as there; or reading took too long, too much memory, or crashed a decoder.
+        ScanError: the file cannot be read as a scan, or not within the limits.
     """
-    return _read("scan", [(name, data)], origin_of_file(data, name))
+    return _read(ScanFiles.of_file(data, name))
 
 
 def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
-    """Returns what ``reading.read_series`` returns.
+    """Returns the scan that DICOM files, each a name and its whole content, hold together, whatever their order.
 
     Raises:
-        ScanError: as ``read_scan``.
+        ScanError: the files cannot be read as one scan, or not within the limits.
     """
-    return _read("series", files, origin_of_series(files))
+    return _read(ScanFiles.of_series(files))
 
 
 def series_key(data: bytes) -> str | None:
-    """Returns what ``reading.series_key`` returns; None as well for a file that cannot be read within the bounds."""
-    if kind_of(data) != "DICOM":  # no need to ask
+    """Returns a hash that all DICOM files of one series share, or None for a file that is a scan by itself."""
+    if file_type(data) != "DICOM":
         return None
     try:
-        return _ask("key", [("", data)], _key_of)
+        return _ask("key", "DICOM", [data], _interpret_key)
     except (_Ended, _Busy):
         return None
 
@@ -94,11 +98,11 @@ def serve(pipe: MessagePipe) -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             request = json.loads(pipe.receive())
-            files = [(name, pipe.receive()) for name in request["names"]]
-            _limit_cpu_time(CPU_SECONDS + sum(len(data) for _, data in files) // BYTES_A_SECOND)
-            _answer(pipe, request["what"], files)
+            contents = [pipe.receive() for _ in range(request["n_files"])]
+            _limit_cpu_time(CPU_SECONDS + sum(map(len, contents)) // BYTES_PER_SECOND)
+            _answer(pipe, request["what"], request["source"], contents)
             _limit_cpu_time(0)
-            del files
+            del contents
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
             release_freed_memory()
 
@@ -133,7 +137,7 @@ class _Ended(Exception):
 
 
 class _Busy(Exception):
-    """The machine has no room for one more process or thread."""
+    """The host cannot start one more process or thread."""
 
 
 class _Reader:
@@ -144,22 +148,22 @@ class _Reader:
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
 
-    def ask(self, what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
-        """Returns what is understood from the answer.
+    def ask(self, what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result]) -> _Result:
+        """Returns what ``interpret`` makes of the answer.
 
         Raises:
-            _Ended: the process ended meanwhile, or the answer cannot be understood: the process is ended.
-            RuntimeError: there is no thread left to watch it.
+            _Ended: the process ended meanwhile, or its answer is invalid and it was ended.
+            RuntimeError: there is no thread left for the time limit.
         """
         watch = Timer(WALL_SECONDS, self._process.kill)
         watch.start()
         try:
-            self._pipe.send(json.dumps({"what": what, "names": [name for name, _ in files]}).encode())
-            for _, data in files:
+            self._pipe.send(json.dumps({"what": what, "source": source, "n_files": len(contents)}).encode())
+            for data in contents:
                 self._pipe.send(data)
             answer: dict[str, Any] = json.loads(self._pipe.receive(_MAX_ANSWER))
-            return understand(answer, self._voxels(answer["shape"]) if "shape" in answer else None)
-        except Exception as error:  # whatever form an answer has that a taken-over decoder gives
+            return interpret(answer, self._voxels(answer["shape"]) if "shape" in answer else None)
+        except Exception as error:  # whatever the answer of a decoder that was taken over looks like
             self.close()
             record("reader ended", status=self._process.returncode)
             raise _Ended from error
@@ -167,7 +171,7 @@ class _Reader:
             watch.cancel()
 
     def _voxels(self, shape: Sequence[int]) -> np.ndarray:
-        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_PIXELS:
+        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
             raise ValueError(f"Expected the shape of a volume, got {shape}.")
         voxels = np.empty(shape, np.float32)
         for part in _parts(voxels):
@@ -175,7 +179,7 @@ class _Reader:
         return voxels
 
     def is_alive(self) -> bool:
-        """Returns whether the process is there; one that waits may have been ended for want of memory."""
+        """Returns whether the process runs; an idle one may have been ended for lack of memory."""
         return self._process.poll() is None
 
     def close(self) -> None:
@@ -187,74 +191,71 @@ class _Reader:
 
 _idle: list[_Reader] = []
 _lock = Lock()
-_places = BoundedSemaphore(_READERS)
+_slots = BoundedSemaphore(_MAX_READERS)
 
 
-def _begin_anew() -> None:
-    """Lets a fork of this process start with no reader and no lock of its parent, which nobody there would give back.
-
-    Two processes that ask one reader would get each other's scans.
-    """
-    global _lock, _places
+def _reset_after_fork() -> None:
+    """Drops the readers and locks of the parent: two processes that share a reader would get each other's scans."""
+    global _lock, _slots
     _idle.clear()
-    _lock, _places = Lock(), BoundedSemaphore(_READERS)
+    _lock, _slots = Lock(), BoundedSemaphore(_MAX_READERS)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def _ask(what: str, files: Sequence[tuple[str, bytes]], understand: _Understand[_Made]) -> _Made:
-    """Returns what is understood from the answer of an idle reader, or a new one; at most two work at a time."""
-    with _places:
+def _ask(what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result]) -> _Result:
+    """Returns the answer of an idle reader or a new one; at most two work at a time."""
+    with _slots:
         try:
             reader = _idle_reader() or _Reader()
-            made = reader.ask(what, files, understand)
+            result = reader.ask(what, source, contents, interpret)
         except (OSError, RuntimeError) as error:  # there is no process, handle, memory or thread left to start with
             raise _Busy from error
         with _lock:
             _idle.append(reader)
-    return made
+    return result
 
 
 def _idle_reader() -> _Reader | None:
-    """Returns a reader that waits and is alive, or None."""
+    """Returns an idle reader that is alive, or None."""
     with _lock:
         alive = [reader for reader in _idle if reader.is_alive()]
         _idle[:] = alive[1:]
     return alive[0] if alive else None
 
 
-def _read(what: str, files: Sequence[tuple[str, bytes]], origin: Origin) -> Scan:
+def _read(files: ScanFiles) -> Scan:
     try:
-        found = _ask(what, files, _volume_of)
+        volume = _ask("volume", files.source, files.contents, _interpret_volume)
     except _Ended as error:
-        raise ScanError(f"{origin.name}: Expected a file {BOUNDS}: export the scan again.") from error
+        raise ScanError(TOO_COSTLY, files.name) from error
     except _Busy as error:
-        raise ScanError(f"{origin.name}: Expected room to read it, got a machine that is busy: try again.") from error
-    if isinstance(found, str):
-        raise ScanError(found)
-    return scan_of(found, origin)
+        raise ScanError("The server is too busy to read the scan. Try again.", files.name) from error
+    if isinstance(volume, str):
+        raise ScanError(volume, files.name)
+    return files.scan(volume)
 
 
-def _answer(pipe: MessagePipe, what: str, files: Sequence[tuple[str, bytes]]) -> None:
-    """Sends what became of the files: a key, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
+def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes]) -> None:
+    """Sends a series key, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
     if what == "key":
-        pipe.send(json.dumps({"key": reading.series_key(files[0][1])}).encode())
+        pipe.send(json.dumps({"key": parse.parse_series_key(contents[0])}).encode())
         return
     try:
-        volume = reading.read_files(files) if what == "series" else reading.read_file(files[0][1], files[0][0])
+        volume = parse.parse_volume(source, contents)
     except ScanError as error:
-        pipe.send(json.dumps({"refused": str(error)}).encode())
+        pipe.send(json.dumps({"refused": error.reason}).encode())
         return
-    told = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
-    pipe.send(json.dumps({**told, "shape": volume.voxels.shape}).encode())
+    header = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
+    pipe.send(json.dumps({**header, "shape": volume.voxels.shape}).encode())
     for part in _parts(volume.voxels):
         pipe.send(np.ascontiguousarray(part))
 
 
 def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:
-    """Returns the voxels (D, H, W) in their order, in views of 1 MB at most: both ends copy what goes at once."""
+    """Returns views of at most 1 MB of the voxels (D, H, W), in order: both ends copy what is sent at once."""
     depth, height, width = voxels.shape
     n_rows = max(1, _PART_BYTES // (width * voxels.itemsize))
     n_planes = max(1, n_rows // height)
@@ -262,14 +263,14 @@ def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:
     return (voxels[plane : plane + n_planes, row : row + n_rows] for plane, row in starts)
 
 
-def _key_of(answer: dict[str, Any], _: np.ndarray | None) -> str | None:
-    """Returns the key that an answer tells of; anything else raises."""
+def _interpret_key(answer: dict[str, Any], _: np.ndarray | None) -> str | None:
+    """Returns the key in an answer; anything else raises."""
     key = answer["key"]
     return None if key is None else _matching("[0-9a-f]{64}", key)
 
 
-def _volume_of(answer: dict[str, Any], voxels: np.ndarray | None) -> Volume | str:
-    """Returns the volume or the refusal that an answer tells of; anything else raises."""
+def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volume | str:
+    """Returns the volume or the refusal in an answer; anything else raises."""
     if "refused" in answer:
         return _matching(_TEXT, answer["refused"])
     spacing, orientation, modality = (answer[key] for key in ("spacing_mm", "orientation", "modality"))

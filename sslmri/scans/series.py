@@ -1,4 +1,4 @@
-"""The slices of one DICOM series put in order by where they lie in the patient."""
+"""The slices of one DICOM series, in order of their position in the patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,21 +6,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.volume import Volume, axial_volume, check_size
+from sslmri.scans.limits import check_size
+from sslmri.scans.volume import Volume, axial_volume
+from sslmri.text import count
 
 _PARALLEL = 0.999  # cosine of 2.6 degrees
-_SAME_PLACE_MM = 0.02
-_GAP = 1.5  # steps between neighbours from which on a slice is missing
-_UNEVEN = 0.1  # share of the step that neighbours may differ by
-_SAME_SPACING = 0.01  # share of the pixel spacing that slices of one series may differ by
-_SMALLEST_FIELD_MM = 80.0  # a small child's head is larger; animals and cut-outs are not
+_SAME_POSITION_MM = 0.02
+_GAP = 1.5  # slice distances, in units of the median, from which on a slice is missing
+_UNEVEN = 0.1  # fraction of the median that distances may differ by
+_SAME_SPACING = 0.01  # fraction of the pixel spacing that slices of one series may differ by
+_MIN_FIELD_MM = 80.0  # a small child's head is larger; animals and cut-outs are not
 _FROM = ("the left", "behind", "below")  # where counting along the R, A and S axes begins
+_SEVERAL = "The slices differ in {}: they are several series. Upload one of them."
 _TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the patient's left and to posterior
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a slice lies.
+class SlicePosition:
+    """Where a slice lies in the patient.
 
     Attributes:
         position: (3,) of its first pixel in mm, to the patient's left, posterior and superior.
@@ -41,8 +44,8 @@ class SliceImage:
         pixels: (H, W), the stored integers.
         slope, intercept: from stored integers to the file's values.
         is_inverted: whether high values are dark (MONOCHROME1).
-        number: its place in the series as the file counts, or None.
-        place: where it lies, or None where the file does not say.
+        number: of the slice in its series, or None where the file does not say.
+        position: None where the file does not say.
         thickness_mm: of the slice or to its neighbour, or None.
     """
 
@@ -51,7 +54,7 @@ class SliceImage:
     intercept: float
     is_inverted: bool
     number: int | None
-    place: Place | None
+    position: SlicePosition | None
     thickness_mm: float | None
 
 
@@ -63,106 +66,102 @@ def assemble(images: Sequence[SliceImage]) -> Volume:
     """
     shapes = {image.pixels.shape for image in images}
     if len(shapes) > 1 or len({image.is_inverted for image in images}) > 1:
-        raise ScanError("Expected slices of one size and kind, got several: upload one series.")
+        raise ScanError(_SEVERAL.format("size or kind"))
     check_size((len(images), *next(iter(shapes))))
-    places = [image.place for image in images if image.place is not None]
-    return _placed(images, places) if len(places) == len(images) else _unplaced(images)
+    positions = [image.position for image in images if image.position is not None]
+    return _positioned(images, positions) if len(positions) == len(images) else _unpositioned(images)
 
 
-def _unplaced(images: Sequence[SliceImage]) -> Volume:
+def _unpositioned(images: Sequence[SliceImage]) -> Volume:
     numbers = {image.number for image in images if image.number is not None}
     if len(numbers) == len(images):
         images = sorted(images, key=lambda image: image.number or 0)
-    order = "The files do not say where their slices lie: they are shown in the order of their numbers, sides unknown."
-    return Volume(_stacked(images), None, None, None, (order,) if len(images) > 1 else ())
+    order = "The files do not state slice positions: slices are in the order of their numbers, left and right unknown."
+    return Volume(_stacked(images), warnings=(order,) if len(images) > 1 else ())
 
 
-def _placed(images: Sequence[SliceImage], places: Sequence[Place]) -> Volume:
-    normal = _normal(places)
-    heights = np.array([place.position @ normal for place in places])
+def _positioned(images: Sequence[SliceImage], positions: Sequence[SlicePosition]) -> Volume:
+    normal = _normal(positions)
+    heights = np.array([position.position @ normal for position in positions])
     order = np.argsort(heights, kind="stable")
-    kept, heights, twins = _without_twins([images[i] for i in order], heights[order])
-    columns, rows = places[0].directions
+    kept, heights, duplicates = _without_duplicates([images[i] for i in order], heights[order])
+    columns, rows = positions[0].directions
     directions = np.stack([normal, rows, columns]) * _TO_RAS
-    _check_field(kept[0].pixels.shape, places[0].spacing_mm)
-    step, uneven = _step(heights, directions[0])
-    thickness = kept[0].thickness_mm if step is None else step
-    spacing = (thickness or 1.0, *places[0].spacing_mm)
-    volume = axial_volume(_stacked(kept), directions, spacing, warnings=(*twins, *uneven))
+    _check_field(kept[0].pixels.shape, positions[0].spacing_mm)
+    distance, uneven = _slice_distance(heights, directions[0])
+    thickness = kept[0].thickness_mm if distance is None else distance
+    spacing = (thickness or 1.0, *positions[0].spacing_mm)
+    volume = axial_volume(_stacked(kept), directions, spacing, warnings=(*duplicates, *uneven))
     return volume if thickness else replace(volume, spacing_mm=None)
 
 
-def _normal(places: Sequence[Place]) -> np.ndarray:
+def _normal(positions: Sequence[SlicePosition]) -> np.ndarray:
     """Returns the direction (3,) across the slices, towards the patient's right, front or head.
 
     Raises:
         ScanError: the slices are not parallel, or their pixels differ in spacing.
     """
-    normals = np.stack([np.cross(*place.directions) for place in places])
+    normals = np.stack([np.cross(*position.directions) for position in positions])
     if (normals @ normals[0] < _PARALLEL).any():
-        raise ScanError(
-            "Expected a series of parallel slices, got slices of several planes, as a localiser has: upload the "
-            "series that was planned with it."
-        )
-    spacings = np.array([place.spacing_mm for place in places])
+        raise ScanError("The slices are not parallel, as in a localiser. Upload the series that was planned with it.")
+    spacings = np.array([position.spacing_mm for position in positions])
     if np.ptp(spacings, axis=0).max() > _SAME_SPACING * spacings.min():
-        raise ScanError("Expected slices of one pixel spacing, got several: upload one series.")
+        raise ScanError(_SEVERAL.format("pixel spacing"))
     ras = normals[0] * _TO_RAS
     return normals[0] if ras[np.abs(ras).argmax()] > 0 else -normals[0]
 
 
 def _check_field(shape: tuple[int, ...], spacing_mm: tuple[float, float]) -> None:
     height, width = (count * spacing for count, spacing in zip(shape, spacing_mm, strict=True))
-    if max(height, width) < _SMALLEST_FIELD_MM:
-        raise ScanError(
-            f"Expected slices as large as a human head, got a field of {height:.0f} x {width:.0f} mm: upload a whole "
-            "slice of the head."
-        )
+    if max(height, width) < _MIN_FIELD_MM:
+        raise ScanError(f"The field of view of {height:.0f} x {width:.0f} mm is too small for a head.")
 
 
-def _without_twins(
+def _without_duplicates(
     images: Sequence[SliceImage], heights: np.ndarray
 ) -> tuple[list[SliceImage], np.ndarray, tuple[str, ...]]:
-    """Returns slices, their heights along the normal in mm, and a warning where some came twice.
+    """Returns slices, their heights along the normal in mm, and a warning where some are duplicates.
 
     Raises:
         ScanError: different images lie at one height.
     """
-    is_new = np.diff(heights, prepend=-np.inf) > _SAME_PLACE_MM
+    is_new = np.diff(heights, prepend=-np.inf) > _SAME_POSITION_MM
     if is_new.all():
         return list(images), heights, ()
     for i in map(int, np.flatnonzero(~is_new)):
         if not np.array_equal(images[i].pixels, images[i - 1].pixels):
             raise ScanError(
-                f"Expected one image at each position, got {len(images)} images at {is_new.sum()} positions (time "
-                "points, echoes or diffusion weightings): export one volume of them."
+                f"The series has {len(images)} images at {is_new.sum()} positions (time points, echoes or diffusion "
+                "weightings). Export one volume of them."
             )
     kept = [image for image, new in zip(images, is_new, strict=True) if new]
-    return kept, heights[is_new], (f"Images that lie where an equal one does count once: {(~is_new).sum()} left out.",)
+    return kept, heights[is_new], (f"Left out: {count(int((~is_new).sum()), 'duplicate slice')}.",)
 
 
-def _step(heights: np.ndarray, ras: np.ndarray) -> tuple[float | None, tuple[str, ...]]:
-    """Returns the distance of neighbouring slices in mm, None for a lone slice, and warnings where it is not even."""
+def _slice_distance(heights: np.ndarray, normal_ras: np.ndarray) -> tuple[float | None, tuple[str, ...]]:
+    """Returns the distance of adjacent slices in mm, None for a single slice, and a warning where it is uneven."""
     if len(heights) == 1:
         return None, ()
-    steps = np.diff(heights)
-    step = float(np.median(steps))
-    gaps = np.flatnonzero(steps > _GAP * step)
+    distances = np.diff(heights)
+    median = float(np.median(distances))
+    gaps = np.flatnonzero(distances > _GAP * median)
     if len(gaps):
-        n_missing = round(float(steps[gaps].sum()) / step) - len(gaps)
-        side = _FROM[int(np.abs(ras).argmax())]
-        return step, (
-            f"Expected slices {step:.1f} mm apart, got a gap of {steps[gaps[0]]:.1f} mm after slice {gaps[0] + 1}, "
-            f"counted from {side}: {n_missing} slices are missing in {len(gaps)} places, distances across them are "
-            "wrong.",
+        n_missing = round(float(distances[gaps].sum()) / median) - len(gaps)
+        side = _FROM[int(np.abs(normal_ras).argmax())]
+        return median, (
+            f"Missing: {count(n_missing, 'slice')} in {count(len(gaps), 'place')}; distances across them are wrong. "
+            f"The first gap is {distances[gaps[0]]:.1f} mm, after slice {gaps[0] + 1} from {side}; slices are "
+            f"{median:.1f} mm apart.",
         )
-    if (np.abs(steps - step) > _UNEVEN * step).any():
-        return step, (f"The slices lie unevenly, {steps.min():.1f} to {steps.max():.1f} mm apart: {step:.1f} is used.",)
-    return step, ()
+    if (np.abs(distances - median) > _UNEVEN * median).any():
+        return median, (
+            f"Slice spacing is uneven, {distances.min():.1f} to {distances.max():.1f} mm: {median:.1f} mm is used.",
+        )
+    return median, ()
 
 
 def _stacked(images: Sequence[SliceImage]) -> np.ndarray:
-    """Returns the values of slices, (D, H, W) float32, MONOCHROME1 turned over."""
+    """Returns the values of slices, (D, H, W) float32, MONOCHROME1 inverted."""
     voxels = np.empty((len(images), *images[0].pixels.shape), dtype=np.float32)
     for plane, image in zip(voxels, images, strict=True):
         np.multiply(image.pixels, np.float32(image.slope), out=plane, casting="unsafe")

@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from sslmri.cohorts.workers import in_order
-from sslmri.errors import WorkerError
+from sslmri.errors import ScanError, WorkerError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
-from sslmri.scans.group_files import gather, prepare_scans
-from sslmri.scans.prepare import Prepared
+from sslmri.scans.group_files import group_paths
+from sslmri.scans.prepare import prepare_files
+from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
 from sslmri.screening.report.pictures import paint_key_slice, scaled
 from sslmri.screening.screener import Screener
@@ -37,9 +38,9 @@ def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Screened
     Raises:
         WorkerError: a worker was killed; the outcomes before that have come.
     """
-    scans = gather(paths)
+    scans = group_paths(paths)
     groups = [scans[start : start + BATCH_SCANS] for start in range(0, len(scans), BATCH_SCANS)]
-    prepare = partial(prepare_scans, preparation=screener.card.encoder.preparation)
+    prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
     workers = max(1, min(os.cpu_count() or 1, len(groups)))
     in_parallel = max(1, min(torch.get_num_threads(), len(groups)))
     pending: deque[Future[list[Screened]]] = deque()
@@ -104,14 +105,14 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
 
 
 def _screen_batch(
-    screener: Screener, first: int, scans: Sequence[tuple[Path, ...]], prepared: Sequence[Prepared]
+    screener: Screener, first: int, scans: Sequence[tuple[Path, ...]], prepared: Sequence[PreparedScan | ScanError]
 ) -> list[Screened]:
-    readable = [scan for scan in prepared if not isinstance(scan, str)]
+    readable = [scan for scan in prepared if isinstance(scan, PreparedScan)]
     screenings = iter(screener.screen_slices(readable) if readable else [])
     screened: list[Screened] = []
     for number, (files, scan) in enumerate(zip(scans, prepared, strict=True), start=first):
-        if isinstance(scan, str):
-            screened.append((Entry(number, Refusal(scan, _sha256(files)), str(files[0]), len(files)), None))
+        if isinstance(scan, ScanError):
+            screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), str(files[0]), len(files)), None))
         else:
             screening = next(screenings)
             screened.append((Entry(number, screening.summary, str(files[0]), len(files)), screening.arrays))

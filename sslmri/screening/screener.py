@@ -18,7 +18,7 @@ from sslmri.models.bank import EncoderFeatures, FeatureBank
 from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.history import created_now
 from sslmri.scans.scan import Scan
-from sslmri.scans.slices import head_mask, numbered_slices
+from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
 from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, ImagingSequence, Screening, ScreeningArrays, ScreeningSummary
@@ -62,33 +62,26 @@ class Screener:
         Raises:
             ScanError: the scan shows nothing.
         """
-        return self.screen_slices([(scan, *numbered_slices(scan, self.card.encoder.preparation))])[0]
+        return self.screen_slices([prepare_scan(scan, self.card.encoder.preparation)])[0]
 
     @torch.inference_mode()
-    def screen_slices(self, prepared: Sequence[tuple[Scan, np.ndarray, tuple[int, ...]]]) -> list[Screening]:
-        """Returns the screening of each scan with its prepared slices (S, H, W) and their numbers.
+    def screen_slices(self, prepared: Sequence[PreparedScan]) -> list[Screening]:
+        """Returns the screening of each prepared scan.
 
         All slices go through the encoder in one pass.
         """
-        slices = np.concatenate([scan_slices for _, scan_slices, _ in prepared])
+        slices = np.concatenate([scan.slices for scan in prepared])
         early, features, maps = self._forward(slices)
         screenings, start = [], 0
-        for scan, scan_slices, numbers in prepared:
-            rows = slice(start, start + len(scan_slices))
-            start += len(scan_slices)
+        for scan in prepared:
+            rows = slice(start, start + len(scan.slices))
+            start += len(scan.slices)
             by_head = {key: head_maps[rows] for key, head_maps in maps.items()}
-            screenings.append(self._summarise(scan, scan_slices, numbers, early[rows], features[rows], by_head))
+            screenings.append(self._summarise(scan, early[rows], features[rows], by_head))
         return screenings
 
-    def _summarise(
-        self,
-        scan: Scan,
-        slices: np.ndarray,
-        numbers: tuple[int, ...],
-        early: Tensor,
-        features: Tensor,
-        maps: dict[str, np.ndarray],
-    ) -> Screening:
+    def _summarise(self, scan: PreparedScan, early: Tensor, features: Tensor, maps: dict[str, np.ndarray]) -> Screening:
+        info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
         not_brain, reasons = self._decide(EncoderFeatures(early.numpy(), features.numpy()))
         probabilities = {
             key: calibrated(
@@ -102,21 +95,21 @@ class Screener:
             for key in in_order(self.card.heads)
         }
         warnings = (
-            *(Notice(None, text) for text in scan.warnings),
+            *(Notice(None, text) for text in info.warnings),
             *(() if self._bank else (Notice(None, UNGATED),)),
-            *left_out(numbers, len(scan.voxels)),
+            *left_out(numbers, info.n_slices),
             *(untrained_notices(self.card) if not_brain is None else ()),
         )
         summary = ScreeningSummary(
-            sha256=scan.sha256,
+            sha256=info.sha256,
             model_sha256=self.card.sha256,
             created=created_now(),
             slice_numbers=numbers,
-            n_file_slices=len(scan.voxels),
-            spacing_mm=scan.spacing_mm,
-            orientation=scan.orientation,
-            modality=scan.modality,
-            source=scan.source,
+            n_file_slices=info.n_slices,
+            spacing_mm=info.spacing_mm,
+            orientation=info.orientation,
+            modality=info.modality,
+            source=info.source,
             sequence=ImagingSequence(),
             is_brain_mri=not_brain is None if self._bank else None,
             reason=not_brain,

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from sslmri.errors import ScanError
-from sslmri.scans.reading import read_scan, read_series
+from sslmri.scans.parse import parse_scan, parse_series
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 SAGITTAL = (0, 1, 0, 0, 0, -1)
@@ -125,7 +125,7 @@ def with_scans(jpeg: bytes, count: int) -> bytes:
 def refusal_of(*files: bytes) -> str:
     """Returns the one sentence by which files are refused."""
     with pytest.raises(ScanError) as error:
-        read_scan(files[0], "scan") if len(files) == 1 else read_series([(str(i), f) for i, f in enumerate(files)])
+        parse_scan(files[0], "scan") if len(files) == 1 else parse_series([(str(i), f) for i, f in enumerate(files)])
     assert "\n" not in str(error.value)
-    assert "Expected" in str(error.value)
-    return str(error.value)
+    assert str(error.value).endswith(".")
+    return error.value.reason

@@ -10,8 +10,9 @@ from dataclasses import fields
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.sandbox import BOUNDS, read_scan
-from sslmri.scans.scan import Scan
+from sslmri.scans import read_scan
+from sslmri.scans.sandbox import TOO_COSTLY
+from sslmri.scans.scan import Scan, ScanInfo
 from tests.soak.mutants import FORMATS, mutant, sound, zipped
 from tests.soak.result import Row, is_plain_sentence, row
 
@@ -66,11 +67,12 @@ def _end_of_flip(data: bytes, sound: Scan) -> str:
     try:
         scan = read_scan(data, "flipped")
     except ScanError as error:
-        return "ended the reader" if BOUNDS in str(error) else _REFUSED
+        return "ended the reader" if TOO_COSTLY in str(error) else _REFUSED
     except Exception as error:  # whatever a reader lets through
         return repr(error)
     own, kept = (
-        {field.name: getattr(one, field.name) for field in fields(Scan) if field.name not in _OF_THE_FILE}
+        {field.name: getattr(one.info, field.name) for field in fields(ScanInfo) if field.name not in _OF_THE_FILE}
+        | {"voxels": one.voxels}
         for one in (scan, sound)
     )
     changed = [name for name, value in kept.items() if not np.array_equal(own[name], value)]
@@ -97,7 +99,7 @@ def _end(kind: str, data: bytes) -> tuple[str, str, str]:
         voxels = read_scan(data, "mutant").voxels
         outcome, fault = "read", "" if voxels.ndim == 3 and np.isfinite(voxels).all() else "no finite volume"
     except ScanError as error:
-        outcome = "ended" if BOUNDS in str(error) else "refused"
+        outcome = "ended" if TOO_COSTLY in str(error) else "refused"
         fault = "" if str(error).startswith("mutant") and is_plain_sentence(error.reason) else f"said {error}"
     except Exception as error:  # whatever a reader lets through is what the trial counts
         outcome, fault = "raised", repr(error)

@@ -15,7 +15,7 @@ from streamlit.proto.Alert_pb2 import Alert
 
 from sslmri.errors import ScanError
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.sandbox import read_scan
+from sslmri.scans import read_scan
 from tests.harness.client import Visitor, visit
 from tests.harness.memory import Memory, children, watch
 from tests.harness.server import ROOT, Server
@@ -176,8 +176,8 @@ def _end_in_reader(file: Hostile) -> End:
         scan = read_scan(file.path.read_bytes(), "upload")
     except ScanError as error:
         return End("refused", str(error), error.reason, seconds=time.monotonic() - pending)
-    told = f"{scan.name} {scan.source} {scan.modality} {scan.orientation} {scan.warnings}"
-    return End("read", told, warnings=scan.warnings, seconds=time.monotonic() - pending)
+    told = f"{scan.info.name} {scan.info.source} {scan.info.modality} {scan.info.orientation} {scan.info.warnings}"
+    return End("read", told, warnings=scan.info.warnings, seconds=time.monotonic() - pending)
 
 
 def _end_in_line(outcome: dict[str, Any]) -> End:

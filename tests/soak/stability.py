@@ -13,8 +13,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.splits import assign_splits, trainable
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.sandbox import read_scan
-from sslmri.scans.slices import numbered_slices
+from sslmri.scans import read_scan
+from sslmri.scans.slices import prepare_scan
 from sslmri.screening.outcome import Finding
 from sslmri.screening.screener import Screener
 from tests.soak.reproducible import DATA
@@ -154,7 +154,7 @@ def _findings(screener: Screener, pictures: Sequence[Image.Image], disease: str)
         file = io.BytesIO()
         picture.save(file, "PNG")
         scan = read_scan(file.getvalue(), "slice.png")
-        prepared.append((scan, *numbered_slices(scan, screener.card.encoder.preparation)))
+        prepared.append(prepare_scan(scan, screener.card.encoder.preparation))
     screenings = screener.screen_slices(prepared)
     return [screening.summary.findings[disease] for screening in screenings]
 

@@ -39,12 +39,12 @@ class ReformattedSlice:
 
 def plane_of(scan: Scan) -> str | None:
     """Returns the plane of the slices of the file, or None where it is unknown."""
-    return _PLANE_OF[scan.orientation[0]] if scan.orientation else None
+    return _PLANE_OF[scan.info.orientation[0]] if scan.info.orientation else None
 
 
 def planes_of(scan: Scan) -> tuple[str, ...]:
     """Returns the planes in which a scan can be shown: all three for an axial volume of known spacing, else none."""
-    is_volume = len(scan.voxels) > 1 and scan.spacing_mm is not None and scan.orientation == AXIAL
+    is_volume = len(scan.voxels) > 1 and scan.info.spacing_mm is not None and scan.info.orientation == AXIAL
     return tuple(_AXIS_OF) if is_volume else ()
 
 
@@ -55,16 +55,16 @@ def n_slices_in(scan: Scan, plane: str) -> int:
 
 def file_slice(scan: Scan, index: int) -> ReformattedSlice:
     """Returns a slice of the file."""
-    pixel_mm = scan.spacing_mm[1:] if scan.spacing_mm else None
-    labels = _labels(scan.orientation[1], scan.orientation[2]) if scan.orientation else None
+    pixel_mm = scan.info.spacing_mm[1:] if scan.info.spacing_mm else None
+    labels = _labels(scan.info.orientation[1], scan.info.orientation[2]) if scan.info.orientation else None
     return ReformattedSlice(scan.voxels[index], pixel_mm, labels)
 
 
 def reformat(scan: Scan, plane: str, index: int) -> ReformattedSlice:
     """Returns a slice of an axial volume of known spacing, with the patient's head up or anterior up."""
-    if plane == "axial" or scan.spacing_mm is None:
+    if plane == "axial" or scan.info.spacing_mm is None:
         return file_slice(scan, index)
-    slice_mm, row_mm, column_mm = scan.spacing_mm
+    slice_mm, row_mm, column_mm = scan.info.spacing_mm
     if plane == "coronal":
         return ReformattedSlice(scan.voxels[::-1, index, :], (slice_mm, column_mm), _labels("I", "L"))
     return ReformattedSlice(scan.voxels[::-1, :, index], (slice_mm, row_mm), _labels("I", "P"))

@@ -11,7 +11,7 @@ from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
-from sslmri.scans.sandbox import read_scan
+from sslmri.scans import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 from sslmri.screening.outcome import Finding, Screening
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from sslmri.dashboard.screening import gallery
-from sslmri.scans.sandbox import read_scan, read_series, series_key
+from sslmri.scans import read_scan, read_series, series_key
+from sslmri.scans.group_files import group_by_series
 from sslmri.scans.scan import Scan
 from sslmri.text import count
 
@@ -110,10 +111,7 @@ Upload = FileUpload | SeriesUpload | PatientUpload
 
 def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
     """Returns files in their order, the loose files of one DICOM series as one upload."""
-    groups: dict[str, list[FileUpload]] = {}
-    for number, file in enumerate(files):
-        groups.setdefault(file.series or f"file {number}", []).append(file)
     return [
         parts[0] if len(parts) == 1 else SeriesUpload(tuple(sorted(parts, key=lambda part: part.sha256)))
-        for parts in groups.values()
+        for parts in group_by_series(files, lambda file: file.series)
     ]

@@ -148,7 +148,7 @@ def _map_image(
         if view.slice_.image.shape != scan.voxels.shape[1:]:
             reason = "No map in this plane: the classifiers read axial slices only."
         return scan_image(pixels, view.slice_.labels, (reason, ""), outline), f"{chosen.title} {reason}"
-    box = shown_box(view.slice_.image, scan.spacing_mm, screener.card.encoder.preparation)
+    box = shown_box(view.slice_.image, scan.info.spacing_mm, screener.card.encoder.preparation)
     level = place_map(_level(screener, screening, chosen, view.screened), box, (pixels.shape[0], pixels.shape[1]))
     top = f"{chosen.scale:.2g} logits or more" if chosen.is_absolute else "this map's own maximum"
     image = overlay_image(pixels, level, chosen.opacity, view.slice_.labels, top, outline)

@@ -20,7 +20,7 @@ from sslmri.dashboard.server.queue import wait_until_idle
 from sslmri.errors import ModelError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory, set_mmap_threshold
-from sslmri.scans.reading import MAX_BYTES
+from sslmri.scans.limits import MAX_BYTES
 from sslmri.scans.sandbox import unlimited_resources
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sslmri.dashboard.server.streamlit_internals import uploaded_bytes
-from sslmri.scans.reading import MAX_BYTES
+from sslmri.scans.limits import MAX_BYTES
 
 MAX_SESSION_BYTES = 640 * 2**20  # more than a page can use
 MAX_ALL_BYTES = 2 * 2**30

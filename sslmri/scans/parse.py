@@ -1,0 +1,161 @@
+"""Files of unknown content to a scan, parsed in this process; ``sandbox`` does the same within limits."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from sslmri.errors import ScanError
+from sslmri.scans.file_type import IMAGES, SOURCES, file_type, natural_order
+from sslmri.scans.limits import MAX_BYTES, MAX_SERIES_BYTES, check_bytes
+from sslmri.scans.scan import Scan, ScanInfo
+from sslmri.scans.volume import Volume
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The files of one scan, before anything in them is decoded.
+
+    Attributes:
+        name, source, sha256: as in ``ScanInfo``; the content determines the source, never the extension.
+        contents: the bytes of each file; of a series in the natural order of their names.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    contents: tuple[bytes, ...]
+
+    @classmethod
+    def of_file(cls, data: bytes, name: str) -> "ScanFiles":
+        """Returns a single file.
+
+        Raises:
+            ScanError: it is too large, or of a type that is not read.
+        """
+        name, source = bare_name(name), file_type(data)
+        check_bytes(len(data), MAX_BYTES, name)
+        if source not in SOURCES:
+            raise ScanError(f"This is {source}. Upload DICOM, NIfTI, PNG, JPEG, TIFF or a zip file.", name)
+        return cls(name, source, hashlib.sha256(data).hexdigest(), (data,))
+
+    @classmethod
+    def of_series(cls, files: Sequence[tuple[str, bytes]]) -> "ScanFiles":
+        """Returns the files of one DICOM series, named by the first of them.
+
+        Raises:
+            ScanError: they are too large together.
+        """
+        files = sorted(files, key=lambda file: natural_order(file[0]))
+        name = series_name([file_name for file_name, _ in files])
+        check_bytes(sum(len(data) for _, data in files), MAX_SERIES_BYTES, name)
+        hashes = sorted(hashlib.sha256(data).hexdigest() for _, data in files)
+        return cls(name, "DICOM", hashlib.sha256("".join(hashes).encode()).hexdigest(), tuple(d for _, d in files))
+
+    def scan(self, volume: Volume) -> Scan:
+        """Returns the scan whose volume was read from these files."""
+        info = ScanInfo(
+            name=self.name,
+            source=self.source,
+            sha256=self.sha256,
+            n_slices=len(volume.voxels),
+            spacing_mm=volume.spacing_mm,
+            orientation=volume.orientation,
+            modality=volume.modality,
+            warnings=volume.warnings,
+        )
+        return Scan(info, volume.voxels)
+
+
+def parse_scan(data: bytes, name: str) -> Scan:
+    """Returns the scan that a file holds, parsed in this process.
+
+    Raises:
+        ScanError: the file cannot be read as a scan.
+        MemoryError: there is too little memory to read it.
+    """
+    return _parse_files(ScanFiles.of_file(data, name))
+
+
+def parse_series(files: Sequence[tuple[str, bytes]]) -> Scan:
+    """Returns the scan that the DICOM files of one series hold, parsed in this process.
+
+    Raises:
+        ScanError: the files cannot be read as one scan.
+        MemoryError: there is too little memory to read them.
+    """
+    return _parse_files(ScanFiles.of_series(files))
+
+
+def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
+    """Returns the volume, of finite voxels, in a file of that source or in the DICOM files of one series.
+
+    Raises:
+        ScanError: the files cannot be read as one scan.
+        MemoryError: there is too little memory to read them.
+    """
+    try:
+        volume = _read_volume(source, contents)
+        _replace_non_finite(volume.voxels)
+        return volume
+    except (ScanError, MemoryError):  # the latter says nothing of the file: the host, or the sandbox, has too little
+        raise
+    except Exception:  # decoders of untrusted bytes raise any class, and their texts quote tags: none is passed on
+        raise ScanError(f"The {source} file is incomplete or damaged. Upload it again.") from None
+
+
+def parse_series_key(data: bytes) -> str | None:
+    """Returns a hash that all DICOM files of one series share and no other file has, or None for any other file."""
+    if file_type(data) != "DICOM":
+        return None
+    from sslmri.scans.dicom import series_key
+
+    return series_key(data)
+
+
+def bare_name(name: str) -> str:
+    """Returns a file's name without folders."""
+    return PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
+
+
+def series_name(names: Sequence[str]) -> str:
+    """Returns the name of a scan in several files: that of the first of them and how many more there are."""
+    return bare_name(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _parse_files(files: ScanFiles) -> Scan:
+    try:
+        return files.scan(parse_volume(files.source, files.contents))
+    except ScanError as error:
+        raise ScanError(error.reason, files.name) from None
+
+
+def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:
+    """Returns what the reader of this source finds; its libraries are loaded when it is needed."""
+    if source == "DICOM":
+        from sslmri.scans.dicom import read_dicom
+
+        return read_dicom(contents)
+    if source in IMAGES:
+        from sslmri.scans.images import read_image
+
+        return Volume(read_image(contents[0], source))
+    if source == "NIfTI":
+        from sslmri.scans.nifti import read_nifti
+
+        return read_nifti(contents[0])
+    from sslmri.scans.archive import read_archive
+
+    return read_archive(contents[0])
+
+
+def _replace_non_finite(voxels: np.ndarray) -> None:
+    """Sets values that are not finite to the lowest one of the scan, in place."""
+    finite = np.isfinite(voxels)
+    if finite.all():
+        return
+    if not finite.any():
+        raise ScanError("The scan contains no valid intensities (all NaN).")
+    voxels[~finite] = voxels.min(where=finite, initial=np.inf)
