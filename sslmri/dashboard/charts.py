@@ -95,7 +95,7 @@ def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: s
 
 
 def headline(table: pd.DataFrame) -> go.Figure:
-    """Returns each measure with its interval and its floors, from ``tables.headline``."""
+    """Returns each measure with its interval and its baselines, from ``tables.headline``."""
     figure = go.Figure()
     known, unknown = table[table["value"].notna()], table[table["value"].isna() & table["raw"].notna()]
     figure.add_scatter(

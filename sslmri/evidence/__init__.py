@@ -1,1 +1,1 @@
-"""What a number is worth: calibration, floors, metrics with intervals, and the files they are kept in. Never torch."""
+"""What a number is worth: calibration, baselines, metrics with intervals, and predictions. Never torch."""

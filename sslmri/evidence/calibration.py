@@ -1,4 +1,4 @@
-"""Chooses on validation groups how logits become probabilities, and probabilities a status and a set of classes."""
+"""Chooses on validation groups how logits become probabilities, and probabilities a verdict and a prediction set."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from sslmri.cohorts.registry import MIN_GROUPS
 
 SET_COVERAGE = 0.9
 THRESHOLD_RULE = (
-    "Chosen on slices of the validation groups: the lower threshold is the largest that still finds 90 % of the slices "
-    "with disease, the upper one the smallest that leaves 90 % of the reference slices alone, and where the lower "
-    "would lie above the upper both become their midpoint."
+    "Chosen on slices of the validation groups: the lower threshold is the largest that 90 % of the slices with "
+    "disease reach, the upper one the smallest that 90 % of the reference slices lie below, and where the lower would "
+    "lie above the upper both become their midpoint."
 )
 SET_RULE = (
     "A class is in the set from its own probability on, chosen on slices of the validation groups that show it, each "
@@ -23,14 +23,14 @@ SET_RULE = (
 )
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
-_FOLDS, _MIN_DEALT = 4, 3  # with two groups of a class, one left out, the other is the class
+_FOLDS, _MIN_GROUPS_OF_BIAS = 4, 3  # with two groups of a class, one left out, the other is the class
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """Returns the temperature by which logits are divided: the one with the least negative log-likelihood.
 
     Guo et al. 2017, section 4.2, arXiv:1706.04599: every slice weighs the same. Weighing every class the same left a
-    larger calibration error when groups of the validation side were held out in turn. With fewer than two classes
+    larger calibration error when groups of the validation split were held out in turn. With fewer than two classes
     present there is nothing to calibrate and 1.0 comes back.
 
     Args:
@@ -51,12 +51,12 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
 
 
 def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Returns what to add to each class's logit for the class mix that is met, where that holds on groups left out.
+    """Returns what to add to each class's logit for the class frequencies met, where that holds on groups left out.
 
-    Heads learn from as many slices of each class; where one class is three times as common as another their answers
+    Classifiers are trained on as many slices of each class; where one class is three times as common as another they
     lean to the rarer. Bias-corrected temperature scaling (Alexandari, Kundaje & Shrikumar 2020, section 3.1,
     arXiv:1901.06852) corrects it with one number for each class, and with few groups it can follow them instead: zeros
-    come back unless, with the groups of each class dealt over folds and each left out in turn, temperature and biases
+    come back unless, with the groups of each class assigned to folds and each left out in turn, temperature and biases
     give a smaller negative log-likelihood than the temperature alone; and where a class has fewer than three groups.
 
     Args:
@@ -65,33 +65,33 @@ def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.nd
         groups: (N,) names.
     """
     seen, values = np.unique(truth), logits.astype(np.float64)
-    folds = _deal(truth, groups)
+    folds = _assign_folds(truth, groups)
     if len(seen) < 2 or folds is None:
         return np.zeros(logits.shape[1])
     plain, shifted = 0.0, 0.0
     for fold in np.unique(folds):
         out = folds == fold
-        plain += _likelihood_lost(values[out] / fit_temperature(values[~out], truth[~out]), truth[out])
+        plain += _negative_log_likelihood(values[out] / fit_temperature(values[~out], truth[~out]), truth[out])
         temperature, bias = _fit_both(values[~out], truth[~out], seen)
-        shifted += _likelihood_lost(values[out] / temperature + bias, truth[out])
+        shifted += _negative_log_likelihood(values[out] / temperature + bias, truth[out])
     if shifted >= plain:
         return np.zeros(logits.shape[1])
     temperature, bias = _fit_both(values, truth, seen)
     return temperature * bias
 
 
-def _deal(truth: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
-    """Returns a fold for each slice, whole groups dealt class by class; None where a class has too few groups."""
+def _assign_folds(truth: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
+    """Returns a fold for each slice, whole groups assigned class by class; None where a class has too few groups."""
     fold_of: dict[str, int] = {}
     for index in np.unique(truth):
-        own = np.unique(groups[truth == index])
-        if len(own) < _MIN_DEALT:
+        names = np.unique(groups[truth == index])
+        if len(names) < _MIN_GROUPS_OF_BIAS:
             return None
-        fold_of |= {str(group): place % _FOLDS for place, group in enumerate(own)}
+        fold_of |= {str(group): number % _FOLDS for number, group in enumerate(names)}
     return np.array([fold_of[str(group)] for group in groups])
 
 
-def _likelihood_lost(values: np.ndarray, truth: np.ndarray) -> float:
+def _negative_log_likelihood(values: np.ndarray, truth: np.ndarray) -> float:
     """Returns the sum of negative log-likelihoods of scaled logits (N, C)."""
     return -float(log_softmax(values, axis=1)[np.arange(len(truth)), truth].sum())
 
@@ -107,7 +107,7 @@ def _fit_both(values: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> tuple[
     def loss(parameters: np.ndarray) -> float:
         temperature, bias = unpack(parameters)
         penalty = _BIAS_PENALTY * float(np.square(parameters[1:]).sum())
-        return _likelihood_lost(values / temperature + bias, truth) / len(truth) + penalty
+        return _negative_log_likelihood(values / temperature + bias, truth) / len(truth) + penalty
 
     bounds = [(math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))] + [(-_MAX_BIAS, _MAX_BIAS)] * len(seen)
     return unpack(minimize(loss, np.zeros(1 + len(seen)), method="L-BFGS-B", bounds=bounds).x)
@@ -125,8 +125,8 @@ def fit_thresholds(
     Args:
         probability: (N,) of any disease class, of validation slices.
         is_disease: (N,) bool.
-        sensitivity: share of the slices with disease that must lie at or above low.
-        specificity: share of the other slices that must lie below high.
+        sensitivity: fraction of the slices with disease that must lie at or above low.
+        specificity: fraction of the other slices that must lie below high.
     """
     diseased, healthy = np.sort(probability[is_disease]), np.sort(probability[~is_disease])
     if len(diseased) == 0 or len(healthy) == 0:
@@ -144,7 +144,7 @@ def threshold_figures(
 ) -> dict[str, dict[str, float]]:
     """Returns the sensitivity and specificity reached at each threshold, by ``low`` and ``high``.
 
-    A slice counts as positive at or above a threshold. Nothing comes back without slices of either side.
+    A slice counts as positive at or above a threshold. Nothing comes back without slices of both kinds.
 
     Args:
         probability: (N,) of any disease class, of validation slices.
@@ -167,7 +167,7 @@ def fit_set_thresholds(
 
     Split-conformal, class by class (Mondrian: Vovk 2012, arXiv:1209.2673; Angelopoulos & Bates 2021, section 4.1,
     arXiv:2107.07511), with 1 - p of the true class as nonconformity. Slices of one group are no independent draws, so
-    a group is the unit: each of the K groups of a class weighs 1 / (K + 1), shared out among its slices, a new group
+    a group is the unit: each of the K groups of a class weighs 1 / (K + 1), divided among its slices, a new group
     takes the rest as infinitely nonconforming, and the 90 % quantile of that mixture is the threshold. A slice of a
     new group then has its class in the set with probability 0.9 or more, however its slices depend on each other
     (Lee, Barber & Willett 2023, theorem 1, arXiv:2306.06342), as far as test groups come as the validation groups
@@ -200,6 +200,6 @@ def _set_threshold(probability: np.ndarray, groups: np.ndarray) -> float | None:
     return float(probability[order[enough[0] if len(enough) else -1]])
 
 
-def _count(share: float, total: int) -> int:
-    """Returns how many of ``total`` make up a share: 99 of 110 for 0.9, although 0.9 * 110 > 99 in floating point."""
-    return max(1, math.ceil(share * total - 1e-9))
+def _count(fraction: float, total: int) -> int:
+    """Returns how many of ``total`` make up a fraction: 99 of 110 for 0.9, whatever the rounding of 0.9 * 110."""
+    return max(1, math.ceil(fraction * total - 1e-9))

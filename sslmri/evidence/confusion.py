@@ -17,7 +17,7 @@ def confusions(sample: Sample) -> np.ndarray:
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Returns the share on the diagonal, NaN where the matrix is empty."""
+    """Returns the fraction on the diagonal, NaN where the matrix is empty."""
     return ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)), np.nan)
 
 
@@ -38,7 +38,7 @@ def recall(confusion: np.ndarray) -> np.ndarray:
 
 
 def specificity(confusion: np.ndarray) -> np.ndarray:
-    """Returns the share of the other classes' cases not taken for each class (..., C), NaN where there are none."""
+    """Returns the fraction of the other classes' cases not taken for each class (..., C), NaN where there are none."""
     others = confusion.sum(axis=(-2, -1))[..., np.newaxis] - confusion.sum(axis=-1)
     taken = confusion.sum(axis=-2) - _hits(confusion)
     return ratio(others - taken, others, np.nan)

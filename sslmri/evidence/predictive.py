@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from sslmri.models.metrics import Thresholds
-
 
 @dataclass(frozen=True)
 class PredictiveValues:
@@ -16,23 +14,6 @@ class PredictiveValues:
 
     positive: float | None
     negative: float | None
-
-
-def verdict_values(thresholds: Thresholds, prevalence: float, *, is_volume: bool) -> PredictiveValues | None:
-    """Returns the PPV of *flagged* and the NPV of *not flagged* on unseen people, None where these are too few.
-
-    Args:
-        thresholds: measured on test groups.
-        prevalence: fraction of people with any disease of the classifier, in [0, 1].
-        is_volume: whether a person was screened, by the mean over slices; otherwise a single slice.
-    """
-    found = []
-    for point in (thresholds.high, thresholds.low):
-        rates = point.groups if is_volume else point.slices
-        if rates.sensitivity.value is None or rates.specificity.value is None:
-            return None
-        found.append(predictive_values(rates.sensitivity.value, rates.specificity.value, prevalence))
-    return PredictiveValues(found[0].positive, found[1].negative)
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> PredictiveValues:

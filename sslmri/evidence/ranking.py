@@ -10,7 +10,7 @@ _ROWS = 128  # resamples weighed at a time: bounds memory, whatever the number o
 def aurocs(sample: Sample, is_positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Returns the AUROC of a score as it is and in each resample: (1 + B,), NaN where one side is empty.
 
-    The AUROC is the share of rightly ordered pairs of slices, so its resamples are weighted sums of the counts of
+    The AUROC is the fraction of correctly ordered pairs of slices, so its resamples are weighted sums of the counts of
     ordered pairs between two groups.
 
     Args:

@@ -177,7 +177,7 @@ def _family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -
 
 
 def _open(record: Record, preparation: Preparation) -> Target | None:
-    """Returns a record's slice with its finding, None where it is too small or the picture cannot be read."""
+    """Returns a record's slice with its lesion, None where that is too small or the image cannot be read."""
     try:
         return open_target(record, preparation)
     except ScanError as error:

@@ -93,7 +93,7 @@ def shortcut_table(result: DiseaseControls) -> pd.DataFrame:
 
 
 def shortcut_chart(table: pd.DataFrame, chance: float) -> go.Figure:
-    """Returns the balanced accuracy of the model and of each control beside chance, from ``shortcut_table``."""
+    """Returns the balanced accuracy of the model and of each control, with chance, from ``shortcut_table``."""
     known, unknown = table[table["value"].notna()], table[table["value"].isna() & table["raw"].notna()]
     figure = go.Figure()
     figure.add_scatter(

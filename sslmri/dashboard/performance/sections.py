@@ -41,7 +41,7 @@ def not_measured(card: ModelCard, protocol: Protocol) -> str:
     elif IS_SHARED[protocol]:
         how = (
             f"it needs a model trained on that split. Run `python train.py all {run} OTHER` with the same data, then "
-            f"`python train.py evaluate {run} OTHER --beside MODEL`, where MODEL is this model's folder."
+            f"`python train.py evaluate {run} OTHER --compare-to MODEL`, where MODEL is this model's folder."
         )
     else:
         how = f"it needs a model trained on that split. Run `python train.py all {run} OTHER` and open that one."
