@@ -1,51 +1,59 @@
 """The command line of training: ``python train.py pretrain | finetune | evaluate | all``.
 
-Beside these, ``bank`` builds what a scan is compared with before any head speaks, and ``controls`` and
-``label-efficiency`` ask what a run's figures rest on.
+Besides, ``bank`` builds what the out-of-distribution gate compares a scan with, and ``controls`` and
+``label-efficiency`` measure what a run's results rest on.
 """
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
 from sslmri.errors import TrainingError
-from sslmri.gate.measure import report_gate
-from sslmri.learning.settings import FinetuneSettings, PretrainSettings
+from sslmri.learning.settings import FinetuneSettings, Precision, PretrainSettings
 from sslmri.project import exit_code
-from sslmri.training.controls import run_controls
-from sslmri.training.crossvalidation import run_crossvalidation
-from sslmri.training.data import RunOptions
-from sslmri.training.gate import run_bank
-from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
-from sslmri.training.report import report_controls, report_crossvalidation, report_efficiency, report_metrics
-from sslmri.training.reproduce import run_reproduce
-from sslmri.training.same_source import run_same_source
-from sslmri.training.steps import run_all, run_evaluate, run_finetune, run_pretrain
+from sslmri.training.options import LabelEfficiencySettings, RunOptions
+
+# The steps are imported where they start: torch, pandas and scikit-learn take seconds that --help does not need.
 
 
 @dataclass(frozen=True)
-class Pretrain(RunOptions):
-    """Learn an encoder from the training groups, without labels (SimCLR)."""
+class TrainingOptions(RunOptions):
+    """Options of the commands that train.
+
+    Attributes:
+        precision: of the forward pass; ``auto`` takes bfloat16 where the device has instructions for it.
+    """
+
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class Pretrain(TrainingOptions):
+    """Pre-train an encoder on the training groups, without labels (SimCLR)."""
 
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
 
     def start(self) -> None:
         """Runs the step."""
-        run_pretrain(self, self.pretrain)
+        from sslmri.training.steps import run_pretrain
+
+        run_pretrain(self, replace(self.pretrain, precision=self.precision))
 
 
 @dataclass(frozen=True)
-class Finetune(RunOptions):
-    """Teach the run's encoder the four diseases and write the model."""
+class Finetune(TrainingOptions):
+    """Fine-tune the run's encoder on the four diseases and write the model."""
 
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
 
     def start(self) -> None:
         """Runs the step."""
-        run_finetune(self, self.finetune)
+        from sslmri.training.steps import run_finetune
+
+        run_finetune(self, replace(self.finetune, precision=self.precision))
 
 
 @dataclass(frozen=True)
@@ -64,14 +72,16 @@ class Evaluate(RunOptions):
 
     def start(self) -> None:
         """Runs the step."""
+        from sslmri.training import crossvalidation, report, reproduce, steps
+
         if self.check + self.cross_validate + (self.compare_to is not None) > 1:
             raise TrainingError("Expected one of --check, --cross-validate and --compare-to, got several: give one.")
         if self.check:
-            print(run_reproduce(self))
+            print(reproduce.run_reproduce(self))
         elif self.cross_validate:
-            print(report_crossvalidation(run_crossvalidation(self)))
+            print(report.report_crossvalidation(crossvalidation.run_crossvalidation(self)))
         else:
-            print(report_metrics(run_evaluate(self, self.compare_to)))
+            print(report.report_metrics(steps.run_evaluate(self, self.compare_to)))
 
 
 @dataclass(frozen=True)
@@ -87,31 +97,40 @@ class Controls(RunOptions):
 
     def start(self) -> None:
         """Runs the step."""
-        print(report_controls(run_same_source(self) if self.only_same_source else run_controls(self)))
+        from sslmri.training import controls, report, same_source
+
+        run = same_source.run_same_source if self.only_same_source else controls.run_controls
+        print(report.report_controls(run(self)))
 
 
 @dataclass(frozen=True)
 class Bank(RunOptions):
-    """Build the run's feature bank anew and show by cohort which scans each head applies to."""
+    """Build the run's feature bank again and show by cohort which scans each classifier accepts."""
 
     def start(self) -> None:
         """Runs the step."""
+        from sslmri.gate.measure import report_gate
+        from sslmri.training.gate import run_bank
+
         print(report_gate(run_bank(self)))
 
 
 @dataclass(frozen=True)
 class LabelEfficiency(RunOptions):
-    """Compare the run's pre-trained encoder with an untrained one and plain pixels, by labels a class."""
+    """Compare the run's pre-trained encoder with an untrained one and plain pixels, by labels per class."""
 
     label_efficiency: LabelEfficiencySettings = field(default_factory=LabelEfficiencySettings)
 
     def start(self) -> None:
         """Runs the step."""
+        from sslmri.training.label_efficiency import run_label_efficiency
+        from sslmri.training.report import report_efficiency
+
         print(report_efficiency(run_label_efficiency(self, self.label_efficiency)))
 
 
 @dataclass(frozen=True)
-class All(RunOptions):
+class All(TrainingOptions):
     """All three steps, one after the other."""
 
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
@@ -119,7 +138,11 @@ class All(RunOptions):
 
     def start(self) -> None:
         """Runs the steps."""
-        print(report_metrics(run_all(self, self.pretrain, self.finetune)))
+        from sslmri.training import report, steps
+
+        pretraining = replace(self.pretrain, precision=self.precision)
+        finetuning = replace(self.finetune, precision=self.precision)
+        print(report.report_metrics(steps.run_all(self, pretraining, finetuning)))
 
 
 def main() -> int:

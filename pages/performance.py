@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.dashboard import charts
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.model_evidence import try_read

@@ -28,7 +28,7 @@ from sslmri.screening.maps import enlarge
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
 from sslmri.training.controls import _localisation, _random_weights, run_controls
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.report import report_controls
 
 SIDE = 64

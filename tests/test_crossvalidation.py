@@ -20,7 +20,7 @@ from sslmri.learning.model import Head
 from sslmri.models.evidence import CrossValidation, FoldMetrics, read_evidence
 from sslmri.training import crossvalidation
 from sslmri.training.crossvalidation import run_crossvalidation
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.report import report_crossvalidation
 from sslmri.training.training_overlap import find_training_overlap, fold_summary
 

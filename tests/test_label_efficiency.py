@@ -27,9 +27,9 @@ from sslmri.learning.model import save_encoder
 from sslmri.models.evidence import LabelEfficiency, read_evidence
 from sslmri.scans.slices import Preparation
 from sslmri.training import label_efficiency
-from sslmri.training.data import RunOptions
 from sslmri.training.fits import Experiment, Features, pixels_baseline, probe, sample_labels, untrained_encoder
-from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.label_efficiency import run_label_efficiency
+from sslmri.training.options import LabelEfficiencySettings, RunOptions
 from sslmri.training.report import report_efficiency
 from tests.small_encoder import SMALL_ENCODER
 

@@ -21,9 +21,10 @@ from sslmri.models.folder import read_encoder_card, read_model_card
 from sslmri.project import DEFAULT_MODEL
 from sslmri.training.controls import run_controls
 from sslmri.training.crossvalidation import run_crossvalidation
-from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
+from sslmri.training.data import check_no_leakage, open_cohort, read_names, record_training_groups
 from sslmri.training.gate import run_bank
-from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.label_efficiency import run_label_efficiency
+from sslmri.training.options import LabelEfficiencySettings, RunOptions
 from sslmri.training.report import report
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain

@@ -18,7 +18,7 @@ from sslmri.models.metrics import Estimate, Rate
 from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import to_slices
 from sslmri.training import same_source
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.report import report_controls
 from sslmri.training.same_source import NEGATIVES_FILE, measure_same_source, run_same_source
 

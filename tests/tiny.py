@@ -10,7 +10,7 @@ from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSet
 from sslmri.models.cards import ModelFile
 from sslmri.models.folder import BANK_CARD, BANK_FILE, MODEL, MODEL_FILE, write_model_file
 from sslmri.models.integrity import parse_as
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.small_encoder import SMALL_ENCODER
 

@@ -9,22 +9,15 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Literal
 
 import pandas as pd
 
 from sslmri.cohorts.manifest import TRAIN_USE, Record
+from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 
 SPLITS = ("train", "validation", "test")
-Protocol = Literal["group-disjoint", "as-published"]
-GROUP_DISJOINT: Protocol = "group-disjoint"
-AS_PUBLISHED: Protocol = "as-published"
-EVIDENCE_FOLDERS: dict[str, str] = {
-    GROUP_DISJOINT: "evidence",
-    AS_PUBLISHED: "evidence/as-published",
-}  # in the folder of a model
 N_FOLDS = 5
 _TEST_FOLD, _VALIDATION_FOLD = 0, 1
 _HELD_OUT_FRACTION = 0.2  # of the groups of a class, once for validation and once for test

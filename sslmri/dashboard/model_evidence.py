@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.models.evidence import (
     FORMAT,
     Controls,

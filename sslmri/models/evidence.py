@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self, TypeVar
 from pydantic import JsonValue, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import write_json

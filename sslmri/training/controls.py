@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslmri.cohorts.manifest import Record
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError, TrainingError
@@ -42,7 +42,7 @@ from sslmri.scans.slices import Preparation
 from sslmri.screening.maps import enlarge
 from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.same_source import measure_same_source
 from sslmri.training.steps import open_run
 

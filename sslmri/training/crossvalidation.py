@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Generator, Tensor
 
-from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, group_folds
+from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT
+from sslmri.cohorts.splits import group_folds
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.errors import ModelError, TrainingError
@@ -32,7 +33,8 @@ from sslmri.models.cards import recorded
 from sslmri.models.evidence import CrossvalidatedMetrics, CrossValidation, FoldMetrics, write_evidence
 from sslmri.models.folder import evidence_folder
 from sslmri.models.history import created_now
-from sslmri.training.data import RunOptions, check_protocol, open_cohort
+from sslmri.training.data import check_protocol, open_cohort
+from sslmri.training.options import RunOptions
 from sslmri.training.training_overlap import TrainingOverlap, find_training_overlap, fold_summary
 
 _MIN_FOLDS = 3  # one to test, one to validate, one to train

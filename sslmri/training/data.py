@@ -3,54 +3,24 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from sslmri.cohorts.manifest import Record, read_manifest
+from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.cohorts.registry import terms_of
 from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
-from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol, assign_splits
+from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_json
 from sslmri.models.cards import Counts, ModelCard, TrainingData
 from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_encoder_card, read_model_card
-from sslmri.scans.slices import Preparation
 from sslmri.text import printable_line
+from sslmri.training.options import RunOptions
 
 GROUPS_FILE, IMAGES_FILE = "groups.json", "images.json"  # what a step is trained on, in its folder
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Where a run reads and writes, and by which protocol its data are split.
-
-    As published, slices of 496 x 248 pixels are pre-trained on for 50 epochs at temperature 0.07, minority classes are
-    raised to 10,000 images by augmentation after the split, and 450 labelled slices per class are used. On a CPU less
-    is possible: 128 x 128 pixels, the epochs that are given (``--pretrain.epochs`` and ``--finetune.epochs``), and
-    minority classes repeated in each epoch of fine-tuning, with new augmentation, up to the size of the largest class
-    of their disease, at most 450. Temperature and labels are the same.
-
-    Attributes:
-        data: a manifest.csv; without one the simulated cohort is made and used.
-        run: the run folder; the model is written to ``model`` in it.
-        resume: go on from the folder's last checkpoint.
-        cache: where prepared slices and the simulated cohort are kept.
-        protocol: ``group-disjoint``: no group is in two splits. ``as-published``: single images are assigned, so
-            training and test share people; only for comparison with published results.
-        split_seed: of the 60/20/20 split by group, for manifests without folds, and of the split by image.
-        preparation: how slices are prepared.
-    """
-
-    data: Path | None = None
-    run: Path = Path("runs/simulated")
-    resume: bool = False
-    cache: Path = Path(".cache")
-    protocol: Protocol = GROUP_DISJOINT
-    split_seed: int = 0
-    preparation: Preparation = field(default_factory=Preparation)
 
 
 class Cohort(NamedTuple):

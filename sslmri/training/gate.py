@@ -1,13 +1,13 @@
 """The step `bank`: fits the gate of a run's model again and measures it."""
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.cohorts.store import open_store
 from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
 from sslmri.models.bank import save_bank
 from sslmri.models.evidence import GateTable, write_evidence
 from sslmri.models.folder import replaced, write_model_file
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.steps import open_run
 
 

@@ -10,14 +10,15 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from sslmri.cohorts.protocols import GROUP_DISJOINT
 from sslmri.cohorts.registry import unit_of
-from sslmri.cohorts.splits import GROUP_DISJOINT, check_disjoint
+from sslmri.cohorts.splits import check_disjoint
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
@@ -41,7 +42,7 @@ from sslmri.models.cards import recorded
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
 from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, evidence_folder, read_encoder_card
 from sslmri.models.history import append_history, created_now, read_history
-from sslmri.training.data import RunOptions, check_unseen, open_cohort
+from sslmri.training.data import check_unseen, open_cohort
 from sslmri.training.fits import (
     N_NORM_SLICES,
     Experiment,
@@ -54,31 +55,11 @@ from sslmri.training.fits import (
     sample_labels,
     untrained_encoder,
 )
+from sslmri.training.options import LabelEfficiencySettings, RunOptions
 
 FOLDER, RESULTS_FILE = "label-efficiency", "results.jsonl"
 _CHUNK = 1024  # slices in memory at a time
 _DIGITS = 9  # of a probability kept: those of a float32
-
-
-@dataclass(frozen=True)
-class LabelEfficiencySettings:
-    """Settings of the comparison.
-
-    Attributes:
-        labels: labelled training slices per class, one point of the curves each; a class with fewer gives all it has.
-        seeds: each draws its own labelled slices and its own untrained encoder.
-        regimes: ``linear-probe`` takes minutes on two CPU cores, ``fine-tune`` hours.
-        inverse_penalties: of the probe's logistic regression, out of which the validation split chooses.
-        finetune_epochs: of each fine-tuning, at most; its other settings are the defaults of ``finetune``.
-        device: ``auto``, ``cpu`` or ``cuda``.
-    """
-
-    labels: tuple[int, ...] = (25, 50, 100, 200, 450)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    regimes: tuple[Literal["linear-probe", "fine-tune"], ...] = ("linear-probe",)
-    inverse_penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
-    finetune_epochs: int = 20
-    device: str = "auto"
 
 
 def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings) -> LabelEfficiency:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.errors import ModelError
 from sslmri.models.evidence import Metrics, read_evidence
 from sslmri.models.metrics import DiseaseMetrics
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.report import report_metrics
 from sslmri.training.steps import measured, open_run
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from sslmri.cohorts.manifest import Record, read_manifest
-from sslmri.cohorts.splits import EVIDENCE_FOLDERS, GROUP_DISJOINT, assign_splits
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ManifestError, ModelError, TrainingError
 from sslmri.evidence.localisation import LOCALISATION_USE
@@ -18,7 +19,7 @@ from sslmri.models.evidence import Controls, find_evidence, write_evidence
 from sslmri.models.history import created_now
 from sslmri.models.metrics import SameSource
 from sslmri.text import printable_line
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 
 NEGATIVES_FILE = "lgg_negatives.csv"  # next to the manifest, with the columns path and group
 DISEASE, COHORT = "tumours", "tcga_lgg"

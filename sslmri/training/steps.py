@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sslmri.cohorts.splits import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol, shared_groups
+from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
+from sslmri.cohorts.splits import shared_groups
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.diseases import DISEASES, class_title
@@ -41,7 +42,6 @@ from sslmri.models.history import created_now, read_history, versions
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.training.data import (
     Cohort,
-    RunOptions,
     check_no_leakage,
     check_unseen,
     open_cohort,
@@ -50,6 +50,7 @@ from sslmri.training.data import (
     training_data,
 )
 from sslmri.training.heads import evaluate_heads, write_head_cards
+from sslmri.training.options import RunOptions
 
 _STEPS = ("pretrain", "finetune")
 Results = dict[str, DiseaseMetrics]  # by disease

@@ -17,7 +17,7 @@ from torch.optim import AdamW
 from sslmri.errors import TrainingError
 from sslmri.learning import finetune, pretrain
 from sslmri.learning.views import augment, make_views
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 from sslmri.training.steps import run_finetune, run_pretrain
 from tests.soak.result import Row, is_plain_sentence, row
 from tests.soak.toy_training import (

@@ -27,7 +27,7 @@ from sslmri.models.architecture import Architecture
 from sslmri.models.folder import MODEL_FILE, find_model
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
-from sslmri.training.data import RunOptions
+from sslmri.training.options import RunOptions
 
 SIDE = 32  # pixels of a slice
 N_SLICES = 55  # of a cohort: every class of every disease, once in each of five folds

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
+from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.cohorts.registry import meaning_of
-from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.dashboard import charts
 from sslmri.dashboard.layout import short_hash
 from sslmri.dashboard.performance import curves, tables

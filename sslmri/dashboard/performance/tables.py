@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sslmri.cohorts.splits import AS_PUBLISHED, GROUP_DISJOINT, Protocol
+from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import Disease, class_title
