@@ -131,10 +131,14 @@ class LabelEfficiency(RunOptions):
 
 @dataclass(frozen=True)
 class All(TrainingOptions):
-    """All three steps, one after the other."""
+    """All three steps, one after the other.
 
-    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
-    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    Without options the simulated cohort is used, for two epochs each, so that a first model is there in five minutes
+    on two CPU cores. Real data need more: set ``--data``, ``--pretrain.epochs`` and ``--finetune.epochs``.
+    """
+
+    pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=2))
+    finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(epochs=2))
 
     def start(self) -> None:
         """Runs the steps."""

@@ -21,6 +21,7 @@ from sslmri.learning.checkpoint import load_checkpoint, save_checkpoint
 from sslmri.learning.pretrain import pretrain
 from sslmri.learning.schedule import cosine_with_warmup
 from sslmri.learning.settings import PretrainSettings, ViewSettings
+from sslmri.models.architecture import RESNET50
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 from tests.small_encoder import SMALL_ENCODER
@@ -53,6 +54,15 @@ def test_history_has_a_line_for_each_epoch_and_the_probe(stores, tmp_path):
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
     assert history[0]["knn"] is None
     assert set(history[2]["knn"]) == {"alzheimers", "ms", "parkinsons", "tumours"}
+
+
+def test_a_real_resnet50_is_pre_trained(stores, tmp_path):
+    """The one test that trains a ResNet-50; the others take a small encoder."""
+    pool, validation = (store.select(range(8)) for store in stores)
+    settings = dataclasses.replace(SETTINGS, epochs=1, batch_size=4, probe_every=1, architecture=RESNET50)
+    encoder = pretrain(pool, (pool, validation), SMALL, tmp_path, settings)
+    assert encoder(torch.zeros(2, 1, 32, 32)).shape == (2, 2048)
+    assert math.isfinite(read_history(tmp_path / "history.jsonl")[0]["loss"])
 
 
 def test_one_seed_gives_one_set_of_weights_and_another_seed_another(stores, tmp_path):

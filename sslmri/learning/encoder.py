@@ -142,6 +142,8 @@ def _stage(channels: int, width: int, n_blocks: int, stride: int, is_dilated: bo
 
 
 def _initialise(encoder: Encoder) -> None:
+    if encoder.conv1.weight.is_meta:  # nothing to initialise, and drawing there would import torch's compiler
+        return
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

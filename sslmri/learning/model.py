@@ -138,10 +138,10 @@ def _weights(encoder: nn.Module) -> dict[str, Tensor]:
 def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
     """Returns an encoder with the weights in a file, which is compared with the architecture before one is built."""
     with torch.device("meta"):
-        shapes = {name: tuple(value.shape) for name, value in _weights(Encoder(architecture)).items()}
-    weights = _tensors(data, path, shapes)
-    encoder = Encoder(architecture)
-    encoder.load_state_dict(encoder.state_dict() | weights)
+        encoder = Encoder(architecture)
+    weights = _tensors(data, path, {name: tuple(value.shape) for name, value in _weights(encoder).items()})
+    counters = {name: torch.tensor(0) for name in encoder.state_dict() if "num_batches" in name}
+    encoder.load_state_dict(weights | counters, assign=True)
     return encoder
 
 
