@@ -126,13 +126,13 @@ def _summarise(watch: Watch, batch: Sequence[Numbered]) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         for number, payload in batch:
             own = alert.filter(has_text=sign(number))
-            _name_data(page, payload.named(number, ""), own.or_(alert.filter(has_text="cannot be a path")))
+            _name_data(page, payload.named(number, ""), own.or_(alert.filter(has_text="This is not a path")))
             yield from watch.check(_names(batch))
             label = f"{payload.text} {sign(number)}".replace("\0", "")
             manifest = write_manifest(Path(folder, str(number)), [(number, payload)], label=label)
             _name_data(page, manifest, own.filter(has_text="Expected a label"))
             yield from watch.check({number: repr(label)[1:-1][-_COMPARED:]} if payload.is_plain else {})
-        _name_data(page, write_manifest(Path(folder, "all"), batch), page.get_by_text("All records by cohort and use"))
+        _name_data(page, write_manifest(Path(folder, "all"), batch), page.get_by_text("Records by cohort and use"))
         settle(page)
     yield from watch.check(_names(batch))
     yield from _missing(batch, watch.texts(), "in the tables")
@@ -140,7 +140,7 @@ def _summarise(watch: Watch, batch: Sequence[Numbered]) -> Iterator[str]:
 
 def _name_data(page: Page, path: object, answer: Locator) -> None:
     """Types a path on the Data page and waits for the answer."""
-    field = page.get_by_role("textbox", name="Manifest or its folder")
+    field = page.get_by_role("textbox", name="Data source")
     field.fill(str(path))
     field.press("Enter")
     answer.wait_for()
