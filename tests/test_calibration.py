@@ -10,9 +10,10 @@ from sslmri.evidence.calibration import (
     fit_set_thresholds,
     fit_temperature,
     fit_thresholds,
-    threshold_figures,
+    threshold_metrics,
 )
 from sslmri.evidence.verdict import abstaining, prediction_sets
+from sslmri.models.cards import OperatingPoint
 
 
 def overconfident(temperature: float, n: int = 6000, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -143,17 +144,16 @@ def test_thresholds_without_one_side_are_a_half(is_disease: list[bool]) -> None:
     assert fit_thresholds(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool)) == (0.5, 0.5)
 
 
-def test_threshold_figures_are_those_of_a_plain_count() -> None:
+def test_threshold_metrics_are_those_of_a_plain_count() -> None:
     probability = np.array([0.1, 0.4, 0.5, 0.6, 0.8])
     is_disease = np.array([False, True, False, True, True])
-    figures = threshold_figures(probability, is_disease, 0.5, 0.6)
-    assert figures["low"] == {"sensitivity": pytest.approx(2 / 3), "specificity": 0.5}
-    assert figures["high"] == {"sensitivity": pytest.approx(2 / 3), "specificity": 1.0}
+    metrics = threshold_metrics(probability, is_disease, 0.5, 0.6)
+    assert metrics == {"low": OperatingPoint(2 / 3, 0.5), "high": OperatingPoint(2 / 3, 1.0)}
 
 
 @pytest.mark.parametrize("is_disease", [[True, True], [False, False], []])
-def test_threshold_figures_need_both_sides(is_disease: list[bool]) -> None:
-    assert threshold_figures(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool), 0.5, 0.5) == {}
+def test_threshold_metrics_need_both_sides(is_disease: list[bool]) -> None:
+    assert threshold_metrics(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool), 0.5, 0.5) == {}
 
 
 def people(n_groups: int, generator: np.random.Generator, largest: int = 20) -> tuple[np.ndarray, np.ndarray]:

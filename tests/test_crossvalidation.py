@@ -153,7 +153,7 @@ def test_a_disease_that_no_fold_can_teach_has_no_figures() -> None:
 def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
     """Returns the options of a copy of the tiny run."""
     run = tmp_path / "run"
-    shutil.copytree(model_folder, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    shutil.copytree(model_folder.parent, run, ignore=shutil.ignore_patterns("checkpoint.pt", "cache", "bank"))
     return RunOptions(data=cohort, run=run, cache=model_folder.parent / "cache")
 
 
@@ -175,20 +175,20 @@ def test_a_run_is_cross_validated_with_features_extracted_once(options, monkeypa
         return real(encoder, slices, preparation)
 
     monkeypatch.setattr(crossvalidation, "extract_features", extract)
-    before = (options.run / "evidence" / "metrics.json").read_bytes()
+    before = (options.run / "model" / "evidence" / "metrics.json").read_bytes()
     content = run_crossvalidation(options)
     records = read_manifest(options.data)
     assert sum(seen) == len(records)
-    assert read_evidence(options.run / "evidence", CrossValidation) == content
-    assert (options.run / "evidence" / "metrics.json").read_bytes() == before
+    assert read_evidence(options.run / "model" / "evidence", CrossValidation) == content
+    assert (options.run / "model" / "evidence" / "metrics.json").read_bytes() == before
     for key, result in content.diseases.items():
         assert result.pooled.slices.n_groups == len({r.group for r in records if r.disease == key})
         assert result.pooled.grade.grade == "insufficient"  # the encoder knows three folds
     assert [fold.n_seen for fold in content.folds] == [0, 0, 12, 12, 12]
     printed = report_crossvalidation(content)
     assert "saw no labels" in printed
-    assert "- Fold 1: the encoder has learned from none of its 12 groups." in printed
-    assert "- Fold 2: the encoder has learned from 12 of its 12 groups before, without labels: optimistic." in printed
+    assert "- Fold 1: the encoder was trained on none of its 12 groups." in printed
+    assert "- Fold 2: the encoder was trained on 12 of its 12 groups, without labels: optimistic." in printed
     assert "| Tumour | lowest to highest |" in printed
 
 
@@ -196,29 +196,27 @@ def test_what_the_encoder_knows_is_read_from_lists_then_hashes_then_cohorts(opti
     records = [replace(r, split="train" if r.fold > 1 else "test") for r in read_manifest(cohort)]
     folds = {fold: [r for r in records if r.fold == fold] for fold in (0, 2)}
 
-    def told() -> list[int | None]:
+    def n_seen() -> list[int]:
         return [
             fold_summary(fold, own, find_training_overlap(options.run, records)).n_seen for fold, own in folds.items()
         ]
 
-    assert told() == [0, 12]
+    assert n_seen() == [0, 12]
     assert not find_training_overlap(options.run, records).has_labels
     shutil.rmtree(options.run / "pretrain")
-    exposure = find_training_overlap(options.run, records)
-    assert (exposure.has_labels, exposure.path) == (True, options.run / "encoder.safetensors")
-    assert "fine-tuned with labels" in exposure.says
-    assert told() == [0, 12]
-    assert "with labels: optimistic" in fold_summary(2, folds[2], exposure).says
+    overlap = find_training_overlap(options.run, records)
+    assert (overlap.has_labels, overlap.path) == (True, options.run / "model" / "encoder.safetensors")
+    assert "fine-tuned with labels" in overlap.says
+    assert n_seen() == [0, 12]
+    assert "with labels: optimistic" in fold_summary(2, folds[2], overlap).message
     shutil.rmtree(options.run / "finetune")
-    assert told() == [0, 12]
+    assert n_seen() == [0, 12]
     records = [r for r in records if r.group != folds[2][0].group]  # no longer the data of the training
-    assert told() == [None, None]
-    assert "is unknown" in fold_summary(2, folds[2], find_training_overlap(options.run, records)).says
+    with pytest.raises(TrainingError, match="The data were split again since the model in .* was trained"):
+        n_seen()
+    records = [replace(r, cohort="elsewhere") for r in records]
     folds = {fold: [replace(r, cohort="elsewhere") for r in own] for fold, own in folds.items()}
-    assert told() == [0, 0]
-    exposure = find_training_overlap(options.run, records)
-    taught = replace(exposure, training={**exposure.training, "cohorts": {"elsewhere": "taught with labels only"}})
-    assert fold_summary(0, folds[0], taught).n_seen is None
+    assert n_seen() == [0, 0]
 
 
 def test_folds_are_dealt_where_the_manifest_has_none(options, cohort, tmp_path):
@@ -239,7 +237,7 @@ def test_cross_validation_is_by_group_only(options, tmp_path):
         run_crossvalidation(replace(options, protocol="as-published"))
     card = options.run / "pretrain" / "encoder.json"
     content = json.loads(card.read_text())
-    content["pretraining"]["protocol"] = "as-published"
+    content["data"]["protocol"] = "as-published"
     card.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="got one of as-published"):
         run_crossvalidation(options)

@@ -159,7 +159,7 @@ def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
 
 def test_a_run_is_written_reported_and_not_repeated(options: RunOptions, monkeypatch, capsys) -> None:
     content = run_label_efficiency(options, QUICK)
-    assert read_evidence(options.run / "evidence", LabelEfficiency) == content
+    assert read_evidence(options.run / "model" / "evidence", LabelEfficiency) == content
     assert content.encoder_sha256 == sha256_of(options.run / "pretrain" / "encoder.safetensors")
     assert content.protocol == "group-disjoint"
     assert content.not_run == (FINETUNE,)
@@ -236,7 +236,7 @@ def test_an_encoder_that_saw_test_groups_is_refused(options: RunOptions) -> None
     (options.run / "pretrain" / "groups.json").write_text(json.dumps([tested]))
     with pytest.raises(TrainingError, match="pre-training never saw"):
         run_label_efficiency(options, QUICK)
-    assert not (options.run / "evidence" / LabelEfficiency.FILE).exists()
+    assert not (options.run / "model" / "evidence" / LabelEfficiency.FILE).exists()
 
 
 def test_a_split_that_shares_groups_is_refused(options: RunOptions, monkeypatch) -> None:

@@ -13,19 +13,19 @@ import pytest
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store
-from sslmri.dashboard.model_evidence import find_metrics, find_roc
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
+from sslmri.evidence.predictions import read_predictions
 from sslmri.files import sha256_of
+from sslmri.models.evidence import Metrics, find_evidence, read_evidence
 from sslmri.models.folder import read_encoder_card, read_model_card
 from sslmri.project import DEFAULT_MODEL
 from sslmri.training.controls import run_controls
 from sslmri.training.crossvalidation import run_crossvalidation
-from sslmri.training.data import check_no_leakage, open_cohort, read_names, record_training_groups
+from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
 from sslmri.training.gate import run_bank
-from sslmri.training.label_efficiency import run_label_efficiency
-from sslmri.training.options import LabelEfficiencySettings, RunOptions
-from sslmri.training.report import report
+from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.report import report_metrics
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
 from tests.conftest import SHARED, needs_shared
@@ -49,15 +49,15 @@ def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
 
 @pytest.fixture(scope="module")
 def published(cohort: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunOptions, Path]:
-    """Returns the options of a run of the published protocol, and a model that its evidence was put beside."""
+    """Returns the options of a run of the published protocol, and a model that its evidence was put compared."""
     folder = tmp_path_factory.mktemp("published")
-    beside = folder / "default"
-    shutil.copytree(model_folder, beside, ignore=shutil.ignore_patterns("pretrain", "finetune"))
+    compared = folder / "default"
+    shutil.copytree(model_folder, compared, ignore=shutil.ignore_patterns("pretrain", "finetune"))
     options = RunOptions(cohort, folder / "run", cache=model_folder.parent / "cache", protocol="as-published")
     run_pretrain(options, TINY_PRETRAIN)
     run_finetune(options, PROBE)
-    run_evaluate(options, beside)
-    return options, beside
+    run_evaluate(options, compared)
+    return options, compared
 
 
 def changed(cohort: Path, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
@@ -84,7 +84,7 @@ def test_a_group_in_two_folds_of_the_manifest_stops_every_step_by_name(step, opt
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_unlabelled_picture_of_a_test_group_with_a_training_fold_stops_every_step(step, options, cohort, tmp_path):
+def test_an_unlabelled_image_of_a_test_group_with_a_training_fold_stops_every_step(step, options, cohort, tmp_path):
     def leak(table: pd.DataFrame) -> pd.DataFrame:
         row = table.index[table["fold"] == "0"][0]
         table.loc[row, ["disease", "label", "fold"]] = ["", "", "2"]
@@ -95,7 +95,7 @@ def test_an_unlabelled_picture_of_a_test_group_with_a_training_fold_stops_every_
         STEPS[step](replace(options, data=changed(cohort, tmp_path, leak), run=run))
 
 
-def test_an_unlabelled_picture_of_a_test_group_without_a_fold_is_kept_out_of_the_pool(options, cohort, tmp_path):
+def test_an_unlabelled_image_of_a_test_group_without_a_fold_is_kept_out_of_the_pool(options, cohort, tmp_path):
     def unlabelled(table: pd.DataFrame) -> pd.DataFrame:
         row = table.index[table["fold"] == "0"][0]
         table.loc[row, ["disease", "label", "fold"]] = ""
@@ -129,8 +129,8 @@ def test_a_test_group_among_those_of_fine_tuning_is_named(options, cohort):
 def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_path):
     for step in ("pretrain", "finetune"):
         shutil.rmtree(options.run / step)
-    before = json.loads((options.run / "model" / "evidence" / "metrics.json").read_text())
-    assert run_evaluate(options).keys() == before["diseases"].keys()
+    before = read_evidence(options.run / "model" / "evidence", Metrics)
+    assert run_evaluate(options).keys() == before.diseases.keys()
 
     def turned(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
@@ -140,7 +140,7 @@ def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_
         run_evaluate(replace(options, data=path))
 
     elsewhere = changed(cohort, tmp_path, lambda table: turned(table).assign(cohort="elsewhere"))
-    assert run_evaluate(replace(options, data=elsewhere)).keys() == before["diseases"].keys()
+    assert run_evaluate(replace(options, data=elsewhere)).keys() == before.diseases.keys()
 
 
 def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
@@ -178,24 +178,23 @@ def test_a_run_states_its_protocol_in_every_card(options, published):
 
 def test_as_published_evidence_lies_apart_counts_shared_groups_and_is_insufficient(published):
     options, _ = published
-    evidence = options.run / "model" / "evidence"
-    metrics = json.loads((evidence / "as-published" / "metrics.json").read_text())
-    assert not (evidence / "metrics.json").exists()
-    assert metrics["protocol"] == "as-published"
+    metrics = read_evidence(options.run / "model" / "evidence" / "as-published", Metrics)
+    assert not (options.run / "model" / "evidence" / "metrics.json").exists()
+    assert metrics.protocol == "as-published"
     records, _ = open_cohort(options)
     groups = {split: {r.group_key for r in records if r.split == split} for split in ("train", "test")}
-    assert metrics["n_shared_groups"] == len(groups["train"] & groups["test"]) > 0
+    assert metrics.n_shared_groups == len(groups["train"] & groups["test"]) > 0
     own = {key: {r.group_key for r in records if r.split == "test" and r.disease == key} for key in DISEASES}
-    for key, result in metrics["diseases"].items():
-        assert result["n_shared_groups"] == len(groups["train"] & own[key])
-        assert result["grade"]["grade"] == "insufficient"
+    for key, result in metrics.diseases.items():
+        assert result.n_shared_groups == len(groups["train"] & own[key])
+        assert result.grade.grade == "insufficient"
 
 
 def test_group_disjoint_evidence_shares_no_group(options):
-    assert json.loads((options.run / "model" / "evidence" / "metrics.json").read_text())["n_shared_groups"] == 0
+    assert read_evidence(options.run / "model" / "evidence", Metrics).n_shared_groups == 0
 
 
-def test_a_test_picture_among_those_of_the_published_pre_training_is_named(published, tmp_path):
+def test_a_test_image_among_those_of_the_published_pre_training_is_named(published, tmp_path):
     options, _ = published
     run = tmp_path / "run"
     shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
@@ -207,45 +206,45 @@ def test_a_test_picture_among_those_of_the_published_pre_training_is_named(publi
         run_finetune(replace(options, run=run), PROBE)
 
 
-def test_evidence_beside_a_model_shows_both_protocols_and_names_its_encoder(published, model_folder):
-    options, beside = published
-    card = read_model_card(beside)
-    own, other = find_metrics(card), find_metrics(card, "as-published")
-    assert own["protocol"] == "group-disjoint"
-    assert own["encoder_sha256"] == sha256_of(model_folder / "encoder.safetensors")
-    assert other["protocol"] == "as-published"
-    assert other["encoder_sha256"] == sha256_of(options.run / "model" / "encoder.safetensors")
-    assert set(find_roc(card, DISEASES["ms"], "as-published")["label"]) <= set(DISEASES["ms"].classes)
-    assert find_metrics(read_model_card(options.run)) == other
-    copied = sorted(path.name for path in (beside / "evidence" / "as-published").iterdir())
+def test_evidence_compared_a_model_shows_both_protocols_and_names_its_encoder(published, model_folder):
+    options, compared = published
+    card = read_model_card(compared)
+    own, other = find_evidence(card, Metrics), find_evidence(card, Metrics, "as-published")
+    assert own.protocol == "group-disjoint"
+    assert own.encoder_sha256 == sha256_of(model_folder / "encoder.safetensors")
+    assert other.protocol == "as-published"
+    assert other.encoder_sha256 == sha256_of(options.run / "model" / "encoder.safetensors")
+    assert len(read_predictions(card.folder / "evidence" / "as-published", DISEASES["ms"]))
+    assert find_evidence(read_model_card(options.run), Metrics) == other
+    copied = sorted(path.name for path in (compared / "evidence" / "as-published").iterdir())
     assert copied == sorted(path.name for path in (options.run / "model" / "evidence" / "as-published").iterdir())
-    assert not list((beside / "evidence").glob(".*"))
+    assert not list((compared / "evidence").glob(".*"))
 
 
 def test_metrics_of_another_protocol_or_encoder_in_the_place_of_the_own_are_refused(published, tmp_path):
-    _, beside = published
+    _, compared = published
     folder = tmp_path / "model"
-    shutil.copytree(beside, folder)
+    shutil.copytree(compared, folder)
     shutil.copy(folder / "evidence" / "metrics.json", folder / "evidence" / "as-published" / "metrics.json")
     with pytest.raises(ModelError, match="Expected metrics of the protocol as-published"):
-        find_metrics(read_model_card(folder), "as-published")
+        find_evidence(read_model_card(folder), Metrics, "as-published")
     metrics = json.loads((folder / "evidence" / "metrics.json").read_text())
     (folder / "evidence" / "metrics.json").write_text(json.dumps(metrics | {"encoder_sha256": "f" * 64}))
     with pytest.raises(ModelError, match="Expected metrics of this model's encoder"):
-        find_metrics(read_model_card(folder))
+        find_evidence(read_model_card(folder), Metrics)
 
 
-def test_only_as_published_evidence_is_put_beside_a_group_disjoint_model(options, published):
-    _, beside = published
+def test_only_as_published_evidence_is_put_compared_a_group_disjoint_model(options, published):
+    _, compared = published
     with pytest.raises(TrainingError, match="Expected --compare-to with --protocol as-published"):
-        run_evaluate(options, beside)
+        run_evaluate(options, compared)
     with pytest.raises(TrainingError, match="its own evidence would be replaced"):
         run_evaluate(published[0], published[0].run)
     with pytest.raises(ModelError, match="no such file"):
         run_evaluate(published[0], options.run / "nowhere")
 
 
-def test_groups_without_subject_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
+def test_groups_without_patient_ids_are_called_optimistic_in_notes_and_report(options, cohort, tmp_path, capsys):
     def nameless(table: pd.DataFrame) -> pd.DataFrame:
         is_ms = table["disease"] == "ms"
         return table.assign(group=table["group"].where(~is_ms, "unknown-" + table["group"]))
@@ -254,11 +253,13 @@ def test_groups_without_subject_ids_are_called_optimistic_in_notes_and_report(op
         shutil.rmtree(options.run / step)
     data = changed(cohort, tmp_path, lambda table: nameless(table).assign(cohort="elsewhere"))
     results = run_evaluate(replace(options, data=data))
-    note = "No subject ids, so the results may be too good: the source does not identify the person of 2 of 2"
-    assert note in results["ms"]["notes"][-1]
-    assert not any("subject ids" in other for other in results["parkinsons"]["notes"])
-    assert f"- Multiple sclerosis: {note}" in report(results)
-    assert "Protocol group-disjoint: 0 of 12 test groups are in the training split too" in capsys.readouterr().out
+    told = (
+        "No patient ids, so results may be optimistic: the source does not identify the patient in 2 of 2 test groups"
+    )
+    assert told in results["ms"].notes[-1]
+    assert not any("patient ids" in note for note in results["parkinsons"].notes)
+    assert f"- Multiple sclerosis: {told}" in report_metrics(results)
+    assert "Protocol group-disjoint: 0 of 12 test groups" in capsys.readouterr().out
 
 
 def test_one_group_in_total_is_no_evidence(options, cohort, tmp_path):
@@ -273,7 +274,7 @@ def test_one_group_in_total_is_no_evidence(options, cohort, tmp_path):
     assert not (options.run / "model" / "evidence").exists()
 
 
-def test_a_validation_side_of_one_class_is_told_and_calibrates_nothing(options, cohort, tmp_path, capsys):
+def test_a_validation_split_of_one_class_is_reported_and_calibrates_nothing(options, cohort, tmp_path, capsys):
     def one_class(table: pd.DataFrame) -> pd.DataFrame:
         dropped = (table["fold"] == "1") & (table["label"] == "multiple_sclerosis")
         return table[~dropped]

@@ -8,6 +8,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from sslmri.cohorts.registry import MIN_GROUPS
+from sslmri.models.cards import OperatingPoint, ThresholdMetrics
 
 SET_COVERAGE = 0.9
 THRESHOLD_RULE = (
@@ -139,12 +140,10 @@ def fit_thresholds(
     return low, high
 
 
-def threshold_figures(
-    probability: np.ndarray, is_disease: np.ndarray, low: float, high: float
-) -> dict[str, dict[str, float]]:
-    """Returns the sensitivity and specificity reached at each threshold, by ``low`` and ``high``.
+def threshold_metrics(probability: np.ndarray, is_disease: np.ndarray, low: float, high: float) -> ThresholdMetrics:
+    """Returns the sensitivity and specificity reached at each threshold; empty without slices of both kinds.
 
-    A slice counts as positive at or above a threshold. Nothing comes back without slices of both kinds.
+    A slice counts as positive at or above a threshold.
 
     Args:
         probability: (N,) of any disease class, of validation slices.
@@ -154,10 +153,11 @@ def threshold_figures(
     if is_disease.all() or not is_disease.any():
         return {}
     diseased, healthy = probability[is_disease], probability[~is_disease]
-    return {
-        name: {"sensitivity": float(np.mean(diseased >= value)), "specificity": float(np.mean(healthy < value))}
-        for name, value in (("low", low), ("high", high))
-    }
+
+    def reached(threshold: float) -> OperatingPoint:
+        return OperatingPoint(float(np.mean(diseased >= threshold)), float(np.mean(healthy < threshold)))
+
+    return {"low": reached(low), "high": reached(high)}
 
 
 def fit_set_thresholds(

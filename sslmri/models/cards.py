@@ -86,8 +86,8 @@ class EncoderCard:
             raise ValueError("the preparation takes slices of 16 to 1024 pixels a side, a fraction of 0 to 1 of a scan")
         if not 0 <= low < high <= 100 or used.std <= 0 or used.slice_spacing_mm <= 0:
             raise ValueError("the preparation has percentiles in order, and a positive deviation and spacing")
-        if max(sizes.widths) > _MAX_WIDTH or max(sizes.blocks) > _MAX_BLOCKS:
-            raise ValueError(f"an encoder has at most {_MAX_WIDTH} filters and {_MAX_BLOCKS} blocks per stage")
+        if max(sizes.widths) > _MAX_WIDTH or sum(sizes.blocks) > _MAX_BLOCKS:
+            raise ValueError(f"an encoder has at most {_MAX_WIDTH} filters per layer and {_MAX_BLOCKS} blocks")
         json.dumps(self.pretraining, allow_nan=False)
 
 
@@ -97,6 +97,9 @@ class OperatingPoint:
 
     sensitivity: Probability
     specificity: Probability
+
+
+ThresholdMetrics = dict[Literal["low", "high"], OperatingPoint]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -132,7 +135,7 @@ class HeadCard:
     threshold_low: Probability
     threshold_high: Probability
     threshold_rule: str
-    threshold_metrics: dict[Literal["low", "high"], OperatingPoint]
+    threshold_metrics: ThresholdMetrics
     set_thresholds: dict[str, float | None]
     set_rule: str
     saliency_scale: Positive

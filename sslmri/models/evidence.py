@@ -136,11 +136,11 @@ class LabelEfficiency(Evidence):
 
 @dataclass(frozen=True, config=STRICT)
 class Fold:
-    """What the encoder saw of a fold: how many of its groups, None where that is not known."""
+    """How many groups of a fold the encoder was trained on."""
 
     fold: int
     n_groups: int
-    n_seen: int | None
+    n_seen: int
     message: str
 
 

@@ -55,7 +55,7 @@ def replaced(folder: Path, is_kept: bool = True) -> Iterator[Path]:
     Args:
         folder: the model folder, absent or complete.
         is_kept: whether the new folder begins with all files of the former; otherwise with its evidence alone. Files
-            are linked, not copied: to change one, write it anew (``write_atomically``).
+            are linked, not copied: to change one, write it again (``write_atomically``).
     """
     folder = folder.resolve()
     new, former = folder.with_name(f".{folder.name}-new"), _former(folder)

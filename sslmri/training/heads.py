@@ -19,13 +19,13 @@ from sslmri.evidence.calibration import (
     fit_set_thresholds,
     fit_temperature,
     fit_thresholds,
-    threshold_figures,
+    threshold_metrics,
 )
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pool
 from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.cards import Counts, HeadCard, OperatingPoint, recorded
+from sslmri.models.cards import Counts, HeadCard, recorded
 from sslmri.models.folder import ENCODER_FILE, write_card
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
@@ -130,13 +130,12 @@ def _decisions(disease: Disease, found: HeadEvaluation, is_trained: list[bool]) 
     probabilities = calibrated(logits, temperature)
     probability, is_disease = 1 - probabilities[:, 0], truth > 0
     low, high = (min(threshold, 1.0) for threshold in fit_thresholds(probability, is_disease))
-    reached = threshold_figures(probability, is_disease, low, high)
     return {
         "calibration_temperature": temperature,
         "threshold_low": low,
         "threshold_high": high,
         "threshold_rule": THRESHOLD_RULE,
-        "threshold_metrics": {name: OperatingPoint(**values) for name, values in reached.items()},
+        "threshold_metrics": threshold_metrics(probability, is_disease, low, high),
         "set_thresholds": fit_set_thresholds(probabilities, truth, found.slices.groups, disease.classes),
         "set_rule": SET_RULE,
     }
