@@ -153,7 +153,7 @@ def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_
 @pytest.fixture
 def options(cohort: Path, model_folder: Path, tmp_path: Path) -> RunOptions:
     ignored = shutil.ignore_patterns("checkpoint.pt")
-    shutil.copytree(model_folder / "pretrain", tmp_path / "run" / "pretrain", ignore=ignored)
+    shutil.copytree(model_folder.parent / "pretrain", tmp_path / "run" / "pretrain", ignore=ignored)
     return RunOptions(data=cohort, run=tmp_path / "run", cache=model_folder.parent / "cache")
 
 

@@ -154,27 +154,36 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
         compare_to = _comparable(options, compare_to)
     model, (records, store) = open_run(options, cohort)
     results, frames = measured(model, store, options.protocol)
-    evidence, n_shared = model.card.folder / EVIDENCE_FOLDERS[options.protocol], len(shared_groups(store.records))
-    for key, frame in frames.items():
-        write_predictions(evidence, key, frame)
-    metrics = Metrics(
-        protocol=options.protocol,
-        created=created_now(),
-        encoder_sha256=model.card.files[ENCODER_FILE],
-        n_shared_groups=n_shared,
-        diseases=results,
-    )
-    write_evidence(evidence, metrics)  # last: what it names is there
-    n_groups = len({group for frame in frames.values() for group in frame["group"]})
-    print(f"Protocol {options.protocol}: {n_shared} of {n_groups} test groups are also in the training split")
+    evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
+    _write_results(evidence, model, store, results, frames, options.protocol)
     write_json(evidence / "data.json", summarise(records, model.card.encoder.preparation))
     for step in _STEPS:
         history = options.run / step / "history.jsonl"
         if history.exists():
             shutil.copyfile(history, evidence / f"{step}.jsonl")
     if compare_to is not None:
-        _copy_evidence(evidence, compare_to / EVIDENCE_FOLDERS[options.protocol])
+        with replaced(compare_to / EVIDENCE_FOLDERS[options.protocol], is_kept=False) as new:
+            shutil.copytree(evidence, new, dirs_exist_ok=True)
     return results
+
+
+def _write_results(
+    evidence: Path, model: Model, store: Store, results: Results, frames: dict[str, pd.DataFrame], protocol: Protocol
+) -> None:
+    """Writes predictions and metrics; the metrics come last, so that what they name is there."""
+    n_shared = len(shared_groups(store.records))
+    for key, frame in frames.items():
+        write_predictions(evidence, key, frame)
+    metrics = Metrics(
+        protocol=protocol,
+        created=created_now(),
+        encoder_sha256=model.card.files[ENCODER_FILE],
+        n_shared_groups=n_shared,
+        diseases=results,
+    )
+    write_evidence(evidence, metrics)
+    n_groups = len({group for frame in frames.values() for group in frame["group"]})
+    print(f"Protocol {protocol}: {n_shared} of {n_groups} test groups are also in the training split")
 
 
 def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, Cohort]:
@@ -243,15 +252,6 @@ def _comparable(options: RunOptions, compare_to: Path) -> Path:
             "be replaced."
         )
     return card.folder
-
-
-def _copy_evidence(source: Path, target: Path) -> None:
-    """Puts a copy of the evidence in the place of the target, whole or not at all."""
-    new = target.with_name(f".{target.name}-new")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(source, new)
-    shutil.rmtree(target, ignore_errors=True)
-    new.rename(target)
 
 
 def _thin_validation(train: Store, validation: Store) -> list[str]:
