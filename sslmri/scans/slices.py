@@ -26,7 +26,6 @@ class Preparation:
 
     Attributes:
         image_size: (H, W) of a prepared slice, in pixels.
-        plane, crop_to_head, margin_fraction: no longer used.
         slice_fraction: middle fraction of a volume's slices, or of its head where spacing and orientation are known,
             that is used; the outer ones hold little brain.
         intensity_percentiles: of the intensities inside the head, which become 0 and 255.
@@ -35,11 +34,8 @@ class Preparation:
     """
 
     image_size: tuple[int, int] = (128, 128)
-    plane: str = "axial"
     slice_fraction: float = 0.6
     intensity_percentiles: tuple[float, float] = (1.0, 99.5)
-    crop_to_head: bool = False
-    margin_fraction: float = 0.04
     mean: float = 0.25
     std: float = 0.29
     slice_spacing_mm: float = 4.0
