@@ -209,7 +209,7 @@ def draw(run: Path, disease: str) -> AppTest:
         "from pathlib import Path\n"
         "from sslmri.dashboard.performance.controls import draw_controls\n"
         "from sslmri.diseases import DISEASES\n"
-        "from sslmri.models.cards import read_model_card\n"
+        "from sslmri.models.folder import read_model_card\n"
         f"draw_controls(read_model_card(Path({str(run)!r})), DISEASES[{disease!r}])\n"
     )
     app = AppTest.from_string(script, default_timeout=60).run()

@@ -59,7 +59,7 @@ def write(folder: Path, **changes: object) -> None:
         "protocol": "group-disjoint",
         "created": card.created,
         "encoder_created": card.encoder.created,
-        "groups_sha256": card.encoder.groups_sha256,
+        "groups_sha256": card.encoder.data.groups_sha256,
         "settings": {},
         "not_run": (),
         "notes": ("Fine-tuning was not run.",),

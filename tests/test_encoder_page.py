@@ -210,7 +210,7 @@ def test_the_card_is_described_in_words(configured: ModelCard) -> None:
     words = facts(configured)
     assert "2,048 features" in words
     assert "temperature 0.07" in words
-    assert f"**{configured.encoder.n_groups} groups**" in words
+    assert f"**{configured.encoder.data.counts.groups} groups**" in words
 
 
 def test_a_model_without_a_bank_says_how_to_make_one(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:

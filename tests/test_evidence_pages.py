@@ -59,7 +59,7 @@ def published(folder: Path) -> Path:
     for path in [path for path in source.iterdir() if path.is_file()]:
         path.rename(source / "as-published" / path.name)
     change(source / "as-published" / "metrics.json", protocol="as-published")
-    write_model_file(folder, card.name, {**card.training, "protocol": "as-published"}, card.created)
+    write_model_file(folder, card.name, replace(card.training, protocol="as-published"), card.created)
     return folder
 
 
@@ -154,7 +154,7 @@ def test_advice_on_a_protocol_can_be_followed(folder: Path) -> None:
     assert "`python train.py all --protocol as-published --run OTHER`" in other
     assert "`python train.py evaluate --protocol as-published --run OTHER --compare-to MODEL`" in other
     assert "`python train.py evaluate --protocol group-disjoint --run MODEL`" in not_measured(card, "group-disjoint")
-    shared = replace(card, training={"protocol": "as-published"})
+    shared = replace(card, training=replace(card.training, protocol="as-published"))
     assert "--compare-to" not in not_measured(shared, "group-disjoint")
     assert "`python train.py all --protocol group-disjoint --run OTHER`" in not_measured(shared, "group-disjoint")
 

@@ -204,4 +204,4 @@ def test_a_screening_keeps_what_the_scan_says_of_itself(gated, phantom):
     summary = screening.summary
     known = (summary.spacing_mm, summary.orientation, summary.modality, summary.source)
     assert known == ((4.0, 1.0, 1.0), "SPL", "MR", "PNG")
-    assert screening.arrays.features.shape == (1, gated.card.encoder.feature_dim)
+    assert screening.arrays.features.shape == (1, gated.card.encoder.architecture.feature_dim)
