@@ -78,7 +78,7 @@ def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, 
             f"Expected {adapter.layout} for {cohort}, got no image of {', '.join(missing)} under {folder}: download "
             "the whole dataset and give its top folder."
         )
-    return {kind: sorted(files, key=_order) for kind, files in found.items()}
+    return {kind: sorted(found[kind], key=_order) for kind in adapter.folders if kind in found}
 
 
 def _images(folder: Path, adapter: Adapter, cohort: str) -> list[PurePosixPath]:
