@@ -1,8 +1,8 @@
 """Pre-training on a GPU against what its chip allows: ``python -m benchmarks.gpu``.
 
-Epochs of ``pretrain`` go over a store of made-up slices; the first compiles and is not counted. The share of the peak
-is that of the operations of forward and backward, as torch counts them, over the chip's dense bfloat16 peak. Without a
-GPU it says so, prints nulls and ends well.
+Epochs of ``pretrain`` go over a store of synthetic slices; the first compiles and is not counted. The fraction of the
+peak is that of the operations of forward and backward, as torch counts them, over the chip's dense bfloat16 peak. Without
+a GPU it says so, prints nulls and ends well.
 """
 
 import json
@@ -26,10 +26,10 @@ from sslmri.models.architecture import RESNET50
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
 
-_SIZES = (128, 224)  # pixels a side
+_SIZES = (128, 224)  # pixels per side
 _EPOCHS, _SLICES = 50, 100_947  # the training whose time is projected
 _PEAKS = {"H200": 989.5e12, "H100": 989.5e12, "A100": 312e12, "L4": 121e12}  # dense bfloat16, operations a second
-_DRAWN = 2_000  # different pictures; the store repeats them
+_DRAWN = 2_000  # different images; the store repeats them
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = torch.cuda.get_device_name()
     peak = settings.peak or next((value for key, value in _PEAKS.items() if key in name), None)
     print(f"{name}, batch {settings.batch_size}, {settings.slices} slices an epoch\n")
-    print(f"| size, px | slices/s | share of the peak | {_EPOCHS} epochs of {_SLICES} slices, s |")
+    print(f"| size, px | slices/s | fraction of the peak | {_EPOCHS} epochs of {_SLICES} slices, s |")
     print("|---|---|---|---|")
     for size in _SIZES:
         rate = _rate(size, settings)

@@ -43,7 +43,7 @@ class Settings:
 
     Attributes:
         files: JPEG files; each round goes over them once.
-        size: pixels a side, of files and views.
+        size: pixels per side, of files and views.
         batch_size: slices a step.
         rounds: rounds after the one that warms up; the table shows their medians.
     """
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if number:
                     rates.setdefault(name, []).append(measured)
     middle = {name: median(values) for name, values in rates.items()}
-    print("| | slices/s | least to most | share of the bare step |")
+    print("| | slices/s | least to most | fraction of the bare step |")
     print("|---|---|---|---|")
     for name, values in rates.items():
         spread = f"{min(values):.1f} to {max(values):.1f}"

@@ -39,7 +39,7 @@ class Settings:
     """Time the parts of a step.
 
     Attributes:
-        size: pixels a side.
+        size: pixels per side.
         batch_size: slices a step; each gives two views.
         rounds: steps after the one that warms up; the table shows their medians.
     """
@@ -65,13 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = {name: [median(column) for column in zip(*rows, strict=True)] for name, rows in seconds.items()}
     totals = {name: sum(values) for name, values in parts.items()}
     print(f"batch {settings.batch_size}, {settings.size} px, {torch.get_num_threads()} threads\n")
-    print("| | before, ms | share | after, ms | share |")
+    print("| | before, ms | fraction | after, ms | fraction |")
     print("|---|---|---|---|---|")
     for index, part in enumerate((*_PARTS, "whole step")):
         cells = []
         for name, values in parts.items():
-            own = totals[name] if index == len(_PARTS) else values[index]
-            cells.append(f"{1e3 * own:.1f} | {own / totals[name]:.3f}")
+            part_s = totals[name] if index == len(_PARTS) else values[index]
+            cells.append(f"{1e3 * part_s:.1f} | {part_s / totals[name]:.3f}")
         print(f"| {part} | {' | '.join(cells)} |")
     figures = {
         "before_over_after": totals["before"] / totals["after"],
@@ -100,9 +100,9 @@ class _Step:
         times = [time.perf_counter()]
 
         def timed(part: Callable[[], Tensor | None]) -> Tensor:
-            found = part()
+            result = part()
             times.append(time.perf_counter())
-            return torch.empty(0) if found is None else found
+            return torch.empty(0) if result is None else result
 
         views = timed(self.views)
         with autocast(_CPU, self.precision):
@@ -129,8 +129,8 @@ class _Before(_Step):
         self._transform = v2.Compose([crop, v2.RandomHorizontalFlip(), jitter, blur, v2.ToImage(), number])
 
     def views(self) -> Tensor:
-        pictures = [Image.fromarray(slice_) for slice_ in (*self.slices, *self.slices)]
-        return (torch.stack([self._transform(picture) for picture in pictures]) - 0.2) / 0.25
+        images = [Image.fromarray(slice_) for slice_ in (*self.slices, *self.slices)]
+        return (torch.stack([self._transform(image) for image in images]) - 0.2) / 0.25
 
 
 class _After(_Step):

@@ -1,4 +1,4 @@
-"""What several test modules share: a small simulated cohort, a model really trained on it, and command lines.
+"""What several test modules share: a small simulated cohort, a model trained on it, and command lines.
 
 Torch is imported where it is used: the process that hands out tests to the others can start them sooner without it.
 """
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def needs_shared(folder: str) -> pytest.MarkDecorator:
-    """Returns a mark that skips a test, saying why, where real scans are not on this machine."""
+    """Returns a mark that skips a test, saying why, where there are no real scans on this host."""
     return pytest.mark.skipif(not (SHARED / folder).is_dir(), reason=f"no folder of real scans at {SHARED / folder}")
 
 
@@ -56,7 +56,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the manifest of a small simulated cohort with five people a class."""
+    """Returns the manifest of a small simulated cohort with five subjects per class."""
     from tests.tiny import make_cohort
 
     return made_once(tmp_path_factory, "cohort", make_cohort) / "manifest.csv"
@@ -97,7 +97,7 @@ def bank() -> "FeatureBank":
 
 @pytest.fixture
 def phantom() -> np.ndarray:
-    """Returns a head-like picture: a bright ellipse with structure on black, (96, 80) float32 in 0..1000."""
+    """Returns a head-like image: a bright ellipse with structure on black, (96, 80) float32 in 0..1000."""
     rows, columns = np.mgrid[0:96, 0:80]
     radius = ((rows - 50) / 36) ** 2 + ((columns - 41) / 27) ** 2
     texture = 600 + 250 * np.sin(rows / 5) * np.cos(columns / 7)

@@ -37,7 +37,7 @@ def blobs(n: int = 4) -> torch.Tensor:
     return torch.exp(-4 * ((rows - 0.2) ** 2 + 2 * (columns + 0.1) ** 2)).expand(n, 1, 64, 64).contiguous()
 
 
-def test_a_nudge_is_both_changes_one_after_the_other():
+def test_composed_parameters_are_both_changes_in_turn():
     settings = AugmentSettings(max_shift=0.03, brightness=0.1, contrast=0.0)
     first, then = (draw_augmentation(4, settings, Generator().manual_seed(seed)) for seed in (0, 1))
     at_once, in_turn = augment(blobs(), compose(first, then)), augment(augment(blobs(), first), then)
@@ -48,8 +48,8 @@ def test_a_nudge_is_both_changes_one_after_the_other():
 def test_the_loss_is_that_of_numpy_and_blind_to_scale():
     features = torch.randn(12, 7, generator=Generator().manual_seed(0))
     loss = consistency_loss(features).item()
-    own, twins = features[:6].numpy(), features[6:].numpy()
-    assert np.isclose(loss, np.mean((own - twins) ** 2) / np.mean(np.var(features.numpy(), axis=0, ddof=1)))
+    slices, perturbed = features[:6].numpy(), features[6:].numpy()
+    assert np.isclose(loss, np.mean((slices - perturbed) ** 2) / np.mean(np.var(features.numpy(), axis=0, ddof=1)))
     assert np.isclose(loss, consistency_loss(100 * features).item())
     assert consistency_loss(torch.cat([features, features])).item() == 0
 
@@ -63,10 +63,11 @@ def test_fine_tuning_adds_the_consistency_loss_times_its_weight(train):
         for weight in (1.0, 3.0)
     }
     generator = seeded()
-    own = draw_augmentation(6, SETTINGS.augmentation, generator)
+    first = draw_augmentation(6, SETTINGS.augmentation, generator)
     slices = torch.from_numpy(batch.slices).unsqueeze(1).float() / 255
-    shown = [augment(slices, how) for how in (own, compose(own, draw_augmentation(6, HARMLESS, generator)))]
+    both = compose(first, draw_augmentation(6, HARMLESS, generator))
+    images = [augment(slices, parameters) for parameters in (first, both)]
     with torch.inference_mode():
-        features = model.encoder((torch.cat(shown) - SMALL.mean) / SMALL.std)
+        features = model.encoder((torch.cat(images) - SMALL.mean) / SMALL.std)
     assert losses[3.0] - losses[1.0] == pytest.approx(2 * consistency_loss(features).item(), rel=1e-3)
     assert losses[1.0] > 0.01

@@ -84,7 +84,7 @@ with joined_processes("cpu"):
 
 @pytest.fixture(scope="module")
 def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns what two processes wrote: what each found in one step, and then their whole run."""
+    """Returns what two processes wrote: the loss and gradients of one step of each, and then their whole run."""
     folder = tmp_path_factory.mktemp("two")
     script = folder / "script.py"
     script.write_text(_STEP_AND_RUN, encoding="utf-8")

@@ -53,7 +53,7 @@ def test_features_are_the_average_of_the_feature_maps(output_stride):
     assert torch.allclose(encoder(slices), pool(maps))
 
 
-def test_textures_are_mean_and_spread_of_the_second_stage_of_torchvision():
+def test_textures_are_mean_and_deviation_of_the_second_stage_of_torchvision():
     torch.manual_seed(0)
     encoder = Encoder(Architecture(output_stride=16)).eval()
     slices, seen = torch.randn(2, 1, 64, 64), []
@@ -89,7 +89,7 @@ def test_an_unknown_architecture_is_refused(name):
         Architecture.from_name(name)
 
 
-def test_normalised_slices_have_the_preparations_mean_and_spread():
+def test_normalised_slices_have_the_preparations_mean_and_deviation():
     slices = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1)
     low, high = normalise(slices, Preparation(mean=0.25, std=0.5)).flatten().tolist()
     assert (low, high) == (-0.5, 1.5)

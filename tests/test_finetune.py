@@ -193,7 +193,7 @@ def test_annotated_lesions_move_with_their_slices(monkeypatch):
 
 
 @pytest.mark.parametrize("regime", ["fine-tune", "linear-probe"])
-def test_a_class_nobody_taught_gets_no_probability(stores, tmp_path, regime):
+def test_a_class_without_training_slices_gets_no_probability(stores, tmp_path, regime):
     train, validation = stores
     kept = [row for row, record in enumerate(train.records) if record.label != "glioma"]
     settings = dataclasses.replace(SETTINGS, regime=regime, epochs=1)

@@ -1,4 +1,4 @@
-"""The small cohort and the model really trained on it that tests share, through the fixtures of ``conftest``."""
+"""The small cohort and the model trained on it that tests share, through the fixtures of ``conftest``."""
 
 import shutil
 from pathlib import Path
@@ -21,9 +21,9 @@ TINY_FINETUNE = FinetuneSettings(epochs=1, labels_per_class=4, batch_size=16)
 
 
 def make_cohort(folder: Path) -> None:
-    """Writes five people a class in this process: fresh ones would each spend seconds on the atlas."""
+    """Writes five subjects per class in this process: each new one would spend seconds on the atlas."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sslmri.cohorts.simulated.in_order", lambda function, people, workers: map(function, people))
+        patch.setattr("sslmri.cohorts.simulated.in_order", lambda function, subjects, workers: map(function, subjects))
         write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
 
 

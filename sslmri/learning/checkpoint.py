@@ -42,14 +42,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def check_finite(state: Any) -> None:
     """Refuses a state, as ``save_checkpoint`` takes it, that holds a value which is not finite.
 
-    Quick enough for every step: one norm over all tensors tells, and only where that is not finite is each looked at.
+    Quick enough for every step: one norm over all tensors is taken; each is checked only where that is not finite.
 
     Raises:
         TrainingError: naming the value.
     """
-    found = dict(_floats(state, ""))
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    odd = [name for name, value in found.items() if isinstance(value, float) and not math.isfinite(value)]
+    floats = dict(_floats(state, ""))
+    tensors = {name: value for name, value in floats.items() if isinstance(value, Tensor)}
+    odd = [name for name, value in floats.items() if isinstance(value, float) and not math.isfinite(value)]
     if not torch.isfinite(get_total_norm(tensors.values())):
         odd += [name for name, values in tensors.items() if not torch.isfinite(values).all()]
     if odd:
@@ -94,16 +94,16 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def resuming(path: Path) -> Iterator[None]:
-    """Says in one sentence that what a checkpoint holds is not the state of this training.
+    """Turns the errors of loading another state than that of this training into one sentence.
 
     Raises:
         TrainingError: a part is missing, or of another shape or kind.
     """
     try:
         yield
-    except torch.cuda.OutOfMemoryError:  # a RuntimeError that says nothing of the checkpoint
+    except torch.cuda.OutOfMemoryError:  # a RuntimeError that has nothing to do with the checkpoint
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # as torch tells of others
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # as torch reports them
         raise TrainingError(
             f"Expected a checkpoint of this training in {path}, got parts that do not fit it: name another --run."
         ) from error

@@ -1,4 +1,4 @@
-"""The labelled slices of fine-tuning: how many, how balanced, and the score they are stopped by."""
+"""The labelled slices of fine-tuning: their balance, the classes they lack, and the score of early stopping."""
 
 import math
 from collections import defaultdict
@@ -23,14 +23,14 @@ def balanced_epoch(train: Store, per_class: int, generator: Generator) -> list[i
     Smaller classes are raised by repetition; a repeated slice differs each time, because every training slice is
     augmented before it reaches the encoder.
     """
-    rows: list[Tensor] = []
+    chosen: list[Tensor] = []
     by_class = _rows_by_class(train)
     for (disease, _), class_rows in by_class.items():
-        count = min(per_class, max(len(found) for (key, _), found in by_class.items() if key == disease))
+        count = min(per_class, max(len(rows) for (key, _), rows in by_class.items() if key == disease))
         repeats = -(-count // len(class_rows))
         order = torch.cat([torch.randperm(len(class_rows), generator=generator) for _ in range(repeats)])[:count]
-        rows.append(torch.tensor(class_rows)[order])
-    epoch = torch.cat(rows)
+        chosen.append(torch.tensor(class_rows)[order])
+    epoch = torch.cat(chosen)
     shuffled: list[int] = epoch[torch.randperm(len(epoch), generator=generator)].tolist()
     return shuffled
 
