@@ -36,6 +36,7 @@ from sslmri.models.evidence import (
 from sslmri.models.folder import read_model_card, write_model_file
 from sslmri.models.metrics import BaselineMetrics, Estimate, Rate
 from sslmri.models.model_card import model_card_markdown
+from sslmri.screening.messages import NOT_EVALUATED
 from tests.pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
 
 OLD = "2000-01-01T00:00:00+00:00"
@@ -175,7 +176,7 @@ def test_a_model_trained_as_published_shows_its_own_evidence(published: Path) ->
 
 def test_a_model_that_knew_the_people_has_no_figures_of_unseen_ones(published: Path) -> None:
     assert find_unseen_metrics(read_model_card(published)) is None
-    assert "has not been evaluated on data it never saw" in words_of(upload(("slice.png", png())))
+    assert NOT_EVALUATED in words_of(upload(("slice.png", png())))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_damaged_summary_is_an_error_on_its_page_and_a_line_on_the_card(text: 
 
 
 def test_a_home_of_nobody_is_no_path() -> None:
-    with pytest.raises(ManifestError, match="a text that cannot be a path"):
+    with pytest.raises(ManifestError, match="This is not a path"):
         summarise_named("~no-such-user-here/x")
 
 
