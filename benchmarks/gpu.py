@@ -1,8 +1,8 @@
 """Pre-training on a GPU against what its chip allows: ``python -m benchmarks.gpu``.
 
 Epochs of ``pretrain`` go over a store of synthetic slices; the first compiles and is not counted. The fraction of the
-peak is that of the operations of forward and backward, as torch counts them, over the chip's dense bfloat16 peak. Without
-a GPU it says so, prints nulls and ends well.
+peak is that of the operations of forward and backward, as torch counts them, over the chip's dense bfloat16 peak.
+Without a GPU it says so, prints nulls and ends well.
 """
 
 import json
