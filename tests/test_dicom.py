@@ -194,3 +194,22 @@ def test_every_lossless_coding_gives_the_same_pixels(coding):
 )
 def test_lossy_codings_of_over_8_bits_are_read(name, highest):
     assert frame_of(name).max() == highest
+
+
+@pytest.mark.parametrize(
+    ("tags", "sequence"),
+    [
+        ({"SeriesDescription": "AX T1 SE"}, "T1"),
+        ({"SeriesDescription": "AX T1 SE", "ContrastBolusAgent": "Gadovist"}, "T1ce"),
+        ({"SeriesDescription": "t1_mprage post gd"}, "T1ce"),
+        ({"ProtocolName": "T2 TSE tra"}, "T2"),
+        ({"SeriesDescription": "T2 FLAIR ax"}, "FLAIR"),
+        ({"AcquisitionContrast": "FLUID_ATTENUATED", "SeriesDescription": "T1"}, "FLAIR"),
+        ({"SeriesDescription": "T2* GRE"}, None),
+        ({"SeriesDescription": "T1 FLAIR"}, None),
+        ({"SeriesDescription": "DOE^T1000 brain"}, None),
+        ({}, None),
+    ],
+)
+def test_the_sequence_is_known_only_where_the_file_states_it(voxels, tags, sequence):
+    assert parse_series(axial_series(voxels, **tags)).info.sequence == sequence

@@ -103,6 +103,9 @@ def test_opacity_zero_shows_the_plain_slice(slice_):
     assert np.array_equal(paint(slice_, np.ones((128, 128)), 0.0)[..., 0], slice_)
 
 
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # a prepared slice without padding
+
+
 @pytest.fixture
 def left() -> tuple[np.ndarray, np.ndarray]:
     """Returns a map whose left half is 1, and a head region in the middle."""
@@ -115,30 +118,38 @@ def left() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("scale", [1.0, 3.0, 9.9])
 def test_coverage_is_the_fraction_of_the_head_above_half_of_the_maps_own_peak_whatever_the_scale(left, scale):
-    found = measure_map(*left, scale)
+    found = measure_map(*left, WHOLE, scale)
     assert found["coverage"] == pytest.approx(0.5, abs=0.02)
     assert found["peak"] == pytest.approx(1 / scale, rel=0.1)
 
 
 def test_a_peak_under_a_tenth_of_the_scale_is_no_notable_saliency(left):
-    found = measure_map(*left, 12.0)
+    found = measure_map(*left, WHOLE, 12.0)
     assert found["coverage"] is None
     assert found["peak"] == pytest.approx(1 / 12, rel=0.1)
 
 
 def test_without_a_head_or_in_an_empty_map_nothing_is_covered(left):
     map_, region = left
-    assert measure_map(map_, np.zeros_like(region), 1.0)["coverage"] is None
-    assert measure_map(np.zeros_like(map_), region, 1.0) == {"coverage": None, "peak": 0.0, "peak_xy": None}
+    assert measure_map(map_, np.zeros_like(region), WHOLE, 1.0)["coverage"] is None
+    assert measure_map(np.zeros_like(map_), region, WHOLE, 1.0) == {"coverage": None, "peak": 0.0, "peak_xy": None}
 
 
 def test_the_peak_is_located_by_fractions_of_width_and_height():
     map_ = np.zeros((8, 4), np.float32)
     map_[1, 3] = 1.0
-    found = measure_map(map_, np.ones((160, 160), bool), 1.0)
+    found = measure_map(map_, np.ones((160, 160), bool), WHOLE, 1.0)
     x, y = found["peak_xy"]
     assert 0.75 <= x <= 1
     assert 1 / 8 <= y <= 2 / 8
+
+
+def test_the_peak_is_located_in_the_image_of_the_file_not_in_its_padding():
+    map_ = np.zeros((8, 8), np.float32)
+    map_[2, 3] = 1.0
+    box = (0.0, -0.5, 1.0, 2.0)  # of an image half as wide as high, padded at both sides
+    x, y = measure_map(map_, np.ones((128, 128), bool), box, 1.0)["peak_xy"]
+    assert (x, y) == pytest.approx((-0.5 + 2 * 3.5 / 8, 2.5 / 8), abs=0.02)
 
 
 def test_enlarging_keeps_a_constant_map():

@@ -90,7 +90,9 @@ def test_a_reader_that_ends_is_one_sentence_and_the_next_scan_reads(faulty, faul
     assert same(sandbox.read_scan(png(), "b.png"), parse.parse_scan(png(), "b.png"))
 
 
-SOUND = {"shape": [1, 8, 8], "spacing_mm": None, "orientation": None, "modality": None, "warnings": []}
+SOUND = {
+    "shape": [1, 8, 8], "spacing_mm": None, "orientation": None, "modality": None, "sequence": None, "warnings": [],
+}  # fmt: skip
 VOXELS = np.ones((1, 8, 8), np.float32)
 ODD_ANSWERS = {
     "no answer": [],
@@ -105,6 +107,7 @@ ODD_ANSWERS = {
     "two spacings": SOUND | {"spacing_mm": [1.0, 1.0]},
     "an orientation of numbers": SOUND | {"orientation": [1, 2, 3]},
     "a modality that is none": SOUND | {"modality": {"a": 1}},
+    "a sequence that is none of the four": SOUND | {"sequence": "DOE^JANE"},
     "a refusal that is no text": {"refused": 5},
 }
 

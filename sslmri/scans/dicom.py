@@ -17,7 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from sslmri.errors import ScanError
 from sslmri.scans.dicom_frames import TOO_MANY_TAGS, checked_size
-from sslmri.scans.dicom_rules import has_image, refusal
+from sslmri.scans.dicom_rules import has_image, refusal, stated_sequence
 from sslmri.scans.dicom_slices import slice_images
 from sslmri.scans.limits import MAX_VOXELS, max_decompressed_size
 from sslmri.scans.scan import left_out
@@ -55,6 +55,7 @@ class _Upload:
     n_pixels: int = 0
     n_inflated: int = 0  # bytes, of files that were refused too
     modality: str | None = None
+    sequences: set[str | None] = field(default_factory=set)
     is_burned_in: bool = False
     refused: str | None = None
     without_image: list[int] = field(default_factory=list)
@@ -93,7 +94,8 @@ def read_dicom(files: Iterable[bytes | None]) -> Volume:
         *left_out(upload.without_image, n_files, "hold no image"),
         *((_BURNED_IN,) if upload.is_burned_in else ()),
     )
-    return replace(volume, modality=upload.modality, warnings=(*warnings, *volume.warnings))
+    sequence = upload.sequences.pop() if len(upload.sequences) == 1 else None
+    return replace(volume, modality=upload.modality, sequence=sequence, warnings=(*warnings, *volume.warnings))
 
 
 def series_key(data: bytes) -> str | None:
@@ -125,6 +127,7 @@ def _add(upload: _Upload, number: int, data: bytes | None) -> None:
     if upload.n_pixels <= MAX_VOXELS:
         upload.images += slice_images(dataset, size)
     upload.modality = "MR" if dataset.get("Modality") else upload.modality  # anything else was refused
+    upload.sequences.add(stated_sequence(dataset))
     upload.is_burned_in |= str(dataset.get("BurnedInAnnotation")).upper() == "YES"
 
 

@@ -31,6 +31,12 @@ _DERIVED = {
     "SUB", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "TMAX", "KTRANS", "MAP", "PHASE", "VELOCITY",
     "FIELDMAP", "ZSCORE", "MASK", "SEGMENTATION", "STATISTICS", "SCREENSHOT", "SCREEN", "REPORT",
 }  # fmt: skip
+_SEQUENCES = {
+    "T1": r"(?<![A-Z0-9])T1(?![0-9])",
+    "T2": r"(?<![A-Z0-9])T2(?![0-9*]|_?STAR)",
+    "FLAIR": "FLAIR|FLUID_ATTENUATED",
+}
+_CONTRAST_AGENT = r"POST|GADO|\+ ?C\b|\b(GD|KM|CE)\b"
 _SIEMENS_PHASE = "P"  # third value of ImageType
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
@@ -79,6 +85,23 @@ def _refused_pixels(dataset: Dataset) -> str | None:
 def has_image(dataset: Dataset) -> bool:
     """Returns whether a DICOM file holds pixels; reports, presentation states and waveforms do not."""
     return "PixelData" in dataset and "Rows" in dataset
+
+
+def stated_sequence(dataset: Dataset) -> str | None:
+    """Returns ``T1``, ``T1ce``, ``T2`` or ``FLAIR`` where the file states it unambiguously, else None.
+
+    The acquisition contrast (0008,9209) comes first, then the description of the series and the name of the protocol;
+    of their text nothing but one of these four names is kept.
+    """
+    contrast = _values(dataset, "AcquisitionContrast")
+    text = " ".join(contrast or (*_values(dataset, "SeriesDescription"), *_values(dataset, "ProtocolName"))).upper()
+    names = {name for name, pattern in _SEQUENCES.items() if re.search(pattern, text)}
+    if "FLAIR" in names:
+        names.discard("T2")  # T2 FLAIR
+    if len(names) != 1:
+        return None
+    has_agent = bool(dataset.get("ContrastBolusAgent")) or re.search(_CONTRAST_AGENT, text)
+    return "T1ce" if names == {"T1"} and has_agent else names.pop()
 
 
 def _words(dataset: Dataset, keyword: str) -> list[str]:

@@ -64,6 +64,7 @@ class ScanFiles:
             spacing_mm=volume.spacing_mm,
             orientation=volume.orientation,
             modality=volume.modality,
+            sequence=volume.sequence,
             warnings=volume.warnings,
         )
         return Scan(info, volume.voxels)

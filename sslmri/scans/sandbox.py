@@ -273,7 +273,8 @@ def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volu
     """Returns the volume or the refusal in an answer; anything else raises."""
     if "refused" in answer:
         return _matching(_TEXT, answer["refused"])
-    spacing, orientation, modality = (answer[key] for key in ("spacing_mm", "orientation", "modality"))
+    keys = ("spacing_mm", "orientation", "modality", "sequence")
+    spacing, orientation, modality, sequence = (answer[key] for key in keys)
     if voxels is None or not all(np.isfinite(part).all() for part in _parts(voxels)):
         raise ValueError("Expected finite voxels, got others.")
     return Volume(
@@ -281,6 +282,7 @@ def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volu
         None if spacing is None else _spacing_of(*spacing),
         None if orientation is None else _matching("[LRPAIS]{3}", orientation),
         None if modality is None else _matching("[A-Z]+", modality),
+        None if sequence is None else _matching("T1|T1ce|T2|FLAIR", sequence),
         tuple(_matching(_TEXT, warning) for warning in answer["warnings"]),
     )
 

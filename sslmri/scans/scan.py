@@ -24,6 +24,7 @@ class ScanInfo:
             for every volume that can be reoriented, other letters for a single slice of another plane, None where the
             file does not say.
         modality: ``"MR"``, or None where the file does not say.
+        sequence: ``"T1"``, ``"T1ce"``, ``"T2"`` or ``"FLAIR"`` where a DICOM file states it, else None.
         warnings: plain sentences that the reader must see.
     """
 
@@ -34,6 +35,7 @@ class ScanInfo:
     spacing_mm: Spacing | None = None
     orientation: str | None = None
     modality: str | None = None
+    sequence: str | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -49,11 +49,13 @@ class PreparedScan:
         info: what is known of the scan.
         slices: (S, H, W) uint8.
         slice_numbers: the number of each of them in the scan, from 1 on.
+        box: see ``shown_box``.
     """
 
     info: ScanInfo
     slices: np.ndarray
     slice_numbers: tuple[int, ...]
+    box: tuple[float, float, float, float]
 
 
 def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:
@@ -83,7 +85,8 @@ def prepare_scan(scan: Scan, preparation: Preparation) -> PreparedScan:
             prepared[index + 1] = slice_
     if not prepared:
         raise ScanError("The image is blank: all pixels have the same intensity.", scan.info.name)
-    return PreparedScan(scan.info, np.stack(list(prepared.values())), tuple(prepared))
+    box = shown_box(scan.voxels[0], scan.info.spacing_mm, preparation)
+    return PreparedScan(scan.info, np.stack(list(prepared.values())), tuple(prepared), box)
 
 
 def slice_indices(n_slices: int, fraction: float) -> range:

@@ -22,13 +22,14 @@ class Volume:
 
     Attributes:
         voxels: (D, H, W) float32, in the units of the file; may be a reoriented view of what was read.
-        spacing_mm, orientation, modality, warnings: as in ``ScanInfo``.
+        spacing_mm, orientation, modality, sequence, warnings: as in ``ScanInfo``.
     """
 
     voxels: np.ndarray
     spacing_mm: Spacing | None = None
     orientation: str | None = None
     modality: str | None = None
+    sequence: str | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -65,20 +65,25 @@ class MapMeasures(TypedDict):
     peak_xy: tuple[float, float] | None
 
 
-def measure_map(map_: np.ndarray, region: np.ndarray, scale: float) -> MapMeasures:
+def measure_map(
+    map_: np.ndarray, region: np.ndarray, box: tuple[float, float, float, float], scale: float
+) -> MapMeasures:
     """Returns coverage, peak and position of the peak of a map (h, w), in logits.
 
     Args:
         map_: of one class.
         region: the head region of the prepared slice, bool (H, W).
+        box: top, left, height and width of the prepared slice as fractions of the image in the file.
         scale: the class's scale, in logits.
     """
     large = enlarge(map_, (region.shape[0], region.shape[1]))
     top = float(large.max())
     row, column = np.unravel_index(int(large.argmax()), large.shape)
+    y = box[0] + box[2] * (float(row) + 0.5) / large.shape[0]
+    x = box[1] + box[3] * (float(column) + 0.5) / large.shape[1]
     is_notable = top >= NOTABLE_PEAK * scale and region.any()
     return MapMeasures(
         coverage=float((large[region] > top / 2).mean()) if is_notable else None,
         peak=top / scale,
-        peak_xy=(float((column + 0.5) / large.shape[1]), float((row + 0.5) / large.shape[0])) if top > 0 else None,
+        peak_xy=(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)) if top > 0 else None,  # padding lies outside the image
     )

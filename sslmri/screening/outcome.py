@@ -28,7 +28,7 @@ class Finding:
         coverage: fraction of the head region above half of the map's own peak, for the map of the top class in the key
             slice; None where nothing in it is notable.
         peak: highest value of that map as a fraction of the class's scale.
-        peak_xy: position of the peak, as fractions of the width and height of the prepared slice; None in an empty map.
+        peak_xy: position of the peak, as fractions of width and height of the image in the file; None in an empty map.
     """
 
     disease: str

@@ -91,7 +91,7 @@ class Screener:
         }
         region = cache(lambda index: head_mask(slices[index]))  # the same for every disease
         findings = {
-            key: _find(self.card.heads[key], probabilities[key], maps[key], numbers, region, reasons[key])
+            key: _find(self.card.heads[key], probabilities[key], maps[key], scan, region, reasons[key])
             for key in in_order(self.card.heads)
         }
         warnings = (
@@ -110,7 +110,7 @@ class Screener:
             orientation=info.orientation,
             modality=info.modality,
             source=info.source,
-            sequence=ImagingSequence(),
+            sequence=ImagingSequence(info.sequence, "dicom" if info.sequence else None),
             is_brain_mri=not_brain is None if self._bank else None,
             reason=not_brain,
             findings=findings,
@@ -163,7 +163,7 @@ def _find(
     card: HeadCard,
     by_slice: np.ndarray,
     maps: np.ndarray,
-    numbers: Sequence[int],
+    scan: PreparedScan,
     region: Callable[[int], np.ndarray],
     reason: str | None,
 ) -> Finding:
@@ -180,6 +180,6 @@ def _find(
         not_flagged_below=card.threshold_low,
         probabilities={label: float(value) for label, value in zip(card.classes, mean, strict=True)},
         prediction_set=prediction_set(mean, {label: card.set_thresholds[label] for label in card.classes}),
-        key_slice=numbers[key],
-        **measure_map(maps[key, top], region(key), card.saliency_scale),
+        key_slice=scan.slice_numbers[key],
+        **measure_map(maps[key, top], region(key), scan.box, card.saliency_scale),
     )
