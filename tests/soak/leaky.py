@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
+from sslmri.dashboard.server.streamlit_internals import route_logs
 from sslmri.logging_config import install, record
 from sslmri.scans.scan import Scan
 
-install()  # before anything is imported that logs
+route_logs(install())  # before the imports below, which log
 from sslmri.dashboard.screening.uploads import FileUpload  # noqa: E402
 from sslmri.dashboard.server import queue  # noqa: E402
 from sslmri.dashboard.server.lifespan import MIDDLEWARE, ROUTES, lifespan  # noqa: E402
