@@ -61,6 +61,7 @@ def read_image(data: bytes, source: str) -> np.ndarray:
             if source == "JPEG":
                 check_scans(data, math.prod(size))
             pages.append(_to_greyscale(image))
+    del image  # with the decoded pixels of its last page
     if len({page.shape for page in pages}) > 1:
         raise ScanError("The pages of the TIFF file differ in size. Export one series.")
     if len(pages) == 1:
