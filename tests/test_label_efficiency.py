@@ -248,5 +248,5 @@ def test_a_split_that_shares_groups_is_refused(options: RunOptions, monkeypatch)
         return records, replace(store, records=sides)
 
     monkeypatch.setattr(label_efficiency, "open_cohort", shared)
-    with pytest.raises(ManifestError, match="Expected every group on one side"):
+    with pytest.raises(ManifestError, match="Expected every group in one split"):
         run_label_efficiency(options, QUICK)

@@ -17,7 +17,7 @@ from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.learning.labels import balanced_epoch
-from sslmri.models.cards import ModelCard
+from sslmri.models.cards import Counts, ModelCard
 from tests.pages import PAGES, ROOT, TIMEOUT_S, open_page, words_of
 
 
@@ -69,12 +69,14 @@ def test_data_of_the_model_are_shown_before_and_after_balancing(configured: Mode
 
 def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
     settings = {"labels_per_class": 5}
-    counts = {label: {"train": [n, n]} for label, n in zip(DISEASES["tumours"].classes, (2, 9, 0, 4), strict=True)}
+    counts = {
+        label: {"train": Counts(n, n)} for label, n in zip(DISEASES["tumours"].classes, (2, 9, 0, 4), strict=True)
+    }
     head = replace(configured.heads["tumours"], counts=counts, finetuning=settings)
     records = [
         Record(Path(f"{label}{i}"), f"{label}{i}", "c", "tumours", label, f"{label}{i}", None)
         for label, splits in counts.items()
-        for i in range(splits["train"][1])
+        for i in range(splits["train"].slices)
     ]
     used = Store(np.zeros((len(records), 1, 1), np.uint8), records, []).evenly_per_class(5)
     epoch = balanced_epoch(used, 5, torch.Generator())
