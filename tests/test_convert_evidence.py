@@ -148,7 +148,7 @@ def crossvalidation() -> dict[str, Any]:
     values = {name: number() for name in ("accuracy", "balanced_accuracy", "auroc", "subject_auroc")}
     spread = {name: {"low": value, "high": value} for name, value in values.items()}
     result = disease("tumours") | {"folds": [fold | values], "spread": spread}
-    folds = [{"fold": 0, "n_groups": count(), "n_seen": None, "says": "Fold 0."}]
+    folds = [{"fold": 0, "n_groups": count(), "n_seen": count(), "says": "Fold 0."}]
     rest = {"encoder": "An encoder.", "preparation": {"std": number()}, "folds": folds, "notes": []}
     header = HEADER | {"format": "sslmri-crossvalidation-1", "protocol": "group-disjoint"}
     return header | rest | {"diseases": {"tumours": result}}

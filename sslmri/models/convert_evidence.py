@@ -1,7 +1,7 @@
 """Rewrites the evidence of a model of format ``sslmri-2`` in the words of ``sslmri-3``; no number changes."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,40 @@ from sslmri.models.evidence import (
     write_evidence,
 )
 
-_ESTIMATE = {"value", "low", "high", "raw", "reason"}
-_CASES = (
-    *("accuracy", "balanced_accuracy", "auroc", "average_precision", "brier", "ece"),
-    *("confusion", "reliability", "per_class"),
-)
-_RENAMED = {
-    "slices": "n_cases",
-    "groups": "n_groups",
+_Content = dict[str, Any]
+_KEYS = {
+    "controls": "shortcuts",
     "count": "n_cases",
+    "flagged": "rate",
+    "floors": "baselines",
+    "heads": "diseases",
+    "kept_all": "other_cohorts",
+    "kept_other": "unrelated",
+    "kept_pictures": "synthetic",
+    "n_scans": "n_slices",
+    "other_healthy": "healthy_flagged",
+    "refused_own": "in_distribution",
+    "says": "message",
+    "sentences": "messages",
+    "share_applies": "fraction_in_distribution",
+    "share_brain": "fraction_brain",
     "share_right": "accuracy",
-}
-_BASELINES = {
+    "subject": "groups",
     "subject_accuracy": "group_accuracy",
     "subject_auroc": "group_auroc",
     "subject_later_stages_auroc": "group_later_stages_auroc",
+}
+_COUNTS = {"slices": "n_cases", "groups": "n_groups"}  # where they are numbers
+_RELATIONS = {
+    "own": "in distribution",
+    "same contrasts": "same sequences",
+    "other": "unrelated",
+    "no brain": "not brain",
+}
+_PHRASES = {
+    "made-up pictures that are no brain MRI, drawn anew": "synthetic images that are not brain MRI",
+    "which neither the bank nor its thresholds have seen": "on which neither the bank nor its thresholds were fitted",
+    "made-up pictures": "synthetic images",
 }
 
 
@@ -44,172 +63,86 @@ def convert_evidence(folder: Path) -> None:
             path = folder / protocol_folder / name
             content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
             if content and content.get("format") != FORMAT:
-                new = json.dumps({**convert(content), "format": FORMAT})
-                write_evidence(path.parent, TypeAdapter(kind).validate_json(new))
+                new = json.dumps({**convert(_renamed(content)), "format": FORMAT})
+                write_evidence(path.parent, TypeAdapter(kind).validate_json(new, extra="ignore"))
                 if name != kind.FILE:
                     path.unlink()
 
 
-def _metrics(old: Mapping[str, Any]) -> dict[str, Any]:
+def _renamed(old: Any) -> Any:
+    """Returns the content of a file with every key in the new words."""
+    if isinstance(old, list):
+        return [_renamed(item) for item in old]
+    if not isinstance(old, dict):
+        return old
+    counts = {key: _COUNTS[key] for key in old.keys() & _COUNTS.keys() if isinstance(old[key], int)}
+    return {(_KEYS | counts).get(key, key): _renamed(value) for key, value in old.items()}
+
+
+def _metrics(old: _Content) -> _Content:
     return {**old, "diseases": {key: _disease(result) for key, result in old["diseases"].items()}}
 
 
-def _disease(old: Mapping[str, Any]) -> dict[str, Any]:
-    counts = {"n_cases": old["n_slices"], "n_groups": old["n_groups"]}
-    types, later = old["types"], old["later_stages"]
+def _disease(old: _Content) -> _Content:
+    of_types = old["types"]["baselines"] if old["types"] else {}
     return {
-        "classes": old["classes"],
-        "unit": old["unit"],
-        "slices": counts | _cases(old),
-        "groups": counts | {"n_cases": old["n_groups"]} | _cases(old["subject"]),
-        "thresholds": old["thresholds"] and {name: _threshold(own) for name, own in old["thresholds"].items()},
-        "sets": old["sets"] and _sets(old["sets"]),
-        "types": types
-        and {key: types[key] for key in ("n_slices", "n_groups", "accuracy", "balanced_accuracy", "confusion")}
-        | {"per_class": _classes(types["per_class"])},
-        "later_stages": later
-        and {key: later[key] for key in ("classes", "n_slices", "n_groups", "auroc")}
-        | {"group_auroc": later["subject_auroc"]},
+        **old,
+        "slices": {**old, "n_cases": old["n_slices"]},
+        "groups": {**old["groups"], "n_cases": old["n_groups"], "n_groups": old["n_groups"]},
         "baselines": {
-            name: {_BASELINES.get(key, key): value for key, value in baseline.items()}
-            | {"types_balanced_accuracy": types["floors"][name]["balanced_accuracy"] if types else None}
-            for name, baseline in old["floors"].items()
+            name: {**baseline, "types_balanced_accuracy": of_types.get(name, {}).get("balanced_accuracy")}
+            for name, baseline in old["baselines"].items()
         },
-        "grade": old["grade"],
-        "notes": old["notes"],
-        "n_shared_groups": old.get("n_shared_groups", 0),
     }
 
 
-def _cases(old: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: old[key] for key in _CASES}
-    return kept | {
-        "reliability": [{_RENAMED.get(key, key): value for key, value in own.items()} for own in old["reliability"]],
-        "per_class": _classes(old["per_class"]),
-    }
+def _controls(old: _Content) -> _Content:
+    return {**old, "rule": old["rules"]["shortcut"]}
 
 
-def _classes(old: Mapping[str, Any]) -> dict[str, Any]:
-    return {label: {_RENAMED.get(key, key): value for key, value in own.items()} for label, own in old.items()}
-
-
-def _threshold(old: Mapping[str, Any]) -> dict[str, Any]:
-    return {"threshold": old["threshold"], "slices": old["slices"], "groups": old["subject"]}
-
-
-def _sets(old: Mapping[str, Any]) -> dict[str, Any]:
-    def coverage(own: Mapping[str, Any]) -> dict[str, Any]:
-        found = {label: {key: row[key] for key in _ESTIMATE} for label, row in own["coverage"].items()}
-        return {**own, "coverage": found}
-
-    return {"thresholds": old["thresholds"], "slices": coverage(old["slices"]), "groups": coverage(old["subject"])}
-
-
-def _controls(old: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "encoder_sha256": old["encoder_sha256"],
-        "created": old["created"],
-        "rule": old["rules"]["shortcut"],
-        "diseases": {key: _disease_controls(own) for key, own in old["diseases"].items()},
-        "family_wise": _rate(old["family_wise"], "flagged"),
-    }
-
-
-def _disease_controls(old: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: old[key] for key in ("n_slices", "n_groups", "chance", "model")}
-    maps = old["localisation"]
-    return kept | {
-        "shortcuts": old["controls"],
-        "messages": old["sentences"],
-        "healthy_flagged": {cohort: _rate(own, "flagged") for cohort, own in old["other_healthy"].items()},
-        "localisation": maps
-        and {key: value for key, value in maps.items() if key != "sentences"} | {"messages": maps["sentences"]},
-    }
-
-
-def _rate(old: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {"rate": old[name], "n_slices": old.get("n_slices", old.get("n_scans")), "n_groups": old["n_groups"]}
-
-
-def _efficiency(old: Mapping[str, Any]) -> dict[str, Any]:
-    def points(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            {key: value for key, value in row.items() if key not in _ESTIMATE}
-            | {
-                "measure": row["measure"].replace("subject_", "group_"),
-                "regime": row["regime"].replace("floor", "baseline"),
-                "estimate": {key: row[key] for key in _ESTIMATE},
-            }
-            for row in rows
-        ]
-
+def _efficiency(old: _Content) -> _Content:
     return {
         **old,
         "diseases": {
-            key: {**own, "curves": points(own["curves"]), "differences": points(own["differences"])}
+            key: {**own, "curves": _points(own["curves"]), "differences": _points(own["differences"])}
             for key, own in old["diseases"].items()
         },
     }
 
 
-def _crossvalidation(old: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **old,
-        "folds": [{("message" if key == "says" else key): value for key, value in own.items()} for own in old["folds"]],
-        "diseases": {
-            key: {
-                "pooled": _disease(own),
-                "folds": [{_BASELINES.get(name, name): v for name, v in fold.items()} for fold in own["folds"]],
-            }
-            for key, own in old["diseases"].items()
-        },
-    }
+def _points(rows: list[_Content]) -> list[_Content]:
+    return [
+        {
+            **row,
+            "measure": row["measure"].replace("subject_", "group_"),
+            "regime": row["regime"].replace("floor", "baseline"),
+            "estimate": row,
+        }
+        for row in rows
+    ]
 
 
-def _gate(old: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"share_brain": "fraction_brain", "share_applies": "fraction_in_distribution"}
-    rates = {
-        "refused_own": "in_distribution",
-        "kept_other": "unrelated",
-        "kept_all": "other_cohorts",
-        "kept_pictures": "synthetic",
-    }
-    relations = {
-        "own": "in distribution",
-        "same contrasts": "same sequences",
-        "other": "unrelated",
-        "no brain": "not brain",
-    }
-    return {
-        **{key: old[key] for key in ("encoder_sha256", "created", "n_cases")},
-        "rule": _in_new_words(old["rule"]),
-        "rows": [
-            {names.get(key, key): value for key, value in row.items()}
-            | {"relation": relations.get(row["relation"], row["relation"]), "cohort": _in_new_words(row["cohort"])}
-            for row in old["rows"]
-        ],
-        "diseases": {
-            key: {new: own[name] and _rate(own[name], "rate") for name, new in rates.items()}
-            for key, own in old["heads"].items()
-        },
-    }
+def _crossvalidation(old: _Content) -> _Content:
+    diseases = {key: {"pooled": _disease(own), "folds": own["folds"]} for key, own in old["diseases"].items()}
+    return {**old, "diseases": diseases}
+
+
+def _gate(old: _Content) -> _Content:
+    rows = [
+        {**row, "relation": _RELATIONS.get(row["relation"], row["relation"]), "cohort": _in_new_words(row["cohort"])}
+        for row in old["rows"]
+    ]
+    return {**old, "rule": _in_new_words(old["rule"]), "rows": rows}
 
 
 def _in_new_words(text: str) -> str:
     """Returns the rule of a gate table, or the name of a cohort in it, in the words of ``sslmri.gate.measure``."""
-    for old, new in (
-        ("made-up pictures that are no brain MRI, drawn anew", "synthetic images that are not brain MRI"),
-        (
-            "which neither the bank nor its thresholds have seen",
-            "on which neither the bank nor its thresholds were fitted",
-        ),
-        ("made-up pictures", "synthetic images"),
-    ):
+    for old, new in _PHRASES.items():
         text = text.replace(old, new)
     return text
 
 
-_CONVERTERS: dict[type[Evidence], tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+_CONVERTERS: dict[type[Evidence], tuple[str, Callable[[_Content], _Content]]] = {
     Metrics: ("metrics.json", _metrics),
     Controls: ("controls.json", _controls),
     LabelEfficiency: ("label_efficiency.json", _efficiency),
