@@ -9,6 +9,7 @@ import pytest
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of
 from sslmri.models import convert
+from sslmri.models.cards import SET_RULE, THRESHOLD_RULE
 from sslmri.models.convert import convert_model
 from sslmri.models.folder import read_model_card
 from tests.former_model import SHA, write_former_model
@@ -33,6 +34,7 @@ def test_cards_are_rewritten_and_weights_are_not(former):
     assert (card.encoder.architecture.name, card.encoder.preparation.image_size) == ("resnet50-1ch-os16", (96, 96))
     assert card.encoder.pretraining == {"epochs": 5, "precision": "bfloat16"}
     head = card.heads["ms"]
+    assert (head.threshold_rule, head.set_rule) == (THRESHOLD_RULE, SET_RULE)
     assert head.finetuning == {"epochs": 2, "localisation_weight": 0.2, "precision": "bfloat16"}
     assert (head.counts["normal"]["train"].slices, head.threshold_metrics["low"].specificity) == (5, 0.5)
     assert [path.name for path in former.parent.iterdir()] == ["model"]

@@ -42,7 +42,7 @@ def test_performance_shows_every_disease(configured: ModelCard) -> None:
         grade = metrics.diseases[key].grade
         words = words_of(app)
         assert f"**{grade.grade.capitalize()} evidence.** {escape_markdown(grade.reason)}" in words
-        for title in ("Precision and recall of each class", "Reliability of the probabilities", "Prediction sets"):
+        for title in ("Precision and recall of each class", "Reliability of the probabilities", "rediction sets"):
             assert title in words
 
 
@@ -67,7 +67,7 @@ def test_protocol_that_was_not_measured_says_so_in_one_line(configured: ModelCar
 def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, own: tuple[Path, Metrics]) -> None:
     folder, metrics = own
     head = configured.heads["tumours"]
-    set_thresholds = {label: 0.25 if number else None for number, label in enumerate(head.classes)}
+    set_thresholds: dict[str, float | None] = dict.fromkeys(head.classes, 0.25)
     thresholds = (head.threshold_low, head.threshold_high)
     frame = read_predictions(folder, DISEASES["tumours"])
     result = evaluate_disease(DISEASES["tumours"], frame, None, thresholds=thresholds, set_thresholds=set_thresholds)
@@ -75,10 +75,15 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
     sets = table_of(app, "coverage, slices").set_index("class")
-    assert sets["in the set from"].tolist() == ["always", "0.25", "0.25", "0.25"]
-    assert escape_markdown("Always included (too few validation patients): no tumour.") in words_of(app)
+    assert sets["in the set from"].tolist() == ["0.25", "0.25", "0.25", "0.25"]
     overall = table_of(app, "subjects")["measure"].tolist()
     assert f"Specificity at the upper threshold ({head.threshold_high:.2f})" in overall
+    without = {**set_thresholds, "no_tumour": None}
+    result = evaluate_disease(DISEASES["tumours"], frame, None, thresholds=thresholds, set_thresholds=without)
+    write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
+    app = open_page("pages/performance.py")
+    choose(app, "Disease", "tumours")
+    assert "No 90 % prediction sets: too few validation patients with no tumour." in words_of(app)
 
 
 def test_both_protocols_are_always_in_sight(own: tuple[Path, Metrics]) -> None:

@@ -11,17 +11,6 @@ from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.models.cards import OperatingPoint, ThresholdMetrics
 
 SET_COVERAGE = 0.9
-THRESHOLD_RULE = (
-    "Chosen on slices of the validation groups: the lower threshold is the largest that 90 % of the slices with "
-    "disease reach, the upper one the smallest that 90 % of the reference slices lie below, and where the lower would "
-    "lie above the upper both become their midpoint."
-)
-SET_RULE = (
-    "A class is in the set from its own probability on, chosen on slices of the validation groups that show it, each "
-    "group with the same weight: so that the sets hold the true class of 90 % of the slices of new groups. With 5 to 8 "
-    "groups every validation slice keeps its class, which promises 83 to 89 % only; with fewer for any class no set is "
-    "given."
-)
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
 _FOLDS, _MIN_GROUPS_OF_BIAS = 4, 3  # with two groups of a class, one left out, the other is the class

@@ -13,7 +13,7 @@ from sslmri.errors import ModelError
 from sslmri.files import write_json
 from sslmri.models.architecture import Architecture
 from sslmri.models.bank import convert_bank
-from sslmri.models.cards import EncoderCard, HeadCard, TrainingData
+from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, EncoderCard, HeadCard, TrainingData
 from sslmri.models.convert_evidence import convert_evidence
 from sslmri.models.folder import (
     ENCODER_CARD,
@@ -107,7 +107,9 @@ def _head(card: _Content) -> _Content:
         for label, splits in card["counts"].items()
     }
     changed = {"threshold_metrics": card["threshold_figures"], "finetuning": {**settings, "precision": _PRECISION}}
-    return {name: value for name, value in card.items() if name != "threshold_figures"} | changed | {"counts": counts}
+    rules = {"threshold_rule": THRESHOLD_RULE, "set_rule": SET_RULE}  # those of the former format, in other words
+    kept = {name: value for name, value in card.items() if name != "threshold_figures"}
+    return kept | changed | rules | {"counts": counts}
 
 
 def _summary(content: _Content) -> _Content:

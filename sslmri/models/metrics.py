@@ -125,7 +125,7 @@ class SetCoverage:
 
 @dataclass(frozen=True, config=STRICT)
 class SetMetrics:
-    """Prediction sets: a class is in the set from its threshold on, always where it has none."""
+    """Prediction sets: a class is in the set from its threshold on; no sets where a class has none."""
 
     thresholds: dict[str, float | None]
     slices: SetCoverage

@@ -13,8 +13,6 @@ from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.calibration import (
-    SET_RULE,
-    THRESHOLD_RULE,
     fit_bias,
     fit_set_thresholds,
     fit_temperature,
@@ -25,7 +23,7 @@ from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder, pool
 from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.cards import Counts, HeadCard, recorded
+from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, HeadCard, recorded
 from sslmri.models.folder import ENCODER_FILE, write_card
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation

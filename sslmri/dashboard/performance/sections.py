@@ -13,11 +13,11 @@ from sslmri.dashboard.performance import curves, tables
 from sslmri.dashboard.performance.tables import IS_SHARED, PROTOCOL_TITLES
 from sslmri.dashboard.section import draw_chart, draw_notes, draw_table
 from sslmri.dashboard.text import count, escape_markdown
-from sslmri.diseases import DISEASES, Disease
-from sslmri.evidence.calibration import SET_RULE
+from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.evidence.grade import RULE
 from sslmri.evidence.reliability import BINS_RULE
-from sslmri.models.cards import ModelCard
+from sslmri.evidence.verdict import abstaining
+from sslmri.models.cards import SET_RULE, ModelCard
 from sslmri.models.evidence import Metrics, is_of_model, protocol_of
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
 
@@ -156,9 +156,11 @@ def draw_calibration(disease: Disease, result: DiseaseMetrics) -> None:
     with right:
         if result.sets is None:
             st.caption("Prediction sets: not measured.")
-            return
-        draw_table("Prediction sets of 90 %", tables.coverage(result), f"sets-{disease.key}", SET_RULE)
-        draw_notes(tables.set_notes(result))
+        elif few := abstaining(result.sets.thresholds):
+            st.caption(f"No 90 % prediction sets: too few validation patients with {', '.join(map(class_title, few))}.")
+        else:
+            draw_table("Prediction sets of 90 %", tables.coverage(result.sets, result), f"sets-{disease.key}", SET_RULE)
+            st.caption(tables.set_note(result.sets.slices))
 
 
 def grade_of(metrics: Metrics | None, key: str) -> str:

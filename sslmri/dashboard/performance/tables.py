@@ -11,7 +11,7 @@ from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import Disease, class_title
 from sslmri.models import model_card
-from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate
+from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, SetCoverage, SetMetrics
 from sslmri.models.model_card import BASELINE_TITLES
 
 # by protocol, whether people are in both training and test
@@ -105,32 +105,24 @@ def by_class(metrics: CaseMetrics) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def coverage(result: DiseaseMetrics) -> pd.DataFrame:
+def coverage(sets: SetMetrics, result: DiseaseMetrics) -> pd.DataFrame:
     """Returns how often the 90 % sets hold the true class, one row per class, as people read it."""
     rows = [
         {
             "class": class_title(label),
-            "in the set from": "always" if threshold is None else proportion(threshold),
-            "coverage, slices": str(result.sets.slices.coverage[label]),
-            f"coverage, {result.unit}s": str(result.sets.groups.coverage[label]),
+            "in the set from": "" if threshold is None else proportion(threshold),
+            "coverage, slices": str(sets.slices.coverage[label]),
+            f"coverage, {result.unit}s": str(sets.groups.coverage[label]),
             "test groups": result.groups.per_class[label].n_groups,
         }
-        for label, threshold in (result.sets.thresholds.items() if result.sets else ())
-        if result.sets
+        for label, threshold in sets.thresholds.items()
     ]
     return pd.DataFrame(rows)
 
 
-def set_notes(result: DiseaseMetrics) -> list[str]:
-    """Returns how large the sets are and which classes are always in them, each in a sentence."""
-    if result.sets is None:
-        return []
-    slices = result.sets.slices
-    notes = [f"Mean number of classes in a set, slices: {slices.mean_size}; fraction of empty sets: {slices.empty}."]
-    always = ", ".join(class_title(label) for label, value in result.sets.thresholds.items() if value is None)
-    if always:
-        notes.append(f"Always included (too few validation patients): {always}.")
-    return notes
+def set_note(slices: SetCoverage) -> str:
+    """Returns how large the sets are."""
+    return f"Mean number of classes in a set, slices: {slices.mean_size}; fraction of empty sets: {slices.empty}."
 
 
 def reliability(metrics: CaseMetrics) -> pd.DataFrame:
