@@ -1,5 +1,6 @@
 """Atomic writing of files, their hashes, and table cells that no spreadsheet takes for formulas."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -7,13 +8,15 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # NFS, FUSE and mounts that forbid locks
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -21,22 +24,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     A reader sees the old content or the new, never a part; a failure leaves the old file as it was. Writers of one
     path wait for each other. One that is killed leaves its temporary file and an empty lock file, which are removed
-    when ``path`` is next written.
+    when ``path`` is next written. On a file system without locks nobody waits, and a temporary file that was left stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    lock = path.with_name(f".{path.name}.lock")
-    with FileLock(lock):
+    with _locked(path.with_name(f".{path.name}.lock")) as is_locked:
         try:
-            _remove_left_over(path)
+            if is_locked:
+                _remove_left_over(path)
             write(temporary)
             _flush(temporary)
             temporary.replace(path)
             _flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
-            with suppress(OSError):  # Windows removes it when the lock is released
-                lock.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -67,6 +68,23 @@ def sha256_of(path: Path) -> str:
     """Returns the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[bool]:
+    """Gives whether a lock is held until the block ends: where the file system has none, there is none to wait for."""
+    held = FileLock(lock, fallback_to_soft=False)  # a soft lock would wait for what a killed writer left
+    try:
+        held.acquire()
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+    try:
+        yield held.is_locked
+    finally:
+        with suppress(OSError):  # Windows removes it when the lock is released
+            lock.unlink()
+        held.release()
 
 
 def _remove_left_over(path: Path) -> None:

@@ -1,5 +1,7 @@
 """Files are written whole or not at all, and cells of tables that a spreadsheet of any country would run are text."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -77,3 +79,16 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, fail)
     assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["a"])
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_written_all_the_same(code, tmp_path, monkeypatch):
+    def lacking(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", lacking)
+    (tmp_path / ".a.lock").touch()  # of a writer that was killed
+    for text in ("first", "second"):
+        write_atomically(tmp_path / "a", lambda temporary, text=text: temporary.write_text(text))
+    assert (tmp_path / "a").read_text() == "second"
+    assert os.listdir(tmp_path) == ["a"]

@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_a_file_is_prepared(re
 
 
 def test_a_read_only_folder_is_refused(records, tmp_path, monkeypatch):
-    def read_only(*_: object) -> None:
+    def read_only(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(files, "FileLock", read_only)  # root, who runs tests in containers, may write everywhere
