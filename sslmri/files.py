@@ -24,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     A reader sees the old content or the new, never a part; a failure leaves the old file as it was. Writers of one
     path wait for each other. One that is killed leaves its temporary file and an empty lock file, which are removed
-    when ``path`` is next written. On a file system without locks nobody waits, and a temporary file that was left stays.
+    when ``path`` is next written. On a file system without locks nobody waits, and a temporary file left there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")

@@ -1,5 +1,6 @@
 """A model folder is written once: it appears whole, and a process killed at any moment leaves the old or the new."""
 
+import errno
 import os
 import shutil
 import sys
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sslmri.models import folder as folder_module
+from sslmri.models import integrity
 from sslmri.models.cards import FORMAT, Counts, HeadCard
 from sslmri.models.convert import convert_model
 from sslmri.models.folder import (
     BANK_CARD,
     BANK_FILE,
+    ENCODER_CARD,
     MODEL,
     MODEL_FILE,
     find_model,
@@ -115,6 +119,39 @@ def test_an_error_leaves_the_model_as_it_was_and_nothing_else(whole, tmp_path):
     with pytest.raises(ZeroDivisionError):
         fail()
     assert read_model_card(folder.parent).sha256 == before
+    assert [path.name for path in folder.parent.iterdir()] == [MODEL]
+
+
+@pytest.mark.parametrize("n_read", range(1, 5))
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(n_read, whole, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(whole, tmp_path / "run" / MODEL))
+    read, names = integrity.read_bounded, []
+
+    def read_then_replace(*arguments: str) -> bytes:
+        names.append(arguments[1])
+        if len(names) == n_read + 1:
+            write_again(whole, folder, "new", is_kept=False)
+            write_card(folder / ENCODER_CARD, replace(read_model_card(whole).encoder, created="later"))
+            card = read_model_card(whole)
+            write_model_file(folder, "new", card.training, card.created)
+        return read(*arguments)
+
+    monkeypatch.setattr(integrity, "read_bounded", read_then_replace)
+    monkeypatch.setattr(folder_module, "read_bounded", read_then_replace)
+    card = read_model_card(folder)
+    assert (card.name, card.encoder.created) == ("new", "later")
+
+
+def test_a_disk_that_is_full_when_files_are_linked_leaves_the_model_and_nothing_else(whole, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = Path(shutil.copytree(whole, tmp_path / "run" / MODEL))
+    for module, name in ((os, "link"), (shutil, "copy2")):
+        monkeypatch.setattr(module, name, full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_again(whole, folder, "new", is_kept=True)
+    assert caught.value.errno == errno.ENOSPC
     assert [path.name for path in folder.parent.iterdir()] == [MODEL]
 
 

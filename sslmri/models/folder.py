@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
@@ -23,6 +24,8 @@ MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetenso
 BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
 MODEL, EVIDENCE = "model", "evidence"
 FORMER_FORMAT = "sslmri-2"
+_TRIES = 5  # a reader may meet the former model, its other name, no model and the new one
+_T = TypeVar("_T")
 
 
 def find_model(folder: Path) -> Path:
@@ -63,10 +66,10 @@ def replaced(folder: Path, is_kept: bool = True) -> Iterator[Path]:
         former.replace(folder)
     for left_over in (new, former):
         shutil.rmtree(left_over, ignore_errors=True)
-    for name in (os.listdir(folder) if is_kept else [EVIDENCE]) if folder.exists() else []:
-        _link(folder / name, new / name)
-    new.mkdir(parents=True, exist_ok=True)
     try:
+        new.mkdir(parents=True)
+        for name in (os.listdir(folder) if is_kept else [EVIDENCE]) if folder.exists() else []:
+            _link(folder / name, new / name)
         yield new
         if folder.exists():
             folder.replace(former)
@@ -92,6 +95,22 @@ def write_model_file(
     write_card(folder / MODEL_FILE, ModelFile(FORMAT, name, INTENDED_USE, created, training, evidence_note, files))
 
 
+def read_unreplaced(folder: Path, read: Callable[[Path], _T]) -> _T:
+    """Returns what ``read`` makes of a folder, read again where it met files of two models: one was being replaced.
+
+    Raises:
+        ModelError: of ``read``, while the model stayed the same.
+    """
+    for _ in range(_TRIES - 1):
+        before = _identity(folder)
+        try:
+            return read(folder)
+        except ModelError:
+            if _identity(folder) == before:
+                raise
+    return read(folder)
+
+
 def read_model_card(folder: Path) -> ModelCard:
     """Returns the cards of a model folder, or of the model in a run folder, after checking the hash of every file.
 
@@ -99,6 +118,10 @@ def read_model_card(folder: Path) -> ModelCard:
         ModelError: no model there, another format, a file that is changed, missing or not listed, a card that breaks a
             rule, or a head of another encoder.
     """
+    return read_unreplaced(folder, _read_model_card)
+
+
+def _read_model_card(folder: Path) -> ModelCard:
     folder = find_model(folder)
     path = folder / MODEL_FILE
     data = read_bounded(folder, MODEL_FILE, "run `python train.py all` or name a folder with a finished model")
@@ -157,6 +180,16 @@ def _check_heads_listed(folder: Path, listed: ModelFile) -> None:
         raise ModelError(f"Expected every head of the model {folder} in its list, got {name} as well: remove it.")
 
 
+def _identity(folder: Path) -> tuple[Path, int, int] | None:
+    """Returns which model is found in a folder, None where there is none: each has a ``model.json`` of its own."""
+    path = find_model(folder) / MODEL_FILE
+    try:
+        found = path.stat()
+        return path, found.st_ino, found.st_mtime_ns  # the number of a file that was removed may be given again
+    except OSError:
+        return None
+
+
 def _former(folder: Path) -> Path:
     """Returns where the former model is kept while a new one takes its place."""
     return folder.with_name(f".{folder.name}-former")
@@ -165,14 +198,11 @@ def _former(folder: Path) -> Path:
 def _link(source: Path, target: Path) -> None:
     """Links a file, or all files of a folder, into another folder; copies where the file system has no links."""
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_file)
+        target.mkdir()
+        for path in source.iterdir():
+            _link(path, target / path.name)
     elif source.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link_file(source, target)
-
-
-def _link_file(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)

@@ -16,6 +16,7 @@ from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model, calibrated
 from sslmri.models.bank import EncoderFeatures, FeatureBank
 from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.folder import read_unreplaced
 from sslmri.models.history import created_now
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
@@ -43,7 +44,11 @@ class Screener:
         Raises:
             ModelError: the folder holds no model that can be trusted.
         """
-        model = Model.load(Path(folder))
+        return read_unreplaced(Path(folder), cls._load)
+
+    @classmethod
+    def _load(cls, folder: Path) -> "Screener":
+        model = Model.load(folder)
         return cls(model, FeatureBank.of(model.card))
 
     @property

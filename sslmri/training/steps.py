@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
-from sslmri.files import write_json
+from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
 from sslmri.learning.encoder import Encoder
@@ -160,7 +161,7 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     for step in _STEPS:
         history = options.run / step / "history.jsonl"
         if history.exists():
-            shutil.copyfile(history, evidence / f"{step}.jsonl")
+            write_atomically(evidence / f"{step}.jsonl", partial(shutil.copyfile, history))
     if compare_to is not None:
         with replaced(compare_to / EVIDENCE_FOLDERS[options.protocol], is_kept=False) as new:
             shutil.copytree(evidence, new, dirs_exist_ok=True)
