@@ -1,7 +1,7 @@
 """The command line of training: ``python train.py pretrain | finetune | evaluate | all``.
 
 Besides, ``bank`` builds what the out-of-distribution gate compares a scan with, and ``controls`` and
-``label-efficiency`` measure what a run's results rest on.
+``label-efficiency`` measure what a run's results are based on.
 """
 
 import os

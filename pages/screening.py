@@ -18,7 +18,7 @@ from sslmri.models.evidence import find_unseen_metrics
 from sslmri.screening.outcome import Refusal, Screening
 
 start_page("Screening")
-card = require_model("This page screens a brain MRI for each disease and shows what the results rest on.")
+card = require_model("This page screens a brain MRI for each disease and shows what each result is based on.")
 
 uploads = ask_for_scans()
 if not uploads:

@@ -1,12 +1,15 @@
-"""Brain-MRI slices: learned without labels, taught four diseases, screened with the evidence beside the answer.
+"""Brain-MRI slices: an encoder pre-trained without labels, disease classifiers, and the evidence for each result.
 
-The rooms, each importing only from those above it::
+The packages, each importing only from those above it::
 
-    diseases, errors   the classes of each disease, and every error a user may be shown
-    scans              bytes -> Scan -> slices; the one preparation that training and the app share
+    diseases, errors   the classes of each disease, and every error that a user may see
+    scans              bytes -> Scan -> slices; one preparation for training and screening
     cohorts            folders -> records -> splits -> a store of prepared slices
-    learning           ResNet-50, SimCLR, fine-tuning, checkpoints, the saved model (torch)
-    evidence           floors, metrics, calibration (NumPy and scikit-learn, never torch)
+    models             the model folder: typed cards and evidence (no torch)
+    learning           ResNet-50, SimCLR, fine-tuning, checkpoints (torch)
+    evidence           baselines, metrics, calibration (NumPy and scikit-learn, never torch)
+    gate               whether an image is brain MRI and resembles a classifier's training data
     screening          what the app, the command line and a notebook call
-    dashboard          what the pages draw with (the only room that imports Streamlit)
+    training           the steps of ``train.py``
+    dashboard          what the pages draw with (the only package that imports Streamlit)
 """

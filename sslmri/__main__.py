@@ -206,9 +206,9 @@ def _describer(folder: Path) -> "tuple[Preparation, Describe]":
 
 
 def _table(found: "Findings") -> str:
-    """Returns an audit as a table of check, figure and examples, with the verdict below."""
+    """Returns an audit as a table of check, count and examples, with the verdict below."""
     width = max(len(check.name) for check in found.checks)
-    lines = [f"{'check':{width}}  {'figure':>7}  examples"]
+    lines = [f"{'check':{width}}  {'count':>7}  examples"]
     lines += [f"{check.name:{width}}  {check.count:>7}  {'; '.join(check.examples)}" for check in found.checks]
     verdict = f"leak or label conflict: {', '.join(found.grave)}" if found.grave else "no leak and no label conflict"
     return "\n".join(printable_line(line.rstrip()) for line in (*lines, "", verdict))

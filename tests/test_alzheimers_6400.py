@@ -126,14 +126,14 @@ def test_person_in_both_halves_of_the_divided_block_is_refused(volumes, at: int,
     files = public_order(PEOPLE, LEFT_OVER, 0)
     files[at] = (person, files[at][1])
     sentence = refusal(pictures_of(volumes, files))
-    assert f"to be of different people, got 1 in both, such as in image {named}:" in sentence
+    assert f"to be of different subjects, got 1 in both, such as in image {named}:" in sentence
 
 
 def test_test_part_in_another_order_in_every_block_is_refused(volumes) -> None:
     files = public_order(PEOPLE, 0, 0)
     for start in range(0, TEST_BLOCKS * PEOPLE, PEOPLE):
         files[start : start + PEOPLE] = np.roll(files[start : start + PEOPLE], start // PEOPLE, axis=0).tolist()
-    assert "in the order of people of" in refusal(pictures_of(volumes, files), n_left_over=0)
+    assert "in the order of subjects of" in refusal(pictures_of(volumes, files), n_left_over=0)
 
 
 def test_person_who_drifts_into_another_is_refused() -> None:
@@ -148,7 +148,7 @@ def test_person_who_drifts_into_another_is_refused() -> None:
         upper, last = people[person, 28].copy(), next(texture)
         people[person, 28:] = [upper * np.cos(s / 6) + last * np.sin(s / 6) for s in range(4)]
     sentence = refusal(pictures_of(people, public_order(3, 0, 0)), 3, 0)
-    assert "to agree, got 2 of 3 people matched differently" in sentence
+    assert "to agree, got 2 of 3 subjects matched differently" in sentence
 
 
 @pytest.mark.parametrize("noise", [0, 0.01])

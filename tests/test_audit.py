@@ -237,7 +237,7 @@ def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(call, c
     done = call("sslmri", "audit", cohort, "--model", model_folder, "--cache", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["check", "figure", "examples"]
+    assert lines[0].split() == ["check", "count", "examples"]
     assert len(lines) == 1 + 13 + 2
     assert lines[-1] == "no leak and no label conflict"
 

@@ -109,7 +109,7 @@ def test_without_a_group_each_record_is_one_of_its_own_and_known_as_unknown(tmp_
         ("a.png,c,ms,normal,g,-1,", "fold '-1'"),
         ("a.png,c,ms,normal,g,1.0,", "fold '1.0'"),
         ("a.png,c,ms,normal,g,one,", "fold 'one'"),
-        ("a.png,c,ms,normal,g", "7 values a row"),
+        ("a.png,c,ms,normal,g", "7 values per row"),
     ],
 )
 def test_fault_is_told_with_its_value_and_line(tmp_path: Path, line: str, said: str) -> None:

@@ -247,6 +247,6 @@ def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatc
     holder.start()
     wait_until(lambda: bool(line._queue))
     app = upload(("scan.png", png()))
-    assert said[0] == ("Waiting for the model: 1 scan ahead of yours. A change on this page would put yours last.")
+    assert said[0] == ("Waiting for the model: 1 scan ahead of yours. Any change on this page moves yours to the end.")
     assert not app.exception
     assert "Waiting" not in words_of(app)

@@ -153,7 +153,7 @@ def test_a_file_that_changes_while_it_is_read_stops_the_building(records, tmp_pa
         return prepare_files(scans, preparation)
 
     monkeypatch.setattr(store_module, "prepare_files", change)
-    with pytest.raises(TrainingError, match="got another content in 70.png a moment later"):
+    with pytest.raises(TrainingError, match="got other content in 70.png at the second reading"):
         open_store(records, SMALL, tmp_path / "cache", workers=1)
     assert stores_in(tmp_path / "cache") == []
 
@@ -178,7 +178,7 @@ def small_disk() -> Iterator[None]:
 @pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(records, tmp_path, workers):
-    with pytest.raises(TrainingError, match="got: File too large: make room there") as caught:
+    with pytest.raises(TrainingError, match="got: File too large: free disk space there") as caught:
         open_store(records, SMALL, tmp_path / "cache", workers)
     assert "about 0.2 MB" in str(caught.value)
     assert stores_in(tmp_path / "cache") == []
@@ -206,7 +206,7 @@ def test_a_read_only_folder_is_refused(records, tmp_path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(files, "FileLock", read_only)  # root, who runs tests in containers, may write everywhere
-    with pytest.raises(TrainingError, match="got: Read-only file system: make room there"):
+    with pytest.raises(TrainingError, match="got: Read-only file system: free disk space there"):
         open_store(records, SMALL, tmp_path / "cache", workers=1)
 
 

@@ -5,13 +5,14 @@ the upper slices, then the public training part. Where the class was cut in two,
 training part ends with some of its subjects, the test part begins with the others. So for n subjects the files are
 
     test part:      the other subjects, all n, all n, ..., all n    the whole blocks in one order
-    training part:  all n, all n, ..., all n, some subjects         the whole blocks in another, which numbers people
+    training part:  all n, all n, ..., all n, some subjects         the whole blocks in another, which numbers subjects
 
 and each block shows the slice above the one before it. Images of neighbouring blocks are matched one to one by their
 distance. That settles the orders and checks the rule; where a check fails, nothing is guessed.
 
-A person's slices are numbered 0 to 31. Of 160 people that could be looked at, none lacks a slice where the parts meet:
-there images differ as much as any two neighbours (0.89 to 1.08 of a person's median step; two steps: 1.64 or more).
+The slices of a subject are numbered 0 to 31. Of 160 subjects that could be checked, none lacks a slice where the parts
+meet: images differ there as much as any two neighbours (0.89 to 1.08 of a subject's median step; two steps: 1.64 or
+more).
 """
 
 from collections.abc import Iterator
@@ -28,10 +29,10 @@ from scipy.spatial.distance import cdist
 from sslmri.errors import ManifestError, ScanError
 from sslmri.scans import read_scan
 
-# Half the least margin of 160 of the 200 people laid out in this order: 0.51 over all pairs of neighbouring slices.
+# Half the least margin of 160 of the 200 subjects laid out in this order: 0.51 over all pairs of neighbouring slices.
 MIN_MARGIN = 0.25
 _SIDE = 64  # pixels: half those of the set, which costs no certainty and saves time
-_DETAIL = 2.0  # pixels: what is wider is intensity, which the set scales slice by slice, and shape that people share
+_DETAIL = 2.0  # pixels: what is wider is intensity, which the set scales slice by slice, and shape that subjects share
 _MATCHINGS = 3  # between the two parts, three slices apart, no image in two of them
 
 
@@ -40,9 +41,9 @@ class Layout:
     """How the files of one class stand.
 
     Attributes:
-        n_subjects: people of the class.
+        n_subjects: subjects of the class.
         n_test: files of the public test part, which stand first.
-        n_slices: slices of each person.
+        n_slices: slices of each subject.
     """
 
     n_subjects: int
@@ -55,7 +56,7 @@ class Recovery:
     """Whose image each file of a class is.
 
     Attributes:
-        subjects: (N,) the person, numbered in the order of the training part.
+        subjects: (N,) the subject, numbered in the order of the training part.
         slices: (N,) the slice, from 0 for the lowest on.
         margin: the fraction by which a match is nearer than the next best one, of the least clear match that was used.
     """
@@ -76,7 +77,7 @@ LAYOUTS = {
 def group_6400(folder: Path, label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
     """Yields each file of a class with its recovered subject and slice.
 
-    The people are those of OASIS-1: never put this cohort and ``oasis`` into one manifest.
+    The subjects are those of OASIS-1: never put this cohort and ``oasis`` into one manifest.
 
     Args:
         folder: the folder of the set.
@@ -119,7 +120,7 @@ def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> Recovery
         label: the class, as an error names it.
 
     Raises:
-        ManifestError: the number of images is another, a block has its people in another order, the matchings
+        ManifestError: the number of images is another, a block has its subjects in another order, the matchings
             between the two parts disagree, or a match is hardly nearer than the next best one.
     """
     _check_size(label, len(images), layout)
@@ -141,7 +142,7 @@ def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> Recovery
 def _detail(images: np.ndarray) -> np.ndarray:
     """Returns images (N, H, W) as (N, H W) of unit length: fine detail, as strong in dark regions as in bright ones.
 
-    Plain intensities put 4 of 2480 real neighbours wrong, because some slices of a person are windowed differently.
+    Plain intensities put 4 of 2480 real neighbours wrong, because some slices of a subject are windowed differently.
     """
     blur = (0, _DETAIL, _DETAIL)
     detail = images - ndimage.gaussian_filter(images, blur)
@@ -205,15 +206,15 @@ class _Matcher:
         if len(moved):
             at = moved[0]
             raise ManifestError(
-                f"Expected images {block[0] + 1} to {block[-1] + 1} of {self.label} in the order of people of "
+                f"Expected images {block[0] + 1} to {block[-1] + 1} of {self.label} in the order of subjects of "
                 f"{onto[0] + 1} to {onto[-1] + 1}, got {len(moved)} elsewhere, such as {block[at] + 1} with the "
-                f"person of {onto[found[at]] + 1}: download the 6,400-image set again, in its own order."
+                f"subject of {onto[found[at]] + 1}: download the 6,400-image set again, in its own order."
             )
 
     def join(self, halves: list[np.ndarray], onto: np.ndarray) -> np.ndarray:
-        """Returns two parts of a block as one in the order of ``onto``, refusing people who are in both or in neither.
+        """Returns two parts of a block as one in the order of ``onto``, refusing subjects in both or in neither.
 
-        Each is matched among all people: that the other holds those whom it lacks is found and not put in.
+        Each part is matched among all subjects: that the other part holds those it lacks is not assumed.
         """
         divided = np.concatenate(halves)
         found = np.concatenate([self.match_neighbours(half, onto) for half in halves])
@@ -221,7 +222,7 @@ class _Matcher:
         if (times > 1).any():
             raise ManifestError(
                 f"Expected the first {len(halves[1])} images of {self.label} and the last {len(halves[0])} to be of "
-                f"different people, got {(times > 1).sum()} in both, such as in image "
+                f"different subjects, got {(times > 1).sum()} in both, such as in image "
                 f"{divided[first[times > 1][0]] + 1}: download the 6,400-image set again, in its own order."
             )
         return divided[np.argsort(found)]
@@ -233,7 +234,7 @@ class _Matcher:
         if len(differing):
             raise ManifestError(
                 f"Expected all matchings of the test part of {self.label} with the training part to agree, got "
-                f"{len(differing)} of {len(order)} people matched differently, such as in image "
+                f"{len(differing)} of {len(order)} subjects matched differently, such as in image "
                 f"{block[differing[0]] + 1}: download the 6,400-image set again, in its own order."
             )
 

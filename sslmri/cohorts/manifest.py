@@ -157,11 +157,11 @@ def _read_table(path: Path) -> pd.DataFrame:
     ragged = [number for number, row in lines if len(row) != len(header)]
     if ragged:
         raise ManifestError(
-            f"Expected {len(header)} values a row in {path.name}, as in its first line, got another number in "
+            f"Expected {len(header)} values per row in {path.name}, as in its first line, got another number in "
             f"{_lines(ragged)}: put values that contain a comma in double quotes."
         )
     if not lines:
-        raise ManifestError(f"Expected rows in {path.name}, got a header only: list one file a row.")
+        raise ManifestError(f"Expected rows in {path.name}, got a header only: list one file per row.")
     table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
     table = table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
     table["group"] = table["group"].where(table["group"].str.strip() != "", UNKNOWN + table["path"])

@@ -131,7 +131,7 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path, wo
         need = len(records) * preparation.image_size[0] * preparation.image_size[1] / 1e6
         raise TrainingError(
             f"Expected to keep about {need:.1f} MB of prepared slices in {folder}, got: "
-            f"{error.strerror or error}: make room there, or name a folder that can be written."
+            f"{error.strerror or error}: free disk space there, or name a folder that can be written."
         ) from error
     owners = np.repeat(np.arange(len(records)), index["slices"])
     return Store(pixels, [records[i] for i in owners], [(records[i].name, reason) for i, reason in index["bad"]])
@@ -204,7 +204,7 @@ def _prepared(
         for record, expected, own in zip(records, hashes, chain.from_iterable(found), strict=True):
             if expected != (_hash(record.path) if isinstance(own, ScanError) else own.info.sha256):
                 raise TrainingError(
-                    f"Expected files that stay as they are, got another content in {record.name} a moment later: "
+                    f"Expected unchanged files, got other content in {record.name} at the second reading: "
                     "start again when nothing writes to it."
                 )
             yield own

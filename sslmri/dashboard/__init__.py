@@ -1,1 +1,1 @@
-"""What the pages draw with: the only room that imports Streamlit and Plotly."""
+"""What the pages draw with: the only package that imports Streamlit and Plotly."""

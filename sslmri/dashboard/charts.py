@@ -24,7 +24,7 @@ _ROW = 24
 
 
 def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
-    """Returns the figure with the margins and the height that all figures share."""
+    """Returns the figure with the common margins and the given height."""
     margin = {"l": 8, "r": 12, "t": 8, "b": 8} | settings.pop("margin", {})
     figure.update_layout(height=height, margin=margin, hoverlabel={"namelength": -1}, **settings)
     figure.update_xaxes(automargin=True, fixedrange=True)
@@ -118,7 +118,7 @@ def headline(table: pd.DataFrame) -> go.Figure:
             x=unknown["raw"],
             y=unknown["measure"],
             mode="markers",
-            name="not estimable, raw figure",
+            name="not estimable, raw value",
             marker={"size": 11, "color": theme.MISSING, "symbol": "circle-open", "line": {"width": 2}},
             customdata=unknown[["reason"]],
             hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
@@ -139,18 +139,18 @@ def headline(table: pd.DataFrame) -> go.Figure:
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figure:
-    """Returns a confusion matrix: counts and shares of the row; rows are the truth."""
+    """Returns a confusion matrix: counts and fractions of the row; rows are the truth."""
     matrix = np.asarray(counts, dtype=float)
     sums = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
+    fractions = np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
     text = [
         [f"<b>{n:.0f}</b><br>{percent(s)}" for n, s in zip(*row, strict=True)]
-        for row in zip(matrix, shares, strict=True)
+        for row in zip(matrix, fractions, strict=True)
     ]
     titles = [_narrow(label) for label in labels]
     figure = go.Figure(
         go.Heatmap(
-            z=shares,
+            z=fractions,
             x=titles,
             y=[f"{title} " for title in titles],
             text=text,

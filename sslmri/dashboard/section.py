@@ -33,7 +33,7 @@ def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, not
 
 
 def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "") -> None:
-    """Draws a table with a title and a button that saves it."""
+    """Draws a table with a title and a button that downloads it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{title}**", help=note or None, width="content")
         st.space("stretch")
@@ -46,13 +46,13 @@ def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "") -> Non
 
 
 def draw_save_button(table: pd.DataFrame, key: str) -> None:
-    """Draws the button that saves a table as CSV."""
+    """Draws the button that downloads a table as CSV."""
     st.download_button(
-        "Save data", to_csv(table), f"{key}.csv", "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"
+        "Download CSV", to_csv(table), f"{key}.csv", "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"
     )
 
 
 def draw_notes(notes: Sequence[str]) -> None:
-    """Draws plain sentences, one a line, small."""
+    """Draws plain sentences, one per line, small."""
     if notes:
         st.caption("  \n".join(escape_markdown(note) for note in notes))

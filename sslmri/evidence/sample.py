@@ -140,5 +140,5 @@ def _check(truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> 
     if len(truth) and not (truth.min() >= 0 and truth.max() < probabilities.shape[1]):
         raise ModelError(
             f"Expected classes 0 to {probabilities.shape[1] - 1}, got {truth.min()} to {truth.max()}: "
-            "the labels belong to another head."
+            "the labels belong to another classifier."
         )

@@ -34,8 +34,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = cause.strerror if isinstance(cause, OSError) else cause
         raise TrainingError(
-            f"Expected to write {path}, got: {reason}. The checkpoint before it is kept: make room there and pass "
-            "--resume, or name a folder that can be written."
+            f"Expected to write {path}, got: {reason}. The checkpoint before it is kept: free disk space there and "
+            "pass --resume, or name a folder that can be written."
         ) from error
 
 

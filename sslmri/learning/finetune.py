@@ -142,7 +142,7 @@ def _fit_jointly(
         entry = {"epoch": epoch + 1, "loss": loss, "seconds": round(time.perf_counter() - started, 2), "auroc": scores}
         score = stopping_score(scores, validation) if scores else float(epoch)  # without any score the last epoch wins
         if not math.isfinite(score):
-            raise TrainingError(f"Expected a finite score, got {score} in epoch {epoch + 1}: lower the rate.")
+            raise TrainingError(f"Expected a finite score, got {score} in epoch {epoch + 1}: lower the learning rate.")
         progress["epoch"] = epoch + 1
         if score > progress["best_score"]:
             best = {name: value.clone() for name, value in training.average.module.state_dict().items()}
@@ -200,7 +200,9 @@ def _run_epoch(training: _Training, epoch: int) -> float:
         batch = train.select(order[step * settings.batch_size : (step + 1) * settings.batch_size])
         loss = _loss(training, batch, generator)
         if not torch.isfinite(loss):
-            raise TrainingError(f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the rate.")
+            raise TrainingError(
+                f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the learning rate."
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

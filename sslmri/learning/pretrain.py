@@ -160,7 +160,9 @@ def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:
         loss.backward()
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
-            raise TrainingError(f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the rate.")
+            raise TrainingError(
+                f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the learning rate."
+            )
         optimizer.step()
         check_finite({"model": trained.state_dict(), "optimizer": optimizer.state_dict()})
         bar.set_postfix(loss=f"{losses[-1]:.3f}")

@@ -93,7 +93,7 @@ class EncoderCard:
         used, sizes = self.preparation, self.architecture
         low, high = used.intensity_percentiles
         if not all(side in _SIDES for side in used.image_size) or not 0 < used.slice_fraction <= 1:
-            raise ValueError("the preparation takes slices of 16 to 1024 pixels a side, a fraction of 0 to 1 of a scan")
+            raise ValueError("the preparation has slices of 16 to 1024 pixels per side and a fraction of a scan")
         if not 0 <= low < high <= 100 or used.std <= 0 or used.slice_spacing_mm <= 0:
             raise ValueError("the preparation has percentiles in order, and a positive deviation and spacing")
         if max(sizes.widths) > _MAX_WIDTH or sum(sizes.blocks) > _MAX_BLOCKS:

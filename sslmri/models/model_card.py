@@ -43,7 +43,7 @@ _SPLIT_TITLES = {
 _REJECTED = {  # fields of GateRates
     "in_distribution": "in distribution",
     "unrelated": "of unrelated cohorts",
-    "other_cohorts": "with cohorts of the same disease or sequences, which may rightly pass",
+    "other_cohorts": "with cohorts of the same disease or sequences, which may pass legitimately",
     "synthetic": "synthetic images",
 }
 _ROW = tuple[str, ...]
@@ -142,7 +142,7 @@ def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
     columns = ("disease", "measure", "result (95 % interval)", "best baseline", "test groups", "slices", "evidence")
     rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
-    text = f"Test split of a {_SPLIT_TITLES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
+    text = f"Test groups of a {_SPLIT_TITLES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
     return Section("Performance", note + text, (Table("Results compared with baselines", columns, rows),))
 

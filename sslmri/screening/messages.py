@@ -96,7 +96,7 @@ def _orientation(code: str | None) -> str:
 
 def reason_line(finding: Finding) -> str:
     """Returns why a classifier was not assessed."""
-    return finding.reason or "This classifier does not apply to this scan."
+    return finding.reason or "Not assessed."
 
 
 def probability_line(finding: Finding) -> str:

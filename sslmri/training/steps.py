@@ -263,7 +263,7 @@ def _thin_validation(train: Store, validation: Store) -> list[str]:
         if len(labels) < 2:
             named = " and ".join(map(class_title, labels)) or "no class"
             sentences.append(
-                f"{DISEASES[key].title}: the validation split holds {named} only, two are needed: this head has no say "
-                "in the choice of the epoch, and its probabilities are not calibrated."
+                f"{DISEASES[key].title}: the validation split holds {named} only, two are needed: this classifier "
+                "does not affect the choice of the epoch, and its probabilities are not calibrated."
             )
     return sentences

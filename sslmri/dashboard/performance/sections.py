@@ -99,8 +99,7 @@ def draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, ca
         charts.headline(headline),
         headline,
         f"headline-{disease.key}",
-        "A result counts by its distance from its baselines: the majority class and two methods on raw pixels, on the "
-        "same split.",
+        "Compare each result with its baselines: the majority class and two methods on raw pixels, on the same split.",
     )
     draw_notes([*tables.not_estimable(headline), *result.notes])
 

@@ -1,1 +1,1 @@
-"""What runs beside the pages: lifespan, request filter, sign-in, queue."""
+"""What runs next to the pages: lifespan, request filter, sign-in, queue."""

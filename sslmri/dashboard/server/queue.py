@@ -46,7 +46,7 @@ class FifoLimiter:
                 self._changed.notify_all()
 
     def wait_until_empty(self, seconds: float) -> bool:
-        """Returns whether the queue was empty at some moment within that time."""
+        """Returns whether the queue was empty at any time within that time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue, seconds)
 
@@ -67,7 +67,7 @@ def acquire_model() -> Iterator[None]:
 
     def report(ahead: int) -> None:
         scans = count(ahead, "scan")
-        message.info(f"Waiting for the model: {scans} ahead of yours. A change on this page would put yours last.")
+        message.info(f"Waiting for the model: {scans} ahead of yours. Any change on this page moves yours to the end.")
 
     with _MODEL.acquire(report):
         message.empty()

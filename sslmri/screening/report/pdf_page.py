@@ -64,7 +64,7 @@ class PdfPage(FPDF):
         self.rule()
         self.set_y(self.get_y() + 1.5)
         self.text_at(LEFT, f"Model {self._model}", SMALL - 0.6, QUIET)
-        self.text_at(LEFT, f"made {format_timestamp(self._created)}", SMALL - 0.6, QUIET, WIDTH, Align.R)
+        self.text_at(LEFT, f"created {format_timestamp(self._created)}", SMALL - 0.6, QUIET, WIDTH, Align.R)
 
     def text_at(
         self, x: float, text: str, size: float, colour: tuple[int, int, int] = INK, width: float = WIDTH,
