@@ -4,7 +4,7 @@ import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.model_evidence import try_read
-from sslmri.dashboard.screening.findings import choose_scan, draw_findings, draw_warnings
+from sslmri.dashboard.screening.findings import choose_scan, draw_findings
 from sslmri.dashboard.screening.gallery import draw_gallery
 from sslmri.dashboard.screening.intake import ask_for_scans
 from sslmri.dashboard.screening.review import draw_review
@@ -13,9 +13,10 @@ from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.state import scan_of, screen_uploads
 from sslmri.dashboard.screening.uploads import PatientUpload
 from sslmri.dashboard.screening.viewer import choose_finding, draw_viewer
+from sslmri.dashboard.section import draw_notes
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import find_unseen_metrics
-from sslmri.screening.outcome import Refusal, Screening
+from sslmri.screening.outcome import Refusal, Screening, notice_line
 
 start_page("Screening")
 card = require_model("This page screens a brain MRI for each disease and shows what each result is based on.")
@@ -48,7 +49,7 @@ with left:
     finding = choose_finding(summary)
     mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
     draw_viewer(screener, scan_of(upload), screening, finding, mask)
-    draw_warnings(summary)
+    draw_notes([notice_line(notice) for notice in summary.warnings])
 with right:
     draw_findings(card, summary, finding.disease if finding else None, metrics)
 

@@ -33,7 +33,7 @@ def change_card(folder, **changes) -> None:
 
 
 def test_a_bank_holds_training_cases_only_and_projects_to_unit_length(gated_folder):
-    bank = FeatureBank.load(gated_folder)
+    bank = FeatureBank.of(read_model_card(gated_folder))
     assert bank is not None
     assert {case.split for case in bank.cases} == {"train"}
     assert set(bank.close_match) == set(bank.domain_svms) == {case.disease for case in bank.cases}
@@ -44,10 +44,10 @@ def test_a_bank_holds_training_cases_only_and_projects_to_unit_length(gated_fold
 
 def test_a_model_without_a_bank_has_none_even_where_its_files_lie_about(model_folder, gated_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model", ignore=shutil.ignore_patterns("*.pt"))
-    assert FeatureBank.load(folder) is None
+    assert FeatureBank.of(read_model_card(folder)) is None
     for name in (BANK_FILE, BANK_CARD):
         shutil.copy(gated_folder / name, folder / name)
-    assert FeatureBank.load(folder) is None
+    assert FeatureBank.of(read_model_card(folder)) is None
 
 
 def test_a_changed_bank_is_refused_with_the_model(copied):
@@ -60,7 +60,7 @@ def test_a_changed_bank_is_refused_with_the_model(copied):
 def test_a_bank_of_another_encoder_is_refused(copied):
     change_card(copied, encoder_sha256="0" * 64)
     with pytest.raises(ModelError, match="got one of 000000000000"):
-        FeatureBank.load(copied)
+        FeatureBank.of(read_model_card(copied))
 
 
 @pytest.mark.parametrize("fault", ["shape", "other stage", "nan", "missing", "integers", "unknown"])
@@ -81,7 +81,7 @@ def test_damaged_arrays_are_refused(copied, fault):
     save_file(arrays, copied / BANK_FILE)
     list_files_again(copied)
     with pytest.raises(ModelError, match="got a damaged one: run `python train.py bank` again"):
-        FeatureBank.load(copied)
+        FeatureBank.of(read_model_card(copied))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_rule_of_unusable_numbers_is_refused(copied, key, value):
     svms = json.loads((copied / BANK_CARD).read_text())["svms"]
     change_card(copied, svms=svms | {"brain": svms["brain"] | {key: value}})
     with pytest.raises(ModelError, match="got a damaged one"):
-        FeatureBank.load(copied)
+        FeatureBank.of(read_model_card(copied))
 
 
 @pytest.mark.parametrize("changes", [
@@ -116,7 +116,7 @@ def test_a_rule_of_unusable_numbers_is_refused(copied, key, value):
 def test_a_card_of_another_form_is_refused(copied, changes):
     change_card(copied, **changes)
     with pytest.raises(ModelError, match="got a damaged one"):
-        FeatureBank.load(copied)
+        FeatureBank.of(read_model_card(copied))
 
 
 def test_the_bank_changes_the_hash_of_the_model_and_no_head(gated_folder, model_folder):
@@ -199,7 +199,7 @@ def test_a_bank_comes_back_as_it_was_saved(bank, gated_folder, tmp_path):
         (shutil.copytree if name == "heads" else shutil.copy)(gated_folder / name, tmp_path / name)
     save_bank(tmp_path, bank)
     list_files_again(tmp_path)
-    loaded = FeatureBank.load(tmp_path)
+    loaded = FeatureBank.of(read_model_card(tmp_path))
     assert loaded is not None
     assert (loaded.cases, loaded.close_match) == (bank.cases, bank.close_match)
     features = np.abs(np.random.default_rng(9).normal(size=(7, FEATURE_DIM))).astype(np.float32)

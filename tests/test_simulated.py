@@ -34,12 +34,11 @@ def person(disease: str, label: str, seed: int = 5) -> SimulatedSubject:
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]], list[tuple[int, int]]]:
-    progress: list[tuple[int, int]] = []
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]]]:
     settings = SimulatedSettings(subjects_per_class=1, slices_per_subject=N_SLICES, image_size=64)
-    manifest = write_simulated(tmp_path_factory.mktemp("cohort"), settings, lambda *step: progress.append(step))
+    manifest = write_simulated(tmp_path_factory.mktemp("cohort"), settings)
     with manifest.open(encoding="utf-8") as file:
-        return manifest.parent, list(csv.DictReader(file)), progress
+        return manifest.parent, list(csv.DictReader(file))
 
 
 def mean_place_mm(mask: np.ndarray) -> np.ndarray:
@@ -165,14 +164,13 @@ def test_a_slice_is_an_8_bit_grey_png(tmp_path):
 
 
 def test_manifest_names_every_picture_and_every_picture_has_a_mask(cohort):
-    folder, rows, progress = cohort
+    folder, rows = cohort
     assert tuple(rows[0]) == MANIFEST_COLUMNS
     assert {(row["disease"], row["label"]) for row in rows} == set(CLASSES)
     assert {row["cohort"] for row in rows} == {"simulated"}
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     named = {row["path"] for row in rows}
     assert written == named | {f"masks/{path}" for path in named}
-    assert progress[-1] == (len(CLASSES), len(CLASSES))
     assert not (folder / "manifest.csv.unfinished").exists()
 
 
@@ -186,7 +184,7 @@ def test_a_group_belongs_to_one_class(cohort):
 
 
 def test_boxes_enclose_the_masks_of_tumours_and_only_those(cohort):
-    folder, rows, _ = cohort
+    folder, rows = cohort
     for row in rows:
         with Image.open(folder / "masks" / row["path"]) as picture:
             mask = np.asarray(picture) > 0
@@ -218,11 +216,12 @@ def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
     draw_one_person(monkeypatch)
     (tmp_path / "manifest.csv").write_text("of an earlier run")
 
-    def stop(done: int, total: int) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("sslmri.cohorts.simulated._write_subject", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_simulated(tmp_path, SimulatedSettings(subjects_per_class=1, slices_per_subject=1), stop)
+        write_simulated(tmp_path, SimulatedSettings(subjects_per_class=1, slices_per_subject=1))
     assert not (tmp_path / "manifest.csv").exists()
 
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,6 @@ from sslmri.diseases import DISEASES, get_disease
 from sslmri.errors import ManifestError
 
 COHORT = "simulated"
-
-
 _LESIONS: dict[str, Callable[[np.random.Generator, anatomy.Atlas], lesions.Lesion]] = {
     "glioma": lesions.grow_glioma,
     "meningioma": lesions.grow_meningioma,
@@ -171,15 +170,12 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_simulated(
-    folder: Path, settings: SimulatedSettings, on_progress: Callable[[int, int], None] | None = None
-) -> Path:
+def write_simulated(folder: Path, settings: SimulatedSettings) -> Path:
     """Writes slices, their masks (same name under ``masks/``) and, last of all, the manifest; returns its path.
 
     Args:
         folder: made if missing; a folder without ``manifest.csv`` is not a finished cohort.
         settings: how large the cohort is.
-        on_progress: called with subjects done and subjects in all.
 
     Raises:
         ManifestError: a setting is out of range.
@@ -191,13 +187,8 @@ def write_simulated(
     manifest.unlink(missing_ok=True)
     classes = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
     people = [(*both, index) for both in classes for index in range(settings.subjects_per_class)]
-    rows: list[dict[str, str | int]] = []
     written = in_order(partial(_write_subject, folder, settings), people, os.cpu_count() or 1)
-    for done, new in enumerate(written, start=1):
-        rows += new
-        if on_progress:
-            on_progress(done, len(people))
-    write_manifest(manifest, pd.DataFrame(rows))
+    write_manifest(manifest, pd.DataFrame(list(chain.from_iterable(written))))
     return manifest
 
 

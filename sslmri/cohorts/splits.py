@@ -142,15 +142,9 @@ def group_folds(records: Iterable[Record], seed: int = 0) -> dict[str, int]:
     return {group: found.pop() for group, found in given.items()}
 
 
-def trainable(records: Iterable[Record], disease: str | None = None, split: str | None = None) -> list[Record]:
-    """Returns the records for training and evaluation, of one disease and one split where these are given."""
-    return [
-        record
-        for record in records
-        if record.use == TRAIN_USE
-        and (disease is None or record.disease == disease)
-        and (split is None or record.split == split)
-    ]
+def trainable(records: Iterable[Record]) -> list[Record]:
+    """Returns the records for training and evaluation."""
+    return [record for record in records if record.use == TRAIN_USE]
 
 
 def class_counts(records: Iterable[Record]) -> pd.DataFrame:

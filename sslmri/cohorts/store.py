@@ -72,11 +72,9 @@ class Store:
             and (label is None or record.label == label)
         ]
 
-    def where(
-        self, *, disease: str | Collection[str] | None = None, split: str | None = None, label: str | None = None
-    ) -> "Store":
+    def where(self, *, disease: str | Collection[str] | None = None, split: str | None = None) -> "Store":
         """Returns the store of the slices named by ``indices``."""
-        return self.select(self.indices(disease=disease, split=split, label=label))
+        return self.select(self.indices(disease=disease, split=split))
 
     @property
     def labelled(self) -> "Store":

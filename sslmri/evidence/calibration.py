@@ -11,6 +11,7 @@ from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.models.cards import OperatingPoint, ThresholdMetrics
 
 SET_COVERAGE = 0.9
+_THRESHOLD_FRACTION = 0.9  # sensitivity at the lower threshold, specificity at the upper one
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
 _FOLDS, _MIN_GROUPS_OF_BIAS = 4, 3  # with two groups of a class, one left out, the other is the class
@@ -103,27 +104,23 @@ def _fit_both(values: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> tuple[
     return unpack(minimize(loss, np.zeros(1 + len(seen)), method="L-BFGS-B", bounds=bounds).x)
 
 
-def fit_thresholds(
-    probability: np.ndarray, is_disease: np.ndarray, sensitivity: float = 0.9, specificity: float = 0.9
-) -> tuple[float, float]:
+def fit_thresholds(probability: np.ndarray, is_disease: np.ndarray) -> tuple[float, float]:
     """Returns (low, high): not flagged below low, flagged from high on, inconclusive in between.
 
-    Low is the largest threshold that reaches the sensitivity, high the smallest that reaches the specificity; a slice
-    counts as positive at or above a threshold. Where low > high both become their midpoint; (0.5, 0.5) where there
-    are no slices with disease or none without.
+    Low is the largest threshold of 90 % sensitivity, high the smallest of 90 % specificity; a slice counts as positive
+    at or above a threshold. Where low > high both become their midpoint; (0.5, 0.5) where there are no slices with
+    disease or none without.
 
     Args:
         probability: (N,) of any disease class, of validation slices.
         is_disease: (N,) bool.
-        sensitivity: fraction of the slices with disease that must lie at or above low.
-        specificity: fraction of the other slices that must lie below high.
     """
     diseased, healthy = np.sort(probability[is_disease]), np.sort(probability[~is_disease])
     if len(diseased) == 0 or len(healthy) == 0:
         return 0.5, 0.5
-    low = float(diseased[len(diseased) - _count(sensitivity, len(diseased))])
+    low = float(diseased[len(diseased) - _count(_THRESHOLD_FRACTION, len(diseased))])
     # in the precision of the input: a float64 step above a float32 value would round back onto it
-    high = float(np.nextafter(healthy[_count(specificity, len(healthy)) - 1], np.inf))
+    high = float(np.nextafter(healthy[_count(_THRESHOLD_FRACTION, len(healthy)) - 1], np.inf))
     if low > high:
         low = high = (low + high) / 2
     return low, high

@@ -23,7 +23,6 @@ def evaluate_disease(
     disease: Disease,
     frame: pd.DataFrame,
     baselines: Mapping[str, np.ndarray] | None,
-    seed: int = 0,
     *,
     thresholds: tuple[float, float] | None = None,
     set_thresholds: Mapping[str, float | None] | None = None,
@@ -35,7 +34,6 @@ def evaluate_disease(
         disease: of the classifier.
         frame: as from ``predictions_frame``, of the N test slices.
         baselines: (N, C) probabilities of each baseline for the same slices, or None.
-        seed: of the bootstrap.
         thresholds: the low and high threshold on the probability of any disease, or None.
         set_thresholds: the thresholds of the prediction sets, by class, or None.
         is_shared: whether people are in both training and test.
@@ -45,7 +43,7 @@ def evaluate_disease(
         ManifestError: a group with two classes.
     """
     check_frame(disease, frame)
-    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), seed)
+    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64))
     if set_thresholds and tuple(set_thresholds) != disease.classes:
         raise ModelError(
             f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
@@ -61,7 +59,7 @@ def evaluate_disease(
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
         baselines={
-            name: baseline_metrics(disease, _sample(disease, frame, probabilities, seed, n_resamples=0))
+            name: baseline_metrics(disease, _sample(disease, frame, probabilities, n_resamples=0))
             for name, probabilities in (baselines or {}).items()
         },
         grade=Grade("insufficient", "not graded yet"),
@@ -71,13 +69,11 @@ def evaluate_disease(
     return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
 
 
-def _sample(
-    disease: Disease, frame: pd.DataFrame, probabilities: np.ndarray, seed: int, n_resamples: int = N_RESAMPLES
-) -> Sample:
+def _sample(disease: Disease, frame: pd.DataFrame, probabilities: np.ndarray, n_resamples: int = N_RESAMPLES) -> Sample:
     expected = (len(frame), len(disease.classes))
     if probabilities.shape != expected:
         raise ModelError(
             f"Expected baselines of shape {expected}, got {probabilities.shape}: compute them on the same slices."
         )
     truth = np.array([disease.classes.index(label) for label in frame["label"]], dtype=np.int64)
-    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), n_resamples, seed)
+    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), n_resamples)

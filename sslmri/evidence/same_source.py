@@ -3,13 +3,11 @@
 import numpy as np
 
 from sslmri.evidence.intervals import estimate, shortage
-from sslmri.evidence.sample import N_RESAMPLES, draw_weights, ratio
+from sslmri.evidence.sample import draw_weights, ratio
 from sslmri.models.metrics import Estimate
 
 
-def same_source_aurocs(
-    score: np.ndarray, has_lesion: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> tuple[Estimate, Estimate, int]:
+def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.ndarray) -> tuple[Estimate, Estimate, int]:
     """Returns the AUROC over all slices, its mean within the groups that have both kinds, and how many of these.
 
     Intervals are from a bootstrap over groups.
@@ -18,13 +16,11 @@ def same_source_aurocs(
         score: (N,) probability of any disease.
         has_lesion: (N,) bool.
         groups: (N,) names.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
     """
     names, member = np.unique(groups, return_inverse=True)
     n_with, n_without = (np.bincount(member[kept], minlength=len(names)) for kept in (has_lesion, ~has_lesion))
     wins = _wins(score, has_lesion, member, len(names))
-    weights = draw_weights(np.zeros(len(names)), n_resamples, seed)
+    weights = draw_weights(np.zeros(len(names)))
     overall = np.einsum("bn,bn->b", weights @ wins, weights)
     both = (n_with > 0) & (n_without > 0)
     within = np.diag(wins)[both] / (n_with * n_without)[both]

@@ -107,7 +107,7 @@ def draw_sample(
     return Sample(probabilities[order].astype(np.float64), sizes, labels, draw_weights(labels, n_resamples, seed))
 
 
-def draw_weights(strata: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+def draw_weights(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> np.ndarray:
     """Returns how often each group is drawn: (1 + B, G), first once each, then with replacement within its stratum.
 
     Args:

@@ -102,7 +102,6 @@ def compare_with_shortcuts(
     model: np.ndarray,
     controls: Mapping[str, np.ndarray],
     groups: np.ndarray,
-    seed: int = 0,
 ) -> tuple[float, ShortcutMetrics, dict[str, ShortcutMetrics], list[str]]:
     """Returns chance, the metrics of a model and of its controls on the same test slices, and what they mean.
 
@@ -112,16 +111,15 @@ def compare_with_shortcuts(
         model: (N, C) probabilities of the model.
         controls: (N, C) of each control, by its name in ``CONTROLS``.
         groups: (N,) names.
-        seed: of the bootstrap.
     """
-    sample = draw_sample(truth, model, groups, seed=seed)
+    sample = draw_sample(truth, model, groups)
     present = {label: int((sample.labels == index).sum()) for index, label in enumerate(disease.classes)}
     chance = 1 / sum(n > 0 for n in present.values())
     reference = _metrics(sample)
     is_estimable = chance < 1 and reference.auroc.reason is None
     results, messages = {}, []
     for name, probabilities in controls.items():
-        found = _metrics(draw_sample(truth, probabilities, groups, seed=seed))
+        found = _metrics(draw_sample(truth, probabilities, groups))
         verdict = _verdict(found.balanced_accuracy, reference.balanced_accuracy, chance if is_estimable else None)
         results[name] = replace(found, verdict=verdict)
         messages.append(_message(name, found.balanced_accuracy, reference.balanced_accuracy, chance, verdict))

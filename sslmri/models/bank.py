@@ -19,10 +19,11 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.architecture import Architecture
-from sslmri.models.cards import STRICT, ModelCard, Positive, Sha256
-from sslmri.models.folder import BANK_CARD, BANK_FILE, ENCODER_FILE, read_model_card
+from sslmri.models.cards import ModelCard, Positive, Sha256
+from sslmri.models.folder import BANK_CARD, BANK_FILE, ENCODER_FILE
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.models.integrity import read_listed
+from sslmri.models.metrics import STRICT
 
 _BRAIN, _DOMAIN = "brain", "domain"  # begin the names of a projection's arrays
 _ADVICE = "run `python train.py bank` again"
@@ -106,15 +107,6 @@ class FeatureBank:
     domain_projection: PcaProjection
     domain_svms: Mapping[str, RbfSvm]
     close_match: Mapping[str, float]
-
-    @classmethod
-    def load(cls, folder: Path) -> "FeatureBank | None":
-        """Returns the bank of a model folder, None where the model was made without one.
-
-        Raises:
-            ModelError: the folder holds no model that can be trusted, or its bank is damaged or of another encoder.
-        """
-        return cls.of(read_model_card(folder))
 
     @classmethod
     def of(cls, model: ModelCard) -> "FeatureBank | None":

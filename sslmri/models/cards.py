@@ -6,11 +6,13 @@ from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from sslmri.cohorts.protocols import Protocol
 from sslmri.diseases import DISEASES
 from sslmri.models.architecture import Architecture
+from sslmri.models.metrics import STRICT
 from sslmri.scans.slices import Preparation
 
 if TYPE_CHECKING:
@@ -28,13 +30,11 @@ SET_RULE = (
     "equally, so that the sets contain the true class for 90 % of the slices of new groups. With 5 to 8 validation "
     "groups of a class only 83 to 89 % are guaranteed; with fewer for any class no set is given."
 )
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Settings = dict[str, Any]  # JSON, as a step was given them
-Protocol = Literal["group-disjoint", "as-published"]  # as in cohorts.splits, which needs pandas
 _SIDES = range(16, 1025)  # pixels of a prepared slice: what fits into the memory of any host
 _MAX_WIDTH, _MAX_BLOCKS = 1024, 64  # of an encoder: what fits into its file
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
+from sslmri.models.cards import FORMAT
 from sslmri.models.evidence import (
-    FORMAT,
     Controls,
     CrossValidation,
     Evidence,

@@ -14,7 +14,7 @@ from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.files import write_json
-from sslmri.models.cards import ModelCard
+from sslmri.models.cards import FORMAT, ModelCard
 from sslmri.models.history import read_history
 from sslmri.models.integrity import read_bounded
 from sslmri.models.metrics import (
@@ -27,8 +27,6 @@ from sslmri.models.metrics import (
     Rate,
     SameSource,
 )
-
-FORMAT: Literal["sslmri-3"] = "sslmri-3"
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

@@ -79,7 +79,7 @@ def check_list(files: Mapping[str, str], folder: Path, required: set[str]) -> No
             raise ModelError(f"Expected names of files in the folder in {path}, got {name[:_SHOWN]}: {_ADVICE}.")
 
 
-def parse_json(data: bytes, path: Path, advice: str = _ADVICE) -> dict[str, Any]:
+def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     """Returns the object in a JSON file; numbers that are not finite are not JSON.
 
     Raises:
@@ -88,13 +88,13 @@ def parse_json(data: bytes, path: Path, advice: str = _ADVICE) -> dict[str, Any]
     try:
         content = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"Expected JSON in {path}, got something else: {advice}.") from error
+        raise ModelError(f"Expected JSON in {path}, got something else: {_ADVICE}.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"Expected a JSON object in {path}, got a {type(content).__name__}: {advice}.")
+        raise ModelError(f"Expected a JSON object in {path}, got a {type(content).__name__}: {_ADVICE}.")
     return content
 
 
-def parse_as(kind: type[_T], data: bytes, path: Path, advice: str = _ADVICE) -> _T:
+def parse_as(kind: type[_T], data: bytes, path: Path) -> _T:
     """Returns the content of a JSON file as a pydantic dataclass, after all of its rules.
 
     Raises:
@@ -107,7 +107,7 @@ def parse_as(kind: type[_T], data: bytes, path: Path, advice: str = _ADVICE) -> 
         field = ".".join(map(str, first["loc"]))[:_SHOWN]
         message = first["msg"].removeprefix("Value error, ").split(": line", 1)[0]
         found = f"{field}: {message}" if field else message
-        raise ModelError(f"Expected a {kind.__name__} of this version in {path}, got: {found}; {advice}.") from error
+        raise ModelError(f"Expected a {kind.__name__} of this version in {path}, got: {found}; {_ADVICE}.") from error
     except ModelError as error:  # of a rule of a field
         raise ModelError(f"Expected a {kind.__name__} of this version in {path}. {error}") from error
 

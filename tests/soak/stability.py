@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from sslmri.cohorts.manifest import Record, read_manifest
-from sslmri.cohorts.splits import assign_splits, trainable
+from sslmri.cohorts.splits import assign_splits
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans import read_scan
 from sslmri.scans.slices import prepare_scan
@@ -121,7 +121,9 @@ def changes(n_slices: int, model: Path, data: Path, seed: int) -> Iterator[Trial
     screener = Screener.load(model)
     records = assign_splits(read_manifest(data))
     for disease in screener.card.heads:
-        held_out = [record for side in _SIDES for record in trainable(records, disease, side)]
+        held_out = [
+            record for side in _SIDES for record in records if (record.disease, record.split) == (disease, side)
+        ]
         for record in spread(held_out, n_slices, seed):
             yield from _changes_of(screener, record, disease)
 

@@ -1,7 +1,6 @@
 """What the encoder page draws: the encoder in words, its pre-training, and the map of its feature bank."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -47,10 +46,10 @@ _Result = TypeVar("_Result")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the feature bank")
-def _load_bank(folder: str, sha256: str) -> "FeatureBank | None":
+def _load_bank(model_sha256: str, _card: ModelCard) -> "FeatureBank | None":
     from sslmri.models.bank import FeatureBank
 
-    return FeatureBank.load(Path(folder))
+    return FeatureBank.of(_card)
 
 
 @st.cache_data(max_entries=48, show_spinner="Computing from the features, once for this model: up to a minute")
@@ -93,7 +92,7 @@ def draw_pretraining(card: ModelCard) -> None:
 def draw_map(card: ModelCard) -> None:
     """Draws the map of the bank's features with its selection, and what neighbours have in common."""
     try:
-        bank = _load_bank(str(card.folder), card.sha256)
+        bank = _load_bank(card.sha256, card)
     except ModelError as error:
         st.error(escape_markdown(str(error)))
         return

@@ -9,7 +9,6 @@ from sslmri.dashboard import charts
 from sslmri.dashboard.screening.prevalence import draw_prevalence
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.screening.viewer import show_finding
-from sslmri.dashboard.section import draw_notes
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
@@ -17,7 +16,7 @@ from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening import messages
-from sslmri.screening.outcome import Finding, ScreeningSummary, notice_line
+from sslmri.screening.outcome import Finding, ScreeningSummary
 
 _COLOURS: dict[Verdict, Literal["orange", "gray"]] = {Verdict.FLAGGED: "orange"}
 
@@ -106,8 +105,3 @@ def _draw_reliability(
     """Draws how accurate the classifier is on unseen patients, what its map shows, and its limits."""
     texts = (messages.accuracy_line(evidence), messages.map_line(summary, finding))
     st.caption(" ".join((*texts, *messages.limits(card, finding.disease))))
-
-
-def draw_warnings(summary: ScreeningSummary) -> None:
-    """Draws what the reader must know whatever the findings say."""
-    draw_notes([notice_line(notice) for notice in summary.warnings])

@@ -9,7 +9,7 @@ from sslmri.models.cards import ModelCard
 from sslmri.screening.maps import enlarge, paint
 from sslmri.screening.outcome import Pictures, ScreeningArrays, ScreeningSummary
 
-OPACITY = 0.7  # at the top of a map's scale
+_OPACITY = 0.7  # at the top of a map's scale
 _SIDE = 256  # pixels along the longer side: 190 per inch at the size of the report
 _QUALITY = 90
 
@@ -25,15 +25,13 @@ def key_pictures(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningAr
     }
 
 
-def paint_key_slice(
-    summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float, opacity: float = OPACITY
-) -> np.ndarray:
+def paint_key_slice(summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float) -> np.ndarray:
     """Returns the key slice of a finding under the map of its top class: (H, W, 3) uint8."""
     finding, index = summary.findings[disease], summary.key_index(disease)
     top = list(finding.probabilities).index(finding.top_class)
     slice_ = arrays.slices[index]
     height, width = slice_.shape
-    return paint(slice_, enlarge(arrays.saliency[disease][index, top], (height, width)) / scale, opacity)
+    return paint(slice_, enlarge(arrays.saliency[disease][index, top], (height, width)) / scale, _OPACITY)
 
 
 def scaled(pixels: np.ndarray, side: int) -> Image.Image:
