@@ -184,7 +184,7 @@ def test_one_selected_point_is_ringed_with_its_neighbours_and_several_fade_the_o
 
 @pytest.mark.usefixtures("light")
 def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
-    named = replace(bank, cases=(replace(bank.cases[0], group="<a href='x'>g</a>"), *bank.cases[1:]))
+    named = replace(bank, cases=(bank.cases[0]._replace(group="<a href='x'>g</a>"), *bank.cases[1:]))
     assert "<a" not in feature_map(points_of(named), GROUP, [], []).data[0].text[0]
 
 
@@ -208,7 +208,7 @@ def configured(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard
 
 def test_the_card_is_described_in_words(configured: ModelCard) -> None:
     words = facts(configured)
-    assert "2,048 features" in words
+    assert f"{configured.encoder.architecture.feature_dim:,} features" in words
     assert "temperature 0.07" in words
     assert f"**{configured.encoder.data.counts.groups} groups**" in words
 

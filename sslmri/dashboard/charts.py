@@ -1,6 +1,7 @@
 """The figures of the screening and performance pages. Each takes plain data and returns a Plotly figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 QUIET: dict[str, Any] = {"displayModeBar": False}
 MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
 _BASELINE_SYMBOLS = {"majority": "line-ns-open", "nearest_neighbour": "x-thin-open", "pca_logistic": "diamond-open"}
-_HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
+HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 _ROW = 24
 
 
 def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
-    """Returns the figure with the common margins and the given height."""
+    """Returns the figure with the given height, the common margins and the common place of the legend."""
     margin = {"l": 8, "r": 12, "t": 8, "b": 8} | settings.pop("margin", {})
-    figure.update_layout(height=height, margin=margin, hoverlabel={"namelength": -1}, **settings)
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0} | settings.pop("legend", {})
+    figure.update_layout(height=height, margin=margin, legend=legend, hoverlabel={"namelength": -1}, **settings)
     figure.update_xaxes(automargin=True, fixedrange=True)
     figure.update_yaxes(automargin=True, fixedrange=True)
     return figure
@@ -97,32 +99,7 @@ def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: s
 def headline(table: pd.DataFrame) -> go.Figure:
     """Returns each measure with its interval and its baselines, from ``tables.headline``."""
     figure = go.Figure()
-    known, unknown = table[table["value"].notna()], table[table["value"].isna() & table["raw"].notna()]
-    figure.add_scatter(
-        x=known["value"],
-        y=known["measure"],
-        error_x={
-            "array": known["high"] - known["value"],
-            "arrayminus": known["value"] - known["low"],
-            "thickness": 2,
-            "width": 5,
-        },
-        mode="markers",
-        name="this model, 95 % interval",
-        marker={"size": 11, "color": theme.accent()},
-        customdata=known[["low", "high"]],
-        hovertemplate="%{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
-    )
-    if len(unknown):
-        figure.add_scatter(
-            x=unknown["raw"],
-            y=unknown["measure"],
-            mode="markers",
-            name="not estimable, raw value",
-            marker={"size": 11, "color": theme.MISSING, "symbol": "circle-open", "line": {"width": 2}},
-            customdata=unknown[["reason"]],
-            hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
-        )
+    add_estimates(figure, table, "measure", "this model, 95 % interval", [theme.accent()] * len(table))
     for baseline, title in BASELINE_TITLES.items():
         figure.add_scatter(
             x=table[baseline],
@@ -134,8 +111,41 @@ def headline(table: pd.DataFrame) -> go.Figure:
         )
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="accuracy or AUROC", zeroline=False)
     figure.update_yaxes(categoryorder="array", categoryarray=list(table["measure"])[::-1], showgrid=True)
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
-    return layout(figure, 44 * len(table) + 90, legend=legend)
+    return layout(figure, 44 * len(table) + 90)
+
+
+def add_estimates(figure: go.Figure, table: pd.DataFrame, by: str, name: str, colours: Sequence[str]) -> None:
+    """Adds each value with its interval, and the raw value where none can be estimated.
+
+    Args:
+        figure: to be added to.
+        table: one row per value, with the columns of an ``Estimate``.
+        by: column that names the rows.
+        name: of the values in the legend.
+        colours: of the rows.
+    """
+    is_known = table["value"].notna()
+    known, unknown = table[is_known], table[~is_known & table["raw"].notna()]
+    figure.add_scatter(
+        x=known["value"],
+        y=known[by],
+        error_x={"array": known["high"] - known["value"], "arrayminus": known["value"] - known["low"], "width": 5},
+        mode="markers",
+        name=name,
+        marker={"size": 11, "color": list(compress(colours, is_known))},
+        customdata=known[["low", "high"]],
+        hovertemplate="%{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
+    )
+    if len(unknown):
+        figure.add_scatter(
+            x=unknown["raw"],
+            y=unknown[by],
+            mode="markers",
+            name="not estimable, raw value",
+            marker={"size": 11, "color": theme.MISSING, "symbol": "circle-open", "line": {"width": 2}},
+            customdata=unknown[["reason"]],
+            hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
+        )
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figure:
@@ -194,7 +204,7 @@ def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
                     for label, known in zip(own["label"], is_known, strict=True)
                 ],
                 "opacity": [1.0 if known else 0.5 for known in is_known],
-                "pattern": {**_HATCH, "shape": ["" if known else "/" for known in is_known]},
+                "pattern": {**HATCH, "shape": ["" if known else "/" for known in is_known]},
             },
             error_x={
                 "array": own["high"] - own["value"],
@@ -210,36 +220,6 @@ def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
     figure.update_xaxes(range=[0, 1.05], tickvals=[0, 0.5, 1], zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return layout(figure, 70 * len(disease.classes) + 90, showlegend=False, bargap=0.45, margin={"t": 30})
-
-
-def roc(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None]) -> go.Figure:
-    """Returns the ROC curve of each class against the rest, from ``evidence.curves``."""
-    colours = theme.class_colours(disease)
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"color": theme.MISSING, "dash": "dash", "width": 1},
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    for label, own in curves.groupby("label", sort=False):
-        area = areas.get(str(label))
-        name = class_title(str(label)) + (f", area {proportion(area)}" if area is not None else ", area not estimable")
-        figure.add_scatter(
-            x=own["false_positive_rate"],
-            y=own["true_positive_rate"],
-            mode="lines",
-            name=name,
-            line={"color": colours[str(label)], "width": 2.5, "dash": "solid" if area is not None else "dot"},
-            customdata=own[["threshold"]],
-            hovertemplate="sensitivity %{y:.2f}, 1 - specificity %{x:.2f}, at p = %{customdata[0]:.2f}<extra></extra>",
-        )
-    figure.update_xaxes(range=[-0.01, 1.01], title="1 - specificity", zeroline=False)
-    figure.update_yaxes(range=[-0.01, 1.01], title="sensitivity", zeroline=False)
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    return layout(figure, 400, legend=legend)
 
 
 def loss_line(table: pd.DataFrame, title: str) -> go.Figure:
@@ -274,7 +254,7 @@ def disease_lines(table: pd.DataFrame, title: str) -> go.Figure:
         )
     figure.update_xaxes(title="epoch", rangemode="tozero", zeroline=False)
     figure.update_yaxes(title=title, range=[0, 1.02])
-    return layout(figure, 260, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    return layout(figure, 260, showlegend=True)
 
 
 def _narrow(label: str) -> str:

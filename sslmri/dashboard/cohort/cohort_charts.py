@@ -6,18 +6,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.charts import layout
+from sslmri.dashboard.charts import HATCH, layout
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 
 _ROW = 34
-_HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 
 
 def verdict_bars(table: pd.DataFrame) -> go.Figure:
     """Returns the scans of each disease by verdict, from ``cohort_tables.verdict_counts``."""
     figure = go.Figure()
-    hatched: dict[str, Any] = {"color": theme.faint(), "pattern": {**_HATCH, "fgcolor": theme.MISSING}}
+    hatched: dict[str, Any] = {"color": theme.faint(), "pattern": {**HATCH, "fgcolor": theme.MISSING}}
     for verdict in Verdict:
         marker = {"color": theme.STATUSES[verdict]} if verdict in theme.STATUSES else hatched
         _add_bar(figure, table[table["Verdict"] == verdict], verdict, marker)
@@ -56,5 +55,4 @@ def _finish(figure: go.Figure, table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1], showgrid=False)
     figure.update_xaxes(title="Scans", rangemode="tozero", zeroline=False, tickformat="d")
     figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
-    return layout(figure, _ROW * len(titles) + 90, barmode="stack", bargap=0.3, legend=legend)
+    return layout(figure, _ROW * len(titles) + 90, barmode="stack", bargap=0.3, legend={"traceorder": "normal"})

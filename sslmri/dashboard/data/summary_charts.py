@@ -52,7 +52,7 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
     figure.update_layout(uniformtext={"minsize": 11, "mode": "hide"})  # a number that does not fit into its bar
     figure.update_xaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    legend = {"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0, "traceorder": "normal"}
+    legend = {"y": -0.12, "yanchor": "top", "traceorder": "normal"}
     height = 48 * len(disease.classes) + 110
     return layout(figure, height, barmode="stack", bargap=0.35, legend=legend, margin={"t": 30})
 
@@ -88,8 +88,7 @@ def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
         )
     figure.update_xaxes(range=[0, 1.12 * table["labelled"].max()], zeroline=False, title="training slices")
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    return layout(figure, 52 * len(disease.classes) + 110, barmode="group", bargap=0.3, legend=legend)
+    return layout(figure, 52 * len(disease.classes) + 110, barmode="group", bargap=0.3)
 
 
 def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> go.Figure:
@@ -112,8 +111,7 @@ def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> g
         )
     figure.update_xaxes(title="intensity inside the head, 0 to 1 after preparation", range=[0, 1], zeroline=False)
     figure.update_yaxes(title="density", rangemode="tozero")
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    return layout(figure, 340, showlegend=True, legend=legend)
+    return layout(figure, 340, showlegend=True)
 
 
 def size_bubbles(table: pd.DataFrame) -> go.Figure:
@@ -139,5 +137,4 @@ def size_bubbles(table: pd.DataFrame) -> go.Figure:
         )
     figure.update_xaxes(title="width, pixels", rangemode="tozero", zeroline=False)
     figure.update_yaxes(title="height, pixels", rangemode="tozero", zeroline=False)
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"}
-    return layout(figure, 300, showlegend=True, legend=legend)
+    return layout(figure, 300, showlegend=True, legend={"itemsizing": "constant"})

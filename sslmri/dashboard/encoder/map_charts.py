@@ -54,7 +54,7 @@ def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: lis
             marker = {"symbol": f"{symbol}-open", "size": size, "color": theme.ink(), "line": {"width": 2}}
             figure.add_scatter(x=ringed["x"], y=ringed["y"], mode="markers", name=name, hoverinfo="skip", marker=marker)
     figure.update_layout(dragmode="pan", clickmode="event+select", hovermode="closest")
-    layout(figure, _HEIGHT, legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "title": None})
+    layout(figure, _HEIGHT, legend={"y": -0.02, "yanchor": "top", "title": None})
     for update in (figure.update_xaxes, figure.update_yaxes):
         update(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False)
     return figure
@@ -90,8 +90,7 @@ def agreement(table: pd.DataFrame) -> go.Figure:
     )
     figure.update_xaxes(range=[0, 1.1], tickvals=[0, 0.25, 0.5, 0.75, 1], title="mean fraction of the five nearest")
     figure.update_yaxes(autorange="reversed")
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    return layout(figure, 96 + _BAR_ROW * len(table), showlegend=True, legend=legend)
+    return layout(figure, 96 + _BAR_ROW * len(table), showlegend=True)
 
 
 def _parts(points: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame, str, str]]:

@@ -94,27 +94,9 @@ def shortcut_table(result: DiseaseControls) -> pd.DataFrame:
 
 def shortcut_chart(table: pd.DataFrame, chance: float) -> go.Figure:
     """Returns the balanced accuracy of the model and of each control, with chance, from ``shortcut_table``."""
-    known, unknown = table[table["value"].notna()], table[table["value"].isna() & table["raw"].notna()]
     figure = go.Figure()
-    figure.add_scatter(
-        x=known["value"],
-        y=known["input"],
-        error_x={"array": known["high"] - known["value"], "arrayminus": known["value"] - known["low"], "width": 5},
-        mode="markers",
-        name="balanced accuracy, 95 % interval",
-        marker={"size": 11, "color": [theme.accent() if row == 0 else theme.ANY for row in known.index]},
-        customdata=known[["low", "high"]],
-        hovertemplate="%{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
-    )
-    figure.add_scatter(
-        x=unknown["raw"],
-        y=unknown["input"],
-        mode="markers",
-        name="not estimable, raw value",
-        marker={"size": 11, "color": theme.MISSING, "symbol": "circle-open", "line": {"width": 2}},
-        customdata=unknown[["reason"]],
-        hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
-    )
+    colours = [theme.accent(), *[theme.ANY] * (len(table) - 1)]
+    charts.add_estimates(figure, table, "input", "balanced accuracy, 95 % interval", colours)
     figure.add_vline(x=chance, line={"color": theme.ink(), "dash": "dot", "width": 1}, annotation={"text": "chance"})
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="balanced accuracy, slices", zeroline=False)
     figure.update_yaxes(categoryorder="array", categoryarray=list(table["input"])[::-1], showgrid=True)

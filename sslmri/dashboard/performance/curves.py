@@ -1,6 +1,7 @@
-"""Curves of the performance page: precision and recall, and whether probabilities mean what they say."""
+"""Curves of the performance page: ROC, precision and recall, and whether probabilities mean what they say."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,29 +12,28 @@ from sslmri.dashboard.text import proportion
 from sslmri.diseases import Disease, class_title
 
 _HEIGHT = 400
-_LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 _LARGEST = 28  # pixels across the marker of the bin with the most cases
+
+
+def roc(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None]) -> go.Figure:
+    """Returns the ROC curve of each class against the rest, from ``evidence.curves``."""
+    figure = go.Figure()
+    _add_diagonal(figure, showlegend=False)
+    hover = "sensitivity %{y:.2f}, 1 - specificity %{x:.2f}"
+    _add_classes(figure, curves, disease, areas, "area", "false_positive_rate", "true_positive_rate", hover)
+    figure.update_xaxes(range=[-0.01, 1.01], title="1 - specificity", zeroline=False)
+    figure.update_yaxes(range=[-0.01, 1.01], title="sensitivity", zeroline=False)
+    return layout(figure, _HEIGHT)
 
 
 def precision_recall(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None]) -> go.Figure:
     """Returns the precision-recall curve of each class against the rest, from ``evidence.curves``."""
-    colours = theme.class_colours(disease)
     figure = go.Figure()
-    for label, own in curves.groupby("label", sort=False):
-        area = areas.get(str(label))
-        words = f"average precision {proportion(area)}" if area is not None else "average precision not estimable"
-        figure.add_scatter(
-            x=own["true_positive_rate"],
-            y=own["precision"],
-            mode="lines",
-            name=f"{class_title(str(label))}, {words}",
-            line={"color": colours[str(label)], "width": 2.5, "dash": "solid" if area is not None else "dot"},
-            customdata=own[["threshold"]],
-            hovertemplate="precision %{y:.2f}, recall %{x:.2f}, at p = %{customdata[0]:.2f}<extra></extra>",
-        )
+    hover = "precision %{y:.2f}, recall %{x:.2f}"
+    _add_classes(figure, curves, disease, areas, "average precision", "true_positive_rate", "precision", hover)
     figure.update_xaxes(range=[-0.01, 1.01], title="recall", zeroline=False)
     figure.update_yaxes(range=[-0.01, 1.01], title="precision", zeroline=False)
-    return layout(figure, _HEIGHT, showlegend=True, legend=_LEGEND)
+    return layout(figure, _HEIGHT, showlegend=True)
 
 
 def reliability(table: pd.DataFrame) -> go.Figure:
@@ -43,14 +43,7 @@ def reliability(table: pd.DataFrame) -> go.Figure:
         table: from ``tables.reliability``.
     """
     figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        name="perfect calibration",
-        line={"color": theme.MISSING, "dash": "dash", "width": 1},
-        hoverinfo="skip",
-    )
+    _add_diagonal(figure, name="perfect calibration")
     figure.add_scatter(
         x=table["probability"],
         y=table["accuracy"],
@@ -71,4 +64,45 @@ def reliability(table: pd.DataFrame) -> go.Figure:
     )
     figure.update_xaxes(range=[-0.01, 1.03], title="confidence", zeroline=False)
     figure.update_yaxes(range=[-0.01, 1.03], title="accuracy", zeroline=False)
-    return layout(figure, _HEIGHT, showlegend=True, legend=_LEGEND)
+    return layout(figure, _HEIGHT, showlegend=True)
+
+
+def _add_diagonal(figure: go.Figure, **settings: Any) -> None:
+    line = {"color": theme.MISSING, "dash": "dash", "width": 1}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, hoverinfo="skip", **settings)
+
+
+def _add_classes(
+    figure: go.Figure,
+    curves: pd.DataFrame,
+    disease: Disease,
+    areas: Mapping[str, float | None],
+    title: str,
+    x: str,
+    y: str,
+    hover: str,
+) -> None:
+    """Adds the curve of each class, dotted where the area below it cannot be estimated.
+
+    Args:
+        figure: to be added to.
+        curves: from ``evidence.curves``.
+        disease: whose classes they are of.
+        areas: below the curves, by class.
+        title: what the area is called.
+        x, y: columns of the curves.
+        hover: how a point is described.
+    """
+    colours = theme.class_colours(disease)
+    for label, own in curves.groupby("label", sort=False):
+        area = areas.get(str(label))
+        words = "not estimable" if area is None else proportion(area)
+        figure.add_scatter(
+            x=own[x],
+            y=own[y],
+            mode="lines",
+            name=f"{class_title(str(label))}, {title} {words}",
+            line={"color": colours[str(label)], "width": 2.5, "dash": "dot" if area is None else "solid"},
+            customdata=own[["threshold"]],
+            hovertemplate=f"{hover}, at p = %{{customdata[0]:.2f}}<extra></extra>",
+        )

@@ -139,7 +139,7 @@ def _lines(table: pd.DataFrame, by: str, colours: Mapping[str, str], titles: Map
     figure.update_xaxes(
         type="log", title="labelled slices per class", tickvals=budgets, ticktext=list(map(str, budgets))
     )
-    return layout(figure, _HEIGHT, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    return layout(figure, _HEIGHT)
 
 
 def _table(points: Sequence[Point], measure: str, names: list[str]) -> pd.DataFrame:
