@@ -17,7 +17,7 @@ import torch
 import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
 from sslmri.learning.pretrain import SimCLR, pretrain
@@ -84,7 +84,7 @@ def _rate(size: int, settings: Settings) -> float:
     )
     preparation = Preparation(image_size=(size, size))
     with TemporaryDirectory() as name:
-        files = write_pictures(Path(name) / "files", min(_DRAWN, settings.slices), size, ".jpg")
+        files = write_images(Path(name) / "files", min(_DRAWN, settings.slices), size, ".jpg")
         records = [Record(path, path.name, "benchmark", None, None, path.stem, None) for path in files]
         drawn = open_store(records, preparation, Path(name) / "store")
         rows = np.arange(settings.slices) % len(drawn.records)

@@ -24,7 +24,7 @@ import tyro
 from torch import nn
 from torch.utils.data import DataLoader
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import open_store
 from sslmri.learning.encoder import Encoder
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{torch.get_num_threads()} threads\n")
     rates: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder:
-        write_pictures(Path(folder) / "files", settings.files, settings.size, ".jpg")
+        write_images(Path(folder) / "files", settings.files, settings.size, ".jpg")
         for number in range(settings.rounds + 1):
             few = replace(settings, files=2 * settings.batch_size) if number == 0 else settings
             for name, measured in _round(Path(folder) / "files", few).items():

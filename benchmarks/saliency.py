@@ -21,7 +21,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
 from sslmri.project import DEFAULT_MODEL
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     speeds, overheads = [], []
     for n_slices in _BATCHES:
         with TemporaryDirectory() as folder:
-            files = write_pictures(Path(folder), n_slices, model.card.encoder.preparation.image_size[0], ".png")
+            files = write_images(Path(folder), n_slices, model.card.encoder.preparation.image_size[0], ".png")
             preparation = model.card.encoder.preparation
             slices = np.concatenate(
                 [to_slices(parse_scan(file.read_bytes(), file.name), preparation) for file in files]

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
 from sslmri.cohorts.manifest import read_manifest, write_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
@@ -89,10 +89,10 @@ def _sizes(records: int) -> tuple[int, int, int]:
 
 
 def _write_manifests(folder: Path, sizes: Sequence[int]) -> list[Path]:
-    """Writes the pictures of the largest run, and a manifest for each run; returns the manifests."""
+    """Writes the images of the largest run, and a manifest for each run; returns the manifests."""
     started = time.perf_counter()
-    paths = write_pictures(folder / "pictures", sizes[-1], _SIZE, ".jpg")
-    print(f"{len(paths)} pictures written in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    paths = write_images(folder / "images", sizes[-1], _SIZE, ".jpg")
+    print(f"{len(paths)} images written in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     groups = [f"person-{number // _PERSON:05d}" for number in range(len(paths))]
     rows = pd.DataFrame({"path": [str(path) for path in paths], "cohort": "benchmark", "group": groups})
     rows = rows.assign(disease="", label="", fold=[number // _PERSON % 5 for number in range(len(paths))])

@@ -1,6 +1,6 @@
 """Screening of folders against the bare forward pass of its encoder: ``python -m benchmarks.screen``.
 
-Both see the same pictures in batches of the same size, one after the other in every round. The bare pass starts from
+Both see the same images in batches of the same size, one after the other in every round. The bare pass starts from
 slices that are read and prepared already; screening starts from files and ends with the lines that the command prints.
 The start of the worker processes, which a folder pays once, is measured by itself and taken off; with so few files
 that nothing is left then, there is no ratio (null).
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
 from sslmri.cohorts.workers import in_order
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Model
@@ -42,7 +42,7 @@ class Settings:
 
     Attributes:
         model: the model folder.
-        files: pictures of each kind.
+        files: images of each kind.
         rounds: rounds after the one that warms up; the table shows their medians.
     """
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ratios: dict[str, float | None] = {}
     for size, suffix in _KINDS.items():
         with TemporaryDirectory() as folder:
-            files = write_pictures(Path(folder), settings.files, size, suffix)
+            files = write_images(Path(folder), settings.files, size, suffix)
             bare, ours, start = _compare(model, files, settings.rounds)
         ratio = bare / ours if ours > 0 else None
         ratios[f"ours_over_bare_{size}"] = None if ratio is None else round(ratio, 3)
@@ -98,7 +98,7 @@ def _screening(screener: Screener, files: list[Path]) -> float:
     printed = [json_line(screener.card, entry, None) for entry, _ in screen_files(screener, files)]
     seconds = time.perf_counter() - started
     if any('"refused"' in line for line in printed):
-        raise RuntimeError(f"Expected every picture to be screened, got a refusal among {len(printed)}.")
+        raise RuntimeError(f"Expected every image to be screened, got a refusal among {len(printed)}.")
     return seconds
 
 

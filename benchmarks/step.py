@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Generator, Tensor
 from torchvision.transforms import v2
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
 from sslmri.learning.encoder import as_images, standardise
 from sslmri.learning.precision import autocast, choose_precision
 from sslmri.learning.pretrain import SimCLR
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a table and, last, one line of JSON."""
     settings = tyro.cli(Settings, args=arguments, description=__doc__)
     with TemporaryDirectory() as folder:
-        files = write_pictures(Path(folder), settings.batch_size, settings.size, ".png")
+        files = write_images(Path(folder), settings.batch_size, settings.size, ".png")
         slices = np.stack([np.asarray(Image.open(path)) for path in files])
     steps = {"before": _Before(slices, settings), "after": _After(slices, settings)}
     seconds: dict[str, list[list[float]]] = {name: [] for name in steps}

@@ -21,10 +21,10 @@ _MAP = 'img[alt^="Map of"], img[alt^="The scan"]'
 _WATCH = f"""() => {{
     window.shown = []
     const look = () => {{
-        const picture = [...document.querySelectorAll('{_MAP}')].pop()
+        const image = [...document.querySelectorAll('{_MAP}')].pop()
         const last = window.shown[window.shown.length - 1]
-        const isNew = picture && (!last || last.src !== picture.src)
-        if (isNew) window.shown.push({{src: picture.src, at: performance.now()}})
+        const isNew = image && (!last || last.src !== image.src)
+        if (isNew) window.shown.push({{src: image.src, at: performance.now()}})
         requestAnimationFrame(look)
     }}
     look()
@@ -35,7 +35,7 @@ _WATCH = f"""() => {{
 
 
 def time_drop(page: Page, path: Path) -> float:
-    """Returns the seconds from the drop of a file to its findings and pictures."""
+    """Returns the seconds from the drop of a file to its findings and images."""
     pending = perf_counter()
     page.locator("input[type=file]").set_input_files(path)
     page.get_by_role("img", name="The scan").or_(page.get_by_role("img", name="Map of")).first.wait_for(timeout=LONG_MS)
@@ -64,10 +64,10 @@ def time_changes(page: Page) -> tuple[float, float]:
 
 
 def _waited(page: Page) -> float:
-    """Returns the milliseconds from the last key or click to the picture that followed it."""
+    """Returns the milliseconds from the last key or click to the image that followed it."""
     page.wait_for_function("window.shown[window.shown.length - 1].at > window.asked", timeout=10_000)
     page.wait_for_timeout(600)  # as long as a reader looks, and until the page has come to rest
-    return float(page.evaluate("window.shown.find(picture => picture.at > window.asked).at - window.asked"))
+    return float(page.evaluate("window.shown.find(image => image.at > window.asked).at - window.asked"))
 
 
 def main(files: Annotated[tuple[Path, ...], tyro.conf.Positional], model: Path = DEFAULT_MODEL) -> None:

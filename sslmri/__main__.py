@@ -51,7 +51,7 @@ class Screen:
         from sslmri.screening.batch import list_files, screen_files, write_overlays
         from sslmri.screening.outcome import Entry, Refusal
         from sslmri.screening.report.export import json_line, report_csv, report_pdf
-        from sslmri.screening.report.pictures import key_pictures
+        from sslmri.screening.report.images import key_images
         from sslmri.screening.screener import Screener
 
         files = list_files(self.paths)
@@ -67,7 +67,7 @@ class Screen:
             if self.overlays and arrays:
                 write_overlays(self.overlays, card, entry, arrays)
             if self.report and arrays and not isinstance(entry.outcome, Refusal):
-                entry = replace(entry, pictures=key_pictures(card, entry.outcome, arrays))
+                entry = replace(entry, images=key_images(card, entry.outcome, arrays))
             entries.append(entry)
         for path, make in ((self.csv, report_csv), (self.report, report_pdf)):
             if path:

@@ -1,4 +1,4 @@
-"""Takes the README's pictures: ``python -m tests.screenshots OUT [MODEL]``; simulated patients only."""
+"""Takes the README's images: ``python -m tests.screenshots OUT [MODEL]``; simulated patients only."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ _PAGES = ("start", "screening", "cohort", "data", "performance", "encoder", "abo
 
 
 def take(browser: Browser, address: str, out: Path, width: int, theme: str) -> None:
-    """Saves one picture of each page at a width and in a theme."""
+    """Saves one image of each page at a width and in a theme."""
     for name in _PAGES:
         page = open_page(browser, address if name in ("start", "screening") else f"{address}/{name}", width, theme)
         if name == "screening":
@@ -63,7 +63,7 @@ def _save_whole(page: Page, path: Path, width: int) -> None:
 
 
 def main() -> None:
-    """Takes all pictures."""
+    """Takes all images."""
     out = Path(sys.argv[1])
     model = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else DEFAULT_MODEL
     out.mkdir(parents=True, exist_ok=True)

@@ -158,13 +158,13 @@ def test_two_people_who_look_the_same_are_refused(volumes, noise: float) -> None
     assert "of mild_demented" in refusal(pictures_of(twins, public_order(PEOPLE, LEFT_OVER, 0)))
 
 
-def test_picture_replaced_by_a_turned_copy_of_another_is_refused(volumes) -> None:
+def test_image_replaced_by_a_turned_copy_of_another_is_refused(volumes) -> None:
     images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
     images[150] = np.rot90(images[71])
     assert "image 151 " in refusal(images)
 
 
-def test_picture_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+def test_image_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "non.jpg").write_bytes(b"\xff\xd8\xff broken")
     with pytest.raises(ManifestError, match=r"non\.jpg: The JPEG file is incomplete"):
         read_small(tmp_path / "non.jpg")

@@ -1,4 +1,4 @@
-"""Zip files: one series, pictures or one NIfTI, read in memory; everything else one plain sentence."""
+"""Zip files: one series, images or one NIfTI, read in memory; everything else one plain sentence."""
 
 import io
 import struct
@@ -45,7 +45,7 @@ def coloured(side: int) -> bytes:
 
 
 def greys(data: bytes) -> list[int]:
-    """Returns the grey value of each slice of an archive of such pictures."""
+    """Returns the grey value of each slice of an archive of such images."""
     return [int(slice_[0, 0]) for slice_ in read_archive(data).voxels]
 
 
@@ -104,7 +104,7 @@ def test_every_flipped_bit_of_a_zipped_slice_is_refused(voxels):
     assert unnoticed == 0
 
 
-def test_pictures_come_in_the_natural_order_of_their_names():
+def test_images_come_in_the_natural_order_of_their_names():
     names = {"a/slice10.png": 30, "a/slice9.png": 20, "a/slice1.png": 10, "b.png": 40}
     assert greys(zipped(*((name, picture(grey)) for name, grey in names.items()))) == [10, 20, 30, 40]
 
@@ -115,7 +115,7 @@ def test_hidden_files_and_folders_are_passed_over():
     assert (volume.voxels.max(), len(volume.voxels), volume.warnings) == (7, 1, ())
 
 
-def test_pictures_of_another_size_or_damaged_are_told_by_number():
+def test_images_of_another_size_or_damaged_are_told_by_number():
     data = zipped(
         ("1.png", picture(1)),
         ("2.png", picture(2, side=20)),
@@ -194,14 +194,14 @@ def test_an_entry_larger_than_its_directory_says_is_damaged():
     assert "a damaged file" in refusal_of(bytes(data))
 
 
-def test_pictures_over_the_limit_are_refused(monkeypatch):
+def test_images_over_the_limit_are_refused(monkeypatch):
     monkeypatch.setattr("sslmri.scans.archive.MAX_VOXELS", 3 * 16 * 16)
     assert "Upload fewer" in refusal_of(zipped(*((f"{i}.png", picture(i)) for i in range(4))))
     assert len(read_archive(zipped(*((f"{i}.png", picture(i)) for i in range(3)))).voxels) == 3
 
 
 @pytest.mark.parametrize("colours", ["grey", "colours"])
-def test_pictures_count_with_their_own_size_whatever_becomes_of_them(monkeypatch, colours):
+def test_images_count_with_their_own_size_whatever_becomes_of_them(monkeypatch, colours):
     monkeypatch.setattr("sslmri.scans.archive.MAX_VOXELS", 64**2 + 32**2)
     monkeypatch.setattr("sslmri.scans.archive.read_image", decoded := Mock(wraps=read_image))
     drawn = coloured if colours == "colours" else partial(picture, 7)
@@ -210,7 +210,7 @@ def test_pictures_count_with_their_own_size_whatever_becomes_of_them(monkeypatch
     assert not decoded.called
 
 
-def test_pages_of_all_pictures_count_together(monkeypatch):
+def test_pages_of_all_images_count_together(monkeypatch):
     monkeypatch.setattr("sslmri.scans.archive.MAX_SLICES", 5)
     file = io.BytesIO()
     page = Image.new("L", (16, 16), 3)
@@ -218,7 +218,7 @@ def test_pages_of_all_pictures_count_together(monkeypatch):
     assert "Upload fewer" in refusal_of(zipped(("1.tif", file.getvalue()), ("2.tif", file.getvalue())))
 
 
-def test_too_little_memory_for_one_picture_is_not_told_as_a_damaged_one(monkeypatch):
+def test_too_little_memory_for_one_image_is_not_told_as_a_damaged_one(monkeypatch):
     monkeypatch.setattr("sslmri.scans.archive.read_image", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
         parse_scan(zipped(("1.png", picture(1))), "scan.zip")

@@ -109,7 +109,7 @@ def test_copies_within_one_group_are_no_finding(copy, cache):
     assert found_in(copy, cache).grave == []
 
 
-def test_the_same_picture_with_two_labels_is_a_conflict(copy, cache):
+def test_the_same_image_with_two_labels_is_a_conflict(copy, cache):
     original = plant(copy, shifted, "other.png", label="meningioma")
     found = found_in(copy, cache)
     assert found.grave == ["near copies in two splits", "same image with two labels"]

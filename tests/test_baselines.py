@@ -8,7 +8,7 @@ from sslmri.evidence.baselines import BASELINES, baseline_probabilities
 
 
 def pictures(labels: list[int], seed: int = 0, size: int = 96) -> np.ndarray:
-    """Returns noisy pictures (N, size, size) uint8 that are brighter at the bottom for higher labels."""
+    """Returns noisy images (N, size, size) uint8 that are brighter at the bottom for higher labels."""
     generator = np.random.default_rng(seed)
     slices = generator.integers(0, 60, size=(len(labels), size, size))
     for picture, label in zip(slices, labels, strict=True):

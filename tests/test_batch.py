@@ -27,7 +27,7 @@ from sslmri.screening import batch
 from sslmri.screening.batch import screen_files, write_overlays
 from sslmri.screening.outcome import ImagingSequence, Outcome, Refusal, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.report.export import json_line, report_csv
-from sslmri.screening.report.pictures import scaled
+from sslmri.screening.report.images import scaled
 from sslmri.screening.screener import Screener
 from tests.harness.dicom_files import axial_series
 from tests.test_workers import die_while_preparing
@@ -73,7 +73,7 @@ def screener() -> Any:
 
 @pytest.fixture
 def files(tmp_path) -> list[Path]:
-    """Returns 100 pictures, the seventh of which is none."""
+    """Returns 100 images, the seventh of which is none."""
     rows, columns = np.mgrid[0:40, 0:40]
     disc = (rows - 20) ** 2 + (columns - 20) ** 2 < 200
     for number in range(100):
@@ -218,7 +218,7 @@ def test_a_classifier_that_was_not_assessed_has_no_overlay(files, model_folder, 
 
 @pytest.fixture
 def mixed(tmp_path, files) -> list[Path]:
-    """Returns two series in one folder, shuffled, the first of them in another folder as well, and a picture."""
+    """Returns two series in one folder, shuffled, the first of them in another folder as well, and an image."""
     voxels = np.stack([np.asarray(Image.open(path).convert("L")) for path in files[:4]]).astype(np.uint16)
     paths = []
     for folder, uid in (("a", "1.2.3"), ("a", "1.2.9"), ("b", "1.2.3")):
@@ -256,7 +256,7 @@ def test_a_refusal_has_the_hash_of_its_file_where_it_could_be_read(files, screen
 
 
 @pytest.mark.parametrize(("shape", "size"), [((496, 248), (256, 512)), ((32, 64), (512, 256)), ((40, 40), (512, 512))])
-def test_a_picture_keeps_the_proportions_of_the_slice(shape, size):
+def test_a_image_keeps_the_proportions_of_the_slice(shape, size):
     assert scaled(np.zeros(shape, np.uint8), 512).size == size
 
 

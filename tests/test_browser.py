@@ -145,7 +145,7 @@ def saved(page: Page, kind: str) -> bytes:
 
 
 def slice_in_view(page: Page) -> int:
-    """Returns the number of the slice of the map, once slider and both pictures agree on it."""
+    """Returns the number of the slice of the map, once slider and both images agree on it."""
     expect(page.get_by_role("img", name="Map of")).to_have_count(1, timeout=LONG_MS)
     settle(page)
     number = int(page.get_by_role("slider", name="Slice").get_attribute("aria-valuetext") or -1)

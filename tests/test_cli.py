@@ -31,7 +31,7 @@ def screen(call: Call) -> Call:
 
 @pytest.fixture
 def files(cohort, tmp_path) -> list[Path]:
-    """Returns two good pictures with a bad one between them, whose name is a spreadsheet formula."""
+    """Returns two good images with a bad one between them, whose name is a spreadsheet formula."""
     good = sorted(cohort.parent.rglob("*.png"))[:2]
     bad = tmp_path / "=HYPERLINK(1).png"
     bad.write_bytes(b"<html>")

@@ -102,7 +102,7 @@ def test_pointing_game_is_played_with_the_maps_that_are_shown(controlled, screen
         for which, label in (("true", row["label"]), ("predicted", finding.top_class)):
             maps, column = screening.arrays.saliency["tumours"], DISEASES["tumours"].classes.index(label)
             map_ = enlarge(maps[0, column], screening.arrays.slices[0].shape)
-            peak = (np.array(np.unravel_index(map_.argmax(), map_.shape)) + 0.5) / map_.shape  # square pictures
+            peak = (np.array(np.unravel_index(map_.argmax(), map_.shape)) + 0.5) / map_.shape  # square images
             is_inside = abs(peak[0] - y) <= height / 2 and abs(peak[1] - x) <= width / 2
             hits[which].append(bool(is_inside and np.ptp(map_) > 0))
     found = content.diseases["tumours"].localisation
@@ -180,9 +180,9 @@ def test_data_without_training_groups_give_no_figures(model_folder, tmp_path, ca
     assert "ms: no training groups, no controls" in capsys.readouterr().out
 
 
-def test_a_marked_picture_that_cannot_be_read_is_left_out_and_told(controlled, cohort, capsys):
+def test_a_marked_image_that_cannot_be_read_is_left_out_and_told(controlled, cohort, capsys):
     marked = [record for record in read_manifest(cohort) if record.disease == "tumours" and record.box]
-    damaged = replace(marked[0], path=cohort)  # a table where a picture should be
+    damaged = replace(marked[0], path=cohort)  # a table where an image should be
     model = Model.load(controlled[0])
     found = _localisation(model, "tumours", [damaged, *marked[1:4]])
     assert (found.n_slices, found.n_left_out) == (3, 1)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sslmri.dashboard.screening.prevalence import predictive_line
-from sslmri.dashboard.screening.similar import DATA_FOLDER, case_picture
+from sslmri.dashboard.screening.similar import DATA_FOLDER, case_image
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
@@ -111,21 +111,21 @@ def case(tmp_path: Path) -> SimilarCase:
     return SimilarCase("glioma", "cheng", "cheng/1", "one.png", None, 0.2, True)
 
 
-def test_a_case_has_a_picture_where_its_data_are_on_this_machine(case, tmp_path: Path, monkeypatch) -> None:
+def test_a_case_has_a_image_where_its_data_are_on_this_machine(case, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
-    picture = case_picture(case, Preparation())
+    picture = case_image(case, Preparation())
     assert picture is not None
     assert np.asarray(Image.open(io.BytesIO(picture))).shape == (128, 128)
 
 
 @pytest.mark.parametrize("path", ["gone.png", "notes.png"])
-def test_a_case_without_readable_data_has_no_picture(path: str, case, tmp_path: Path, monkeypatch) -> None:
+def test_a_case_without_readable_data_has_no_image(path: str, case, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
     (tmp_path / "notes.png").write_bytes(b"just some notes")
-    assert case_picture(replace(case, path=path), Preparation()) is None
+    assert case_image(replace(case, path=path), Preparation()) is None
 
 
 def test_without_a_data_folder_no_file_is_looked_for(case, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv(DATA_FOLDER, raising=False)
     monkeypatch.chdir(tmp_path)
-    assert case_picture(case, Preparation()) is None
+    assert case_image(case, Preparation()) is None

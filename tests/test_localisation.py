@@ -1,4 +1,4 @@
-"""What is marked in a picture is found where the encoder sees it, and a map is scored by where it points."""
+"""What is marked in an image is found where the encoder sees it, and a map is scored by where it points."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ PREPARATIONS = [Preparation(), Preparation(image_size=(64, 96)), Preparation(ima
 
 
 def head_with_square(shape: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
-    """Returns a dim ellipse off the middle of a picture (H, W), with a bright box in it."""
+    """Returns a dim ellipse off the middle of an image (H, W), with a bright box in it."""
     height, width = shape
     rows, columns = np.mgrid[0:height, 0:width]
     inside = ((rows - 0.52 * height) / (0.36 * height)) ** 2 + ((columns - 0.45 * width) / (0.35 * width)) ** 2 < 1
@@ -109,7 +109,7 @@ def test_mask_of_another_size_and_a_finding_below_a_pixel(tmp_path):
     assert open_target(record(tmp_path / "images" / "a.png"), Preparation()) is None
 
 
-def test_picture_of_several_slices_is_refused(tmp_path):
+def test_image_of_several_slices_is_refused(tmp_path):
     pages = [Image.fromarray(np.full((20, 20), grey, np.uint8)) for grey in (1, 2)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(ManifestError, match="Expected one slice in a.tif, which has a box or a mask, got 2"):

@@ -43,7 +43,7 @@ def test_gradient_draws_the_map_to_the_finding():
     assert (local > 0).sum() == 1
 
 
-def test_findings_moved_out_of_the_picture_do_not_count():
+def test_findings_moved_out_of_the_image_do_not_count():
     torch.manual_seed(0)
     maps, weights = torch.randn(2, 5, 4, 4, requires_grad=True), torch.randn(2, 5)
     regions = regions_at((1, 2), (0, 0))

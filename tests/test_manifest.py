@@ -61,7 +61,7 @@ def test_wrong_age_or_sex_is_refused_with_its_line(tmp_path: Path, age: str, sex
     ["0.5 0.5 0.2", "0.5 0.5 0.2 0.2 0.2", "a b c d", "nan 0.5 0.2 0.2", "0.5 0.5 0 0.2", "0.5 0.5 -0.2 0.2",
      "0.5 0.5 0.2 inf", "64 64 20 20", "0.95 0.5 0.2 0.2", "0.5 0.05 0.2 0.2", "0.5;0.5;0.2;0.2"],
 )  # fmt: skip
-def test_box_that_is_none_or_leaves_the_picture_is_told_with_its_line(tmp_path: Path, box: str) -> None:
+def test_box_that_is_none_or_leaves_the_image_is_told_with_its_line(tmp_path: Path, box: str) -> None:
     path = write(tmp_path, "a.png,c,ms,normal,g,0.5 0.5 1 1", f"b.png,c,ms,normal,h,{box}", header=BOXES)
     assert f"got box_xywh {box!r} in line 3 of the manifest: correct the box" in refusal(path)
 

@@ -95,7 +95,7 @@ def test_slope_and_intercept_are_applied(head, kind):
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LAS", "LPS", "RPI", "SLP"])
-def test_a_slice_as_nifti_and_as_png_is_the_same_picture(head, codes):
+def test_a_slice_as_nifti_and_as_png_is_the_same_image(head, codes):
     buffer = io.BytesIO()
     Image.fromarray(head[18]).save(buffer, "PNG")
     picture = parse_scan(buffer.getvalue(), "slice.png")

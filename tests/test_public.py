@@ -229,7 +229,7 @@ def test_nearest_folder_that_names_a_class_counts(tmp_path: Path) -> None:
     assert rows["label"].tolist() == ["normal", "parkinsons"]
 
 
-def test_picture_in_a_folder_of_no_class_is_refused(tmp_path: Path) -> None:
+def test_image_in_a_folder_of_no_class_is_refused(tmp_path: Path) -> None:
     assert "got other/x.png in none of them" in refusal(
         touch(tmp_path, "MS/1.png", "Control/1.png", "other/x.png"), "ms"
     )
@@ -239,7 +239,7 @@ def test_missing_class_is_refused_by_name(tmp_path: Path) -> None:
     assert "got no image of normal" in refusal(touch(tmp_path, "MS/1.png"), "ms")
 
 
-def test_files_that_no_reader_takes_are_no_pictures(tmp_path: Path) -> None:
+def test_files_that_no_reader_takes_are_no_images(tmp_path: Path) -> None:
     touch(tmp_path, "glioma/1.jpg", "meningioma/1.jpg", "pituitary/1.jpg", "pituitary/2.bmp")
     assert "pituitary/2.bmp" not in set(build_manifest(tmp_path, "tumours")["path"])
 

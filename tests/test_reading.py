@@ -1,4 +1,4 @@
-"""The door: every encoding of a picture gives the same scan, everything else one plain sentence."""
+"""The door: every encoding of an image gives the same scan, everything else one plain sentence."""
 
 import io
 import struct
@@ -116,14 +116,14 @@ def test_a_transparent_pixel_is_black():
     assert voxels.sum() == 255
 
 
-def test_a_picture_in_colours_is_refused_in_one_sentence() -> None:
+def test_a_image_in_colours_is_refused_in_one_sentence() -> None:
     photograph = Image.effect_noise((64, 64), 60).convert("L").convert("RGB")
     photograph.paste((200, 90, 20), (0, 0, 64, 20))
     with pytest.raises(ScanError, match="^photo.png: This is a colour image. Export the MRI in greyscale.$"):
         parse_scan(encoded(photograph, "PNG"), "photo.png")
 
 
-def test_coloured_notes_on_a_grey_picture_are_taken() -> None:
+def test_coloured_notes_on_a_grey_image_are_taken() -> None:
     noted = Image.effect_noise((64, 64), 60).convert("L").convert("RGB")
     noted.paste((200, 90, 20), (0, 0, 64, 5))
     assert parse_scan(encoded(noted, "PNG"), "noted.png").voxels.shape == (1, 64, 64)
@@ -164,7 +164,7 @@ def tiff(packed: bytes, *own: tuple[int, int]) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory + bytes(4)
 
 
-def test_a_large_picture_may_have_fewer_scans_than_a_small_one():
+def test_a_large_image_may_have_fewer_scans_than_a_small_one():
     data = with_scans(encoded(Image.new("L", (16, 16)), "JPEG"), 50)
     check_scans(data, 1_000_000)
     with pytest.raises(ScanError, match="over 24 scans"):
@@ -172,7 +172,7 @@ def test_a_large_picture_may_have_fewer_scans_than_a_small_one():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK", "I", "F", "I;16"])
-def test_a_picture_converted_in_bands_is_the_one_converted_at_once(monkeypatch, grey, mode):
+def test_a_image_converted_in_bands_is_the_one_converted_at_once(monkeypatch, grey, mode):
     data = encoded(Image.fromarray(grey).convert(mode), "TIFF")
     whole = parse_scan(data, "a").voxels
     monkeypatch.setattr("sslmri.scans.images._BAND_PIXELS", 1000)

@@ -19,8 +19,8 @@ from sslmri.screening import messages
 from sslmri.screening.outcome import Entry, Refusal, Review, ScreeningSummary, notice_line
 from sslmri.screening.report import export
 from sslmri.screening.report.export import report_csv, report_json, report_pdf
+from sslmri.screening.report.images import key_images
 from sslmri.screening.report.pdf_page import latin
-from sslmri.screening.report.pictures import key_pictures
 from sslmri.screening.screener import Screener
 from tests.conftest import as_scan
 
@@ -45,7 +45,7 @@ def entry(screener, phantom) -> Entry:
     }
     summary = replace(screening.summary, findings=findings, reason=None, orientation="SPL", spacing_mm=(4.0, 1.0, 1.5),
                       modality="MR", n_file_slices=48, slice_numbers=(24,))  # fmt: skip
-    return Entry(1, summary, pictures=key_pictures(screener.card, summary, screening.arrays))
+    return Entry(1, summary, images=key_images(screener.card, summary, screening.arrays))
 
 
 VERDICTS = (Verdict.FLAGGED, Verdict.INCONCLUSIVE, Verdict.NOT_FLAGGED, Verdict.NOT_FLAGGED)
@@ -142,7 +142,7 @@ def test_a_classifier_that_was_not_assessed_shows_its_reason_and_neither_number_
     assert (row["verdict"], row["reason"]) == ("not assessed", REASON)
 
 
-def test_a_scan_that_is_not_brain_mri_has_one_sentence_and_no_picture(screener, entry, metrics):
+def test_a_scan_that_is_not_brain_mri_has_one_sentence_and_no_image(screener, entry, metrics):
     sentence = "Not recognised as brain MRI."
     silent = changed(silenced(entry, *DISEASES, reason=sentence), is_brain_mri=False, reason=sentence)
     pdf = report_pdf(screener.card, [silent], metrics)
@@ -161,7 +161,7 @@ def test_a_scan_of_unknown_orientation_has_no_labels_of_left_and_right(screener,
 @pytest.mark.parametrize(
     ("orientation", "labels"), [("SPL", ("R", "L")), ("LIP", ("A", "P")), ("ASR", ("L", "R")), (None, None)]
 )
-def test_labels_name_the_sides_of_the_patient_at_left_and_right_of_the_picture(orientation, labels):
+def test_labels_name_the_sides_of_the_patient_at_left_and_right_of_the_image(orientation, labels):
     assert messages.orientation_labels(orientation) == labels
 
 
@@ -247,7 +247,7 @@ def test_csv_and_json_agree_on_every_probability_and_set(screener, entry, metric
 
 
 def test_an_entry_holds_neither_arrays_nor_the_name_of_a_file(entry):
-    pictures = [picture for pair in entry.pictures.values() for picture in (pair.scan, pair.overlay)]
+    pictures = [picture for pair in entry.images.values() for picture in (pair.scan, pair.overlay)]
     assert 0 < sum(map(len, pictures)) < 400_000
     assert NAME not in repr(facts(entry))
     assert not [value for value in vars(facts(entry)).values() if isinstance(value, np.ndarray)]

@@ -153,7 +153,7 @@ def test_a_volume_says_which_of_its_slices_were_screened(screener, phantom, empt
     assert [own for own in summary.warnings if "Analysed" in own.text] == ([Notice(None, warning)] if warning else [])
 
 
-def test_an_empty_picture_is_refused(screener):
+def test_an_empty_image_is_refused(screener):
     with pytest.raises(ScanError, match="The image is blank"):
         screener.screen(as_scan(np.zeros((64, 64))))
 

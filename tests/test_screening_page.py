@@ -61,7 +61,7 @@ def strips(app: AppTest) -> int:
     return len([chart for chart in app.get("plotly_chart") if '"title":{"text":"slice"}' in chart.proto.spec])
 
 
-def test_upload_gets_one_card_a_disease_and_two_pictures(configured: ModelCard) -> None:
+def test_upload_gets_one_card_a_disease_and_two_images(configured: ModelCard) -> None:
     app = upload(("slice.png", png()))
     assert not app.exception
     assert not app.error

@@ -163,7 +163,7 @@ def test_a_slice_is_an_8_bit_grey_png(tmp_path):
         np.testing.assert_allclose(np.asarray(picture) / 255, subject.volume[40], atol=0.5 / 255 + 1e-6)
 
 
-def test_manifest_names_every_picture_and_every_picture_has_a_mask(cohort):
+def test_manifest_names_every_image_and_every_image_has_a_mask(cohort):
     folder, rows = cohort
     assert tuple(rows[0]) == MANIFEST_COLUMNS
     assert {(row["disease"], row["label"]) for row in rows} == set(CLASSES)

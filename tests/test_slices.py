@@ -72,7 +72,7 @@ def test_head_mask_fills_holes_and_ignores_specks(phantom):
 
 
 @pytest.mark.parametrize("brightness", [0.2, 40.0])  # bytes, and finer values
-def test_the_head_of_a_finer_picture_is_the_same_head(phantom, brightness):
+def test_the_head_of_a_finer_image_is_the_same_head(phantom, brightness):
     grey = np.rint(phantom * brightness) if brightness < 1 else phantom * brightness
     coarse = np.kron(grey, np.ones((4, 4), np.float32))  # 384 x 320
     fine = np.kron(grey, np.ones((8, 8), np.float32))[:-1, :-3]  # 767 x 637: averaged by 2
@@ -81,7 +81,7 @@ def test_the_head_of_a_finer_picture_is_the_same_head(phantom, brightness):
     assert (head_mask(fine) != expected).mean() < 0.003
 
 
-def test_bytes_and_finer_values_of_one_picture_are_prepared_alike(phantom):
+def test_bytes_and_finer_values_of_one_image_are_prepared_alike(phantom):
     grey = np.rint(phantom * 0.2)
     prepared = to_slices(as_scan(grey), PREPARATION)
     assert np.array_equal(to_slices(as_scan(grey * 3 + 0.5), PREPARATION), prepared)
@@ -95,7 +95,7 @@ def test_holes_are_filled_as_by_scipy():
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 255.0])
-def test_a_picture_of_one_grey_value_is_refused(value):
+def test_a_image_of_one_grey_value_is_refused(value):
     with pytest.raises(ScanError, match="The image is blank"):
         to_slices(as_scan(np.full((64, 64), value)), PREPARATION)
 
@@ -189,7 +189,7 @@ DIGESTS = {
 
 @pytest.mark.parametrize("values", DIGESTS)
 @pytest.mark.parametrize("spacing", [None, (5.0, 0.9, 0.9)])
-def test_a_picture_is_prepared_bit_for_bit_as_ever(values, spacing):
+def test_a_image_is_prepared_bit_for_bit_as_ever(values, spacing):
     rows, columns = np.mgrid[0:96, 0:80]
     inside = (rows - 50) ** 2 * 27**2 + (columns - 41) ** 2 * 36**2 < 36**2 * 27**2
     picture = np.where(inside, 40 + (rows * 7 + columns * columns) % 200, rows % 3)

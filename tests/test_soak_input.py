@@ -46,7 +46,7 @@ def test_the_same_seed_makes_the_same_mutants():
 
 
 def test_damage_behind_a_checksum_is_reached():
-    """Half of the damaged pictures have right checksums in every chunk, half of the archives in every entry."""
+    """Half of the damaged images have right checksums in every chunk, half of the archives in every entry."""
     pictures = [mutants.mutant(number, 0)[1] for number in range(0, 700, len(mutants.FORMATS))]
     assert sum("The PNG file is" not in _refusal(data) for data in pictures) > 25
     place = mutants.FORMATS.index("zip")

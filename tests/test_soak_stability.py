@@ -11,7 +11,7 @@ from sslmri.diseases import DISEASES
 from tests.soak import stability
 
 
-def test_pictures_that_are_not_changed_keep_their_class(cohort, model_folder, monkeypatch):
+def test_images_that_are_not_changed_keep_their_class(cohort, model_folder, monkeypatch):
     monkeypatch.setattr(stability, "TRANSFORMS", {"none": lambda grey: grey})
     found = stability.harmless_changes(2, model_folder, cohort)
     assert (found.tried, found.failed) == (8, 0), found

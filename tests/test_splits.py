@@ -163,7 +163,7 @@ def images(label: str = "normal", count: int = 100) -> list[Record]:
     return [record(f"{label}{i // 10}", label, fold=(i // 10) % 5, number=i) for i in range(count)]
 
 
-def test_published_split_deals_pictures_of_each_class_whatever_their_groups_and_folds() -> None:
+def test_published_split_deals_images_of_each_class_whatever_their_groups_and_folds() -> None:
     records = images() + images("multiple_sclerosis", 50)
     assigned = assign_splits(records, protocol="as-published")
     slices = class_counts(assigned).set_index(["label", "split"])["slices"]
@@ -187,12 +187,12 @@ def test_published_split_trains_on_small_classes_first(count: int, splits: set[s
     assert {r.split for r in assign_splits(images(count=count), protocol="as-published")} == splits
 
 
-def test_published_split_leaves_out_other_uses_and_trains_on_pictures_without_a_label() -> None:
+def test_published_split_leaves_out_other_uses_and_trains_on_images_without_a_label() -> None:
     others = [record("normal0", None, 0, 900), record("normal0", number=901, use="gap")]
     assert [r.split for r in assign_splits(images() + others, protocol="as-published")[-2:]] == ["train", None]
 
 
-def test_picture_in_two_splits_is_refused_by_name() -> None:
+def test_image_in_two_splits_is_refused_by_name() -> None:
     one = replace(record("g"), split="train")
     check_images([one, replace(one, path=Path("other.png"), split="test")])
     with pytest.raises(ManifestError, match="got 1 in several, .*g-ms-0.png: list each image once"):

@@ -39,7 +39,7 @@ def record(folder: Path, name: str) -> Record:
 
 @pytest.fixture
 def records(tmp_path) -> list[Record]:
-    """Returns the records of 150 pictures: three chunks."""
+    """Returns the records of 150 images: three chunks."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(150):

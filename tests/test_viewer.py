@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.screening.pictures import SIDE, fit, overlay_image, place_map, scan_image, windowed
+from sslmri.dashboard.screening.images import SIDE, fit, overlay_image, place_map, scan_image, windowed
 from sslmri.dashboard.screening.planes import (
     OrientationLabels,
     ReformattedSlice,
@@ -63,7 +63,7 @@ def test_a_map_of_few_places_is_zero_where_the_prepared_slice_was_only_padded() 
     box = shown_box(np.zeros((100, 50)), None, PREPARATION)
     assert box == pytest.approx((0.0, -0.5, 1.0, 2.0))
     level = place_map(np.array([[1.0, 0.0, 0.0, 0.0]] * 4), box, (400, 200))
-    assert level[:, 40:].max() < 0.2  # the bright column of the map lies in the padding, left of the picture
+    assert level[:, 40:].max() < 0.2  # the bright column of the map lies in the padding, left of the image
 
 
 def test_pixels_are_shown_square_at_one_size() -> None:
@@ -117,7 +117,7 @@ def test_marks_stand_at_the_edges_that_they_name() -> None:
     assert bare[:SIDE].max() < 10
 
 
-def test_pictures_of_noise_stay_below_what_the_media_store_samples() -> None:
+def test_images_of_noise_stay_below_what_the_media_store_samples() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
     level = np.random.default_rng(1).random((SIDE, SIDE), np.float32)
     assert len(overlay_image(noise, level, 1.0, None, "top")) < 2**20

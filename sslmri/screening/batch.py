@@ -19,7 +19,7 @@ from sslmri.scans.group_files import group_paths
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
-from sslmri.screening.report.pictures import paint_key_slice, scaled
+from sslmri.screening.report.images import paint_key_slice, scaled
 from sslmri.screening.screener import Screener
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
@@ -96,9 +96,9 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
     if isinstance(summary, Refusal):
         return
     for disease in summary.assessed:
-        picture = paint_key_slice(summary, arrays, disease, card.heads[disease].saliency_scale)
+        image = paint_key_slice(summary, arrays, disease, card.heads[disease].saliency_scale)
         buffer = io.BytesIO()
-        scaled(picture, _OVERLAY_SIDE).save(buffer, "PNG")
+        scaled(image, _OVERLAY_SIDE).save(buffer, "PNG")
         write_atomically(
             folder / f"{entry.number:04d}-{disease}.png", partial(Path.write_bytes, data=buffer.getvalue())
         )

@@ -52,7 +52,7 @@ def paint(slice_: np.ndarray, level: np.ndarray, opacity: float) -> np.ndarray:
 @functools.cache
 def colour_table() -> np.ndarray:
     """Returns inferno, from the bottom of the scale to its top: (256, 3) uint8."""
-    from matplotlib import colormaps  # slow to import, and needed for pictures only
+    from matplotlib import colormaps  # slow to import, and needed for images only
 
     return np.asarray(colormaps["inferno"](np.arange(256), bytes=True))[:, :3]
 

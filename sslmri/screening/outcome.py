@@ -179,7 +179,7 @@ class Review:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class KeyImages:
     """The key slice of a finding, alone and under the map of its top class: JPEG both."""
 
     scan: bytes
@@ -188,14 +188,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Entry:
-    """One scan of a list or a report; about 0.1 MB with pictures, whatever the size of the scan.
+    """One scan of a list or a report; about 0.1 MB with images, whatever the size of the scan.
 
     Attributes:
         number: in the list, from 1 on.
         outcome: what became of it.
         file: its path on the command line; None on the pages, whose exports name no file.
         n_files: how many files the scan consists of.
-        pictures: by disease, of the assessed findings.
+        images: by disease, of the assessed findings.
         reviews: by disease.
     """
 
@@ -203,7 +203,7 @@ class Entry:
     outcome: Outcome
     file: str | None = None
     n_files: int = 1
-    pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    images: Mapping[str, KeyImages] = field(default_factory=dict)
     reviews: Mapping[str, Review] = field(default_factory=dict)
 
 

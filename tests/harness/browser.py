@@ -1,4 +1,4 @@
-"""A real server and a real browser, for the browser tests and for the README's pictures."""
+"""A real server and a real browser, for the browser tests and for the README's images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -29,7 +29,7 @@ class Visitor:
     Attributes:
         received: every message of the server, as it came.
         elements: what the page shows now, by place.
-        fetched: content of every picture and download this session was shown, by address.
+        fetched: content of every image and download this session was shown, by address.
         session_id: as the server calls it.
     """
 
@@ -150,7 +150,7 @@ class Visitor:
         return self.fetched[path]
 
     def pictures(self) -> dict[str, bytes]:
-        """Returns every picture that the page shows now, by address."""
+        """Returns every image that the page shows now, by address."""
         shown = {path.decode() for e in self.elements.values() for path in _MEDIA.findall(e.SerializeToString())}
         return {path: self.fetch(path) for path in sorted(shown)}
 

@@ -78,13 +78,13 @@ def _cohort(folder: Path, count: int, n_bad: int, seed: int) -> dict[str, str]:
 
 
 def _other_checksum(good: bytes) -> bytes:
-    """Returns a picture with one bit changed amid its pixels."""
+    """Returns an image with one bit changed amid its pixels."""
     middle = len(good) // 2
     return good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :]
 
 
 def _huge(good: bytes) -> bytes:
-    """Returns a picture whose header says 65535 x 65535 pixels, with the right checksum."""
+    """Returns an image whose header says 65535 x 65535 pixels, with the right checksum."""
     header = b"IHDR" + (65535).to_bytes(4, "big") * 2 + good[24:29]
     return good[:12] + header + zlib.crc32(header).to_bytes(4, "big") + good[33:]
 

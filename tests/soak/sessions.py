@@ -48,9 +48,9 @@ class _Seen:
 
     Attributes:
         messages: all that the server sent.
-        pictures: small grey copies of the pictures on the page, by address, and in the PDF, by number.
+        images: small grey copies of the images on the page, by address, and in the PDF, by number.
         reports: their texts, by label.
-        pdf: the report that ``_read_pdf`` adds to pictures and reports.
+        pdf: the report that ``_read_pdf`` adds to images and reports.
         error: what went wrong.
         seconds: from the upload until the page was drawn.
     """
@@ -75,7 +75,7 @@ def dashboard(model: Path, script: str = APP, **env: str) -> Iterator[Server]:
 def crossings(n_sessions: int = 50, model: Path = DEFAULT_MODEL, script: str = APP) -> Row:
     """Returns how many of many sessions at once were shown anything of another's scan.
 
-    Each session's pictures are compared with those that every session is shown when it is alone, at another server:
+    Each session's images are compared with those that every session is shown when it is alone, at another server:
     one that has seen all scans before may have put the right ones aside. A report names its scan by the file's hash.
     """
     marks = [f"WMK{number:03d}Q" for number in range(n_sessions)]
@@ -247,7 +247,7 @@ def _swapped(number: int, seen: _Seen, hashes: Sequence[str]) -> list[str]:
 
 
 def _distance(picture: np.ndarray, seen: _Seen) -> float:
-    """Returns the mean difference of grey levels to the closest picture of another session."""
+    """Returns the mean difference of grey levels to the closest image of another session."""
     return min((float(np.abs(picture - other).mean()) for other in seen.pictures.values()), default=math.inf)
 
 
@@ -262,7 +262,7 @@ def pdf_text(data: bytes) -> str:
 
 
 def _read_pdf(seen: _Seen) -> None:
-    """Adds the words and pictures of a session's report; called by one thread, for PDFium is made for one."""
+    """Adds the words and images of a session's report; called by one thread, for PDFium is made for one."""
     seen.reports["PDF"] = pdf_text(seen.pdf)
     with pypdfium2.PdfDocument(seen.pdf) as document:
         found = [image for page in document for image in page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,))]

@@ -1,4 +1,4 @@
-"""Pictures changed as no reader would notice: the answer of the head of their disease has to stay the same."""
+"""Images changed as no reader would notice: the answer of the head of their disease has to stay the same."""
 
 import io
 import random
@@ -32,7 +32,7 @@ def _rotated(degrees: float) -> Callable[[Image.Image], Image.Image]:
 
 def _scaled(factor: float) -> Callable[[Image.Image], Image.Image]:
     def scale(grey: Image.Image) -> Image.Image:
-        """Returns the picture scaled about its middle, at its own size."""
+        """Returns the image scaled about its middle, at its own size."""
         x, y = ((side - side / factor) / 2 for side in grey.size)
         return grey.transform(
             grey.size, Image.Transform.AFFINE, (1 / factor, 0, x, 0, 1 / factor, y), Image.Resampling.BILINEAR
@@ -150,7 +150,7 @@ def _changes_of(screener: Screener, record: Record, disease: str) -> Iterator[Tr
 
 
 def _findings(screener: Screener, pictures: Sequence[Image.Image], disease: str) -> list[Finding]:
-    """Returns what the head of a disease finds in each picture, all screened in one pass."""
+    """Returns what the head of a disease finds in each image, all screened in one pass."""
     prepared = []
     for picture in pictures:
         file = io.BytesIO()

@@ -17,7 +17,7 @@ from sslmri.dashboard.text import count
 from sslmri.errors import ScanError
 from sslmri.models.cards import ModelCard
 from sslmri.screening.outcome import Entry, Refusal
-from sslmri.screening.report.pictures import key_pictures
+from sslmri.screening.report.images import key_images
 
 if TYPE_CHECKING:  # the page is open before anything is screened
     from sslmri.screening.screener import Screener
@@ -112,8 +112,8 @@ def _screen_into(screener: "Screener", cohort: Cohort, upload: Upload) -> None:
             with queue_for_model(line):
                 if upload.sha256 not in cohort.entries:
                     screening = screener.screen(scan)
-                    pictures = key_pictures(screener.card, screening.summary, screening.arrays)
-                    _add(cohort, upload, Entry(number, screening.summary, n_files=upload.n_files, pictures=pictures))
+                    images = key_images(screener.card, screening.summary, screening.arrays)
+                    _add(cohort, upload, Entry(number, screening.summary, n_files=upload.n_files, images=images))
                     line.add(screening.summary)
         except ScanError as error:
             line.outcome = "refused"

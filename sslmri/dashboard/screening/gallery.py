@@ -78,9 +78,9 @@ def thumbnail_of(scan: Scan, mask: np.ndarray) -> bytes:
     """Returns the slice in which the lesion is largest, else the middle one, as a small PNG."""
     areas = mask.sum(axis=(1, 2))
     index = int(areas.argmax()) if areas.any() else len(mask) // 2
-    picture = Image.fromarray(np.rint(np.clip(scan.voxels[index], 0, 255)).astype(np.uint8))
+    image = Image.fromarray(np.rint(np.clip(scan.voxels[index], 0, 255)).astype(np.uint8))
     buffer = io.BytesIO()
-    picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS).save(buffer, format="PNG")
+    image.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -11,7 +11,7 @@ from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
 from sslmri.screening.outcome import Entry, Finding, Review, Screening, ScreeningSummary
-from sslmri.screening.report.pictures import key_pictures
+from sslmri.screening.report.images import key_images
 from sslmri.text import format_timestamp
 
 _AGREE, _OVERRIDE = "agree", "override"
@@ -30,8 +30,8 @@ def draw_review(card: ModelCard, screening: Screening, n_files: int, token: str,
         reviews = _signed(summary, answers)
 
     def entries() -> list[Entry]:
-        pictures = key_pictures(card, summary, screening.arrays)
-        return [Entry(1, summary, n_files=n_files, pictures=pictures, reviews=reviews)]
+        images = key_images(card, summary, screening.arrays)
+        return [Entry(1, summary, n_files=n_files, images=images, reviews=reviews)]
 
     st.markdown("**Report**")
     with st.container(horizontal=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from sslmri.dashboard.screening.pictures import thumbnail
+from sslmri.dashboard.screening.images import thumbnail
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
@@ -55,14 +55,14 @@ _HELP = (
 
 def _draw_case(case: "SimilarCase", preparation: Preparation) -> None:
     with st.container(width=_WIDTH + 24, gap="xxsmall"):
-        picture = keep("thumbnails", case.path, _MAX_THUMBNAILS, lambda: case_picture(case, preparation))
-        if picture:
-            st.image(picture, width=_WIDTH, alt=f"A training case of {class_title(case.label)}")
+        image = keep("thumbnails", case.path, _MAX_THUMBNAILS, lambda: case_image(case, preparation))
+        if image:
+            st.image(image, width=_WIDTH, alt=f"A training case of {class_title(case.label)}")
         st.markdown(f"{class_title(case.label)} **{case.distance:.2f}**")
         st.caption(f"{escape_markdown(case.cohort)}{'' if case.is_close else ', not close'}")
 
 
-def case_picture(case: "SimilarCase", preparation: Preparation) -> bytes | None:
+def case_image(case: "SimilarCase", preparation: Preparation) -> bytes | None:
     """Returns the prepared slice of a case as a small JPEG, or None where its data are not on this server.
 
     A file of several slices gives none: a case does not say which of them it is.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from sslmri.dashboard.screening.pictures import fit, overlay_image, place_map, scan_image, windowed
+from sslmri.dashboard.screening.images import fit, overlay_image, place_map, scan_image, windowed
 from sslmri.dashboard.screening.planes import reformat
 from sslmri.dashboard.screening.state import explain, widget_key
 from sslmri.dashboard.screening.viewer_controls import View, choose_view, choose_window

@@ -29,7 +29,7 @@ _COLUMNS = (
 
 
 def report_pdf(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None) -> bytes:
-    """Returns the report as an A4 PDF: a page of all scans where there are several, then each scan with its pictures.
+    """Returns the report as an A4 PDF: a page of all scans where there are several, then each scan with its images.
 
     Args:
         card: the model's.

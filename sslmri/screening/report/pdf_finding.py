@@ -13,13 +13,13 @@ from sslmri.models.cards import HeadCard
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening import messages
 from sslmri.screening.maps import paint
-from sslmri.screening.outcome import Entry, Finding, Pictures, ScreeningSummary
+from sslmri.screening.outcome import Entry, Finding, KeyImages, ScreeningSummary
 from sslmri.screening.report.pdf_page import BODY, FAINT, INK, LEFT, QUIET, SMALL, WIDTH, PdfPage
 from sslmri.text import proportion
 
 _TEXT = 104.0  # mm
-_SIDE, _GAP = 35.0, 2.0  # of a picture, and between the two
-_HEIGHT = _SIDE + 9  # of pictures with their captions
+_SIDE, _GAP = 35.0, 2.0  # of an image, and between the two
+_HEIGHT = _SIDE + 9  # of images with their captions
 _ABOVE, _BELOW = 2.0, 2.0
 _BAR, _NAME, _ROW = 34.0, 36.0, 3.9
 _ALERT = (164, 73, 27)
@@ -61,7 +61,7 @@ def draw_finding(
     top = page.get_y()
     draw_text(page)
     if finding.is_assessed:
-        _draw_pictures(page, top, summary, finding, entry.pictures[disease], head.saliency_scale)
+        _draw_images(page, top, summary, finding, entry.images[disease], head.saliency_scale)
     page.set_y(top + height + _BELOW)
 
 
@@ -109,13 +109,13 @@ def _draw_class(page: PdfPage, label: str, probability: float | None, is_in_set:
     page.set_y(top + _ROW)
 
 
-def _draw_pictures(
-    page: PdfPage, top: float, summary: ScreeningSummary, finding: Finding, pictures: Pictures, scale: float
+def _draw_images(
+    page: PdfPage, top: float, summary: ScreeningSummary, finding: Finding, images: KeyImages, scale: float
 ) -> None:
     left, right = LEFT + WIDTH - 2 * _SIDE - _GAP, LEFT + WIDTH - _SIDE
     letters = messages.orientation_labels(summary.orientation)
-    for x, picture in ((left, pictures.scan), (right, pictures.overlay)):
-        _draw_picture(page, x, top, picture, letters)
+    for x, image in ((left, images.scan), (right, images.overlay)):
+        _draw_image(page, x, top, image, letters)
     below = top + _SIDE + 1
     page.set_y(below)
     page.text_at(left, f"Slice {finding.key_slice} of {summary.n_file_slices}", SMALL - 0.4, QUIET)
@@ -128,10 +128,10 @@ def _draw_pictures(
     page.text_at(right, f"{scale:.2g} logits or more", SMALL - 1, QUIET, _SIDE, Align.R)
 
 
-def _draw_picture(page: PdfPage, x: float, y: float, picture: bytes, letters: tuple[str, str] | None) -> None:
+def _draw_image(page: PdfPage, x: float, y: float, image: bytes, letters: tuple[str, str] | None) -> None:
     page.set_fill_color(0, 0, 0)
     page.rect(x, y, _SIDE, _SIDE, "F")
-    page.image(io.BytesIO(picture), x, y, _SIDE, _SIDE, keep_aspect_ratio=True)
+    page.image(io.BytesIO(image), x, y, _SIDE, _SIDE, keep_aspect_ratio=True)
     if letters:
         page.set_y(y + _SIDE / 2 - 1.5)
         page.text_at(x + 1, letters[0], BODY, _LIGHT, 5)

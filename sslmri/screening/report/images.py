@@ -7,17 +7,17 @@ from PIL import Image
 
 from sslmri.models.cards import ModelCard
 from sslmri.screening.maps import enlarge, paint
-from sslmri.screening.outcome import Pictures, ScreeningArrays, ScreeningSummary
+from sslmri.screening.outcome import KeyImages, ScreeningArrays, ScreeningSummary
 
 _OPACITY = 0.7  # at the top of a map's scale
 _SIDE = 256  # pixels along the longer side: 190 per inch at the size of the report
 _QUALITY = 90
 
 
-def key_pictures(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArrays) -> dict[str, Pictures]:
+def key_images(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArrays) -> dict[str, KeyImages]:
     """Returns the images of the assessed findings, by disease."""
     return {
-        key: Pictures(
+        key: KeyImages(
             _jpeg(arrays.slices[summary.key_index(key)]),
             _jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale)),
         )

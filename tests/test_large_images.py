@@ -1,4 +1,4 @@
-"""The largest pictures that are read, and those that are refused, in memory that is told before anything is decoded."""
+"""The largest images that are read, and those that are refused, in memory that is told before anything is decoded."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ print(peak_mb() - before)
         ("RGB", (90, 90, 90), 1, 2, "Upload fewer"),
     ],
 )
-def test_the_largest_pictures_cost_at_most_400_mb(tmp_path, mode, level, turn, n_zipped, refusal) -> None:
+def test_the_largest_images_cost_at_most_400_mb(tmp_path, mode, level, turn, n_zipped, refusal) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     large = encoded(Image.new(mode, (8000, 8000), level), "PNG", compress_level=1, exif=exif)

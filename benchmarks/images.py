@@ -1,4 +1,4 @@
-"""Pictures for the benchmarks: slices of a few simulated people, each shifted and lit in its own way."""
+"""Images for the benchmarks: slices of a few simulated people, each shifted and lit in its own way."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ _PEOPLE = (
 _SLICES = 24  # of a person, at most
 
 
-def write_pictures(folder: Path, count: int, size: int, suffix: str) -> list[Path]:
-    """Writes that many square pictures of different content and returns their paths.
+def write_images(folder: Path, count: int, size: int, suffix: str) -> list[Path]:
+    """Writes that many square images of different content and returns their paths.
 
     Args:
         folder: made if missing.

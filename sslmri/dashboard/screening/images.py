@@ -25,8 +25,8 @@ def fit(slice_: ReformattedSlice) -> np.ndarray:
     row, column = slice_.pixel_mm or (1.0, 1.0)
     factor = SIDE / max(height * row, width * column)
     size = (max(1, round(width * column * factor)), max(1, round(height * row * factor)))
-    picture = Image.fromarray(np.ascontiguousarray(_thinned(slice_.image), dtype=np.float32))
-    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+    image = Image.fromarray(np.ascontiguousarray(_thinned(slice_.image), dtype=np.float32))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
 def _thinned(image: np.ndarray) -> np.ndarray:
