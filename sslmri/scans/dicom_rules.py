@@ -33,10 +33,11 @@ _DERIVED = {
 }  # fmt: skip
 _SEQUENCES = {
     "T1": r"(?<![A-Z0-9])T1(?![0-9])",
-    "T2": r"(?<![A-Z0-9])T2(?![0-9*]|_?STAR)",
-    "FLAIR": "FLAIR|FLUID_ATTENUATED",
+    "T2": r"(?<![A-Z0-9])T2(?![0-9*]| ?STAR)",
+    "FLAIR": "FLAIR|FLUID ATTENUATED",
 }
-_CONTRAST_AGENT = r"POST|GADO|\+ ?C\b|\b(GD|KM|CE)\b"
+_CONTRAST_AGENT = r"POST(?![- ]?OP)|GADO|\+ ?C\b|\bC ?\+|\b(GAD|GD|KM|CE)\b"
+_WITHOUT_AGENT = r"\b(PRE|W/?O|WITHOUT|NO|NON|OHNE)\b"
 _SIEMENS_PHASE = "P"  # third value of ImageType
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
@@ -95,13 +96,16 @@ def stated_sequence(dataset: Dataset) -> str | None:
     """
     contrast = _values(dataset, "AcquisitionContrast")
     text = " ".join(contrast or (*_values(dataset, "SeriesDescription"), *_values(dataset, "ProtocolName"))).upper()
+    text = text.replace("_", " ")
     names = {name for name, pattern in _SEQUENCES.items() if re.search(pattern, text)}
     if "FLAIR" in names:
         names.discard("T2")  # T2 FLAIR
     if len(names) != 1:
         return None
     has_agent = bool(dataset.get("ContrastBolusAgent")) or re.search(_CONTRAST_AGENT, text)
-    return "T1ce" if names == {"T1"} and has_agent else names.pop()
+    if names != {"T1"} or not has_agent:
+        return names.pop()
+    return None if re.search(_WITHOUT_AGENT, text) else "T1ce"
 
 
 def _words(dataset: Dataset, keyword: str) -> list[str]:
