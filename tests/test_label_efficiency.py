@@ -242,8 +242,8 @@ def test_an_encoder_that_saw_test_groups_is_refused(options: RunOptions) -> None
 def test_a_split_that_shares_groups_is_refused(options: RunOptions, monkeypatch) -> None:
     real = label_efficiency.open_cohort
 
-    def shared(options: RunOptions) -> tuple[list[Record], Store]:
-        records, store = real(options)
+    def shared(options: RunOptions, is_measured: bool) -> tuple[list[Record], Store]:
+        records, store = real(options, is_measured)
         sides = [replace(r, split="test") if row % 2 else r for row, r in enumerate(store.records)]
         return records, replace(store, records=sides)
 

@@ -20,6 +20,7 @@ from sslmri.files import sha256_of
 from sslmri.models.evidence import Metrics, find_evidence, read_evidence
 from sslmri.models.folder import read_encoder_card, read_model_card
 from sslmri.project import DEFAULT_MODEL
+from sslmri.training import data as data_module
 from sslmri.training.controls import run_controls
 from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
@@ -36,6 +37,10 @@ STEPS: dict[str, Callable[[RunOptions], object]] = {
     "finetune": lambda options: run_finetune(options, TINY_FINETUNE),
     "evaluate": run_evaluate,
 }
+MEASURES: list[Callable[[RunOptions], object]] = [
+    *(run_evaluate, run_reproduce, run_controls, run_bank, run_crossvalidation),
+    lambda options: run_label_efficiency(options, LabelEfficiencySettings()),
+]
 PROBE = replace(TINY_FINETUNE, regime="linear-probe")
 
 
@@ -285,13 +290,7 @@ def test_a_validation_split_of_one_class_is_reported_and_calibrates_nothing(opti
     assert (head.calibration_temperature, head.threshold_low, head.threshold_high) == (1.0, 0.5, 0.5)
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
-        run_evaluate, run_reproduce, run_controls, run_bank, run_crossvalidation,
-        lambda options: run_label_efficiency(options, LabelEfficiencySettings()),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("measure", MEASURES)
 def test_no_command_measures_a_model_on_data_that_were_split_again(measure, cohort, model_folder, tmp_path):
     def turned(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
@@ -312,3 +311,11 @@ def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_sin
     assert card.evidence_note.endswith("its results belong to the former split.")
     with pytest.raises(TrainingError, match="its stored results belong to the former split, so train again to measure"):
         check_no_leakage(card, DEFAULT_MODEL, store, "group-disjoint")
+
+
+@needs_shared("data")
+@pytest.mark.parametrize("measure", MEASURES)
+def test_the_shipped_model_is_refused_before_a_slice_is_prepared(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "open_store", lambda *_: pytest.fail("was prepared"))
+    with pytest.raises(TrainingError, match="its stored results belong to the former split, so train again to measure"):
+        measure(RunOptions(SHARED / "data" / "manifest.csv", DEFAULT_MODEL, cache=tmp_path))

@@ -174,8 +174,8 @@ def _build(
             _write_header(file, 0, preparation)
             for row, found in enumerate(prepared):
                 if isinstance(found, ScanError):
-                    bad.append((row, str(found)))
-                    _check_bad(bad, len(records))
+                    bad.append((row, found.reason))
+                    _check_bad([(records[row].name, reason) for row, reason in bad], len(records))
                 else:
                     file.write(found.slices.data)
                 counts.append(0 if isinstance(found, ScanError) else len(found.slices))
@@ -209,9 +209,9 @@ def _prepared(
             bar.update()
 
 
-def _check_bad(bad: list[tuple[int, str]], n_records: int) -> None:
+def _check_bad(bad: list[tuple[str, str]], n_records: int) -> None:
     if len(bad) > MAX_BAD_FRACTION * n_records:
-        listed = " ".join(reason for _, reason in bad[:5])
+        listed = " ".join(f"{name}: {reason}" for name, reason in bad[:5])
         raise TrainingError(
             f"Expected at most {MAX_BAD_FRACTION:.0%} unreadable files, got {len(bad)} of {n_records} and stopped: "
             f"name the right files. First: {listed}"

@@ -89,7 +89,7 @@ def run_crossvalidation(options: RunOptions) -> CrossValidation:
         raise TrainingError(
             f"Expected folds by group, got the protocol {AS_PUBLISHED}: leave --protocol or --cross-validate out."
         )
-    _, store = open_cohort(options)
+    _, store = open_cohort(options, is_measured=True)
     exposure = find_training_overlap(options.run, store.records)
     check_protocol(f"an encoder in {options.run} that was trained", exposure.training.protocol, options.protocol)
     experiment = _open_experiment(store, _encoder(exposure, options), options)

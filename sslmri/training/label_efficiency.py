@@ -70,7 +70,7 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     """
     _check(options, settings)
     pretrained = options.run / "pretrain"
-    _, store = open_cohort(options)
+    _, store = open_cohort(options, is_measured=True)
     check_disjoint(store.records)
     check_unseen(options.run, store, options.protocol)
     experiment, basis = _experiment(options, settings, store), _basis(store, options, pretrained)

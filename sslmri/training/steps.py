@@ -196,7 +196,7 @@ def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, 
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
     """
     model = Model.load(options.run)
-    cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation))
+    cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation), is_measured=True)
     check_no_leakage(model.card, options.run, cohort.store, options.protocol)
     return model, cohort
 
