@@ -110,7 +110,7 @@ class Bank(RunOptions):
     def start(self) -> None:
         """Runs the step."""
         from sslmri.gate.measure import report_gate
-        from sslmri.training.gate import run_bank
+        from sslmri.training.steps import run_bank
 
         print(report_gate(run_bank(self)))
 

@@ -16,7 +16,7 @@ from sslmri.dashboard.text import escape_markdown, in_order
 from sslmri.diseases import DISEASES
 from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.predictions import read_predictions
-from sslmri.models.evidence import Metrics, find_evidence, find_history, protocol_of
+from sslmri.models.evidence import Metrics, find_evidence, find_history
 
 start_page("Performance")
 card = require_model("This page shows how good the model is on data it was not trained on.")
@@ -24,7 +24,7 @@ protocols = list(tables.IS_SHARED)
 metrics = {protocol: try_read(find_evidence, card, Metrics, protocol) for protocol in protocols}
 diseases = in_order({key for found in metrics.values() if found for key in found.diseases})
 if not diseases:
-    st.info(f"{sections.not_measured(card, protocol_of(card))} Then load this page again.")
+    st.info(f"{sections.not_measured(card, card.training.protocol)} Then load this page again.")
     st.stop()
 
 if card.evidence_note:
@@ -34,12 +34,12 @@ protocol = st.segmented_control(
     protocols,
     format_func=lambda name: tables.PROTOCOL_TITLES[name],
     required=True,
-    default=protocol_of(card),
+    default=card.training.protocol,
 )
 key = st.segmented_control(
     "Disease",
     diseases,
-    format_func=partial(sections.grade_of, metrics[protocol_of(card)]),
+    format_func=partial(sections.grade_of, metrics[card.training.protocol]),
     required=True,
     wrap=True,
     default=diseases[0],

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sslmri.cohorts.audit import Audit, audit, split_as_it_stands
-from sslmri.cohorts.duplicates import Likeness, find_copies, hash_slices
+from sslmri.cohorts.duplicates import MIN_CORRELATION, find_copies, hash_slices
 from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ManifestError
@@ -218,17 +218,18 @@ def test_pairs_agree_with_a_double_loop(monkeypatch):
     slices = np.clip(base[rng.integers(0, 4, 30)] + rng.normal(0, 12, (30, 48, 48)), 0, 255).astype(np.uint8)
     records = [Record(Path(__file__), str(i), "c", None, None, f"g{i % 6}", None) for i in range(30)]
     monkeypatch.setattr("sslmri.cohorts.duplicates._centred", lambda one: one)
-    rule = Likeness(bits=12, correlation=0.9)
+    monkeypatch.setattr("sslmri.cohorts.duplicates._MAX_BITS", 12)
+    monkeypatch.setattr("sslmri.cohorts.duplicates.MIN_CORRELATION", 0.9)
     expected = set()
     hashes = [int(value) for value in hash_slices(slices)]
     for i in range(30):
         for j in range(i + 1, 30):
-            near = bin(hashes[i] ^ hashes[j]).count("1") <= rule.bits
+            near = bin(hashes[i] ^ hashes[j]).count("1") <= 12
             inside = (slices[i] > 25.5) | (slices[j] > 25.5)
-            alike = np.corrcoef(slices[i][inside], slices[j][inside])[0, 1] >= rule.correlation
+            alike = np.corrcoef(slices[i][inside], slices[j][inside])[0, 1] >= 0.9
             if near and alike and i % 6 != j % 6:
                 expected.add((i, j))
-    found = find_copies(Store(slices, records, []), likeness=rule)
+    found = find_copies(Store(slices, records, []))
     assert len(expected) > 20
     assert set(zip(found["first"], found["second"], strict=True)) == expected
 
@@ -252,7 +253,7 @@ def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(call, copy, tmp_path
     rows = pd.read_csv(table)
     pair = rows[rows["check"] == "near copies in two splits"].iloc[0]
     assert (pair["first_name"], pair["second_name"]) == (original, "'=1+1.png")
-    assert pair["correlation"] >= Likeness().correlation
+    assert pair["correlation"] >= MIN_CORRELATION
 
 
 def test_the_command_exits_3_on_a_group_with_two_labels(call, copy, tmp_path):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sslmri.dashboard.charts import probability_bars
-from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.screening.viewer import _shown_classes
+from sslmri.dashboard.section import to_csv
 from sslmri.models.cards import Counts
 from sslmri.screening.outcome import Entry, Finding, Screening
 from sslmri.screening.report.export import report_json

@@ -5,16 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sslmri.evidence.gate import (
+from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
+from sslmri.gate.measure import (
     IN_DISTRIBUTION,
     NOT_BRAIN,
     SAME_DISEASE,
     SAME_SEQUENCES,
+    SYNTHETIC,
     UNRELATED,
     rejection_rates,
+    relations,
+    report_gate,
+    table,
 )
-from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
-from sslmri.gate.measure import SYNTHETIC, relations, report_gate, table
 from sslmri.models.bank import EncoderFeatures
 from sslmri.models.evidence import GateTable
 from sslmri.models.model_card import percentage

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sslmri.errors import ModelError
-from sslmri.evidence.gate import IN_DISTRIBUTION, NOT_BRAIN, SAME_DISEASE, UNRELATED
 from sslmri.files import write_json
+from sslmri.gate.measure import IN_DISTRIBUTION, NOT_BRAIN, SAME_DISEASE, UNRELATED
 from sslmri.models.evidence import GateTable, find_evidence, write_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.models.metrics import Estimate, GateRates, GateRow, Rate

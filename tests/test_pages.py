@@ -13,7 +13,7 @@ import torch
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
 from sslmri.dashboard.about import card_tables
-from sslmri.dashboard.export import to_csv
+from sslmri.dashboard.section import to_csv
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.learning.labels import balanced_epoch

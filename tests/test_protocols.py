@@ -24,11 +24,10 @@ from sslmri.training import data as data_module
 from sslmri.training.controls import run_controls
 from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
-from sslmri.training.gate import run_bank
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 from sslmri.training.report import report_metrics
 from sslmri.training.reproduce import run_reproduce
-from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
+from sslmri.training.steps import run_bank, run_evaluate, run_finetune, run_pretrain
 from tests.conftest import SHARED, needs_shared
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 

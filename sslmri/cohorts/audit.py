@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from sslmri.cohorts.confounding import Confounding, find_confounding
+from sslmri.cohorts.confounding import find_all_confounding
 from sslmri.cohorts.duplicates import Describe, find_copies
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.registry import GROUP, MIN_GROUPS, UNKNOWN, unit_of
@@ -163,16 +163,11 @@ def _without_subjects(pool: list[Record]) -> Iterator[str]:
             yield f"{cohort} ({len(set(groups))} groups, {what})"
 
 
-def _spread_over_cohorts(pool: list[Record]) -> list[Confounding]:
-    found = [(disease, [record for record in pool if record.disease == disease.key]) for disease in DISEASES.values()]
-    return [find_confounding(disease, [r.label for r in own], [r.cohort for r in own]) for disease, own in found]
-
-
 def _one_class_cohorts(pool: list[Record]) -> list[str]:
     """Returns cohorts that reveal the label: the classifier may learn the source instead of the disease."""
     return sorted(
         f"{cohort} ({found.disease.title}: {class_title(label)})"
-        for found in _spread_over_cohorts(pool)
+        for found in find_all_confounding(pool)
         for cohort, label in found.single_class_cohorts
     )
 
@@ -180,7 +175,7 @@ def _one_class_cohorts(pool: list[Record]) -> list[str]:
 def _one_cohort_classes(pool: list[Record]) -> list[str]:
     return [
         f"{found.disease.title}: {class_title(label)} ({', '.join(cohorts)})"
-        for found in _spread_over_cohorts(pool)
+        for found in find_all_confounding(pool)
         for label, cohorts in found.cohorts.items()
         if len(cohorts) == 1
     ]

@@ -1,10 +1,11 @@
 """Whether class and cohort can be told apart: where they cannot, a classifier may learn the source of an image."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.registry import COHORTS
-from sslmri.diseases import Disease, Notice, class_title
+from sslmri.diseases import DISEASES, Disease, Notice, class_title
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ def find_confounding(disease: Disease, labels: Iterable[str | None], cohorts: It
     pairs = set(zip(labels, cohorts, strict=True))
     by_class = {label: frozenset(name for own, name in pairs if own == label) for label in disease.classes}
     return Confounding(disease, {label: own for label, own in by_class.items() if own})
+
+
+def find_all_confounding(records: Sequence[Record]) -> list[Confounding]:
+    """Returns how the classes of each disease are spread over cohorts."""
+    found = [(disease, [record for record in records if record.disease == key]) for key, disease in DISEASES.items()]
+    return [find_confounding(disease, [r.label for r in own], [r.cohort for r in own]) for disease, own in found]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
 """Slices of different groups that are copies of one image: found by a perceptual hash, confirmed on their pixels."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -23,32 +22,24 @@ _PAIRS = 4096  # candidates compared pixel by pixel at a time: 150 MB
 Describe = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Likeness:
-    """How alike two slices of different groups must be to be called copies of one image.
-
-    Chosen on the training folds of the public cohorts (5,445 slices): of 37,910 pairs of two known people (dementia,
-    Parkinson's, multiple sclerosis) whose hashes are near and whose outlines agree, none correlates above 0.846 inside
-    the heads, 0.72 being the median; neighbouring people of a skull-stripped template do not come nearer. All 42 pairs
-    above 0.87 were looked at: one image twice, or neighbouring slices of one patient. Of altered copies of 407 of
-    these slices 97 to 100 % are found after JPEG, noise, a shift by two pixels, a brighter window, a rotation by 2
-    degrees or a gamma of 0.8, 95 % after a gamma of 1.3, but under a quarter after a crop of 3 % on each side. Mirrored
-    copies are not looked for.
-
-    Attributes:
-        bits: at most so many of the 64 bits of their hashes differ; this only saves comparing the pixels of all pairs.
-        correlation: of their 48 x 48 pixels inside the two heads, at least. Outside, the black that all slices share
-            would make any two small heads alike.
-        cosine: of their features, at least, where an encoder is given. True copies of another contrast go down to 0.81
-            and different people up to 0.97, so this only throws out what is unlike to an encoder altogether.
-    """
-
-    bits: int = 10
-    correlation: float = 0.87
-    cosine: float = 0.8
+# How alike two slices of different groups must be to be called copies of one image.
+#
+# Chosen on the training folds of the public cohorts (5,445 slices): of 37,910 pairs of two known people (dementia,
+# Parkinson's, multiple sclerosis) whose hashes are near and whose outlines agree, none correlates above 0.846 inside
+# the heads, 0.72 being the median; neighbouring people of a skull-stripped template do not come nearer. All 42 pairs
+# above 0.87 were looked at: one image twice, or neighbouring slices of one patient. Of altered copies of 407 of these
+# slices 97 to 100 % are found after JPEG, noise, a shift by two pixels, a brighter window, a rotation by 2 degrees or a
+# gamma of 0.8, 95 % after a gamma of 1.3, but under a quarter after a crop of 3 % on each side. Mirrored copies are not
+# looked for.
+_MAX_BITS = 10  # of the 64 bits of their hashes that differ; this only saves comparing the pixels of all pairs
+# of their 48 x 48 pixels inside the two heads: outside, the black of all slices would make any two small heads alike
+MIN_CORRELATION = 0.87
+# of their features, where an encoder is given: true copies of another contrast go down to 0.81 and different people up
+# to 0.97, so this only throws out what is unlike to an encoder altogether
+_MIN_COSINE = 0.8
 
 
-def find_copies(store: Store, describe: Describe | None = None, likeness: Likeness | None = None) -> pd.DataFrame:
+def find_copies(store: Store, describe: Describe | None = None) -> pd.DataFrame:
     """Returns the pairs of slices of different groups that are copies of one image, the most alike first.
 
     Columns: ``first`` and ``second`` (rows of the store), ``bits`` (of their hashes that differ), ``correlation``,
@@ -57,17 +48,15 @@ def find_copies(store: Store, describe: Describe | None = None, likeness: Likene
     Args:
         store: N prepared slices; time grows with N squared, memory with N.
         describe: gives prepared slices their features; only slices of pairs whose pixels agree are given to it.
-        likeness: how alike copies are.
     """
-    rule = likeness or Likeness()
     small = _shrink(store)
     _, groups = np.unique(store.groups, return_inverse=True)
-    found = [_correlate(small, rows, rule) for rows in _near_hashes(hash_slices(small), groups, rule.bits)]
+    found = [_correlate(small, rows) for rows in _near_hashes(hash_slices(small), groups)]
     pairs = pd.concat([pd.DataFrame(columns=PAIR_COLUMNS[:4]), *found], ignore_index=True)
     pairs["cosine"] = np.nan
     if describe is not None and len(pairs):
         pairs["cosine"] = _cosines(store, pairs, describe)
-        pairs = pairs[pairs["cosine"] >= rule.cosine]
+        pairs = pairs[pairs["cosine"] >= _MIN_COSINE]
     pairs["is_identical"] = np.array(_are_identical(store, pairs), dtype=bool)
     return pairs.sort_values(["correlation", "first", "second"], ascending=[False, True, True], ignore_index=True)
 
@@ -107,12 +96,12 @@ def _centred(one: np.ndarray) -> np.ndarray:
     return np.asarray(padded.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box=box))
 
 
-def _near_hashes(hashes: np.ndarray, groups: np.ndarray, most: int) -> Iterator[np.ndarray]:
-    """Yields pairs (K, 3) of rows of different groups whose hashes differ in ``most`` bits at most, and in how many."""
+def _near_hashes(hashes: np.ndarray, groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields pairs (K, 3) of rows of different groups whose hashes differ in few bits, and in how many."""
     height = max(1, _CELLS // len(hashes))
     for start in range(0, len(hashes), height):
         differing = np.bitwise_count(hashes[start : start + height, None] ^ hashes[None, start:])
-        first, second = np.nonzero(differing <= most)
+        first, second = np.nonzero(differing <= _MAX_BITS)
         bits = differing[first, second]
         first, second = first + start, second + start
         keep = np.flatnonzero((first < second) & (groups[first] != groups[second]))
@@ -121,14 +110,14 @@ def _near_hashes(hashes: np.ndarray, groups: np.ndarray, most: int) -> Iterator[
             yield np.stack([first[chosen], second[chosen], bits[chosen]], axis=1)
 
 
-def _correlate(small: np.ndarray, rows: np.ndarray, rule: Likeness) -> pd.DataFrame:
+def _correlate(small: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
     """Returns those of the pairs (K, 3) whose pixels agree, with the correlation inside the union of their heads."""
     left, right = (small[rows[:, side]].reshape(len(rows), -1) for side in (0, 1))
     inside = (left > HEAD_LEVEL * 255) | (right > HEAD_LEVEL * 255)
     left, right = _unit(left, inside), _unit(right, inside)
     table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS[:3]))
     table["correlation"] = np.einsum("nd,nd->n", left, right).round(5)
-    return table[table["correlation"] >= rule.correlation]
+    return table[table["correlation"] >= MIN_CORRELATION]
 
 
 def _unit(values: np.ndarray, inside: np.ndarray) -> np.ndarray:

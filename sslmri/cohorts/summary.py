@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sslmri.cohorts.confounding import find_confounding
+from sslmri.cohorts.confounding import find_all_confounding
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.registry import MIN_GROUPS, unit_of
 from sslmri.cohorts.sampling import sample_classes
 from sslmri.cohorts.splits import SPLITS, class_counts, trainable
-from sslmri.diseases import DISEASES, Notice, class_title
+from sslmri.diseases import Notice, class_title
 from sslmri.errors import ScanError
 from sslmri.scans import read_scan
 from sslmri.scans.slices import Preparation, to_slices
@@ -69,13 +69,14 @@ def summarise(
     by_name = sorted(pool, key=lambda record: record.name)
     sample = [by_name[position] for position in sample_classes(by_name, per_class)]
     measured = _measure(sample, preparation, on_progress)
+    sources = [own.notice for own in find_all_confounding(pool) if own.notice]
     return {
         "classes": _class_rows(pool),
         "sizes": _rows(measured.sizes, "cohort", "width", "height"),
         "intensity": _intensity_rows(measured),
         "formats": _rows(measured.formats, "cohort", "format"),
         "use": _use_rows(records),
-        "faults": [asdict(n) for n in _group_faults(pool) + _source_faults(pool) + _file_faults(measured.unreadable)],
+        "faults": [asdict(n) for n in _group_faults(pool) + sources + _file_faults(measured.unreadable)],
     }
 
 
@@ -171,16 +172,6 @@ def _group_faults(pool: list[Record]) -> list[Notice]:
             text = f"{name}: {listed} {unit}s; fewer than {MIN_GROUPS} {unit}s: results are unreliable."
             faults.append(Notice(disease, text))
     return faults
-
-
-def _source_faults(pool: list[Record]) -> list[Notice]:
-    """Returns a sentence for each disease whose reference class shares no cohort with the other classes."""
-    found = [(disease, [record for record in pool if record.disease == disease.key]) for disease in DISEASES.values()]
-    notices = [
-        find_confounding(disease, [r.label for r in records], [r.cohort for r in records]).notice
-        for disease, records in found
-    ]
-    return [notice for notice in notices if notice]
 
 
 def _file_faults(unreadable: list[Notice]) -> list[Notice]:

@@ -10,7 +10,6 @@ from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
-from sslmri.models.evidence import protocol_of
 
 DATA_FILE = "data.json"
 _SUMMARY_ROWS = {  # what each row of a summary's tables holds
@@ -41,7 +40,7 @@ def find_summary(card: ModelCard) -> dict[str, Any] | None:
     Raises:
         ModelError: it is damaged, or of another version.
     """
-    path = card.folder / EVIDENCE_FOLDERS[protocol_of(card)] / DATA_FILE
+    path = card.folder / EVIDENCE_FOLDERS[card.training.protocol] / DATA_FILE
     try:
         summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _check_summary(summary)

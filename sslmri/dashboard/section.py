@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from sslmri.dashboard.charts import QUIET
-from sslmri.dashboard.export import to_csv
 from sslmri.dashboard.text import escape_markdown
+from sslmri.files import neutralised
 
 _LIST_WIDTHS = (100, 490)  # of names and their texts, in pixels before they are stretched: the texts need the room
 _WHOLE = 24  # rows up to which a table is shown whole; longer ones scroll
@@ -50,6 +50,16 @@ def draw_save_button(table: pd.DataFrame, key: str) -> None:
     st.download_button(
         "Download CSV", to_csv(table), f"{key}.csv", "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"
     )
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """Returns a table as CSV; text that a spreadsheet would take for a formula is preceded by an apostrophe.
+
+    A heading in two rows becomes one: ``train`` over ``groups`` is ``train groups``.
+    """
+    names = [" ".join(filter(None, name)) if isinstance(name, tuple) else name for name in frame.columns]
+    safe = frame.map(neutralised).set_axis([neutralised(name) for name in names], axis=1)
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
 def draw_notes(notes: Sequence[str]) -> None:

@@ -6,14 +6,7 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
-from sslmri.evidence.gate import (
-    IN_DISTRIBUTION,
-    NOT_BRAIN,
-    SAME_DISEASE,
-    SAME_SEQUENCES,
-    UNRELATED,
-    rejection_rates,
-)
+from sslmri.evidence.false_alarms import rate_of
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.gate.fit import encode, joined, prepared_images
 from sslmri.learning.model import Model
@@ -21,9 +14,11 @@ from sslmri.models.bank import EncoderFeatures, FeatureBank
 from sslmri.models.evidence import GateTable
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
-from sslmri.models.metrics import GateRates, GateRow
+from sslmri.models.metrics import GateRates, GateRow, Rate
 from sslmri.models.model_card import percentage
 
+IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES = "in distribution", "same disease", "same sequences"
+UNRELATED, NOT_BRAIN = "unrelated", "not brain"
 SYNTHETIC = "synthetic images"
 RULE = (
     "Measured slice by slice on the test groups, on which neither the bank nor its thresholds were fitted, on cohorts "
@@ -120,6 +115,31 @@ def table(
                 )
             )
     return tuple(rows), rates
+
+
+def rejection_rates(passes: np.ndarray, relations: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> GateRates:
+    """Returns which fraction of slices is rejected for one classifier.
+
+    Cohorts of the same disease or the same sequences may rightly pass: ``unrelated`` leaves them out,
+    ``other_cohorts`` has them.
+
+    Args:
+        passes: (N,) bool, whether the gate lets each slice pass.
+        relations: (N,) what each slice's cohort is to the classifier.
+        cohorts: (N,) names.
+        groups: (N,) names.
+    """
+
+    def rejected(*kinds: str) -> Rate | None:
+        chosen = np.isin(relations, kinds)
+        return rate_of(~passes[chosen], cohorts[chosen], groups[chosen]) if chosen.any() else None
+
+    return GateRates(
+        in_distribution=rejected(IN_DISTRIBUTION),
+        unrelated=rejected(UNRELATED),
+        other_cohorts=rejected(SAME_DISEASE, SAME_SEQUENCES, UNRELATED),
+        synthetic=rejected(NOT_BRAIN),
+    )
 
 
 def report_gate(evidence: GateTable) -> str:

@@ -218,7 +218,7 @@ def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | N
     Raises:
         ModelError: it is damaged, of another protocol, or should be of this model's classifiers and is not.
     """
-    protocol = protocol or protocol_of(card)
+    protocol = protocol or card.training.protocol
     folder = card.folder / EVIDENCE_FOLDERS[protocol]
     evidence = read_evidence(folder, kind)
     if evidence is None:
@@ -228,7 +228,7 @@ def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | N
         raise ModelError(
             f"Expected {kind.TITLE} of the protocol {protocol} in {folder}, got {measured}: {_advice(kind)}."
         )
-    if protocol == protocol_of(card):
+    if protocol == card.training.protocol:
         _check_model(card, evidence)
     return evidence
 
@@ -239,17 +239,12 @@ def find_unseen_metrics(card: ModelCard) -> Metrics | None:
     Raises:
         ModelError: see ``find_evidence``.
     """
-    return find_evidence(card, Metrics) if protocol_of(card) == GROUP_DISJOINT else None
+    return find_evidence(card, Metrics) if card.training.protocol == GROUP_DISJOINT else None
 
 
 def find_history(card: ModelCard, step: str, protocol: Protocol) -> list[dict[str, JsonValue]]:
     """Returns the epochs of a training step of the model measured by that protocol, none where they were not kept."""
     return read_history(card.folder / EVIDENCE_FOLDERS[protocol] / f"{step}.jsonl")
-
-
-def protocol_of(card: ModelCard) -> Protocol:
-    """Returns the protocol that the model was trained by."""
-    return card.training.protocol
 
 
 def is_of_model(card: ModelCard, evidence: Evidence) -> bool:

@@ -1,4 +1,4 @@
-"""Pre-train, fine-tune, evaluate: each step works on the data of a run and writes into its run folder."""
+"""Pre-train, fine-tune, evaluate, fit the gate: each step works on the data of a run and writes into its run folder."""
 
 import shutil
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pandas as pd
 
 from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
 from sslmri.cohorts.splits import shared_groups
-from sslmri.cohorts.store import Store
+from sslmri.cohorts.store import Store, open_store
 from sslmri.cohorts.summary import summarise
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
@@ -19,6 +19,7 @@ from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
 from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
+from sslmri.gate.measure import measure_gate
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
@@ -28,7 +29,7 @@ from sslmri.learning.pretrain import pretrain
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.bank import save_bank
 from sslmri.models.cards import EncoderCard, recorded
-from sslmri.models.evidence import Metrics, write_evidence
+from sslmri.models.evidence import GateTable, Metrics, write_evidence
 from sslmri.models.folder import (
     ENCODER_CARD,
     ENCODER_FILE,
@@ -199,6 +200,25 @@ def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, 
     cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation), is_measured=True)
     check_no_leakage(model.card, options.run, cohort.store, options.protocol)
     return model, cohort
+
+
+def run_bank(options: RunOptions) -> GateTable:
+    """Builds the bank of the run's model, measures its gate and writes ``evidence/gate.json``.
+
+    Raises:
+        SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
+    """
+    model, (records, store) = open_run(options)
+    bank = build_bank(model, store)
+    with replaced(model.card.folder) as new:
+        save_bank(new, bank)
+        write_model_file(new, model.card.name, model.card.training, model.card.created, model.card.evidence_note)
+    inside = {record.cohort for record in store.records}
+    others = [record for record in records if record.cohort not in inside]
+    outside = open_store(others, model.card.encoder.preparation, options.cache) if others else store.select([])
+    table = measure_gate(model, bank, store, outside)
+    write_evidence(model.card.folder / EVIDENCE_FOLDERS[options.protocol], table)
+    return table
 
 
 def measured(model: Model, store: Store, protocol: Protocol) -> tuple[Results, dict[str, pd.DataFrame]]:

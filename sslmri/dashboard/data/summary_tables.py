@@ -74,12 +74,9 @@ def uses(summary: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cohort", "disease", "use", "groups", "slices"])
 
 
-def meaning_of_group(summary: Mapping[str, Any], disease: Disease | None = None) -> str:
-    """Returns the sentence that says what a group of the training data is: of a disease, or of all of them."""
-    own = [row for row in summary["use"] if row["use"] == TRAIN_USE]
-    if disease is not None:
-        own = [row for row in own if row["disease"] == disease.key]
-    units = {row["unit"] for row in own}
+def meaning_of_group(summary: Mapping[str, Any], disease: Disease) -> str:
+    """Returns the sentence that says what a group of the training data of a disease is."""
+    units = {row["unit"] for row in summary["use"] if row["use"] == TRAIN_USE and row["disease"] == disease.key}
     return meaning_of(SUBJECT if units == {SUBJECT} else GROUP)
 
 

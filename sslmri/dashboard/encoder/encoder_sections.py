@@ -30,7 +30,7 @@ from sslmri.dashboard.text import count, escape_markdown, in_order, percent
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
-from sslmri.models.evidence import find_history, protocol_of
+from sslmri.models.evidence import find_history
 
 if TYPE_CHECKING:
     from sslmri.models.bank import FeatureBank
@@ -60,7 +60,7 @@ def _once(model_sha256: str, disease: str, name: str, _compute: Callable[[], _Re
 
 def draw_pretraining(card: ModelCard) -> None:
     """Draws loss and kNN probe by epoch, or says that there is no history."""
-    history = tables.history(find_history(card, "pretrain", protocol_of(card)), "knn")
+    history = tables.history(find_history(card, "pretrain", card.training.protocol), "knn")
     settings = card.encoder.pretraining
     if history.empty or settings is None:
         st.caption("No history of pre-training was kept with this model.")

@@ -18,7 +18,7 @@ from sslmri.evidence.grade import RULE
 from sslmri.evidence.reliability import BINS_RULE
 from sslmri.evidence.verdict import abstaining
 from sslmri.models.cards import SET_RULE, ModelCard
-from sslmri.models.evidence import Metrics, is_of_model, protocol_of
+from sslmri.models.evidence import Metrics, is_of_model
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
 
 _SPLITS: dict[Protocol, str] = {
@@ -36,7 +36,7 @@ def split_of(protocol: Protocol) -> str:
 def not_measured(card: ModelCard, protocol: Protocol) -> str:
     """Returns that a protocol was not measured, and how to measure it: on another model than this one, if at all."""
     run = f"--protocol {protocol} --run"
-    if protocol == protocol_of(card):
+    if protocol == card.training.protocol:
         how = f"run `python train.py evaluate {run} MODEL`, where MODEL is this model's folder."
     elif IS_SHARED[protocol]:
         how = (
