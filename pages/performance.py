@@ -22,7 +22,7 @@ start_page("Performance")
 card = require_model("This page shows how good the model is on data it was not trained on.")
 protocols = list(tables.IS_SHARED)
 metrics = {protocol: try_read(find_evidence, card, Metrics, protocol) for protocol in protocols}
-diseases = in_order({key for found in metrics.values() if found for key in found.diseases})
+diseases = in_order({key for measured in metrics.values() if measured for key in measured.diseases})
 if not diseases:
     st.info(f"{sections.not_measured(card, card.training.protocol)} Then load this page again.")
     st.stop()
@@ -45,8 +45,8 @@ key = st.segmented_control(
     default=diseases[0],
 )
 disease = DISEASES[key]
-results = {name: found.diseases.get(key) if found else None for name, found in metrics.items()}
-encoders = {name: sections.encoder_of(card, found) for name, found in metrics.items() if found}
+results = {name: measured.diseases.get(key) if measured else None for name, measured in metrics.items()}
+encoders = {name: sections.encoder_of(card, measured) for name, measured in metrics.items() if measured}
 chosen, result = metrics[protocol], results[protocol]
 if chosen is None or result is None:
     st.info(sections.not_measured(card, protocol))

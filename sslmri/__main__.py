@@ -136,12 +136,12 @@ class Audit:
         records = split_as_it_stands(read_manifest(self.manifest, check_groups=False), self.split_seed)
         preparation, describe = (Preparation(), None) if str(self.model) == "none" else _describer(self.model)
         store = open_store([record for record in records if record.split], preparation, self.cache)
-        found = audit(records, store, describe)
+        result = audit(records, store, describe)
         if self.csv:
-            table = found.details.map(neutralised)
+            table = result.details.map(neutralised)
             write_atomically(self.csv, lambda path: table.to_csv(path, index=False, errors="backslashreplace"))
-        print(_table(found))
-        return 3 if found.grave else 0
+        print(_table(result))
+        return 3 if result.grave else 0
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,9 @@ def _named(copies: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Returns pairs of rows of the store as pairs of records, each with a description."""
     table = copies.drop(columns=["first", "second"])
     for side in ("second", "first"):
-        own = [store.records[row] for row in copies[side]]
+        copied = [store.records[row] for row in copies[side]]
         for field in ("label", "disease", "split", "group_key", "name"):
-            table.insert(0, f"{side}_{field}", [getattr(record, field) for record in own])
+            table.insert(0, f"{side}_{field}", [getattr(record, field) for record in copied])
     first, second, splits = table["first_name"], table["second_name"], table[["first_split", "second_split"]].to_numpy()
     words = [f"{a} = {b} ({'/'.join(both)})" for a, b, both in zip(first, second, splits, strict=True)]
     table.insert(0, "item", words)
@@ -147,9 +147,9 @@ def _with_two_labels(records: list[Record]) -> Iterator[str]:
     for record in records:
         if record.disease is not None:
             labels[record.group_key, record.disease].add(str(record.label))
-    for (group, disease), found in sorted(labels.items()):
-        if len(found) > 1:
-            yield f"{group} ({disease}: {' and '.join(sorted(found))})"
+    for (group, disease), labels_found in sorted(labels.items()):
+        if len(labels_found) > 1:
+            yield f"{group} ({disease}: {' and '.join(sorted(labels_found))})"
 
 
 def _without_subjects(pool: list[Record]) -> Iterator[str]:
@@ -166,17 +166,17 @@ def _without_subjects(pool: list[Record]) -> Iterator[str]:
 def _one_class_cohorts(pool: list[Record]) -> list[str]:
     """Returns cohorts that reveal the label: the classifier may learn the source instead of the disease."""
     return sorted(
-        f"{cohort} ({found.disease.title}: {class_title(label)})"
-        for found in find_all_confounding(pool)
-        for cohort, label in found.single_class_cohorts
+        f"{cohort} ({confounding.disease.title}: {class_title(label)})"
+        for confounding in find_all_confounding(pool)
+        for cohort, label in confounding.single_class_cohorts
     )
 
 
 def _one_cohort_classes(pool: list[Record]) -> list[str]:
     return [
-        f"{found.disease.title}: {class_title(label)} ({', '.join(cohorts)})"
-        for found in find_all_confounding(pool)
-        for label, cohorts in found.cohorts.items()
+        f"{confounding.disease.title}: {class_title(label)} ({', '.join(cohorts)})"
+        for confounding in find_all_confounding(pool)
+        for label, cohorts in confounding.cohorts.items()
         if len(cohorts) == 1
     ]
 

@@ -26,7 +26,7 @@ class Confounding:
         if len(self.cohorts) < 2:
             return []
         others = {label: self._of_others(label) for label in self.cohorts}
-        return [label for label, own in self.cohorts.items() if not own & others[label]]
+        return [label for label, cohorts in self.cohorts.items() if not cohorts & others[label]]
 
     @property
     def is_complete(self) -> bool:
@@ -37,7 +37,7 @@ class Confounding:
     def single_class_cohorts(self) -> list[tuple[str, str]]:
         """Cohort and class wherever a cohort holds one class only."""
         names = sorted(frozenset().union(*self.cohorts.values()))
-        held = {name: [label for label, own in self.cohorts.items() if name in own] for name in names}
+        held = {name: [label for label, cohorts in self.cohorts.items() if name in cohorts] for name in names}
         return [(name, labels[0]) for name, labels in held.items() if len(labels) == 1]
 
     @property
@@ -56,7 +56,7 @@ class Confounding:
         )
 
     def _of_others(self, label: str) -> frozenset[str]:
-        return frozenset().union(*(own for other, own in self.cohorts.items() if other != label))
+        return frozenset().union(*(cohorts for other, cohorts in self.cohorts.items() if other != label))
 
 
 def find_confounding(disease: Disease, labels: Iterable[str | None], cohorts: Iterable[str]) -> Confounding:

@@ -51,8 +51,8 @@ def find_copies(store: Store, describe: Describe | None = None) -> pd.DataFrame:
     """
     small = _shrink(store)
     _, groups = np.unique(store.groups, return_inverse=True)
-    found = [_correlate(small, rows) for rows in _near_hashes(hash_slices(small), groups)]
-    pairs = pd.concat([pd.DataFrame(columns=PAIR_COLUMNS[:4]), *found], ignore_index=True)
+    tables = [_correlate(small, rows) for rows in _near_hashes(hash_slices(small), groups)]
+    pairs = pd.concat([pd.DataFrame(columns=PAIR_COLUMNS[:4]), *tables], ignore_index=True)
     pairs["cosine"] = np.nan
     if describe is not None and len(pairs):
         pairs["cosine"] = _cosines(store, pairs, describe)

@@ -145,8 +145,8 @@ def _framed(subject: SimulatedSubject, kept: slice, style: ImageStyle) -> tuple[
 
 def _match_intensities(volume: np.ndarray, heads: np.ndarray, style: ImageStyle) -> np.ndarray:
     """Returns the volume with the style's distribution of intensities inside the head, 0 to 255."""
-    own = np.percentile(volume[heads][::7], _LEVELS)
-    steps = np.maximum.accumulate(own + np.arange(len(own)) * 1e-6)
+    quantiles = np.percentile(volume[heads][::7], _LEVELS)
+    steps = np.maximum.accumulate(quantiles + np.arange(len(quantiles)) * 1e-6)
     return np.interp(volume, steps, (0.0, *style.grey, 255.0)).astype(np.float32)
 
 

@@ -62,7 +62,7 @@ def list_checksum(paths: Iterable[str]) -> str:
 
 def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, list[PurePosixPath]]:
     """Returns the images of each kind in natural order, refusing folders that name no class and missing classes."""
-    found: dict[Folder, list[PurePosixPath]] = {}
+    by_folder: dict[Folder, list[PurePosixPath]] = {}
     for file in _images(folder, adapter, cohort):
         kind = _kind_of(file, adapter)
         if kind is None:
@@ -70,15 +70,15 @@ def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, 
                 f"Expected {adapter.layout} for {cohort}, got {file} in none of them: rename its folder or move it "
                 "away."
             )
-        found.setdefault(kind, []).append(file)
-    labels = {kind.label for kind in found}
+        by_folder.setdefault(kind, []).append(file)
+    labels = {kind.label for kind in by_folder}
     missing = [kind.label for kind in adapter.folders if kind.label not in labels | adapter.may_lack]
     if missing:
         raise ManifestError(
             f"Expected {adapter.layout} for {cohort}, got no image of {', '.join(missing)} under {folder}: download "
             "the whole dataset and give its top folder."
         )
-    return {kind: sorted(found[kind], key=_order) for kind in adapter.folders if kind in found}
+    return {kind: sorted(by_folder[kind], key=_order) for kind in adapter.folders if kind in by_folder}
 
 
 def _images(folder: Path, adapter: Adapter, cohort: str) -> list[PurePosixPath]:

@@ -268,8 +268,8 @@ def caveat_of(disease: str, cohorts: Iterable[str]) -> str:
     The limits were measured on models trained on the public cohorts; they are left out for a model of other data.
     """
     known = get_disease(disease)
-    public = [own for key in sorted(set(cohorts)) if (own := COHORTS.get(key)) and own.disease == disease]
-    facts = dict.fromkeys(own.caveat for own in public if own.caveat)
+    public = [cohort for key in sorted(set(cohorts)) if (cohort := COHORTS.get(key)) and cohort.disease == disease]
+    facts = dict.fromkeys(cohort.caveat for cohort in public if cohort.caveat)
     return " ".join([known.caveat, *facts, *(known.limits if public else ())])
 
 

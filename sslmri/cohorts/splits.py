@@ -63,7 +63,7 @@ def in_several_splits(records: Iterable[Record], name: Callable[[Record], str]) 
     for record in records:
         if record.split is not None:
             splits[name(record)].add(record.split)
-    return {key: sorted(found) for key, found in sorted(splits.items()) if len(found) > 1}
+    return {key: sorted(names) for key, names in sorted(splits.items()) if len(names) > 1}
 
 
 def check_disjoint(records: Iterable[Record]) -> None:
@@ -199,8 +199,8 @@ def _strata(labelled: list[Record], seed: int) -> dict[str, list[str]]:
     for record in labelled:
         labels[record.group_key].add(f"{record.disease}/{record.label}")
     strata = defaultdict(list)
-    for group, found in labels.items():
-        strata[" ".join(sorted(found))].append(group)
+    for group, names in labels.items():
+        strata[" ".join(sorted(names))].append(group)
     return {label: _shuffled(groups, seed) for label, groups in strata.items()}
 
 

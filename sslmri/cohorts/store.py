@@ -172,13 +172,13 @@ def _build(
     def write(path: Path) -> None:
         with path.open("wb") as file, closing(_prepared(records, hashes, preparation, workers)) as prepared:
             _write_header(file, 0, preparation)
-            for row, found in enumerate(prepared):
-                if isinstance(found, ScanError):
-                    bad.append((row, found.reason))
+            for row, result in enumerate(prepared):
+                if isinstance(result, ScanError):
+                    bad.append((row, result.reason))
                     _check_bad([(records[row].name, reason) for row, reason in bad], len(records))
                 else:
-                    file.write(found.slices.data)
-                counts.append(0 if isinstance(found, ScanError) else len(found.slices))
+                    file.write(result.slices.data)
+                counts.append(0 if isinstance(result, ScanError) else len(result.slices))
             file.seek(0)
             _write_header(file, sum(counts), preparation)
         write_json(index_path, {"slices": counts, "bad": bad})
@@ -196,16 +196,16 @@ def _prepared(
     """
     paths = [(record.path,) for record in records]
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    found = in_order(partial(prepare_files, preparation=preparation), chunks, min(workers, len(chunks)))
+    results = in_order(partial(prepare_files, preparation=preparation), chunks, min(workers, len(chunks)))
     bar = tqdm(total=len(paths), desc="preparing", unit="file", mininterval=1.0)
-    with closing(found), bar:
-        for record, expected, own in zip(records, hashes, chain.from_iterable(found), strict=True):
-            if expected != (_hash(record.path) if isinstance(own, ScanError) else own.info.sha256):
+    with closing(results), bar:
+        for record, expected, result in zip(records, hashes, chain.from_iterable(results), strict=True):
+            if expected != (_hash(record.path) if isinstance(result, ScanError) else result.info.sha256):
                 raise TrainingError(
                     f"Expected unchanged files, got other content in {record.name} at the second reading: "
                     "start again when nothing writes to it."
                 )
-            yield own
+            yield result
             bar.update()
 
 

@@ -68,8 +68,8 @@ def _probability_rows(finding: "Finding", unlearned: Sequence[str]) -> dict[str,
     """Returns value and colour by name of the row: of each class, and of any but the reference where they are many."""
     disease = DISEASES[finding.disease]
     colours = theme.class_colours(disease)
-    found = {label: None if label in unlearned else finding.probabilities[label] for label in disease.classes}
-    rows = {class_title(label): (value, colours[label]) for label, value in found.items()}
+    values = {label: None if label in unlearned else finding.probabilities[label] for label in disease.classes}
+    rows = {class_title(label): (value, colours[label]) for label, value in values.items()}
     if len(disease.classes) > 2:
         rows[disease.any_title] = (finding.probability_any, theme.ANY)
     return rows
@@ -88,7 +88,7 @@ def _add_thresholds(figure: go.Figure, finding: "Finding", row: str) -> None:
 
 def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: str) -> go.Figure:
     """Returns a class's probability by slice number, the slice in view in the accent colour."""
-    colours = [theme.accent() if own == number else theme.REFERENCE for own in numbers]
+    colours = [theme.accent() if each == number else theme.REFERENCE for each in numbers]
     hover = f"slice %{{x}}: {name} %{{y:.2f}}<extra></extra>"
     figure = go.Figure(go.Bar(x=list(numbers), y=values, marker={"color": colours}, hovertemplate=hover))
     figure.update_yaxes(range=[0, 1], tickvals=[0, 1], title="probability")
@@ -185,30 +185,30 @@ def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
     colours = theme.class_colours(disease)
     figure = make_subplots(cols=3, shared_yaxes=True, subplot_titles=list(MEASURES.values()), horizontal_spacing=0.06)
     for column, measure in enumerate(MEASURES, start=1):
-        own = table[table["measure"] == measure]
-        is_known = own["value"].notna()
-        shown = own["value"].fillna(own["raw"]).fillna(0.0)
+        rows = table[table["measure"] == measure]
+        is_known = rows["value"].notna()
+        shown = rows["value"].fillna(rows["raw"]).fillna(0.0)
         words = [
             f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})" if known else f"not estimable: {row.reason}"
-            for row, known in zip(own.itertuples(), is_known, strict=True)
+            for row, known in zip(rows.itertuples(), is_known, strict=True)
         ]
         figure.add_bar(
             row=1,
             col=column,
             x=shown,
-            y=[_narrow(label) for label in own["label"]],
+            y=[_narrow(label) for label in rows["label"]],
             orientation="h",
             marker={
                 "color": [
                     colours[label] if known else theme.MISSING
-                    for label, known in zip(own["label"], is_known, strict=True)
+                    for label, known in zip(rows["label"], is_known, strict=True)
                 ],
                 "opacity": [1.0 if known else 0.5 for known in is_known],
                 "pattern": {**HATCH, "shape": ["" if known else "/" for known in is_known]},
             },
             error_x={
-                "array": own["high"] - own["value"],
-                "arrayminus": own["value"] - own["low"],
+                "array": rows["high"] - rows["value"],
+                "arrayminus": rows["value"] - rows["low"],
                 "color": theme.ink(),
                 "thickness": 1.5,
                 "width": 4,
@@ -243,10 +243,10 @@ def disease_lines(table: pd.DataFrame, title: str) -> go.Figure:
     looks = theme.disease_lines(in_order(table.columns))
     figure = go.Figure()
     for key, (colour, dash) in looks.items():
-        own = table[["epoch", key]].dropna()
+        rows = table[["epoch", key]].dropna()
         figure.add_scatter(
-            x=own["epoch"],
-            y=own[key],
+            x=rows["epoch"],
+            y=rows[key],
             mode="lines+markers",
             name=DISEASES[key].title,
             line={"color": colour, "dash": dash, "width": 2},

@@ -12,7 +12,7 @@ def confusions(sample: Sample) -> np.ndarray:
     """
     counts = sample.sums(np.eye(sample.n_classes)[sample.probabilities.argmax(axis=1)]).astype(np.int64)
     labels = range(sample.n_classes)
-    rows = [sample.weights[:, own] @ counts[own] for own in (sample.labels == label for label in labels)]
+    rows = [sample.weights[:, is_label] @ counts[is_label] for is_label in (sample.labels == label for label in labels)]
     return np.stack(rows, axis=1)
 
 

@@ -43,7 +43,7 @@ def false_alarms(flagged: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -
         groups: (N,) names.
     """
     rows = {str(name): cohorts == name for name in np.unique(cohorts)}
-    return {name: rate_of(flagged[own], cohorts[own], groups[own]) for name, own in rows.items()}
+    return {name: rate_of(flagged[part], cohorts[part], groups[part]) for name, part in rows.items()}
 
 
 def rate_of(chosen: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> Rate:

@@ -55,10 +55,10 @@ def _faults(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics, is_s
 
 def _limits(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> list[str]:
     """Returns what keeps sufficient evidence from being strong, each as part of a sentence."""
-    counts = {label: found.n_groups for label, found in metrics.groups.per_class.items()}
+    counts = {label: scores.n_groups for label, scores in metrics.groups.per_class.items()}
     rare = [f"{class_title(label)} ({n})" for label, n in counts.items() if n < STRONG_GROUPS]
     limits = [f"fewer than {STRONG_GROUPS} test groups of {', '.join(rare)}"] if rare else []
-    baselines = {name: own.group_auroc for name, own in metrics.baselines.items() if own.group_auroc is not None}
+    baselines = {name: each.group_auroc for name, each in metrics.baselines.items() if each.group_auroc is not None}
     low = metrics.groups.auroc.low
     reached = [
         f"{BASELINE_TITLES.get(name, name)} ({value:.2f})"

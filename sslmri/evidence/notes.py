@@ -32,12 +32,12 @@ def unknown_patients_note(groups: Iterable[str]) -> list[str]:
 def _class_notes(metrics: DiseaseMetrics) -> list[str]:
     """Returns a sentence for each class with too few test groups."""
     notes = []
-    for label, found in metrics.groups.per_class.items():
-        if found.n_groups == 0:
+    for label, scores in metrics.groups.per_class.items():
+        if scores.n_groups == 0:
             notes.append(f"No test group shows {class_title(label)}: the metrics say nothing about it.")
-        elif found.n_groups < MIN_GROUPS:
+        elif scores.n_groups < MIN_GROUPS:
             notes.append(
-                f"Test groups of {class_title(label)}: {found.n_groups}. Metrics for this class cannot be estimated; "
+                f"Test groups of {class_title(label)}: {scores.n_groups}. Metrics for this class cannot be estimated; "
                 "overall intervals are too narrow as a result."
             )
     return notes
@@ -45,7 +45,7 @@ def _class_notes(metrics: DiseaseMetrics) -> list[str]:
 
 def _baseline_notes(metrics: DiseaseMetrics) -> list[str]:
     model = metrics.slices.balanced_accuracy.raw
-    known = {n: own.balanced_accuracy for n, own in metrics.baselines.items() if own.balanced_accuracy is not None}
+    known = {n: each.balanced_accuracy for n, each in metrics.baselines.items() if each.balanced_accuracy is not None}
     best = max(known, key=lambda name: known[name], default=None)
     if model is None or best is None or model > known[best]:
         return []

@@ -41,13 +41,13 @@ def average_precisions(sample: Sample, is_positive: np.ndarray, score: np.ndarra
     order = np.argsort(-score, kind="stable")
     owner = sample.owner[order]
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
-    found = []
+    values = []
     for start in range(0, len(sample.weights), _ROWS):
         drawn = sample.weights[start : start + _ROWS, owner]
         hits = np.cumsum(drawn * is_positive[owner], axis=1)[:, ends]
         called = np.maximum(np.cumsum(drawn, axis=1)[:, ends], 1)
-        found.append((np.diff(hits, axis=1, prepend=0) * hits / called).sum(axis=1) / hits[:, -1])
-    return np.concatenate(found)
+        values.append((np.diff(hits, axis=1, prepend=0) * hits / called).sum(axis=1) / hits[:, -1])
+    return np.concatenate(values)
 
 
 def _wins(sample: Sample, is_positive: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def _wins(sample: Sample, is_positive: np.ndarray, score: np.ndarray) -> np.ndar
     rows = []
     for group in np.flatnonzero(is_positive):
         start = sample.starts[group]
-        own = np.sort(score[start : start + sample.sizes[group]])
-        below = (np.searchsorted(own, negative, "left") + np.searchsorted(own, negative, "right")) / 2
-        rows.append(np.add.reduceat(len(own) - below, np.cumsum(sizes) - sizes))
+        group_scores = np.sort(score[start : start + sample.sizes[group]])
+        below = (np.searchsorted(group_scores, negative, "left") + np.searchsorted(group_scores, negative, "right")) / 2
+        rows.append(np.add.reduceat(len(group_scores) - below, np.cumsum(sizes) - sizes))
     return np.stack(rows)

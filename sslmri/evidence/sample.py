@@ -118,8 +118,9 @@ def draw_weights(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int =
     generator = np.random.default_rng(seed)
     weights = np.ones((1 + n_resamples, len(strata)), dtype=np.int64)
     for stratum in np.unique(strata):
-        own = np.flatnonzero(strata == stratum)
-        weights[1:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n_resamples)
+        members = np.flatnonzero(strata == stratum)
+        n = len(members)
+        weights[1:, members] = generator.multinomial(n, np.full(n, 1 / n), size=n_resamples)
     return weights
 
 

@@ -59,9 +59,9 @@ def file_traits(paths: Sequence[Path]) -> np.ndarray:
     Raises:
         TrainingError: a file is no longer there.
     """
-    found = pd.DataFrame([_traits(path) for path in paths], columns=["bytes", "width", "height", "format", "mode"])
-    numbers = np.log1p(found[["bytes", "width", "height"]].to_numpy(dtype=np.float64))
-    return np.hstack([numbers, pd.get_dummies(found[["format", "mode"]]).to_numpy(dtype=np.float64)])
+    traits = pd.DataFrame([_traits(path) for path in paths], columns=["bytes", "width", "height", "format", "mode"])
+    numbers = np.log1p(traits[["bytes", "width", "height"]].to_numpy(dtype=np.float64))
+    return np.hstack([numbers, pd.get_dummies(traits[["format", "mode"]]).to_numpy(dtype=np.float64)])
 
 
 def _traits(path: Path) -> tuple[int, int, int, str, str]:
@@ -119,10 +119,10 @@ def compare_with_shortcuts(
     is_estimable = chance < 1 and reference.auroc.reason is None
     results, messages = {}, []
     for name, probabilities in controls.items():
-        found = _metrics(draw_sample(truth, probabilities, groups))
-        verdict = _verdict(found.balanced_accuracy, reference.balanced_accuracy, chance if is_estimable else None)
-        results[name] = replace(found, verdict=verdict)
-        messages.append(_message(name, found.balanced_accuracy, reference.balanced_accuracy, chance, verdict))
+        metrics = _metrics(draw_sample(truth, probabilities, groups))
+        verdict = _verdict(metrics.balanced_accuracy, reference.balanced_accuracy, chance if is_estimable else None)
+        results[name] = replace(metrics, verdict=verdict)
+        messages.append(_message(name, metrics.balanced_accuracy, reference.balanced_accuracy, chance, verdict))
     few = [f"{class_title(label)} ({n})" for label, n in present.items() if 0 < n < MIN_GROUPS]
     if few:
         messages.append(f"Classes with fewer than {MIN_GROUPS} test groups: {', '.join(few)}; interpret with care.")
@@ -148,9 +148,9 @@ def _message(name: str, control: Estimate, model: Estimate, chance: float, verdi
     title = CONTROLS[name][0].upper() + CONTROLS[name][1:]
     if verdict == UNKNOWN:
         return f"{title}: too few test groups to say whether this shortcut explains the result."
-    found = f"{title} alone: balanced accuracy {control}"
+    text = f"{title} alone: balanced accuracy {control}"
     if verdict == NOTHING:
-        return f"{found}, not above chance ({chance:.2f}): no sign of this shortcut."
+        return f"{text}, not above chance ({chance:.2f}): no sign of this shortcut."
     if verdict == PART:
-        return f"{found}, above chance ({chance:.2f}) but below the model ({model}): may explain part of the result."
-    return f"{found}, above chance ({chance:.2f}) and not below the model ({model}): a shortcut explains this result."
+        return f"{text}, above chance ({chance:.2f}) but below the model ({model}): may explain part of the result."
+    return f"{text}, above chance ({chance:.2f}) and not below the model ({model}): a shortcut explains this result."

@@ -197,9 +197,9 @@ def read_evidence(folder: Path, kind: type[_Evidence]) -> _Evidence | None:
         return TypeAdapter(kind).validate_json(read_bounded(folder, kind.FILE, _advice(kind)))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+        field = ".".join(map(str, first["loc"])) or "the file"
         raise ModelError(
-            f"Expected {kind.TITLE} of format {FORMAT} in {path}, got another file ({place:.80}: {first['msg']:.200}): "
+            f"Expected {kind.TITLE} of format {FORMAT} in {path}, got another file ({field:.80}: {first['msg']:.200}): "
             f"{_advice(kind)}, or `python -m sslmri convert` for a model of a former format."
         ) from error
 

@@ -175,17 +175,17 @@ def _head_card(data: bytes, path: Path, encoder_sha256: str) -> HeadCard:
 
 def _check_heads_listed(folder: Path, listed: ModelFile) -> None:
     """Refuses a file among the heads that is not listed; hidden ones are those of writers that were stopped."""
-    found = {f"{HEADS}/{path.name}" for path in folder.glob(f"{HEADS}/*") if not path.name.startswith(".")}
-    for name in sorted(found - listed.files.keys()):
+    present = {f"{HEADS}/{path.name}" for path in folder.glob(f"{HEADS}/*") if not path.name.startswith(".")}
+    for name in sorted(present - listed.files.keys()):
         raise ModelError(f"Expected every head of the model {folder} in its list, got {name} as well: remove it.")
 
 
 def _identity(folder: Path) -> tuple[Path, int, int] | None:
-    """Returns which model is found in a folder, None where there is none: each has a ``model.json`` of its own."""
+    """Returns which model is in a folder, None where there is none: each has a ``model.json`` of its own."""
     path = find_model(folder) / MODEL_FILE
     try:
-        found = path.stat()
-        return path, found.st_ino, found.st_mtime_ns  # the number of a file that was removed may be given again
+        status = path.stat()
+        return path, status.st_ino, status.st_mtime_ns  # the number of a file that was removed may be given again
     except OSError:
         return None
 

@@ -106,8 +106,8 @@ def parse_as(kind: type[_T], data: bytes, path: Path) -> _T:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))[:_SHOWN]
         message = first["msg"].removeprefix("Value error, ").split(": line", 1)[0]
-        found = f"{field}: {message}" if field else message
-        raise ModelError(f"Expected a {kind.__name__} of this version in {path}, got: {found}; {_ADVICE}.") from error
+        problem = f"{field}: {message}" if field else message
+        raise ModelError(f"Expected a {kind.__name__} of this version in {path}, got: {problem}; {_ADVICE}.") from error
     except ModelError as error:  # of a rule of a field
         raise ModelError(f"Expected a {kind.__name__} of this version in {path}. {error}") from error
 

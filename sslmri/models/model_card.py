@@ -187,7 +187,7 @@ def _gate(gate: GateTable) -> tuple[Table, Table]:
         [tuple(cells) for cells in rows.values()],
     )
     rates = [gate.diseases[key] for key in in_order(gate.diseases)]
-    rejected = [(name, *(percentage(getattr(own, field)) for own in rates)) for field, name in _REJECTED.items()]
+    rejected = [(name, *(percentage(getattr(rate, field)) for rate in rates)) for field, name in _REJECTED.items()]
     return passed, Table("Slices rejected (95 % interval)", ("slices", *titles), rejected)
 
 
@@ -251,10 +251,12 @@ def percentage(rate: Rate | None) -> str:
     """Returns a rate in per cent with its interval and how many groups it rests on."""
     if rate is None:
         return "not measured"
-    found = rate.rate
-    if found.value is None or found.low is None or found.high is None:
-        return str(found.reason)
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}; {rate.n_groups} groups)"
+    estimate = rate.rate
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return str(estimate.reason)
+    return (
+        f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f}; {rate.n_groups} groups)"
+    )
 
 
 def _percent(fraction: float) -> str:

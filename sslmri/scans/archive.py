@@ -104,11 +104,11 @@ def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
 def _nifti(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     from sslmri.scans.nifti import read_nifti
 
-    found = [entry for entry in entries if entry.type == "NIfTI"]
-    if len(found) > 1:
-        raise ScanError(f"The zip file holds {len(found)} NIfTI files. Upload them one by one.")
+    nifti = [entry for entry in entries if entry.type == "NIfTI"]
+    if len(nifti) > 1:
+        raise ScanError(f"The zip file holds {len(nifti)} NIfTI files. Upload them one by one.")
     others = [number for number, entry in enumerate(entries, start=1) if entry.type != "NIfTI"]
-    volume = read_nifti(_read(archive, found[0].info))
+    volume = read_nifti(_read(archive, nifti[0].info))
     return replace(volume, warnings=(*left_out(others, len(entries), "are not NIfTI"), *volume.warnings))
 
 

@@ -19,7 +19,7 @@ def coded_size(frame: bytes) -> tuple[int, int] | None:
     at = frame.find(_CODESTREAM, 0, 1024) + 2
     if at < 2 or len(frame) < at + 40 or _number(frame, at + 38, 2) != 1:
         return None
-    columns, rows, left, top, *tile = (_number(frame, at + place, 4) for place in range(6, 38, 4))
+    columns, rows, left, top, *tile = (_number(frame, at + offset, 4) for offset in range(6, 38, 4))
     size = rows - top, columns - left
     n_tiles = _count(rows - tile[3], tile[1]) * _count(columns - tile[2], tile[0])
     _check(n_tiles, min(_MAX_TILES, max(_FREE_TILES, size[0] * size[1] // _TILE_PIXELS)))

@@ -74,8 +74,8 @@ def _check_geometry(directions: np.ndarray, spacing_mm: Spacing) -> None:
     if not (np.isfinite(directions).all() and abs(np.linalg.det(directions)) > _MIN_DETERMINANT):
         raise ScanError("The orientation in the file header is invalid. Export the scan again.")
     if not all(np.isfinite(spacing) and spacing > 0 for spacing in spacing_mm):
-        found = " x ".join(f"{spacing:g}" for spacing in spacing_mm)
-        raise ScanError(f"The voxel spacing in the file header is invalid ({found} mm). Export the scan again.")
+        spacings = " x ".join(f"{spacing:g}" for spacing in spacing_mm)
+        raise ScanError(f"The voxel spacing in the file header is invalid ({spacings} mm). Export the scan again.")
 
 
 def _oblique_warning(cosines: np.ndarray) -> tuple[str, ...]:

@@ -89,8 +89,8 @@ def _has_both_splits(disease: str, train: Store, test: Store) -> bool:
     """Returns whether a disease has training and test groups, and says which it lacks."""
     missing = [
         name
-        for name, own in (("training", train), ("test", test))
-        if not any(record.disease == disease for record in own.records)
+        for name, store in (("training", train), ("test", test))
+        if not any(record.disease == disease for record in store.records)
     ]
     if missing:
         print(f"{disease}: no {' and no '.join(missing)} groups, no controls")
@@ -103,7 +103,9 @@ def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
     if not test.records:
         return {key: np.zeros((0, len(head.classes))) for key, head in heads.items()}
     logits = model.logits(test.slices)
-    return {key: calibrated(own.astype(np.float64), heads[key].calibration_temperature) for key, own in logits.items()}
+    return {
+        key: calibrated(each.astype(np.float64), heads[key].calibration_temperature) for key, each in logits.items()
+    }
 
 
 def _disease_controls(
@@ -121,8 +123,8 @@ def _disease_controls(
     own_train, own_test = train.where(disease=key), test.select(rows)
     truth = own_train.truth
     traits = {
-        "background": [_features(model, blank_head(own.slices)) for own in (own_train, own_test)],
-        "thumbnail": [thumbnails(own.slices) for own in (own_train, own_test)],
+        "background": [_features(model, blank_head(store.slices)) for store in (own_train, own_test)],
+        "thumbnail": [thumbnails(store.slices) for store in (own_train, own_test)],
         "file": _file_traits(own_train, own_test),
     }
     predicted = {

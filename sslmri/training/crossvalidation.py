@@ -162,9 +162,9 @@ def _diseases(
             notes += [f"{DISEASES[key].title}, fold {fold}: {fault}." for fault in faults]
             if _can_be_tested(experiment, key, fold, trained):
                 able.append(key)
-        for key, found in _test_fold(experiment, able, fold, after, trained).items():
-            tested[key].append(found)
-    results = {key: _pooled(experiment, key, found, is_seen) for key, found in tested.items() if found}
+        for key, predictions in _test_fold(experiment, able, fold, after, trained).items():
+            tested[key].append(predictions)
+    results = {key: _pooled(experiment, key, folds, is_seen) for key, folds in tested.items() if folds}
     if not results:
         raise TrainingError(f"Expected a disease that can be trained and tested in folds, got none. {' '.join(notes)}")
     return results, notes

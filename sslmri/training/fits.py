@@ -103,8 +103,8 @@ def untrained_encoder(experiment: Experiment, architecture: Architecture, seed: 
     )
     encoder.train()
     with torch.no_grad():
-        for own in np.array_split(np.random.default_rng(seed).permutation(rows), -(-len(rows) // BATCH)):
-            slices = torch.from_numpy(experiment.pool.batch(own)).to(pick_device(experiment.device))
+        for batch in np.array_split(np.random.default_rng(seed).permutation(rows), -(-len(rows) // BATCH)):
+            slices = torch.from_numpy(experiment.pool.batch(batch)).to(pick_device(experiment.device))
             encoder(normalise(slices, experiment.preparation))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

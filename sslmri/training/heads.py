@@ -62,7 +62,7 @@ def evaluate_heads(
 
     Where that holds on left-out groups, the class mix of the slices is in the bias of the head that comes back.
     """
-    found = {}
+    evaluations = {}
     for key, head in heads.items():
         slices = validation.where(disease=key)
         scores, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
@@ -71,8 +71,8 @@ def evaluate_heads(
             maps = maps_of(encoder, batch, preparation).last
             scores.append((pool(maps) @ head.weight.T).numpy().astype(np.float64))
             peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
-        found[key] = _with_bias(HeadEvaluation(head, slices, np.concatenate(scores), np.concatenate(peaks)))
-    return found
+        evaluations[key] = _with_bias(HeadEvaluation(head, slices, np.concatenate(scores), np.concatenate(peaks)))
+    return evaluations
 
 
 def _with_bias(found: HeadEvaluation) -> HeadEvaluation:
@@ -91,7 +91,7 @@ def write_head_cards(
     A head without validation slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
     """
     encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
-    for key, found in evaluations.items():
+    for key, fitted in evaluations.items():
         rows = counts[counts["disease"] == key]
         by_class: dict[str, dict[str, Counts]] = {label: {} for label in DISEASES[key].classes}
         for label, split, groups, slices in rows[["label", "split", "groups", "slices"]].itertuples(index=False):
@@ -102,8 +102,8 @@ def write_head_cards(
             encoder_sha256=encoder_sha256,
             regime=settings.regime,
             finetuning=finetuning,
-            **_decisions(DISEASES[key], found, [bool(by_class[label]["train"].slices) for label in by_class]),
-            saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),
+            **_decisions(DISEASES[key], fitted, [bool(by_class[label]["train"].slices) for label in by_class]),
+            saliency_scale=saliency_scale(fitted.peaks[np.arange(len(fitted.peaks)), fitted.logits.argmax(axis=1)]),
             counts=by_class,
             created=created_now(),
         )

@@ -144,16 +144,16 @@ def _alarm_rows(evidence: Controls) -> list[tuple[str, ...]]:
 
 def _map_rows(evidence: Controls) -> Iterator[tuple[str, ...]]:
     for key, result in evidence.diseases.items():
-        found = result.localisation
-        if found is None:
+        localisation = result.localisation
+        if localisation is None:
             continue
-        title, counts = DISEASES[key].title, (str(found.n_groups), str(found.n_slices))
-        for name, game in (("true", found.true), ("predicted", found.predicted)):
+        title, counts = DISEASES[key].title, (str(localisation.n_groups), str(localisation.n_slices))
+        for name, game in (("true", localisation.true), ("predicted", localisation.predicted)):
             yield title, f"pointing, map of the {name} class", *_cells(game.pointing), *counts
             yield title, f"energy, map of the {name} class", *_cells(game.energy), *counts
-        yield title, "random classifiers, pointing", *_cells(found.random_head.pointing), *counts
-        yield title, "random classifiers, rank correlation", *_cells(found.random_head.rank_correlation), *counts
-        for name, value in (("slice", found.random_point.slice), ("head", found.random_point.head)):
+        yield title, "random classifiers, pointing", *_cells(localisation.random_head.pointing), *counts
+        yield title, "random classifiers, rank correlation", *_cells(localisation.random_head.rank_correlation), *counts
+        for name, value in (("slice", localisation.random_point.slice), ("head", localisation.random_point.head)):
             yield title, f"random point of the {name}", _number(value), "-", *counts
 
 

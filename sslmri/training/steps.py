@@ -128,7 +128,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     card = replace(card, architecture=encoder.architecture, preparation=options.preparation)
     named = options.run.name, training_data(train.records, options.protocol), created_now()
     with replaced(options.run / MODEL, is_kept=False) as new:
-        save_weights(new, encoder, {key: found.head for key, found in evaluations.items()})
+        save_weights(new, encoder, {key: evaluation.head for key, evaluation in evaluations.items()})
         write_card(new / ENCODER_CARD, card)
         write_head_cards(new, evaluations, store.records, with_precision(settings))
         write_model_file(new, *named)

@@ -65,5 +65,5 @@ def _answer(finding: Finding, warnings: Sequence[Notice]) -> dict[str, Any]:
         "Top class": class_title(finding.top_class),
         "Probability": finding.probabilities[finding.top_class],
         "90 % set": "" if members is None else ", ".join(map(class_title, members)) or "empty",
-        "Note": " ".join(notice_line(own) for own in warnings if own.disease in (None, finding.disease)),
+        "Note": " ".join(notice_line(warning) for warning in warnings if warning.disease in (None, finding.disease)),
     }

@@ -27,15 +27,15 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
     splits = list(dict.fromkeys(table["split"]))
     for column, thing in enumerate(_COUNTS, start=1):
         for split in splits:
-            own = table[table["split"] == split]
+            rows = table[table["split"] == split]
             figure.add_bar(
                 row=1,
                 col=column,
-                x=own[thing],
-                y=[class_title(label) for label in own["label"]],
+                x=rows[thing],
+                y=[class_title(label) for label in rows["label"]],
                 orientation="h",
                 marker={
-                    "color": [theme.faded(colours[label], _SHADES[split]) for label in own["label"]],
+                    "color": [theme.faded(colours[label], _SHADES[split]) for label in rows["label"]],
                     "line": {"width": 1, "color": theme.ink()},
                 },
                 texttemplate="%{x:,}",
@@ -99,11 +99,11 @@ def density(table: pd.DataFrame, quantiles: pd.DataFrame, disease: Disease) -> g
         for row in quantiles.to_dict("records")
     }
     figure = go.Figure()
-    for label, own in table.groupby("label", sort=False):
+    for label, rows in table.groupby("label", sort=False):
         name = class_title(str(label))
         figure.add_scatter(
-            x=own["intensity"],
-            y=own["density"],
+            x=rows["intensity"],
+            y=rows["density"],
             mode="lines",
             name=name,
             line={"color": colours[str(label)], "width": 2.5},

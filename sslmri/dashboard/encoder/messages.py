@@ -28,8 +28,8 @@ def facts(card: ModelCard) -> str:
     ]
     sentences += _pretraining(encoder.pretraining)
     if encoder.knn:
-        found = ", ".join(f"{DISEASES[key].title} {proportion(encoder.knn[key])}" for key in in_order(encoder.knn))
-        sentences.append(f"Final kNN probe, balanced accuracy on validation groups: {found}.")
+        scores = ", ".join(f"{DISEASES[key].title} {proportion(encoder.knn[key])}" for key in in_order(encoder.knn))
+        sentences.append(f"Final kNN probe, balanced accuracy on validation groups: {scores}.")
     if any(head.regime == "fine-tune" for head in card.heads.values()):
         sentences.append("Then fine-tuned with labels, together with the classifiers: so are the features below.")
     return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -106,7 +106,7 @@ def shortcut_chart(table: pd.DataFrame, chance: float) -> go.Figure:
 def alarms_table(result: DiseaseControls, family_wise: Rate) -> pd.DataFrame:
     """Returns the fraction of healthy slices flagged: by this classifier for each cohort, and by any for all."""
     rates = {**result.healthy_flagged, "all cohorts, any classifier": family_wise}
-    rows = [(name, *_cells(own.rate), own.n_groups, own.n_slices) for name, own in rates.items()]
+    rows = [(name, *_cells(flagged.rate), flagged.n_groups, flagged.n_slices) for name, flagged in rates.items()]
     return pd.DataFrame(rows, columns=["cohort", "flagged", "95 % interval", "groups", "slices"])
 
 

@@ -94,15 +94,15 @@ def _add_classes(
         hover: how a point is described.
     """
     colours = theme.class_colours(disease)
-    for label, own in curves.groupby("label", sort=False):
+    for label, rows in curves.groupby("label", sort=False):
         area = areas.get(str(label))
         words = "not estimable" if area is None else proportion(area)
         figure.add_scatter(
-            x=own[x],
-            y=own[y],
+            x=rows[x],
+            y=rows[y],
             mode="lines",
             name=f"{class_title(str(label))}, {title} {words}",
             line={"color": colours[str(label)], "width": 2.5, "dash": "dot" if area is None else "solid"},
-            customdata=own[["threshold"]],
+            customdata=rows[["threshold"]],
             hovertemplate=f"{hover}, at p = %{{customdata[0]:.2f}}<extra></extra>",
         )

@@ -102,7 +102,7 @@ def efficiency_curves(table: pd.DataFrame, title: str) -> go.Figure:
 def efficiency_differences(table: pd.DataFrame) -> go.Figure:
     """Returns a line with intervals for what SimCLR is compared with, and the line of no difference."""
     colours = {RANDOM: theme.accent(), PIXELS: theme.ink()}
-    figure = _lines(table, "against", colours, {own: f"against {ENCODER_TITLES[own]}" for own in (RANDOM, PIXELS)})
+    figure = _lines(table, "against", colours, {name: f"against {ENCODER_TITLES[name]}" for name in (RANDOM, PIXELS)})
     figure.add_hline(y=0, line={"color": theme.MISSING, "width": 1})
     figure.update_yaxes(title="difference", zeroline=False)
     return figure
@@ -111,18 +111,18 @@ def efficiency_differences(table: pd.DataFrame) -> go.Figure:
 def _lines(table: pd.DataFrame, by: str, colours: Mapping[str, str], titles: Mapping[str, str]) -> go.Figure:
     figure = go.Figure()
     runs = list(table.groupby([by, "regime"], sort=False))
-    for place, ((name, regime), own) in enumerate(runs):
-        shifted = own["labels"] * _SHIFT ** (place - (len(runs) - 1) / 2)
-        known = own["value"].notna()
+    for position, ((name, regime), rows) in enumerate(runs):
+        shifted = rows["labels"] * _SHIFT ** (position - (len(runs) - 1) / 2)
+        known = rows["value"].notna()
         regime_title = _REGIME_TITLES[str(regime)]
         full = titles[str(name)] + (f", {regime_title}" if regime_title else "")
         colour = colours[str(name)] if known.all() else theme.MISSING
         figure.add_scatter(
             x=shifted,
-            y=own["raw"],
+            y=rows["raw"],
             error_y={
-                "array": (own["high"] - own["value"]).fillna(0),
-                "arrayminus": (own["value"] - own["low"]).fillna(0),
+                "array": (rows["high"] - rows["value"]).fillna(0),
+                "arrayminus": (rows["value"] - rows["low"]).fillna(0),
                 "thickness": 1.5,
                 "width": 4,
             },
@@ -130,7 +130,7 @@ def _lines(table: pd.DataFrame, by: str, colours: Mapping[str, str], titles: Map
             name=full,
             line={"color": colour, "dash": _DASHES[str(regime)], "width": 2},
             marker={"symbol": _SYMBOLS[str(name)] if known.all() else "circle-open", "size": 8},
-            customdata=own[["labels", "low", "high"]],
+            customdata=rows[["labels", "low", "high"]],
             hovertemplate=f"{full}, %{{customdata[0]}} labels: %{{y:.2f}}"
             + (" (%{customdata[1]:.2f} to %{customdata[2]:.2f})" if known.all() else ", not estimable")
             + "<extra></extra>",
@@ -151,7 +151,7 @@ def _table(points: Sequence[Point], measure: str, names: list[str]) -> pd.DataFr
     table = pd.DataFrame(rows, columns=[*names, *_COLUMNS]).astype(
         dict.fromkeys(["value", "low", "high", "raw"], float)
     )
-    order = {name: place for place, name in enumerate((*ENCODER_TITLES, *_REGIME_TITLES))}
+    order = {name: position for position, name in enumerate((*ENCODER_TITLES, *_REGIME_TITLES))}
     return table.sort_values([*names, "labels"], key=lambda column: column.map(order).fillna(column), ignore_index=True)
 
 

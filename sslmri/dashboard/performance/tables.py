@@ -89,9 +89,9 @@ def overall(result: DiseaseMetrics) -> pd.DataFrame:
     rows = [(title, getattr(result.slices, name), getattr(result.groups, name)) for name, title in _OVERALL.items()]
     if result.thresholds:
         for name, point in (("lower", result.thresholds.low), ("upper", result.thresholds.high)):
-            place = f"at the {name} threshold ({point.threshold:.2f})"
-            rows.append((f"Sensitivity {place}", point.slices.sensitivity, point.groups.sensitivity))
-            rows.append((f"Specificity {place}", point.slices.specificity, point.groups.specificity))
+            suffix = f"at the {name} threshold ({point.threshold:.2f})"
+            rows.append((f"Sensitivity {suffix}", point.slices.sensitivity, point.groups.sensitivity))
+            rows.append((f"Specificity {suffix}", point.slices.specificity, point.groups.specificity))
     texts = [(title, str(slices), str(groups)) for title, slices, groups in rows]
     return pd.DataFrame(texts, columns=["measure", "slices", f"{result.unit}s"])
 
@@ -99,8 +99,8 @@ def overall(result: DiseaseMetrics) -> pd.DataFrame:
 def by_class(metrics: CaseMetrics) -> pd.DataFrame:
     """Returns every metric of each class, one row per class, as people read them."""
     rows = [
-        {"class": class_title(label), **{title: str(getattr(found, name)) for name, title in _BY_CLASS.items()}}
-        for label, found in metrics.per_class.items()
+        {"class": class_title(label), **{title: str(getattr(scores, name)) for name, title in _BY_CLASS.items()}}
+        for label, scores in metrics.per_class.items()
     ]
     return pd.DataFrame(rows)
 
@@ -128,7 +128,7 @@ def set_note(slices: SetCoverage) -> str:
 def reliability(metrics: CaseMetrics) -> pd.DataFrame:
     """Returns the bins of a reliability curve: mean highest probability, accuracy, number of cases and groups."""
     columns = ["low", "high", "probability", "accuracy", "n_cases", "n_groups"]
-    return pd.DataFrame([asdict(found) for found in metrics.reliability], columns=columns)
+    return pd.DataFrame([asdict(bin_) for bin_ in metrics.reliability], columns=columns)
 
 
 def per_class(metrics: CaseMetrics) -> pd.DataFrame:
@@ -137,11 +137,11 @@ def per_class(metrics: CaseMetrics) -> pd.DataFrame:
         {
             "label": label,
             "measure": measure,
-            **asdict(getattr(found, measure)),
-            "groups": found.n_groups,
-            "slices": found.n_cases,
+            **asdict(getattr(scores, measure)),
+            "groups": scores.n_groups,
+            "slices": scores.n_cases,
         }
-        for label, found in metrics.per_class.items()
+        for label, scores in metrics.per_class.items()
         for measure in MEASURES
     ]
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw"])
@@ -159,7 +159,7 @@ def areas(metrics: CaseMetrics, measure: str = "auroc") -> dict[str, float | Non
         metrics: of one kind of case.
         measure: ``auroc`` or ``average_precision``.
     """
-    return {label: getattr(found, measure).value for label, found in metrics.per_class.items()}
+    return {label: getattr(scores, measure).value for label, scores in metrics.per_class.items()}
 
 
 def counts(metrics: CaseMetrics, disease: Disease) -> pd.DataFrame:
