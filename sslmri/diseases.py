@@ -1,4 +1,4 @@
-"""The diseases that are screened: the only place where class names, their order, caveats and limits stand."""
+"""The diseases that are screened: the only definition of class names, their order, caveats and limits."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class Disease:
 
     Attributes:
         key: short name used in files, manifests and JSON.
-        title: name shown to people.
+        title: name for display.
         classes: class keys in clinical order; ``classes[0]`` is the reference (healthy) class.
-        any_title: all classes but the reference together, as shown to people.
+        any_title: all classes but the reference together, for display.
         question: what the classifier answers.
         sequences: the slices it is trained on, as they follow "trained on".
         caveat: what a reader must know before believing a number, whatever the training data.
@@ -123,5 +123,5 @@ def get_disease(key: str) -> Disease:
 
 
 def class_title(label: str) -> str:
-    """Returns a class key as shown to people: ``very_mild_demented`` as ``very mild dementia``."""
+    """Returns the title of a class for display: ``very_mild_demented`` as ``very mild dementia``."""
     return _CLASS_TITLES.get(label, label.replace("_", " "))

@@ -48,7 +48,7 @@ def count(number: int, thing: str) -> str:
 
 
 def format_timestamp(created: str) -> str:
-    """Returns an ISO 8601 time as people write it: ``2026-11-23 20:25 UTC``."""
+    """Returns an ISO 8601 time for display: ``2026-11-23 20:25 UTC``."""
     return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

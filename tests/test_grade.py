@@ -50,7 +50,7 @@ def test_under_five_groups_of_one_side_are_insufficient() -> None:
 def test_interval_that_includes_chance_is_insufficient() -> None:
     grade, reason = graded(frame_of(MS, n_groups=10, strength=0.0))
     assert grade == "insufficient"
-    assert "does not lie above 0.5" in reason
+    assert "is not above 0.5" in reason
 
 
 def test_classes_from_different_sources_only_are_insufficient() -> None:

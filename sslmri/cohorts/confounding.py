@@ -1,4 +1,4 @@
-"""Whether class and cohort can be told apart: where they cannot, a classifier may learn the source of an image."""
+"""Whether class and cohort are confounded: where they are, a classifier may learn the source of an image."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sslmri.diseases import DISEASES, Disease, Notice, class_title
 
 @dataclass(frozen=True)
 class Confounding:
-    """How the classes of one disease are spread over cohorts.
+    """How the classes of one disease are distributed over cohorts.
 
     Attributes:
         disease: the disease.
@@ -42,7 +42,7 @@ class Confounding:
 
     @property
     def notice(self) -> Notice | None:
-        """What to tell where the reference class shares no cohort with the other classes."""
+        """A notice where the reference class shares no cohort with the other classes."""
         reference = self.disease.reference
         if reference not in self.exclusive:
             return None
@@ -60,7 +60,7 @@ class Confounding:
 
 
 def find_confounding(disease: Disease, labels: Iterable[str | None], cohorts: Iterable[str]) -> Confounding:
-    """Returns how the classes of a disease are spread over cohorts, from the class and the cohort of each slice."""
+    """Returns how the classes of a disease are distributed over cohorts, from class and cohort of each slice."""
     pairs = set(zip(labels, cohorts, strict=True))
     by_class = {label: frozenset(name for own, name in pairs if own == label) for label in disease.classes}
     return Confounding(disease, {label: own for label, own in by_class.items() if own})

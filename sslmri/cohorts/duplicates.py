@@ -24,9 +24,9 @@ Describe = Callable[[np.ndarray], np.ndarray]
 
 # How alike two slices of different groups must be to be called copies of one image.
 #
-# Chosen on the training folds of the public cohorts (5,445 slices): of 37,910 pairs of two known people (dementia,
+# Chosen on the training folds of the public cohorts (5,445 slices): of 37,910 pairs of two known subjects (dementia,
 # Parkinson's, multiple sclerosis) whose hashes are near and whose outlines agree, none correlates above 0.846 inside
-# the heads, 0.72 being the median; neighbouring people of a skull-stripped template do not come nearer. All 42 pairs
+# the heads, 0.72 being the median; neighbouring subjects of a skull-stripped template do not come nearer. All 42 pairs
 # above 0.87 were looked at: one image twice, or neighbouring slices of one patient. Of altered copies of 407 of these
 # slices 97 to 100 % are found after JPEG, noise, a shift by two pixels, a brighter window, a rotation by 2 degrees or a
 # gamma of 0.8, 95 % after a gamma of 1.3, but under a quarter after a crop of 3 % on each side. Mirrored copies are not

@@ -1,4 +1,4 @@
-"""Reads and writes manifests: the CSV files that say which slice belongs to whom and what it shows."""
+"""Reads and writes manifests: the CSV files that list each slice with its subject and label."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ class Record:
         disease: key of a disease, or None for an image that serves pre-training only.
         label: class of that disease, or None together with ``disease``.
         group: the unit that is never in two splits; unique within its cohort. ``unknown-`` and the name for a
-            record whose row leaves it blank, since nobody knows which others show the same person.
+            record whose row leaves it blank, since it is unknown which others show the same subject.
         fold: the fold given by the manifest, if any.
         use: ``train``, or a purpose (leak_demo, localisation, gap) that keeps the record out of every split.
         split: ``train``, ``validation`` or ``test``, set by ``assign_splits``.
@@ -291,7 +291,7 @@ def _refuse(table: pd.DataFrame, bad: "pd.Series[bool]", column: str, expected: 
 
 
 def _lines(numbers: Sequence[int]) -> str:
-    """Returns line numbers as people write them: ``lines 2, 3, 4, 5, 6 and 12 more``."""
+    """Returns line numbers as text: ``lines 2, 3, 4, 5, 6 and 12 more``."""
     shown = ", ".join(map(str, numbers[:_SHOWN]))
     rest = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
     return f"line{'s' if len(numbers) > 1 else ''} {shown}{rest}"

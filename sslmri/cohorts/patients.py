@@ -62,7 +62,7 @@ class Patient:
 
     Attributes:
         key: short name.
-        title: name shown to people.
+        title: name for display.
         disease, label: the finding.
         seed: of the person.
         style: of the images; None leaves them as the simulated cohort's are.

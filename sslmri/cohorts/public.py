@@ -1,4 +1,4 @@
-"""Turns the folders of the public datasets, as people download them, into manifests."""
+"""Turns the folders of the public datasets, as downloaded, into manifests."""
 
 import hashlib
 import re
@@ -152,7 +152,7 @@ def _by_name(file: PurePosixPath, adapter: Adapter) -> _Row:
 def _by_neighbours(label: str, files: list[PurePosixPath], contrast: str) -> Iterator[_Row]:
     """Yields the person's folder where there is one (``Subject1``), and otherwise blocks of adjacent files.
 
-    Where nothing says who is who, 20 adjacent files of a folder are one group, named like
+    Where subjects are unknown, 20 adjacent files of a folder are one group, named like
     ``unknown-glioma-Training_glioma-007``. Such groups are an approximation: a person at the edge of a block, or in two
     folders (axial and sagittal, Training and Testing), is in two groups, so results on them are optimistic.
     """

@@ -41,8 +41,8 @@ class SimulatedSettings:
     """How large the simulated cohort is.
 
     Attributes:
-        subjects_per_class: people per class; 10 leaves two for each of the five folds.
-        slices_per_subject: slices per person, fewer where a finding reaches over fewer.
+        subjects_per_class: subjects per class; 10 leaves two for each of the five folds.
+        slices_per_subject: slices per subject, fewer where a finding reaches over fewer.
         image_size: pixels per side of a slice of 222 mm; 128 is the size of the public Alzheimer's slices.
         seed: one cohort per number, 0 or more.
     """
@@ -59,7 +59,7 @@ class SimulatedSubject:
 
     Attributes:
         disease: key of the disease.
-        label: class of the person.
+        label: class of the subject.
         contrast: "T1", "T1ce", "T2" or "FLAIR".
         volume: (D, H, W) float32 in [0, 1]; slices 2 mm apart, inferior to superior; anterior at the top row, the
             patient's right on the left of the image; every image 222 mm wide.
@@ -239,7 +239,7 @@ def _box_xywh(mask: np.ndarray) -> str:
 
 
 def _group_name(disease: str, label: str) -> str:
-    """Returns the label, with the disease before it where two diseases share the label: a group is one person."""
+    """Returns the label, with the disease before it where two diseases share the label: a group is one subject."""
     is_shared = sum(label in other.classes for other in DISEASES.values()) > 1
     return f"{disease}-{label}" if is_shared else label
 

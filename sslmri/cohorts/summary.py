@@ -1,4 +1,4 @@
-"""What the data are: classes, sizes, intensities and faults, measured on a sample of the files."""
+"""What the data are: classes, sizes, intensities and limitations, measured on a sample of the files."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def summarise(
         records: all records of a manifest; only those for training are sampled.
         preparation: how slices are prepared.
         on_progress: called with the files read and the files to read, after each.
-        per_class: files sampled of each class, spread over its groups.
+        per_class: files sampled of each class, evenly over its groups.
     """
     pool = [record for record in trainable(records) if record.disease is not None]
     by_name = sorted(pool, key=lambda record: record.name)

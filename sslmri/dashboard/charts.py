@@ -1,4 +1,4 @@
-"""The figures of the screening and performance pages. Each takes plain data and returns a Plotly figure."""
+"""The charts of the screening and performance pages. Each takes plain data and returns a Plotly figure."""
 
 from collections.abc import Sequence
 from itertools import compress

@@ -11,7 +11,7 @@ from sslmri.dashboard.charts import QUIET
 from sslmri.dashboard.text import escape_markdown
 from sslmri.files import neutralised
 
-_LIST_WIDTHS = (100, 490)  # of names and their texts, in pixels before they are stretched: the texts need the room
+_LIST_WIDTHS = (100, 490)  # of names and their texts, in pixels before they are stretched: the texts need the space
 _WHOLE = 24  # rows up to which a table is shown whole; longer ones scroll
 
 

@@ -1,4 +1,4 @@
-"""Colours that carry meaning: the reference grey-blue, stages in one ramp, types in hues the colour-blind can tell."""
+"""Colours with a meaning: the reference grey-blue, stages in one ramp, types in hues safe for colour-blind readers."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def accent() -> str:
 
 
 def ink() -> str:
-    """Returns the colour of text and marks on the page."""
+    """Returns the colour of text and lines on the page."""
     return "#e4e7ea" if is_dark() else "#1f2933"
 
 
@@ -37,10 +37,10 @@ def faint() -> str:
     return "#1e2327" if is_dark() else "#f2f4f5"
 
 
-def faded(colour: str, share: float) -> str:
-    """Returns a share of a colour over the page's: as a see-through one looks, yet text is chosen to suit it."""
+def faded(colour: str, opacity: float) -> str:
+    """Returns a colour blended with the page's at an opacity: opaque, so that a readable text colour can be chosen."""
     own, page = (bytes.fromhex(code[1:]) for code in (colour, "#14171a" if is_dark() else "#ffffff"))
-    return "#" + bytes(round(share * a + (1 - share) * b) for a, b in zip(own, page, strict=True)).hex()
+    return "#" + bytes(round(opacity * a + (1 - opacity) * b) for a, b in zip(own, page, strict=True)).hex()
 
 
 def class_colours(disease: Disease) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What a number is worth: calibration, baselines, metrics with intervals, and predictions. Never torch."""
+"""How far a result can be trusted: calibration, baselines, metrics with intervals, and predictions. Never torch."""

@@ -1,4 +1,4 @@
-"""What the thresholds and prediction sets of a classifier are worth on test groups."""
+"""How the thresholds and prediction sets of a classifier perform on test groups."""
 
 from collections.abc import Mapping, Sequence
 

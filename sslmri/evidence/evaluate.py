@@ -1,4 +1,4 @@
-"""Turns predictions on test groups into evidence: metrics, their baselines, and what both are worth."""
+"""Turns predictions on test groups into evidence: metrics, their baselines, and a grade of both."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,7 +36,7 @@ def evaluate_disease(
         baselines: (N, C) probabilities of each baseline for the same slices, or None.
         thresholds: the low and high threshold on the probability of any disease, or None.
         set_thresholds: the thresholds of the prediction sets, by class, or None.
-        is_shared: whether people are in both training and test.
+        is_shared: whether patients are in both training and test.
 
     Raises:
         ModelError: columns, labels, baselines or thresholds that do not fit the disease.

@@ -25,7 +25,7 @@ def grade_evidence(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetric
         disease: of the classifier.
         frame: the test slices, with their cohort, group and label.
         metrics: of these slices.
-        is_shared: whether people are in both training and test.
+        is_shared: whether patients are in both training and test.
     """
     faults = _faults(disease, frame, metrics, is_shared)
     if faults:
@@ -47,7 +47,7 @@ def _faults(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics, is_s
     if auroc.reason:
         faults.append(f"the AUROC of any disease is {auroc.reason}")
     if auroc.low is not None and auroc.low <= 0.5:
-        faults.append(f"{_auroc(metrics)} does not lie above 0.5")
+        faults.append(f"{_auroc(metrics)} is not above 0.5")
     if find_confounding(disease, frame["label"], frame["cohort"]).is_complete:
         faults.append("class and source coincide, so the source may explain the result")
     return faults

@@ -37,7 +37,7 @@ def shortage(n_groups: int, of: str = "") -> str | None:
 
 
 def disease_shortage(labels: np.ndarray) -> str | None:
-    """Returns why disease cannot be told from the reference class on groups of these classes (G,), or None."""
+    """Returns why disease cannot be compared with the reference class on groups of these classes (G,), or None."""
     n_reference = int(np.count_nonzero(labels == 0))
     with_disease = shortage(len(labels) - n_reference, " with disease")
     return shortage(n_reference, " of the reference class") or with_disease

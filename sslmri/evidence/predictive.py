@@ -1,15 +1,15 @@
-"""What a verdict is worth where a disease is as frequent as the reader says."""
+"""Predictive values of a verdict at a given prevalence."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PredictiveValues:
-    """The fraction of right answers among the positive and among the negative ones.
+    """The fraction of correct results among the positive and among the negative ones.
 
     Attributes:
-        positive: PPV, or None where nobody would be positive.
-        negative: NPV, or None where nobody would be negative.
+        positive: PPV, or None where no case would be positive.
+        negative: NPV, or None where no case would be negative.
     """
 
     positive: float | None

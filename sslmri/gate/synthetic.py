@@ -1,7 +1,7 @@
 """Synthetic images that are not brain MRI, for the fit of the gate: drawn, cropped from photographs, or corrupted.
 
 None shows a patient and none is downloaded; the photographs come with scikit-learn. These kinds are those that an
-ablation kept out of 25 (``docs/gate.md``): without one of them more images of its kind or of another are accepted.
+ablation kept out of 25 (``docs/gate.md``): without any of them more synthetic images are accepted.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The files of evidence that lie next to a model, with one function that reads them and one that writes them.
+"""The evidence files next to a model, with one function that reads them and one that writes them.
 
 The same rules check a value when it is made, written and read. No torch here.
 """
@@ -234,7 +234,7 @@ def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | N
 
 
 def find_unseen_metrics(card: ModelCard) -> Metrics | None:
-    """Returns the metrics of a model on people it never saw, None where it was not measured on any.
+    """Returns the metrics of a model on unseen patients, None where it was not measured on any.
 
     Raises:
         ModelError: see ``find_evidence``.

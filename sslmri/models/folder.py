@@ -51,7 +51,7 @@ def evidence_folder(run: Path) -> Path:
 def replaced(folder: Path, is_kept: bool = True) -> Iterator[Path]:
     """Gives a hidden folder in which a model is built, and puts it in the place of ``folder`` when the block ends well.
 
-    Nothing of it is seen before. A process that is killed at any moment leaves the former model, the new one, or none
+    Nothing of it is seen before. A process that is killed at any time leaves the former model, the new one, or none
     where there was none, never a part of one: the former folder is renamed, then the new one, and between the two
     renames ``find_model`` returns the former. An exception leaves the former model as it was.
 

@@ -29,7 +29,7 @@ Not for:
 
 - diagnosis, triage, treatment, or informing a person about their health;
 - children, other body parts, CT, or sequences other than those that a classifier was trained on;
-- comparing scanners, hospitals or groups of people: source and disease may be confounded in the training data."""
+- comparing scanners, hospitals or groups of patients: source and disease may be confounded in the training data."""
 _LICENCE = (
     "The weights are for research use: they were trained on the cohorts listed above, each under its own terms. The "
     "code is under the Apache License 2.0."

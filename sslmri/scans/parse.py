@@ -108,7 +108,7 @@ def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
 
 
 def parse_series_key(data: bytes) -> str | None:
-    """Returns a hash that all DICOM files of one series share and no other file has, or None for any other file."""
+    """Returns a hash common to all DICOM files of one series and to no other file, or None for any other file."""
     if file_type(data) != "DICOM":
         return None
     from sslmri.scans.dicom import series_key

@@ -213,7 +213,7 @@ def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict
     Args:
         entry: the scan.
         model_sha256: hash of the model that it was given to.
-        grades: of the evidence for each classifier, by disease; none where it was not measured on unseen people.
+        grades: of the evidence for each classifier, by disease; none where it was not measured on unseen patients.
     """
     outcome = entry.outcome
     summary = outcome if isinstance(outcome, ScreeningSummary) else None

@@ -54,8 +54,8 @@ _SEED = 0
 def run_controls(options: RunOptions) -> Controls:
     """Measures shortcuts, false alarms and localisation of the run's model and writes ``evidence/controls.json``.
 
-    Everything is measured on test groups, which share nobody with the groups that the controls learn from; slices are
-    prepared as the model's were.
+    Everything is measured on test groups, none of which the controls were trained on; slices are prepared as the
+    model's were.
 
     Raises:
         SslmriError: the data or the model is at fault.

@@ -43,7 +43,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class _Experiment:
-    """What every fold shares: labelled slices, their features (N, 2048), their folds and diseases (N,)."""
+    """What all folds have in common: labelled slices, their features (N, 2048), their folds and diseases (N,)."""
 
     store: Store
     features: Tensor

@@ -32,7 +32,7 @@ Predictions = dict[str, np.ndarray]  # probabilities (N, C) of the test slices, 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every fit shares.
+    """What all fits have in common.
 
     Attributes:
         pool: every slice of the training split, labelled or not.

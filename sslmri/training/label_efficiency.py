@@ -98,7 +98,7 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
 def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
     if options.protocol != GROUP_DISJOINT:
         raise TrainingError(
-            f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: labels of the people who are tested on "
+            f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: labels of the subjects who are tested on "
             "would decide the comparison."
         )
     for name in ("labels", "seeds", "regimes", "inverse_penalties"):

@@ -24,7 +24,7 @@ class RunOptions:
         resume: go on from the folder's last checkpoint.
         cache: where prepared slices and the simulated cohort are kept.
         protocol: ``group-disjoint``: no group is in two splits. ``as-published``: single images are assigned, so
-            training and test share people; only for comparison with published results.
+            patients are in both training and test; only for comparison with published results.
         split_seed: of the 60/20/20 split by group, for manifests without folds, and of the split by image.
         preparation: how slices are prepared.
     """

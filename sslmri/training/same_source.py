@@ -1,4 +1,4 @@
-"""Measures tumour or none on slices of the same patients and scanners, of a cohort that only marks lesions."""
+"""Measures tumour or none on slices of the same patients and scanners, of a cohort with lesion annotations only."""
 
 import csv
 from dataclasses import replace

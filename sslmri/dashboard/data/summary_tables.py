@@ -36,7 +36,7 @@ def intensities(summary: Mapping[str, Any], disease: Disease) -> pd.DataFrame:
     found = _intensity_rows(summary, disease)
     rows = [
         {"class": class_title(row["label"]), "slices": row["n_slices"]}
-        | {_quantile_title(share): round(value, 3) for share, value in zip(QUANTILES, row["quantiles"], strict=True)}
+        | {_quantile_title(q): round(value, 3) for q, value in zip(QUANTILES, row["quantiles"], strict=True)}
         | {"contrast": round(row["contrast"], 3)}
         for row in found
     ]
@@ -85,8 +85,8 @@ def totals(table: pd.DataFrame) -> tuple[int, int]:
     return int(table["groups"].sum()), int(table["slices"].sum())
 
 
-def _quantile_title(share: int) -> str:
-    return "median" if share == 50 else f"{share} %"
+def _quantile_title(percent: int) -> str:
+    return "median" if percent == 50 else f"{percent} %"
 
 
 def _intensity_rows(summary: Mapping[str, Any], disease: Disease) -> list[dict[str, Any]]:

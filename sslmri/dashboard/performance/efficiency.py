@@ -21,7 +21,7 @@ _COLUMNS = ["labels", "value", "low", "high", "raw", "reason"]
 _REGIME_TITLES = {PROBE: "linear probe", FINETUNE: "fine-tuned", BASELINE: ""}
 _DASHES = {PROBE: "solid", FINETUNE: "dash", BASELINE: "dot"}
 _SYMBOLS = {SIMCLR: "circle", RANDOM: "square", PIXELS: "diamond-open"}
-_SHIFT = 1.035  # between the points of two curves at one budget, so that their intervals can be told apart
+_SHIFT = 1.035  # between the points of two curves at one budget, so that their intervals can be distinguished
 _HEIGHT = 340
 _NOT_MEASURED = (
     "Whether pre-training helps has not been measured for this model yet: run `python train.py label-efficiency`, "
@@ -82,12 +82,12 @@ def _draw_result(evidence: LabelEfficiency, result: DiseaseEfficiency, disease: 
 
 
 def curve_table(result: DiseaseEfficiency, measure: str) -> pd.DataFrame:
-    """Returns one row a point of the curves of a measure: encoder, regime, labels per class, figure and interval."""
+    """Returns one row per point of the curves of a measure: encoder, regime, labels per class, value and interval."""
     return _table(result.curves, measure, ["encoder", "regime"])
 
 
 def difference_table(result: DiseaseEfficiency, measure: str) -> pd.DataFrame:
-    """Returns one row a difference of a measure: against which encoder, regime, labels, figure and interval."""
+    """Returns one row per difference of a measure: against which encoder, regime, labels, value and interval."""
     return _table(result.differences, measure, ["against", "regime"])
 
 
@@ -156,5 +156,5 @@ def _table(points: Sequence[Point], measure: str, names: list[str]) -> pd.DataFr
 
 
 def _reasons(table: pd.DataFrame) -> list[str]:
-    """Returns why figures of a table are not estimable, each reason once."""
+    """Returns why values of a table are not estimable, each reason once."""
     return [f"{reason[0].upper()}{reason[1:]}." for reason in table["reason"].dropna().unique()]

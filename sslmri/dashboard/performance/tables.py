@@ -14,7 +14,7 @@ from sslmri.models import model_card
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, SetCoverage, SetMetrics
 from sslmri.models.model_card import BASELINE_TITLES
 
-# by protocol, whether people are in both training and test
+# by protocol, whether patients are in both training and test
 IS_SHARED: dict[Protocol, bool] = {GROUP_DISJOINT: False, AS_PUBLISHED: True}
 PROTOCOL_TITLES: dict[Protocol, str] = {
     GROUP_DISJOINT: "patient-disjoint split",
@@ -52,7 +52,7 @@ def headline(result: DiseaseMetrics) -> pd.DataFrame:
 
 
 def protocols(results: Mapping[Protocol, DiseaseMetrics], encoders: Mapping[Protocol, str]) -> pd.DataFrame:
-    """Returns the headline metrics of a disease under each protocol, as people read them.
+    """Returns the headline metrics of a disease under each protocol, formatted for display.
 
     Args:
         results: the disease's evidence by protocol, those measured.
@@ -85,7 +85,7 @@ def pixels_sentence(result: DiseaseMetrics) -> str:
 
 
 def overall(result: DiseaseMetrics) -> pd.DataFrame:
-    """Returns every metric over all classes, of slices and of groups side by side, as people read them."""
+    """Returns every metric over all classes, of slices and of groups side by side, formatted for display."""
     rows = [(title, getattr(result.slices, name), getattr(result.groups, name)) for name, title in _OVERALL.items()]
     if result.thresholds:
         for name, point in (("lower", result.thresholds.low), ("upper", result.thresholds.high)):
@@ -97,7 +97,7 @@ def overall(result: DiseaseMetrics) -> pd.DataFrame:
 
 
 def by_class(metrics: CaseMetrics) -> pd.DataFrame:
-    """Returns every metric of each class, one row per class, as people read them."""
+    """Returns every metric of each class, one row per class, formatted for display."""
     rows = [
         {"class": class_title(label), **{title: str(getattr(scores, name)) for name, title in _BY_CLASS.items()}}
         for label, scores in metrics.per_class.items()
@@ -106,7 +106,7 @@ def by_class(metrics: CaseMetrics) -> pd.DataFrame:
 
 
 def coverage(sets: SetMetrics, result: DiseaseMetrics) -> pd.DataFrame:
-    """Returns how often the 90 % sets hold the true class, one row per class, as people read it."""
+    """Returns how often the 90 % sets hold the true class, one row per class, formatted for display."""
     rows = [
         {
             "class": class_title(label),
@@ -196,7 +196,7 @@ def _with_interval(row: Mapping[Any, Any]) -> str:
 
 
 def _shared(result: DiseaseMetrics, is_shared: bool) -> str:
-    """Returns whether people are in both training and test, and how many groups are."""
+    """Returns whether patients are in both training and test, and how many groups are."""
     n_shared = result.n_shared_groups
     return ("yes" if is_shared else "no") + (f" ({count(n_shared, 'group')})" if n_shared else "")
 

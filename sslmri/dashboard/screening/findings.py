@@ -48,7 +48,7 @@ def draw_findings(card: ModelCard, summary: ScreeningSummary, shown: str | None,
         card: the model's card.
         summary: of the scan.
         shown: key of the disease whose map is on the left, if any.
-        metrics: the model's results on unseen people, or None where it has none.
+        metrics: the model's results on unseen patients, or None where it has none.
     """
     if summary.reason:
         st.warning(escape_markdown(summary.reason))

@@ -41,7 +41,7 @@ def predictive_line(thresholds: Thresholds, is_volume: bool, prevalence: float) 
     Args:
         thresholds: with their results on unseen patients.
         is_volume: whether a patient is answered, from many slices, and not a single slice.
-        prevalence: fraction of people with any disease class among those screened.
+        prevalence: fraction of patients with any disease class among those screened.
     """
     low, high = (point.groups if is_volume else point.slices for point in (thresholds.low, thresholds.high))
     positive, negative = _values(high, prevalence).positive, _values(low, prevalence).negative

@@ -30,7 +30,7 @@ def draw_report_buttons(
     Args:
         card: the model's.
         entries: makes the entries of the report.
-        metrics: the model's results on unseen people, or None.
+        metrics: the model's results on unseen patients, or None.
         name: of the files without suffix, random: it says nothing of the patient.
         is_disabled: whether there is nothing to save.
     """

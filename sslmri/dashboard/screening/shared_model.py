@@ -1,4 +1,4 @@
-"""The loaded model, which all sessions share: the weights are nobody's data."""
+"""The loaded model, which all sessions share: the weights are not user data."""
 
 from threading import Lock
 from typing import TYPE_CHECKING

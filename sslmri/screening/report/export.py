@@ -34,7 +34,7 @@ def report_pdf(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | Non
     Args:
         card: the model's.
         entries: the scans.
-        metrics: the model's results on unseen people, or None where it was not evaluated on any.
+        metrics: the model's results on unseen patients, or None where it was not evaluated on any.
     """
     from sslmri.screening.report.pdf import draw_report  # fpdf2, which nothing else needs
 
