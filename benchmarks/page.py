@@ -1,6 +1,6 @@
 """The dashboard's first page against Streamlit's own hello: ``python -m benchmarks.page``.
 
-Each round starts both servers anew, one after the other, and opens their first page in headless Chromium; the time ends
+Each round starts both servers, one after the other, and opens their first page in headless Chromium; the time ends
 when the script has run and nothing is left to draw. Needs Debian's ``chromium``.
 """
 

@@ -3,7 +3,7 @@
 Each run goes the way of a training: the manifest is read and split, the store is built from JPEG files in an empty
 folder, the training side is selected and all its batches are drawn once, shuffled. Files were written a moment before,
 so they come from memory in every run. The growth is that of RssAnon, the memory that is the process's own: the pages of
-the mapped store belong to the system's cache, which takes them back at will. The workers' memory is told beside it.
+the mapped store belong to the system's cache, which takes them back at will. The workers' memory is reported with it.
 """
 
 import json
@@ -28,7 +28,7 @@ from sslmri.scans.slices import Preparation
 
 _SIZE = 128  # pixels a side
 _BATCH = 32
-_PERSON = 30  # slices of one made-up person
+_PERSON = 30  # slices of one simulated subject
 _SAMPLED_S = 0.02  # time between two looks at the memory
 
 

@@ -157,7 +157,7 @@ def slice_in_view(page: Page) -> int:
 
 
 def box_of(page: Page, element: Locator) -> FloatRect:
-    """Returns where an element of a chart lies; while the chart is drawn anew it lies nowhere."""
+    """Returns where an element of a chart lies; while the chart is drawn again it lies nowhere."""
     for _ in range(LONG_MS // 100):
         if box := element.bounding_box():
             return box

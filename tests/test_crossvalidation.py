@@ -37,7 +37,7 @@ def records_of(n_groups: int, label: str, disease: str = "ms") -> list[Record]:
 
 
 def bench_of(records: list[Record], signal: float) -> crossvalidation._Experiment:
-    """Returns a bench whose features and pixels hold the class as strongly as the signal says, beside noise."""
+    """Returns a bench whose features and pixels hold the class as strongly as the signal says, plus noise."""
     generator = np.random.default_rng(0)
     truth = np.array([DISEASES[str(r.disease)].classes.index(str(r.label)) for r in records])
     pixels = np.clip(generator.normal(120, 40, (len(records), 16, 16)), 0, 255).astype(np.uint8)
@@ -64,7 +64,7 @@ def test_planted_features_are_found_and_noise_is_not() -> None:
     assert (found[1.0].slices.n_groups, found[1.0].slices.n_cases) == (50, 100)
 
 
-def test_a_fold_is_never_taught_or_validated_by_itself(monkeypatch) -> None:
+def test_a_fold_is_never_trained_or_validated_on_itself(monkeypatch) -> None:
     bench, seen = bench_of(records_of(10, MS[0]) + records_of(10, MS[1]), 0.0), []
 
     def fit(diseases: list[str], known: torch.Tensor, train: Store, asked: torch.Tensor, validation: Store) -> dict:
@@ -125,7 +125,7 @@ def test_a_fold_without_a_class_is_told_and_has_no_area() -> None:
     assert f"Multiple sclerosis, fold 1: {alone}." in notes
 
 
-def test_a_class_in_one_fold_only_is_never_taught_there_and_gets_no_probability() -> None:
+def test_a_class_in_one_fold_only_is_never_trained_there_and_gets_no_probability() -> None:
     stages = DISEASES["alzheimers"].classes
     records = [r for label in stages[:2] for r in records_of(10, label, "alzheimers")]
     records += [replace(r, fold=0) for r in records_of(2, stages[3], "alzheimers")]

@@ -16,7 +16,7 @@ PIXELS = np.zeros((8, 8), np.uint8)
 
 @pytest.fixture(scope="module")
 def screener() -> Screener:
-    return Screener.load(DEFAULT_MODEL)  # a model taught for a moment answers everything alike
+    return Screener.load(DEFAULT_MODEL)  # a model trained briefly answers everything alike
 
 
 def middle_of(patient: str) -> np.ndarray:

@@ -68,8 +68,8 @@ def change(path: Path, **changes: Any) -> None:
     write_json(path, json.loads(path.read_text()) | changes)
 
 
-def put_beside(folder: Path, **changes: Any) -> None:
-    """Puts evidence of the other protocol, of another encoder, beside the model."""
+def put_next_to(folder: Path, **changes: Any) -> None:
+    """Puts evidence of the other protocol, of another encoder, next to the model."""
     shutil.copytree(folder / "evidence", folder / "evidence" / "as-published")
     metrics = folder / "evidence" / "as-published" / "metrics.json"
     change(metrics, **({"protocol": "as-published", "encoder_sha256": OTHER} | changes))
@@ -116,7 +116,7 @@ def test_a_damaged_file_of_evidence_leaves_the_rest_of_the_page(name: str, folde
 
 
 def test_figures_of_another_encoder_are_said_to_be(folder: Path) -> None:
-    put_beside(folder)
+    put_next_to(folder)
     (folder / "evidence" / "as-published" / "pretrain.jsonl").unlink()
     app = open_page("pages/performance.py")
     assert "another encoder" not in words_of(app)
@@ -130,7 +130,7 @@ def test_figures_of_another_encoder_are_said_to_be(folder: Path) -> None:
 
 
 def test_history_is_that_of_the_protocol(folder: Path) -> None:
-    put_beside(folder)
+    put_next_to(folder)
     (folder / "evidence" / "as-published" / "pretrain.jsonl").write_text('{"epoch": 1, "loss": 9.0}\n')
     card = read_model_card(folder)
     assert find_history(card, "pretrain", "as-published") == [{"epoch": 1, "loss": 9.0}]

@@ -128,9 +128,9 @@ def test_one_trained_class_gets_all_probability() -> None:
 
 def test_the_pixels_baseline_is_that_of_evaluate(bench: Experiment) -> None:
     rows = sample_labels(bench.train, 7, 0)
-    taught = bench.train.select(rows)
-    truth = taught.truth
-    expected = baseline_probabilities(taught.slices, truth, bench.test.slices, 2)["pca_logistic"]
+    trained = bench.train.select(rows)
+    truth = trained.truth
+    expected = baseline_probabilities(trained.slices, truth, bench.test.slices, 2)["pca_logistic"]
     assert (pixels_baseline(bench, rows)["ms"] == expected).all()
 
 

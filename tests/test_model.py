@@ -25,7 +25,7 @@ def copied(model_folder, tmp_path) -> Path:
 
 
 def rehash(folder: Path) -> None:
-    """Writes the hashes anew, as somebody would who changed a file on purpose."""
+    """Writes the hashes again, as somebody would who changed a file on purpose."""
     content = json.loads((folder / "model.json").read_text())
     content["files"] = {name: sha256_of(folder / name) for name in content["files"]}
     write_json(folder / "model.json", content)

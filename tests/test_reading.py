@@ -1,4 +1,4 @@
-"""The door: every encoding of an image gives the same scan, everything else one plain sentence."""
+"""Reading: every encoding of an image gives the same scan, everything else one plain sentence."""
 
 import io
 import struct

@@ -45,7 +45,7 @@ def test_blanked_slices_keep_the_corner_and_lose_the_head_with_a_margin(phantom)
     assert blank[7:].sum() == 0
     rows, columns = np.mgrid[0:96, 0:80]
     radius = ((rows - 50) / 36) ** 2 + ((columns - 41) / 27) ** 2
-    grey = np.where((radius >= 1) & (radius < 1.06), 12, slice_)  # beside the head, and darker
+    grey = np.where((radius >= 1) & (radius < 1.06), 12, slice_)  # next to the head, and darker
     assert blank_head(grey[None].astype(np.uint8))[0][7:].sum() == 0
     assert blank_head(np.zeros((0, 8, 8), np.uint8)).shape == (0, 8, 8)
 

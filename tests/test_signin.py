@@ -188,7 +188,7 @@ def test_secrets_that_are_taken_away_while_the_server_runs_open_nothing(secrets_
     assert signin.is_needed()
     secrets_file.unlink()
     assert signin.is_needed()
-    st.secrets = Secrets()  # read anew
+    st.secrets = Secrets()  # read again
     assert signin.is_needed()
 
 

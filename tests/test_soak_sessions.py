@@ -32,14 +32,14 @@ def test_uploads_at_once_wait_and_are_told(model_folder):
 
 def test_a_server_whose_model_serves_all_at_once_is_found_out(model_folder):
     found = sessions.rush(12, model_folder, LEAKY)
-    assert "0 told of the queue, 0 waited" in found.faults
+    assert "0 shown the queue, 0 waited" in found.faults
     assert any(fault.endswith("at the model at once") for fault in found.faults), found
 
 
 def test_one_who_waits_and_is_not_told_is_found_out(model_folder, monkeypatch):
     monkeypatch.setattr(sessions, "_WAITING", "Other words")
     monkeypatch.setattr(server.Server, "events", lambda self: [WAITED] * 2)
-    assert "0 told of the queue, 2 waited" in sessions.rush(1, model_folder).faults
+    assert "0 shown the queue, 2 waited" in sessions.rush(1, model_folder).faults
 
 
 def test_a_session_whose_page_does_not_come_holds_up_no_other(monkeypatch):

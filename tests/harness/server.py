@@ -51,7 +51,7 @@ class Server:
 
 
 def printed(log: Path) -> Path:
-    """Returns the file with what a server prints on standard output, beside that of its log."""
+    """Returns the file with what a server prints on standard output, next to its log."""
     return log.with_name(f"{log.name}.out")
 
 
@@ -63,10 +63,10 @@ def serve(
 
     Args:
         arguments: of Streamlit: ``"run", "app.py"``.
-        log: where standard error goes, and beside it what is printed.
+        log: where standard error goes, and next to it what is printed.
         prefix: a command that runs the server's, such as one that watches it.
         wait_for: the path that must answer before the block begins.
-        env: variables beside those of this process.
+        env: variables in addition to those of this process.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

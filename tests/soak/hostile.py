@@ -80,7 +80,7 @@ class End:
         how: ``"refused"``, ``"silent"`` or ``"answered"``; ``"read"`` where nothing screened it.
         told: all that was said of it, in which no mark of a patient may stand.
         reason: why it was refused.
-        warnings: those beside what was read.
+        warnings: those given with what was read.
         is_brain: whether it was taken for a brain, where that is told.
         seconds: until that was known.
     """

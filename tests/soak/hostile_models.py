@@ -62,13 +62,13 @@ def copy_spoilt(source: Path, folder: Path, hostile: HostileModel) -> None:
     listed = json.loads((source / LIST).read_text())["files"]
     for name in (*listed, LIST):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        _put_beside(source / name, folder / name)
+        _put_next_to(source / name, folder / name)
     hostile.spoil(folder)
     if hostile.relist:
         _relist(folder, listed)
 
 
-def _put_beside(source: Path, target: Path) -> None:
+def _put_next_to(source: Path, target: Path) -> None:
     """Links the largest file, which is replaced where it is changed; copies it between disks, and all others."""
     if source.name == ENCODER and source.stat().st_dev == target.parent.stat().st_dev:
         target.hardlink_to(source)

@@ -107,10 +107,10 @@ def forgotten(count: int = 6, model: Path = DEFAULT_MODEL) -> Row:
     faults += [f"{held} bytes of uploads were there to be forgotten, not {n_bytes}"] * (held != n_bytes)
     faults += [f"{kept} bytes of uploads after {FORGET_S:g} s"] * (kept > 0)
     return row(
-        "uploads, pictures and reports of closed sessions, 120 s later",
+        "uploads, images and reports of closed sessions, 120 s later",
         len(left) + count,
         faults,
-        f"{len(left)} pictures and reports and {n_bytes:,} bytes of {count} uploads gone after {seconds:.0f} s",
+        f"{len(left)} images and reports and {n_bytes:,} bytes of {count} uploads gone after {seconds:.0f} s",
     )
 
 

@@ -13,7 +13,7 @@ class Row:
         hazard: what was done, and what must hold.
         tried: how often.
         failed: how often it did not hold.
-        measured: figures beside it, with their limits.
+        measured: results with it, and their limits.
         faults: a line on each of the first failures.
         known: how many of the failures are known and told in the README; the run fails on others only.
     """

@@ -94,10 +94,10 @@ def crossings(n_sessions: int = 50, model: Path = DEFAULT_MODEL, script: str = A
     faults += [fault for number, seen in enumerate(crowd) for fault in _swapped(number, seen, hashes)]
     faults += [f"{mark} in the log" for mark in marks if mark in log]
     return row(
-        "sessions at once, each with a watermarked scan: another's mark in page, picture, report or log",
+        "sessions at once, each with a watermarked scan: another's mark in page, image, report or log",
         n_sessions,
         faults,
-        f"{sum(len(seen.pictures) for seen in crowd)} pictures and "
+        f"{sum(len(seen.pictures) for seen in crowd)} images and "
         f"{sum(len(seen.reports) for seen in crowd)} reports looked at",
     )
 
@@ -116,15 +116,15 @@ def rush(n_uploads: int = 25, model: Path = DEFAULT_MODEL, script: str = APP) ->
     at_once = _most_at_once(events)
     faults = [f"session {number}: {one.error}" for number, one in enumerate(seen) if one.error]
     faults += [f"95 % within {slowest:.1f} s"] * (not slowest <= P95_S)
-    faults += [f"{n_told} told of the queue, {n_waited} waited"] * (n_told < max(1, n_waited))
+    faults += [f"{n_told} shown the queue, {n_waited} waited"] * (n_told < max(1, n_waited))
     faults += [f"{at_once} at the model at once"] * (at_once > MOST_AT_ONCE)
     n_volumes = sum(kind in VOLUMES for kind in kinds)
     return row(
         f"uploads at once, {n_uploads - n_volumes} single slices and {n_volumes} volumes of {DEPTH} slices: an error, "
-        "over 20 s for one in twenty, one not told that it waits, or too many at the model",
+        "over 20 s for one in twenty, one not shown that it waits, or too many at the model",
         n_uploads,
         faults,
-        f"95 % within {slowest:.1f} s (limit {P95_S:g}), {n_told} told of the queue, {n_waited} waited over "
+        f"95 % within {slowest:.1f} s (limit {P95_S:g}), {n_told} shown the queue, {n_waited} waited over "
         f"{_TOLD_S:g} s, at most {at_once} at the model at once (limit {MOST_AT_ONCE})",
     )
 

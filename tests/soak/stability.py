@@ -53,8 +53,8 @@ def _noisy(grey: Image.Image) -> Image.Image:
 
 
 TRANSFORMS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "turned by -2 degrees": _rotated(-2),
-    "turned by +2 degrees": _rotated(2),
+    "rotated by -2 degrees": _rotated(-2),
+    "rotated by +2 degrees": _rotated(2),
     "moved by 2 pixels": lambda grey: grey.transform(grey.size, Image.Transform.AFFINE, (1, 0, -2, 0, 1, -2)),
     "scaled to 97 %": _scaled(0.97),
     "scaled to 103 %": _scaled(1.03),

@@ -1,4 +1,4 @@
-"""What the trials of training share: a made-up cohort, an encoder that is quick, and processes that can be killed."""
+"""What the trials of training use: a synthetic cohort, a small encoder, and processes that can be killed."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def picture(seed: int) -> bytes:
 
 
 def write_cohort(folder: Path, n_slices: int) -> Path:
-    """Returns the manifest of that many made-up slices: every class of every disease, in five folds."""
+    """Returns the manifest of that many synthetic slices: every class of every disease, in five folds."""
     folder.mkdir(parents=True)
     rows = []
     for number in range(n_slices):
