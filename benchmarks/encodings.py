@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from sslmri.cohorts.patients import PATIENTS, make_patient
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.scan import Scan
 from sslmri.screening.screener import Screener
 from tests.encodings import TOLERANCES, encodings
+from tests.harness.parsing import parse_scan
 
 ROOT = Path(__file__).resolve().parents[1]
 

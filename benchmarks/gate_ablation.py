@@ -20,8 +20,8 @@ from sslmri.errors import ScanError
 from sslmri.gate.fit import encode, fit_bank, joined, prepared_images
 from sslmri.learning.model import Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import Preparation, to_slices
+from tests.harness.parsing import parse_scan
 
 COUNTS = {"train": 320, "validation": 130, "test": 200}  # slices per disease; "test" is the fold that is measured
 OTHERS = 60  # slices of a cohort outside of every split

@@ -25,9 +25,9 @@ from benchmarks.images import write_images
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import to_slices
 from sslmri.screening.saliency import class_maps
+from tests.harness.parsing import parse_scan
 
 _BATCHES = (1, 16)
 _SHORT = 20  # rounds of the forward pass and the maps for each round of grad-cam: they take milliseconds

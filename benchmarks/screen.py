@@ -26,12 +26,12 @@ from sslmri.cohorts.workers import in_order
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Model
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import to_slices
 from sslmri.screening.batch import BATCH_SCANS, screen_files
 from sslmri.screening.report.export import json_line
 from sslmri.screening.screener import Screener
+from tests.harness.parsing import parse_scan
 
 _KINDS = {128: ".jpg", 512: ".png"}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.parse import parse_scan
 from tests.harness.memory import forget_peak, peak_mb
+from tests.harness.parsing import parse_scan
 
 GOOD = "images/ants__r64slice.jpg"
 FIRST = ("dicom/own__brain_plain.dcm", "nifti/own__brain_small.nii.gz", "zip/own__brain_series_30.zip")

@@ -14,9 +14,9 @@ from PIL import Image
 from sslmri.errors import ScanError
 from sslmri.scans.archive import read_archive
 from sslmri.scans.images import read_image
-from sslmri.scans.parse import parse_scan
 from tests.conftest import SHARED, needs_shared
 from tests.harness.dicom_files import axial_series
+from tests.harness.parsing import parse_scan
 
 NOISE = np.random.default_rng(0)
 

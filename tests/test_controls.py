@@ -23,13 +23,13 @@ from sslmri.learning.model import Head, Model
 from sslmri.models.evidence import Controls, Metrics, find_evidence, read_evidence, write_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.models.metrics import Estimate, ShortcutMetrics
-from sslmri.scans.parse import parse_scan
 from sslmri.screening.maps import enlarge
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
 from sslmri.training.controls import _localisation, _random_weights, run_controls
 from sslmri.training.options import RunOptions
 from sslmri.training.report import report_controls
+from tests.harness.parsing import parse_scan
 
 SIDE = 64
 MS = DISEASES["ms"].classes

@@ -19,9 +19,9 @@ from pydicom.uid import (
 
 from sslmri.scans.dicom import read_dicom
 from sslmri.scans.dicom_frames import checked_size, decoded_frames
-from sslmri.scans.parse import parse_scan, parse_series
 from sslmri.scans.volume import Volume
 from tests.harness.dicom_files import CORONAL, SAGITTAL, axial_series, dicom, encoded, enhanced
+from tests.harness.parsing import parse_scan, parse_series
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,8 +13,9 @@ from pydicom.uid import (
 )
 
 from sslmri.errors import ScanError
-from sslmri.scans.parse import parse_scan, parse_series, parse_series_key
+from sslmri.scans.parse import parse_series_key
 from tests.harness.dicom_files import axial_series, dicom, encoded
+from tests.harness.parsing import parse_scan, parse_series
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -77,7 +78,7 @@ def test_reading_damaged_files_prints_nothing(voxels, tmp_path):
     code = (
         "import contextlib, pathlib, sys\n"
         "from sslmri.errors import ScanError\n"
-        "from sslmri.scans.parse import parse_scan\n"
+        "from tests.harness.parsing import parse_scan\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
         "    with contextlib.suppress(ScanError):\n"
         "        parse_scan(path.read_bytes(), 'scan')\n"

@@ -14,7 +14,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sslmri.scans.parse import parse_scan, parse_series, parse_series_key
+from sslmri.scans.parse import parse_series_key
 from tests.harness.dicom_files import (
     AXIAL,
     CORONAL,
@@ -28,6 +28,7 @@ from tests.harness.dicom_files import (
     refusal_of,
     with_scans,
 )
+from tests.harness.parsing import parse_scan, parse_series
 
 ROOT = Path(__file__).resolve().parents[1]
 

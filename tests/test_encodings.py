@@ -6,10 +6,10 @@ import pytest
 from sslmri.cohorts.patients import make_patient
 from sslmri.evidence.verdict import Verdict
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.parse import parse_scan
 from sslmri.screening.outcome import Finding
 from sslmri.screening.screener import Screener
 from tests.encodings import TOLERANCES, encodings
+from tests.harness.parsing import parse_scan
 
 PIXELS = np.zeros((8, 8), np.uint8)
 

@@ -11,9 +11,9 @@ import pytest
 from pydicom.uid import RLELossless
 
 from sslmri.errors import ScanError
-from sslmri.scans.parse import parse_scan
 from tests.conftest import SHARED, needs_shared
 from tests.harness.dicom_files import as_bytes, axial_series, dataset, dicom, enhanced
+from tests.harness.parsing import parse_scan
 from tests.test_archive import nifti, picture, zipped
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,9 +4,9 @@ import pytest
 
 from sslmri.errors import ScanError
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.parse import parse_scan
 from sslmri.screening.screener import Screener
 from tests.conftest import needs_shared
+from tests.harness.parsing import parse_scan
 from tests.soak.hostile import Hostile, listed
 
 

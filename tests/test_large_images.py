@@ -13,7 +13,7 @@ PEAK = """
 import pathlib, sys
 from tests.harness.memory import peak_mb
 from sslmri.errors import ScanError
-from sslmri.scans.parse import parse_scan
+from tests.harness.parsing import parse_scan
 
 parse_scan(pathlib.Path(sys.argv[1]).read_bytes(), "small.png")  # loads the libraries
 before = peak_mb()

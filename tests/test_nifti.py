@@ -12,9 +12,10 @@ from PIL import Image
 
 from sslmri.errors import ScanError
 from sslmri.scans.nifti import read_nifti
-from sslmri.scans.parse import parse_scan, parse_volume
+from sslmri.scans.parse import parse_volume
 from sslmri.scans.slices import Preparation, prepare_scan
 from tests.conftest import SHARED, needs_shared
+from tests.harness.parsing import parse_scan
 from tests.nifti_files import SPACING, changed, image_of, nifti, packed, prepared
 
 

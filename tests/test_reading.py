@@ -15,9 +15,9 @@ from PIL import Image, ImageOps
 from sslmri.errors import ScanError
 from sslmri.scans.jpeg import check_scans
 from sslmri.scans.limits import MAX_BYTES, MAX_VOXELS
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import Preparation, to_slices
 from tests.harness.dicom_files import dicom, with_scans
+from tests.harness.parsing import parse_scan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -280,7 +280,7 @@ def test_damaged_files_print_nothing(grey, tmp_path):
     code = (
         "import contextlib, pathlib, sys\n"
         "from sslmri.errors import ScanError\n"
-        "from sslmri.scans.parse import parse_scan\n"
+        "from tests.harness.parsing import parse_scan\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
         "    with contextlib.suppress(ScanError):\n"
         "        parse_scan(path.read_bytes(), path.name)\n"

@@ -15,12 +15,12 @@ from sslmri.evidence.same_source import same_source_aurocs, same_source_message
 from sslmri.learning.model import Model, calibrated
 from sslmri.models.evidence import Controls, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate, Rate
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import to_slices
 from sslmri.training import same_source
 from sslmri.training.options import RunOptions
 from sslmri.training.report import report_controls
 from sslmri.training.same_source import NEGATIVES_FILE, measure_same_source, run_same_source
+from tests.harness.parsing import parse_scan
 
 
 def test_auroc_within_a_patient_by_hand() -> None:

@@ -10,7 +10,6 @@ from scipy import ndimage
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ScanError
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import (
     MAX_PREPARED,
@@ -23,6 +22,7 @@ from sslmri.scans.slices import (
     to_slices,
 )
 from tests.conftest import as_scan
+from tests.harness.parsing import parse_scan
 
 PREPARATION = Preparation()
 

@@ -10,8 +10,8 @@ from PIL import Image
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import N_BINS, QUANTILES, summarise
-from sslmri.scans.parse import parse_scan
 from sslmri.scans.slices import Preparation, to_slices
+from tests.harness.parsing import parse_scan
 
 SMALL = Preparation(image_size=(32, 32))
 

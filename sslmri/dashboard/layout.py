@@ -24,7 +24,6 @@ _PAGES = {
     _ABOUT_PAGE: "About",
 }
 _ROUTED = "is_routed"
-_SHORT = 8
 
 
 def model_folder() -> Path:
@@ -74,11 +73,6 @@ def _reason(error: ModelError) -> str:
     return f"There is no model in {escape_markdown(str(model_folder()))} yet."
 
 
-def short_hash(sha256: str) -> str:
-    """Returns the first eight digits of a hash."""
-    return sha256[:_SHORT]
-
-
 def choose_page() -> st.Page:
     """Returns the requested page and draws the navigation, for users who may see it."""
     st.session_state[_ROUTED] = True
@@ -108,7 +102,7 @@ def _draw_notice() -> None:
         text = f"{NOTICE} No model is loaded."
     else:
         text = (
-            f"{NOTICE} Model {escape_markdown(card.name)} ({short_hash(card.sha256)}), "
+            f"{NOTICE} Model {escape_markdown(card.name)} ({card.sha256[:8]}), "
             f"trained on {count(card.encoder.data.counts.groups, 'group')}."
         )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

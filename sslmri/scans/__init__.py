@@ -1,6 +1,6 @@
 """Files to a scan, a scan to the slices that the encoder sees. No torch, no Streamlit.
 
-``read_scan`` is the entry point for files of unknown origin; ``parse`` does the same without limits on time and memory.
+``read_scan`` is the entry point for files of unknown origin; ``parse`` reads without limits on time and memory.
 """
 
 from sslmri.scans.sandbox import read_scan, read_series, series_key

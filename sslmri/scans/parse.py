@@ -1,4 +1,4 @@
-"""Files of unknown content to a scan, parsed in this process; ``sandbox`` does the same within limits."""
+"""Files of unknown content to a volume; ``sandbox`` calls this in a process of its own, within limits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -70,26 +70,6 @@ class ScanFiles:
         return Scan(info, volume.voxels)
 
 
-def parse_scan(data: bytes, name: str) -> Scan:
-    """Returns the scan that a file holds, parsed in this process.
-
-    Raises:
-        ScanError: the file cannot be read as a scan.
-        MemoryError: there is too little memory to read it.
-    """
-    return _parse_files(ScanFiles.of_file(data, name))
-
-
-def parse_series(files: Sequence[tuple[str, bytes]]) -> Scan:
-    """Returns the scan that the DICOM files of one series hold, parsed in this process.
-
-    Raises:
-        ScanError: the files cannot be read as one scan.
-        MemoryError: there is too little memory to read them.
-    """
-    return _parse_files(ScanFiles.of_series(files))
-
-
 def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
     """Returns the volume, of finite voxels, in a file of that source or in the DICOM files of one series.
 
@@ -124,13 +104,6 @@ def bare_name(name: str) -> str:
 def series_name(names: Sequence[str]) -> str:
     """Returns the name of a scan in several files: that of the first of them and how many more there are."""
     return bare_name(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-
-
-def _parse_files(files: ScanFiles) -> Scan:
-    try:
-        return files.scan(parse_volume(files.source, files.contents))
-    except ScanError as error:
-        raise ScanError(error.reason, files.name) from None
 
 
 def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from sslmri.errors import ScanError
-from sslmri.scans.parse import parse_scan, parse_series
+from tests.harness.parsing import parse_scan, parse_series
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 SAGITTAL = (0, 1, 0, 0, 0, -1)

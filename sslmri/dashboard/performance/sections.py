@@ -8,7 +8,6 @@ import streamlit as st
 from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.cohorts.registry import meaning_of
 from sslmri.dashboard import charts
-from sslmri.dashboard.layout import short_hash
 from sslmri.dashboard.performance import curves, tables
 from sslmri.dashboard.performance.tables import IS_SHARED, PROTOCOL_TITLES
 from sslmri.dashboard.section import draw_chart, draw_notes, draw_table
@@ -50,7 +49,7 @@ def not_measured(card: ModelCard, protocol: Protocol) -> str:
 
 def encoder_of(card: ModelCard, metrics: Metrics) -> str:
     """Returns whose encoder metrics are of, in a few words."""
-    return "this model's" if is_of_model(card, metrics) else f"another encoder ({short_hash(metrics.encoder_sha256)})"
+    return "this model's" if is_of_model(card, metrics) else f"another encoder ({metrics.encoder_sha256[:8]})"
 
 
 def draw_protocols(
