@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Screen:
-    """Screen scans for every disease of the model: one JSON object a line, in the order given.
+    """Screen scans for every disease of the model: one JSON object per line, in the order given.
 
     The DICOM files of one series in one folder are one scan. Exit code 0: every scan was screened; 2: some were
     refused; 1: nothing could run.
@@ -114,8 +114,8 @@ class Audit:
 
     Attributes:
         manifest: the manifest.csv.
-        model: the model folder whose encoder confirms copies; none to go by pixels alone.
-        csv: also write every finding as a table, one a row.
+        model: the model folder whose encoder confirms copies; ``none`` compares pixels alone.
+        csv: also write every finding as a table, one per row.
         cache: where prepared slices are kept.
         split_seed: of the 60/20/20 split by group, for manifests without folds.
     """

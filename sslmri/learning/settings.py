@@ -70,7 +70,7 @@ class PretrainSettings:
 
     Attributes:
         epochs: passes over the pre-training slices.
-        batch_size: slices a step, over all processes; each gives two views, so a view has ``2 * batch_size - 2``
+        batch_size: slices per step, over all processes; each gives two views, so a view has ``2 * batch_size - 2``
             negatives.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW.
@@ -107,17 +107,17 @@ class FinetuneSettings:
         labels_per_class: labelled slices used of each class; classes with fewer are raised to it by augmentation.
         epochs: passes over the balanced slices, at most.
         patience: epochs without a better validation score before training stops.
-        batch_size: slices a step, of all diseases mixed.
+        batch_size: slices per step, of all diseases mixed.
         learning_rate: of AdamW for the encoder, at its peak.
         head_learning_rate: of AdamW for the heads, at its peak.
         weight_decay: of AdamW.
         warmup_epochs: epochs over which the learning rates rise from 0, before their cosine decay to 0.
         label_smoothing: fraction of the target distributed evenly over the classes of a disease.
-        average_decay: of the moving average of the weights, a step; the average is what is validated and kept.
+        average_decay: of the moving average of the weights, per step; the average is validated and kept.
         output_stride: of the encoder from fine-tuning on: 16 gives finer maps for 1.7 times the work of 32.
-        localisation_weight: of the loss that draws the map of the true class to an annotated lesion; 0 leaves it out.
+        localisation_weight: of the loss that pulls the map of the true class to an annotated lesion; 0 leaves it out.
         consistency_weight: of the loss that keeps the features of a slice under a small perturbation; 0 leaves it out,
-            in half the time a step.
+            in half the time per step.
         seed: of the heads, the order of slices and their augmentation.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: of the forward pass, ``auto`` for what the device computes fast; weights and loss are float32.

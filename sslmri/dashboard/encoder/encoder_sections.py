@@ -196,7 +196,7 @@ def _draw_agreement(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, r
         f"{N_NEIGHBOURS} slices count.",
     )
     st.caption(
-        "Above chance: the encoder groups these slices. Group: slices of one person. Cohort: slices of one source, "
+        "Above chance: the encoder groups these slices. Group: slices of one subject. Cohort: slices of one source, "
         "which may reflect its scanner and preparation rather than anatomy. Where a class comes from one cohort only, "
         "the two cannot be separated."
     )

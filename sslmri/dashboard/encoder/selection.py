@@ -54,7 +54,7 @@ def _draw_neighbours(bank: "FeatureBank", table: pd.DataFrame, row: int) -> list
     case = table.iloc[row]
     st.markdown(f"**{named(case['disease'], case['label'])}**")
     st.text(f"{case['cohort']}, group {case['group']}, slice {case['slice']}, {case['split']}")
-    is_other = st.checkbox("Neighbours of other groups only", help="Slices of one person lie close together.")
+    is_other = st.checkbox("Neighbours of other groups only", help="Slices of one subject lie close together.")
     rows, distances = neighbours(bank.features, table, row, is_other)
     draw_table(
         f"{len(rows)} nearest slices",
