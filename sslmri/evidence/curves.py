@@ -17,7 +17,7 @@ def roc_curves(frame: pd.DataFrame, disease: Disease) -> pd.DataFrame:
     its precision, of nothing, 1 by convention.
 
     Args:
-        frame: as from ``stored.read_predictions``.
+        frame: as from ``read_predictions``.
         disease: the head's disease.
     """
     parts = []
