@@ -124,7 +124,7 @@ def test_a_page_may_stream_with_its_own_server_alone(server):
 
 def test_an_origin_that_is_no_address_is_refused_as_another_is(server):
     answer = ask(server.address, Request("", "/", headers={"Origin": "http://["}))
-    assert (answer.status, answer.content) == (403, b"Expected a request of a page of this server.")
+    assert (answer.status, answer.content) == (403, b"This request comes from another site.")
     assert "content-security-policy" in answer.headers
 
 
@@ -135,7 +135,7 @@ def test_a_server_whose_pages_lie_below_a_path_is_guarded_there_too(tmp_path):
     with serve(*arguments, wait_for="/brain/_stcore/health", SSLMRI_MODEL="no-model") as server:
         for path in ("media/0.png", "_stcore/metrics", "_stcore/upload_file/a/b"):
             answer = ask(server.address, Request("", f"/brain/{path}"))
-            assert (answer.status, answer.content) == (403, b"Expected somebody who has signed in."), path
+            assert (answer.status, answer.content) == (403, b"Sign in first."), path
 
 
 def test_a_host_that_is_no_name_opens_nothing():

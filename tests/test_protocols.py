@@ -83,7 +83,7 @@ def test_a_group_in_two_folds_of_the_manifest_stops_every_step_by_name(step, opt
     path = changed(cohort, tmp_path, leak)
     name = read_manifest(path)[0].group_key
     run = tmp_path / "new" if step == "pretrain" else options.run
-    with pytest.raises(ManifestError, match=rf"got 1 on several, {name} \(test and train\)"):
+    with pytest.raises(ManifestError, match=rf"got 1 in several, {name} \(test and train\)"):
         STEPS[step](replace(options, data=path, run=run))
 
 
@@ -95,7 +95,7 @@ def test_an_unlabelled_image_of_a_test_group_with_a_training_fold_stops_every_st
         return table
 
     run = tmp_path / "new" if step == "pretrain" else options.run
-    with pytest.raises(ManifestError, match="got 1 on several"):
+    with pytest.raises(ManifestError, match="got 1 in several"):
         STEPS[step](replace(options, data=changed(cohort, tmp_path, leak), run=run))
 
 

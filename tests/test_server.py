@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
-from sslmri.dashboard.screening import state
+from sslmri.dashboard.screening import shared_model
 from sslmri.dashboard.server import lifespan, queue, streamlit_internals
 from sslmri.dashboard.server.queue import FifoLimiter
 from sslmri.errors import ModelError
@@ -26,8 +26,8 @@ from tests.harness.sessions import visit
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(state, "_screeners", {})
-    monkeypatch.setattr(state, "_refused", set())
+    monkeypatch.setattr(shared_model, "_screeners", {})
+    monkeypatch.setattr(shared_model, "_refused", set())
 
 
 def keep_up_until(is_enough: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def asked() -> tuple[int, dict]:
 def test_health_says_which_model_is_loaded(configured):
     about = {"name": configured.name, "sha256": configured.sha256}
     assert asked() == (503, {"status": "loading", "model": about})
-    state.share_screener(configured)
+    shared_model.share_screener(configured)
     assert asked() == (200, {"status": "ok", "model": about})
 
 
@@ -97,13 +97,13 @@ def test_a_fault_while_the_model_is_loaded_is_logged_and_loading_is_tried_again(
     assert lifespan._load() is None
     assert [told.getMessage() for told in caplog.records] == ["the model was not loaded"]
     monkeypatch.undo()
-    assert not state.is_refused(configured)
+    assert not shared_model.is_refused(configured)
 
 
 def test_a_model_that_becomes_another_while_it_is_loaded_is_refused(configured):
-    with pytest.raises(ModelError, match="stay as it was"):
-        state.share_screener(SimpleNamespace(sha256="0" * 64, folder=configured.folder))
-    assert not state.is_loaded(configured)
+    with pytest.raises(ModelError, match="was replaced while it was being loaded"):
+        shared_model.share_screener(SimpleNamespace(sha256="0" * 64, folder=configured.folder))
+    assert not shared_model.is_loaded(configured)
 
 
 @pytest.mark.parametrize(("ttl_s", "expected"), [(0.05, ["s"]), (60, [])])
