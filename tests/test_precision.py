@@ -15,8 +15,10 @@ from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
 from sslmri.learning.precision import autocast, choose_precision, with_precision
 from sslmri.learning.pretrain import pretrain
-from sslmri.learning.settings import PretrainSettings, ViewSettings
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.scans.slices import Preparation
+from sslmri.training.options import RunOptions
+from sslmri.training.steps import run_all, run_finetune, run_pretrain
 from tests.banks import record
 from tests.small_encoder import SMALL_ENCODER
 
@@ -49,6 +51,22 @@ def test_a_precision_that_the_device_lacks_is_refused(monkeypatch):
     monkeypatch.setattr("sslmri.learning.precision._has_bfloat16", lambda device: False)
     with pytest.raises(TrainingError, match="This CPU has no bfloat16 instructions: use --precision float32"):
         choose_precision(CPU, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda options: run_pretrain(options, dataclasses.replace(SETTINGS, precision="bfloat16")),
+        lambda options: run_finetune(options, FinetuneSettings(device="cpu", precision="bfloat16")),
+        lambda options: run_all(options, SETTINGS, FinetuneSettings(device="cpu", precision="bfloat16")),
+    ],
+    ids=["pretrain", "finetune", "all"],
+)
+def test_a_precision_that_the_device_lacks_is_refused_before_the_data_are_opened(step, monkeypatch, tmp_path):
+    monkeypatch.setattr("sslmri.learning.precision._has_bfloat16", lambda device: False)
+    monkeypatch.setattr("sslmri.training.steps.open_cohort", lambda options: pytest.fail("opened"))
+    with pytest.raises(TrainingError, match="no bfloat16 instructions"):
+        step(RunOptions(run=tmp_path / "run"))
 
 
 def test_a_processor_limited_to_avx2_computes_in_float32():

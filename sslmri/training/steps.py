@@ -64,6 +64,7 @@ def run_all(options: RunOptions, pretraining: PretrainSettings, finetuning: Fine
     Raises:
         SslmriError: as the steps.
     """
+    pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     cohort = open_cohort(options)
     run_pretrain(options, pretraining, cohort)
     run_finetune(options, finetuning, cohort)
@@ -76,7 +77,7 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings, cohort: Cohort
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
-    folder = options.run / "pretrain"
+    folder, settings = options.run / "pretrain", with_precision(settings)
     require_empty_run(options.run, folder.name, options.resume)
     with joined_processes(settings.device):
         with first_on_each_host():
@@ -96,7 +97,7 @@ def _write_pretrained(
     card = EncoderCard(
         architecture=encoder.architecture,
         preparation=options.preparation,
-        pretraining=recorded(with_precision(settings)) | {"preparation": recorded(options.preparation)},
+        pretraining=recorded(settings) | {"preparation": recorded(options.preparation)},
         data=training_data(train.records, options.protocol),
         knn=read_history(folder / "history.jsonl")[-1]["knn"],
         versions=versions(),
@@ -113,7 +114,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
-    folder, pretrained = options.run / "finetune", options.run / "pretrain"
+    folder, pretrained, settings = options.run / "finetune", options.run / "pretrain", with_precision(settings)
     require_empty_run(options.run, folder.name, options.resume)
     store = (cohort or open_cohort(options)).store
     check_unseen(options.run, store, options.protocol)
@@ -130,7 +131,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     with replaced(options.run / MODEL, is_kept=False) as new:
         save_weights(new, encoder, {key: evaluation.head for key, evaluation in evaluations.items()})
         write_card(new / ENCODER_CARD, card)
-        write_head_cards(new, evaluations, store.records, with_precision(settings))
+        write_head_cards(new, evaluations, store.records, settings)
         write_model_file(new, *named)
         save_bank(new, build_bank(Model.load(new), store))
         write_model_file(new, *named)
