@@ -20,6 +20,7 @@ from sslmri import processes
 from sslmri.errors import ScanError
 from sslmri.scans import parse, sandbox
 from tests.harness.dicom_files import as_bytes, axial_series, dataset
+from tests.harness.parsing import parse_scan, parse_series
 from tests.pages import nifti, png
 from tests.sandbox_faults import MARK
 from tests.test_reading import ROOT
@@ -48,7 +49,7 @@ def same(first, second) -> bool:
 
 @pytest.mark.parametrize("data", [png(), nifti()], ids=["png", "nifti"])
 def test_the_sandbox_returns_what_the_reader_returns(data):
-    assert same(sandbox.read_scan(data, "folder/a.x"), parse.parse_scan(data, "folder/a.x"))
+    assert same(sandbox.read_scan(data, "folder/a.x"), parse_scan(data, "folder/a.x"))
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 3), (9, 5, 3), (5, 12, 3), (2, 3, 700), (7, 1, 1)])
@@ -65,7 +66,7 @@ def test_voxels_go_through_the_pipe_in_parts_of_a_bounded_size_and_number(monkey
 
 def test_a_series_and_its_key_are_those_of_the_reader():
     files = axial_series(np.random.default_rng(0).integers(0, 4000, (4, 32, 72), dtype=np.uint16))
-    assert same(sandbox.read_series(files), parse.parse_series(files))
+    assert same(sandbox.read_series(files), parse_series(files))
     key = sandbox.series_key(files[0][1])
     assert key is not None
     assert key == parse.parse_series_key(files[0][1])
@@ -74,7 +75,7 @@ def test_a_series_and_its_key_are_those_of_the_reader():
 
 def test_a_refusal_passes_through_word_for_word():
     with pytest.raises(ScanError) as direct:
-        parse.parse_scan(png()[:300], "\udcff=cmd.png")
+        parse_scan(png()[:300], "\udcff=cmd.png")
     with pytest.raises(ScanError) as bounded:
         sandbox.read_scan(png()[:300], "\udcff=cmd.png")
     assert str(bounded.value) == str(direct.value)
@@ -87,7 +88,7 @@ def test_a_reader_that_ends_is_one_sentence_and_the_next_scan_reads(faulty, faul
         sandbox.read_scan(MARK + fault, "folder/a.png")
     assert str(refused.value) == SENTENCE
     assert time.monotonic() - before < 10
-    assert same(sandbox.read_scan(png(), "b.png"), parse.parse_scan(png(), "b.png"))
+    assert same(sandbox.read_scan(png(), "b.png"), parse_scan(png(), "b.png"))
 
 
 SOUND = {
@@ -163,7 +164,7 @@ def test_a_thread_that_cannot_be_started_is_one_sentence_and_the_next_scan_reads
         patched.setattr(sandbox.Timer, "start", _raising(RuntimeError("can't start new thread")))
         with pytest.raises(ScanError, match="too busy"):
             sandbox.read_scan(png(), "a.png")
-    assert same(sandbox.read_scan(png(), "b.png"), parse.parse_scan(png(), "b.png"))
+    assert same(sandbox.read_scan(png(), "b.png"), parse_scan(png(), "b.png"))
 
 
 def test_files_that_are_too_large_together_are_refused_before_a_reader_is_asked(monkeypatch):
@@ -237,7 +238,7 @@ def test_a_reader_that_ended_while_it_waited_costs_nobody_a_scan(faulty):
     (reader,) = sandbox._idle
     reader._process.kill()
     reader._process.wait()
-    assert same(sandbox.read_scan(png(1), "b.png"), parse.parse_scan(png(1), "b.png"))
+    assert same(sandbox.read_scan(png(1), "b.png"), parse_scan(png(1), "b.png"))
     assert reader not in sandbox._idle
 
 
@@ -275,4 +276,4 @@ def test_several_threads_get_each_their_own_scan():
     files = [png(seed) for seed in range(12)]
     with ThreadPoolExecutor(6) as threads:
         found = list(threads.map(lambda data: sandbox.read_scan(data, "a.png"), files * 3))
-    assert all(same(scan, parse.parse_scan(data, "a.png")) for scan, data in zip(found, files * 3, strict=True))
+    assert all(same(scan, parse_scan(data, "a.png")) for scan, data in zip(found, files * 3, strict=True))
