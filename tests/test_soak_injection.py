@@ -29,7 +29,7 @@ from tests.soak.sessions import dashboard
 from tests.soak.watched import Watch
 
 needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}")
-_NOT_LITERAL = "import sslmri.dashboard.text as words\nwords.literal = str\n"
+_UNESCAPED = "import sslmri.dashboard.text as text\ntext.escape_markdown = str\n"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_reasons_of_a_reviewer_stay_texts_in_the_reports(address: str) -> None:
 def test_the_trial_in_a_browser_fails_where_names_are_not_escaped(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(_NOT_LITERAL)
+    (tmp_path / "sitecustomize.py").write_text(_UNESCAPED)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")  # of the server
     with serve("run", "app.py", SSLMRI_MODEL="no-model") as server:
         row = injection.in_pages(browser, server.address, 2, ["data"])

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import train
-from sslmri import files
+from sslmri import files, project
 from sslmri.errors import ModelError, TrainingError
 from sslmri.learning import checkpoint, finetune, pretrain
 from sslmri.learning.checkpoint import check_finite
@@ -85,7 +84,7 @@ def test_a_small_disk_and_a_read_only_folder_end_in_one_sentence():
 
 
 def test_a_command_line_that_shows_a_traceback_is_found(monkeypatch):
-    monkeypatch.setattr(train, "OSError", ZeroDivisionError, raising=False)
+    monkeypatch.setattr(project, "OSError", ZeroDivisionError, raising=False)
     assert disks.read_only(steps=("pretrain",)).failed == 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import copytree
 
 from sslmri.errors import SslmriError
+from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import PretrainSettings
 from sslmri.models.architecture import RESNET50
 from sslmri.training.steps import run_finetune, run_pretrain
@@ -120,10 +121,10 @@ def _steps(folder: Path, pretraining: PretrainSettings, with_finetune: bool) -> 
         run_finetune(options_of(manifest, run, cache), _FINETUNE)
 
     _to_the_end(pretrain, whole)  # builds the store: later runs find it
-    steps = {"pretrain": _step("pretrain", asdict(pretraining), pretrain, empty, whole)}
+    steps = {"pretrain": _step("pretrain", asdict(with_precision(pretraining)), pretrain, empty, whole)}
     if with_finetune:
         copytree(whole, pretrained)
-        steps["finetune"] = _step("finetune", asdict(_FINETUNE), finetune, pretrained, whole)
+        steps["finetune"] = _step("finetune", asdict(with_precision(_FINETUNE)), finetune, pretrained, whole)
     return steps
 
 
