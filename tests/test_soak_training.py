@@ -64,7 +64,7 @@ def test_a_training_that_ends_just_before_its_kill_is_reaped_once(tmp_path, monk
     monkeypatch.setattr(kills, "start", start_and_let_end)
     (tmp_path / "begun").mkdir()
     step = kills._Step(
-        "pretrain", {}, lambda run: 3, tmp_path / "begun", {}, seconds=0.0
+        "pretrain", {}, lambda run: 3, tmp_path / "begun", {}, seconds=0.0, n_bytes=0
     )  # it is killed without a look
     tally = kills._Tally()
     kills._live(step, tmp_path / "run", 9, random.Random(2), tally)  # which begins with a kill that is not aimed

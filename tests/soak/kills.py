@@ -48,6 +48,7 @@ class _Step:
         begun: a run folder before the step.
         whole: fingerprint of a run that was never stopped.
         seconds: that it took.
+        n_bytes: of its checkpoint.
     """
 
     name: str
@@ -56,6 +57,7 @@ class _Step:
     pending: Path
     whole: dict[str, str]
     seconds: float
+    n_bytes: int
 
 
 @dataclass
@@ -130,7 +132,8 @@ def _steps(folder: Path, pretraining: PretrainSettings, with_finetune: bool) -> 
 
 def _step(name: str, settings: dict[str, object], run: Callable[[Path], object], pending: Path, whole: Path) -> _Step:
     seconds = _to_the_end(run, whole)
-    return _Step(name, settings, run, pending, fingerprint(whole), seconds)
+    n_bytes = (whole / name / "checkpoint.pt").stat().st_size
+    return _Step(name, settings, run, pending, fingerprint(whole), seconds, n_bytes)
 
 
 def _to_the_end(run: Callable[[Path], object], folder: Path) -> float:
@@ -152,7 +155,7 @@ def _live(step: _Step, run: Path, count: int, random_: random.Random, tally: _Ta
         if kill == _KILLS_PER_RUN or tally.kills == count:
             code = finish(child)
         else:
-            code = _wait(child, run / step.name, known, step.seconds, random_)
+            code = _wait(child, step, run / step.name, known, random_)
         if code is not None:
             break
         tally.kills += 1
@@ -175,30 +178,38 @@ def _faults(step: _Step, run: Path, code: int | None, name: str) -> list[str]:
     return [f"{name} came to another {', '.join(odd)}"] if odd else []
 
 
-def _wait(child: int, folder: Path, known: set[Path], seconds: float, random_: random.Random) -> int | None:
-    """Kills the process at a random moment, or aimed: soon after it began to write a checkpoint.
+def _wait(child: int, step: _Step, folder: Path, known: set[Path], random_: random.Random) -> int | None:
+    """Kills the process at a random moment, or aimed: once it has written a random share of a checkpoint.
 
     Returns the exit code of one that had ended by itself before, None of one that was killed; it is gone either way.
     """
     aimed = random_.random() < 0.6
-    until = time.monotonic() + (_LONGEST_S if aimed else random_.uniform(0.0, 0.6 * seconds))
+    until = time.monotonic() + (_LONGEST_S if aimed else random_.uniform(0.0, 0.6 * step.seconds))
     passed = random_.choice((0, 0, 1))  # checkpoints that are let through
+    share = random_.random()
     seen = {path.name for path in known}
     while time.monotonic() < until:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return finish(child)
         names = set(os.listdir(folder)) if folder.exists() else set()
         new = {name for name in names if name.startswith(".checkpoint.pt-")} - seen
-        if aimed and new:
+        if aimed and new and passed:
             seen |= new
-            if passed == 0:
-                time.sleep(random_.uniform(0.0, 0.03 * seconds))
-                break
             passed -= 1
+        elif aimed and any(_size(folder / name) >= share * step.n_bytes for name in new):
+            break
         time.sleep(_PAUSE_S)
     os.kill(child, signal.SIGKILL)
     code = finish(child)  # its own where it ended since the last look
     return None if code == -signal.SIGKILL else code
+
+
+def _size(path: Path) -> int:
+    """Returns the bytes of a file, -1 where it has been put in its place meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def _look(step: _Step, run: Path, epoch: int, tally: _Tally) -> int:
