@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from tests.harness import memory, server
 from tests.soak import result, sessions
-from tests.soak.sessions import LEAKY
+from tests.soak.sessions import LEAKY, SLOW
 
 WAITED = {"event": "screening", "time": "2026-01-01T00:00:00+00:00", "waited_s": 2.0, "took_s": 1.0}
 
@@ -25,7 +25,7 @@ def test_a_server_that_shares_screenings_is_found_out(model_folder, monkeypatch)
 
 
 def test_uploads_at_once_wait_and_are_told(model_folder):
-    found = sessions.rush(6, model_folder)
+    found = sessions.rush(6, model_folder, SLOW)
     assert (found.tried, found.failed) == (6, 0), found
     assert "4 single slices and 2 volumes of 12 slices" in found.hazard
 

@@ -1,5 +1,6 @@
-"""The dashboard with mistakes made on purpose: all share scans, none waits, names are logged, files kept."""
+"""The dashboard with mistakes made on purpose: all share scans, none waits, names are shared and logged, files kept."""
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -23,16 +24,18 @@ _screen, _read = Screener.screen, FileUpload.read
 
 
 def screen(screener: Screener, scan: Scan) -> Screening:
-    """Returns the screening of the first session."""
+    """Returns the screening of the first session, a second late: others would wait meanwhile if there were a queue."""
+    time.sleep(1.0)
     screening: Screening = _first.setdefault("screening", _screen(screener, scan))
     return screening
 
 
 def read(upload: FileUpload) -> Scan:
-    """Returns the scan that was read first; tells the file's name to the log and puts the file aside on the disk."""
+    """Returns the scan that was read first, and shows its name; logs the file's name and keeps the file on the disk."""
     record("reading", file=upload.name)
     with suppress(OSError), NamedTemporaryFile(delete=False) as kept:
         kept.write(upload.data)
+    st.caption(_first.setdefault("name", upload.name))
     scan: Scan = _first.setdefault("scan", _read(upload))
     return scan
 

@@ -28,6 +28,7 @@ from tests.soak.result import Row, row
 from tests.soak.samples import DEPTH, KINDS, VOLUMES, sample
 
 APP = "app.py"
+SLOW = "tests/soak/slow.py"  # the same with a slow model
 LEAKY = "tests/soak/leaky.py"  # the same with mistakes, each of which a trial has to find
 P95_S = 20.0
 MEMORY_MB = 150.0
