@@ -133,12 +133,13 @@ class LabelEfficiency(RunOptions):
 class All(TrainingOptions):
     """All three steps, one after the other.
 
-    Without options the simulated cohort is used, for two epochs each, so that a first model is there in five minutes
-    on two CPU cores. Real data need more: set ``--data``, ``--pretrain.epochs`` and ``--finetune.epochs``.
+    Without options the simulated cohort is used, for two epochs of pre-training and one of fine-tuning, so that a first
+    model is there in about five minutes on two CPU cores. Real data need more: set ``--data``, ``--pretrain.epochs``
+    and ``--finetune.epochs``.
     """
 
     pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=2))
-    finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(epochs=2))
+    finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(epochs=1))
 
     def start(self) -> None:
         """Runs the steps."""
