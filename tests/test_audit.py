@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sslmri.cohorts.audit import Audit, audit, split_as_it_stands
 from sslmri.cohorts.duplicates import MIN_CORRELATION, find_copies, hash_slices
@@ -90,6 +90,30 @@ def test_an_altered_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cac
     found = found_in(copy, cache)
     assert found.grave == ["near copies in two splits"]
     assert items(found, found.grave[0]) == [f"{original} = {name} (test/train)"]
+
+
+@pytest.mark.parametrize(
+    ("alter", "transform"),
+    [
+        (ImageOps.mirror, "mirrored"),
+        (ImageOps.flip, "mirrored and rotated by 180 degrees"),
+        (lambda image: image.transpose(Image.Transpose.ROTATE_90), "rotated by -90 degrees"),
+        (lambda image: image.transpose(Image.Transpose.ROTATE_180), "rotated by 180 degrees"),
+        (lambda image: image.transpose(Image.Transpose.ROTATE_270), "rotated by 90 degrees"),
+        (lambda image: image.transpose(Image.Transpose.TRANSPOSE), "mirrored and rotated by 90 degrees"),
+        (lambda image: image.transpose(Image.Transpose.TRANSVERSE), "mirrored and rotated by -90 degrees"),
+        (lambda image: image.rotate(6, Image.Resampling.BICUBIC), "rotated by -6 degrees"),
+        (
+            lambda image: ImageOps.mirror(image).rotate(-3, Image.Resampling.BICUBIC),
+            "mirrored and rotated by -3 degrees",
+        ),
+    ],
+)
+def test_a_mirrored_or_turned_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cache, alter, transform):
+    original = plant(copy, alter, "copy.jpg")
+    found = found_in(copy, cache, describe=lambda slices: np.eye(len(slices), dtype=np.float32))
+    assert found.grave == ["near copies in two splits"]
+    assert items(found, found.grave[0]) == [f"{original} = copy.jpg (test/train, {transform})"]
 
 
 def test_an_identical_file_in_a_training_group_is_a_leak(copy, cache):

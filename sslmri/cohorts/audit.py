@@ -125,9 +125,8 @@ def _named(copies: pd.DataFrame, store: Store) -> pd.DataFrame:
         copied = [store.records[row] for row in copies[side]]
         for field in ("label", "disease", "split", "group_key", "name"):
             table.insert(0, f"{side}_{field}", [getattr(record, field) for record in copied])
-    first, second, splits = table["first_name"], table["second_name"], table[["first_split", "second_split"]].to_numpy()
-    words = [f"{a} = {b} ({'/'.join(both)})" for a, b, both in zip(first, second, splits, strict=True)]
-    table.insert(0, "item", words)
+    said = table[["first_name", "second_name", "first_split", "second_split", "transform"]].to_numpy()
+    table.insert(0, "item", [f"{a} = {b} ({', '.join(filter(None, (f'{s}/{t}', how)))})" for a, b, s, t, how in said])
     return table
 
 
