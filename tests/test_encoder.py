@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torchvision.models import resnet50
 
-from sslmri.errors import ModelError
 from sslmri.learning.encoder import Encoder, normalise, pool, textures
 from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
@@ -73,20 +72,14 @@ def test_another_output_stride_keeps_the_weights_and_has_its_own_name():
     assert dilated.architecture == replace(SMALL_ENCODER, output_stride=16)
 
 
-@pytest.mark.parametrize("architecture", [Architecture(), Architecture(output_stride=16), SMALL_ENCODER])
-def test_an_architecture_comes_back_from_its_name(architecture):
-    assert Architecture.from_name(architecture.name) == architecture
-
-
 def test_names_and_dimensions_of_the_shipped_architectures():
     assert [Architecture(output_stride=stride).name for stride in (32, 16)] == ["resnet50-1ch", "resnet50-1ch-os16"]
     assert (Architecture().feature_dim, Architecture().texture_dim) == (2048, 1024)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50-1ch-w8.16.32-b1.1.1.1", "resnet14-1ch-w8.16.32.99999-b1.1.1.1"])
-def test_an_unknown_architecture_is_refused(name):
-    with pytest.raises(ModelError, match="Expected an (architecture|encoder)"):
-        Architecture.from_name(name)
+def test_an_architecture_that_no_encoder_has_is_refused():
+    with pytest.raises(ValueError, match="an encoder has four stages"):
+        Architecture(widths=(8, 16, 32, 99999))
 
 
 def test_normalised_slices_have_the_preparations_mean_and_deviation():

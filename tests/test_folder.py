@@ -35,9 +35,9 @@ def whole(tmp_path) -> Path:
     """Returns a model folder with a gate bank and evidence, all of it small."""
     folder = tmp_path / "whole"
     write_former_model(folder)
+    card = read_model_card(convert_model(folder))
     (folder / "evidence").mkdir()
     (folder / "evidence" / "metrics.json").write_text("{}")
-    card = read_model_card(convert_model(folder))
     for name in (BANK_FILE, BANK_CARD):
         (folder / name).write_text("{}")
     write_model_file(folder, "old", card.training, card.created)

@@ -76,7 +76,7 @@ def test_the_table_has_a_row_for_each_head_and_cohort(bank, ms, tumours):
     assert rows[0].fraction_in_distribution > 0.8
     assert rows[0].n_groups == 3
     gate = GateTable(encoder_sha256="", created="", rule="Measured so.", n_cases=1, rows=rows, diseases=rates)
-    assert "unrelated cohorts not estimable: 3 test groups, 5 needed" in report_gate(gate)
+    assert "| of unrelated cohorts | not estimable: 3 test groups, 5 needed |" in report_gate(gate)
 
 
 def test_a_cohort_of_the_same_disease_or_contrasts_is_said_to_be_alike(bank):

@@ -72,7 +72,7 @@ def test_the_card_lists_what_passes_of_each_cohort_with_its_relation_to_the_clas
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rows": [{}]}, "got another file"),
+        ({"rows": [{}]}, "got rows.0.disease"),
         ({"encoder_sha256": "0"}, "of this model's encoder, got those of 0"),
     ],
 )

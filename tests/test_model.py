@@ -81,7 +81,7 @@ def test_a_model_without_its_name_its_training_or_its_date_is_refused(copied, ke
     content = json.loads((copied / "model.json").read_text())
     changed = content | {key: value} if value is not None else {k: v for k, v in content.items() if k != key}
     write_json(copied / "model.json", changed)
-    with pytest.raises(ModelError, match=rf"model\.json, got: {key}: "):
+    with pytest.raises(ModelError, match=rf"model\.json, got {key}: "):
         read_model_card(copied)
 
 

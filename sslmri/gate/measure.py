@@ -15,7 +15,7 @@ from sslmri.models.evidence import GateTable
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.models.metrics import GateRates, GateRow, Rate
-from sslmri.models.model_card import percentage
+from sslmri.models.model_card import gate_tables, tables_markdown
 
 IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES = "in distribution", "same disease", "same sequences"
 UNRELATED, NOT_BRAIN = "unrelated", "not brain"
@@ -143,21 +143,5 @@ def rejection_rates(passes: np.ndarray, relations: np.ndarray, cohorts: np.ndarr
 
 
 def report_gate(evidence: GateTable) -> str:
-    """Returns the printed table, with the rates of each classifier below its rows."""
-    lines = [
-        evidence.rule,
-        f"{'classifier':11} {'cohort':17} {'relation':15} {'slices':>6} {'groups':>6} {'brain':>6} {'passes':>8}",
-    ]
-    for disease, rates in evidence.diseases.items():
-        lines += [
-            f"{disease:11} {row.cohort:17} {row.relation:15} {row.n_slices:6d} {row.n_groups:6d} "
-            f"{row.fraction_brain:6.1%} {row.fraction_in_distribution:8.1%}"
-            for row in evidence.rows
-            if row.disease == disease
-        ]
-        lines.append(
-            f"{disease:11} rejected: in distribution {percentage(rates.in_distribution)}; unrelated cohorts "
-            f"{percentage(rates.unrelated)}, all other cohorts {percentage(rates.other_cohorts)}, synthetic images "
-            f"{percentage(rates.synthetic)}"
-        )
-    return "\n".join(lines)
+    """Returns what the gate lets pass and rejects, as the model card shows it."""
+    return f"{evidence.rule}\n\n{tables_markdown(gate_tables(evidence))}"

@@ -3,7 +3,6 @@
 ``bank.safetensors`` and ``bank.json`` next to the weights, both in the model's list of hashes. No torch here.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
@@ -67,7 +66,7 @@ class _SvmNumbers:
 
 
 @dataclass(frozen=True, config=STRICT)
-class _BankCard:
+class BankCard:
     """The content of ``bank.json``: ``svms`` by disease and one for brain, the rest as in ``FeatureBank``."""
 
     encoder_sha256: Sha256
@@ -120,7 +119,7 @@ class FeatureBank:
         path, encoder_sha256 = model.folder / BANK_FILE, model.files[ENCODER_FILE]
         data = read_listed(model.folder, model.files, BANK_FILE)
         try:
-            card = TypeAdapter(_BankCard).validate_json(read_listed(model.folder, model.files, BANK_CARD))
+            card = TypeAdapter(BankCard).validate_json(read_listed(model.folder, model.files, BANK_CARD))
             arrays = load(data)
             _check_arrays(arrays, card, model.encoder.architecture)
         except (ValidationError, ValueError, TypeError, KeyError, AssertionError, SafetensorError) as error:
@@ -144,7 +143,7 @@ class FeatureBank:
 
 
 def save_bank(folder: Path, bank: FeatureBank) -> None:
-    """Writes the two files of a bank; ``model.json`` has to be written after it."""
+    """Writes a bank as ``write_bank`` does."""
     svms = {_BRAIN: bank.brain_svm, **bank.domain_svms}
     arrays = {"center": bank.center, "components": bank.components, "features": bank.features.astype(np.float16)}
     for name, projection in ((_BRAIN, bank.brain_projection), (_DOMAIN, bank.domain_projection)):
@@ -152,26 +151,7 @@ def save_bank(folder: Path, bank: FeatureBank) -> None:
     for name, svm in svms.items():
         arrays |= {f"{name}_vectors": svm.vectors, f"{name}_weights": svm.weights}
     numbers = {name: _SvmNumbers(svm.bias, svm.gamma, svm.threshold) for name, svm in svms.items()}
-    _write(folder, arrays, _BankCard(sha256_of(folder / ENCODER_FILE), numbers, dict(bank.close_match), bank.cases))
-
-
-def convert_bank(folder: Path) -> None:
-    """Rewrites the bank of a model of format ``sslmri-2``, if it has one; ``model.json`` has to be written after it.
-
-    No number of what is kept changes. The distance thresholds go: they never decided (``docs/gate.md``).
-    """
-    if not (folder / BANK_CARD).exists():
-        return
-    old = json.loads((folder / BANK_CARD).read_text(encoding="utf-8"))
-    arrays = load((folder / BANK_FILE).read_bytes())
-    card = {
-        "encoder_sha256": old["encoder_sha256"],
-        "svms": old["rules"],
-        "close_match": {disease: distances["similar"] for disease, distances in old["thresholds"].items()},
-        "cases": old["cases"],
-    }
-    renamed = {name.replace("kind_", f"{_DOMAIN}_"): array for name, array in arrays.items()}
-    _write(folder, renamed, TypeAdapter(_BankCard).validate_json(json.dumps(card)))
+    write_bank(folder, arrays, BankCard(sha256_of(folder / ENCODER_FILE), numbers, dict(bank.close_match), bank.cases))
 
 
 def unit(points: np.ndarray) -> np.ndarray:
@@ -179,15 +159,16 @@ def unit(points: np.ndarray) -> np.ndarray:
     return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
-def _write(folder: Path, arrays: Mapping[str, np.ndarray], card: _BankCard) -> None:
+def write_bank(folder: Path, arrays: Mapping[str, np.ndarray], card: BankCard) -> None:
+    """Writes the two files of a bank; ``model.json`` has to be written after it."""
     # safetensors writes an array as it lies in memory: a transposed one would come back as another
     data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     write_atomically(folder / BANK_FILE, lambda temporary: temporary.write_bytes(data))
-    content = TypeAdapter(_BankCard).dump_json(card)
+    content = TypeAdapter(BankCard).dump_json(card)
     write_atomically(folder / BANK_CARD, lambda temporary: temporary.write_bytes(content))
 
 
-def _check_arrays(arrays: Mapping[str, np.ndarray], card: _BankCard, encoder: Architecture) -> None:
+def _check_arrays(arrays: Mapping[str, np.ndarray], card: BankCard, encoder: Architecture) -> None:
     """Raises ValueError unless the arrays are those of a bank, finite, and agree in their sizes."""
     shapes: dict[str, tuple[str, ...]] = {
         "center": ("features",),
@@ -210,7 +191,7 @@ def _check_arrays(arrays: Mapping[str, np.ndarray], card: _BankCard, encoder: Ar
             raise ValueError(name)
 
 
-def _assembled(arrays: Mapping[str, np.ndarray], card: _BankCard) -> FeatureBank:
+def _assembled(arrays: Mapping[str, np.ndarray], card: BankCard) -> FeatureBank:
     svms = {
         name: RbfSvm(arrays[f"{name}_vectors"], arrays[f"{name}_weights"], svm.bias, svm.gamma, svm.threshold)
         for name, svm in card.svms.items()

@@ -1,8 +1,8 @@
 """The cards of a model: typed, and checked by the same rules when they are made, written and read. No torch here."""
 
 import json
+import re
 from dataclasses import asdict
-from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,7 +36,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Settings = dict[str, Any]  # JSON, as a step was given them
 _SIDES = range(16, 1025)  # pixels of a prepared slice: what fits into the memory of any host
-_MAX_WIDTH, _MAX_BLOCKS = 1024, 64  # of an encoder: what fits into its file
+_MAX_FILES = 64  # of a model; four heads and a gate bank are 12
+_FILE_NAME = re.compile(r"(\w+/)?\w+\.(json|safetensors)", re.ASCII)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -89,15 +90,13 @@ class EncoderCard:
     created: str
 
     def __post_init__(self) -> None:
-        """Refuses a preparation or an encoder that no host could hold, and settings that are not JSON."""
-        used, sizes = self.preparation, self.architecture
+        """Refuses a preparation that no host could hold, and settings that are not JSON."""
+        used = self.preparation
         low, high = used.intensity_percentiles
         if not all(side in _SIDES for side in used.image_size) or not 0 < used.slice_fraction <= 1:
             raise ValueError("the preparation has slices of 16 to 1024 pixels per side and a fraction of a scan")
         if not 0 <= low < high <= 100 or used.std <= 0 or used.slice_spacing_mm <= 0:
             raise ValueError("the preparation has percentiles in order, and a positive deviation and spacing")
-        if max(sizes.widths) > _MAX_WIDTH or sum(sizes.blocks) > _MAX_BLOCKS:
-            raise ValueError(f"an encoder has at most {_MAX_WIDTH} filters per layer and {_MAX_BLOCKS} blocks")
         json.dumps(self.pretraining, allow_nan=False)
 
 
@@ -193,6 +192,13 @@ class ModelFile:
     evidence_note: str | None
     files: dict[str, Sha256]
 
+    def __post_init__(self) -> None:
+        """Refuses a list of files that is too long or leads out of the folder."""
+        if len(self.files) > _MAX_FILES:
+            raise ValueError(f"a model has at most {_MAX_FILES} files, not {len(self.files)}")
+        if odd := [name for name in self.files if not _FILE_NAME.fullmatch(name)]:
+            raise ValueError(f"files have names within the folder, not {odd[0]:.120}")
+
 
 def recorded(settings: "DataclassInstance") -> Settings:
     """Returns settings as a card records them."""
@@ -200,8 +206,8 @@ def recorded(settings: "DataclassInstance") -> Settings:
     return content
 
 
-@plain_dataclass(frozen=True)
-class ModelCard:
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class ModelCard(ModelFile):
     """A model folder whose files were all checked: its cards and its hash, without the weights.
 
     Attributes:
@@ -209,15 +215,9 @@ class ModelCard:
         sha256: hash of the list of hashes of all its weights and cards.
         encoder: see there.
         heads: by disease key.
-        name, created, training, evidence_note, files: as in ``ModelFile``.
     """
 
     folder: Path
-    name: str
     sha256: str
     encoder: EncoderCard
     heads: dict[str, HeadCard]
-    training: TrainingData
-    created: str
-    evidence_note: str | None
-    files: dict[str, str]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic import JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT, Protocol
@@ -16,7 +16,7 @@ from sslmri.errors import ModelError
 from sslmri.files import write_json
 from sslmri.models.cards import FORMAT, ModelCard
 from sslmri.models.history import read_history
-from sslmri.models.integrity import read_bounded
+from sslmri.models.integrity import parse_as, read_bounded
 from sslmri.models.metrics import (
     STRICT,
     DiseaseControls,
@@ -193,15 +193,9 @@ def read_evidence(folder: Path, kind: type[_Evidence]) -> _Evidence | None:
     path = folder / kind.FILE
     if not path.exists():
         return None
-    try:
-        return TypeAdapter(kind).validate_json(read_bounded(folder, kind.FILE, _advice(kind)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(
-            f"Expected {kind.TITLE} of format {FORMAT} in {path}, got another file ({field:.80}: {first['msg']:.200}): "
-            f"{_advice(kind)}, or `python -m sslmri convert` for a model of a former format."
-        ) from error
+    data = read_bounded(folder, kind.FILE, _advice(kind))
+    former = "or `python -m sslmri convert` for a model of a former format"
+    return parse_as(kind, data, path, f"{kind.TITLE} of format {FORMAT}", f"{_advice(kind)}, {former}")
 
 
 def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | None = None) -> _Evidence | None:

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import FORMAT, INTENDED_USE, EncoderCard, HeadCard, ModelCard, ModelFile, TrainingData
-from sslmri.models.integrity import check_list, parse_as, parse_json, read_bounded, read_listed
+from sslmri.models.integrity import parse_as, parse_json, read_bounded, read_listed
 
 MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetensors", "encoder.json", "heads"
 BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
@@ -127,18 +127,15 @@ def _read_model_card(folder: Path) -> ModelCard:
     data = read_bounded(folder, MODEL_FILE, "run `python train.py all` or name a folder with a finished model")
     check_format(parse_json(data, path).get("format"), folder)
     listed = parse_as(ModelFile, data, path)
-    check_list(listed.files, folder, {ENCODER_FILE, ENCODER_CARD})
     _check_heads_listed(folder, listed)
     encoder = parse_as(EncoderCard, read_listed(folder, listed.files, ENCODER_CARD), folder / ENCODER_CARD)
     heads = {}
-    for name in sorted(listed.files):  # all are read, one at a time; only cards are kept
+    for name in sorted({ENCODER_FILE, *listed.files}):  # all are read, one at a time; only cards are kept
         data = read_listed(folder, listed.files, name)
         if name.startswith(f"{HEADS}/") and name.endswith(".json"):
             heads[Path(name).stem] = _head_card(data, folder / name, listed.files[ENCODER_FILE])
     digest = hashlib.sha256(json.dumps(listed.files, sort_keys=True).encode()).hexdigest()
-    return ModelCard(
-        folder, listed.name, digest, encoder, heads, listed.training, listed.created, listed.evidence_note, listed.files
-    )
+    return ModelCard(**vars(listed), folder=folder, sha256=digest, encoder=encoder, heads=heads)
 
 
 def read_encoder_card(path: Path) -> EncoderCard:

@@ -7,7 +7,7 @@ read, and a card is compared with the types of its fields. No torch here.
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +17,6 @@ from sslmri.errors import ModelError
 _T = TypeVar("_T")
 _MAX_BYTES = {".json": 2**24, ".safetensors": 2**27}  # 20 times a card, nearly 3 times an encoder
 _ADVICE = "copy the model again"
-_MAX_FILES = 64  # of a model; four heads and a gate bank are 12
 _SHOWN = 120  # characters of a name or value that a message quotes
 
 
@@ -62,23 +61,6 @@ def read_bounded(folder: Path, name: str, advice: str = _ADVICE) -> bytes:
         raise ModelError(f"Expected to read {path}, got {error.strerror}: {advice}.") from error
 
 
-def check_list(files: Mapping[str, str], folder: Path, required: set[str]) -> None:
-    """Refuses a model's list of files whose names lead out of the folder, that is too long or lacks a required file.
-
-    Raises:
-        ModelError: saying which.
-    """
-    path = folder / "model.json"
-    if missing := sorted(required - files.keys()):
-        raise ModelError(f"Expected {missing[0]} in the list of files in {path}, got none: {_ADVICE}.")
-    if len(files) > _MAX_FILES:
-        raise ModelError(f"Expected at most {_MAX_FILES} files in {path}, got {len(files)}: {_ADVICE}.")
-    for name in files:
-        listed = PurePosixPath(name)
-        if listed.is_absolute() or ".." in listed.parts or listed.suffix not in _MAX_BYTES:
-            raise ModelError(f"Expected names of files in the folder in {path}, got {name[:_SHOWN]}: {_ADVICE}.")
-
-
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     """Returns the object in a JSON file; numbers that are not finite are not JSON.
 
@@ -94,8 +76,15 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_as(kind: type[_T], data: bytes, path: Path) -> _T:
+def parse_as(kind: type[_T], data: bytes, path: Path, expected: str = "", advice: str = _ADVICE) -> _T:
     """Returns the content of a JSON file as a pydantic dataclass, after all of its rules.
+
+    Args:
+        kind: the dataclass.
+        data: of the file.
+        path: of the file.
+        expected: what the file should hold, in a message.
+        advice: how to mend it, in a message.
 
     Raises:
         ModelError: it is not JSON, or a rule does not hold; naming the first.
@@ -104,12 +93,10 @@ def parse_as(kind: type[_T], data: bytes, path: Path) -> _T:
         return TypeAdapter(kind).validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"]))[:_SHOWN]
+        field = ".".join(map(str, first["loc"])) or "the file"
         message = first["msg"].removeprefix("Value error, ").split(": line", 1)[0]
-        problem = f"{field}: {message}" if field else message
-        raise ModelError(f"Expected a {kind.__name__} of this version in {path}, got: {problem}; {_ADVICE}.") from error
-    except ModelError as error:  # of a rule of a field
-        raise ModelError(f"Expected a {kind.__name__} of this version in {path}. {error}") from error
+        expected = expected or f"a {kind.__name__} of this version"
+        raise ModelError(f"Expected {expected} in {path}, got {field:.{_SHOWN}}: {message:.200}; {advice}.") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

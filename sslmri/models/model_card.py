@@ -5,7 +5,9 @@ One content for ``MODEL_CARD.md`` and for the About page. No torch and no Stream
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+
+import pandas as pd
 
 from sslmri.cohorts.registry import caveat_of, meaning_of, unit_of
 from sslmri.cohorts.splits import SPLITS
@@ -46,37 +48,31 @@ _REJECTED = {  # fields of GateRates
     "other_cohorts": "with cohorts of the same disease or sequences, which may pass legitimately",
     "synthetic": "synthetic images",
 }
-_ROW = tuple[str, ...]
+_COUNTS = "Groups and slices of each classifier"
 _Heads = Sequence[tuple[Disease, HeadCard]]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of the card; rows are as long as its columns."""
-
-    title: str
-    columns: _ROW
-    rows: Sequence[_ROW]
-
-
-@dataclass(frozen=True)
 class Section:
-    """A section of the card: Markdown, then tables."""
+    """A section of the card: Markdown, then tables by their title."""
 
     title: str
     text: str
-    tables: tuple[Table, ...] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def model_card_markdown(card: ModelCard, metrics: Metrics | None, gate: GateTable | None) -> str:
     """Returns the model card as a Markdown document, arguments as for ``card_sections``."""
     parts = [f"# Model card: {_escaped(card.name)}"]
     for section in card_sections(card, metrics, gate, _escaped):
-        parts += [f"## {section.title}", section.text]
-        for table in section.tables:
-            rows = [[_escaped(cell) for cell in row] for row in table.rows]
-            parts += [f"**{table.title}**", markdown_table(table.columns, rows)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts += [f"## {section.title}", section.text, tables_markdown(section.tables)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def tables_markdown(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Returns tables in Markdown, each below its title."""
+    cells = {title: table.map(_escaped) for title, table in tables.items()}
+    return "\n\n".join(f"**{title}**\n\n{markdown_table([*table], table.to_numpy())}" for title, table in cells.items())
 
 
 def card_sections(
@@ -94,11 +90,11 @@ def card_sections(
     questions = "\n".join(f"- **{own.title}**: {own.question}. Trained on {own.sequences}." for own, _ in heads)
     return [
         Section("Intended use", "\n\n".join((f"{INTENDED_USE} {_USERS}", questions, _FORBIDDEN))),
-        Section("Training data", _training(card), (_cohorts(card), _counts(heads))),
+        Section("Training data", _training(card), {"Cohorts and their terms": _cohorts(card), _COUNTS: _counts(heads)}),
         _performance(card, metrics, escape),
-        Section("When no result is given", _no_result(gate, escape), _gate(gate) if gate else ()),
+        Section("When no result is given", _no_result(gate, escape), gate_tables(gate) if gate else {}),
         Section("Known limits", "\n".join(_limits(card, heads, metrics, escape))),
-        Section("Weights", _LICENCE, (_identity(card), _classifiers(heads))),
+        Section("Weights", _LICENCE, {"Identity": _identity(card), "Classifiers": _classifiers(heads)}),
     ]
 
 
@@ -117,45 +113,43 @@ def _terms(card: ModelCard) -> dict[str, str]:
     return dict(sorted((card.encoder.data.cohorts | card.training.cohorts).items()))
 
 
-def _cohorts(card: ModelCard) -> Table:
-    return Table("Cohorts and their terms", ("cohort", "source and terms"), list(_terms(card).items()))
+def _cohorts(card: ModelCard) -> pd.DataFrame:
+    return pd.DataFrame(_terms(card).items(), columns=["cohort", "source and terms"])
 
 
-def _counts(heads: _Heads) -> Table:
-    columns = ("disease", "class", *(f"{split}: {what}" for split in SPLITS for what in ("groups", "slices")))
+def _counts(heads: _Heads) -> pd.DataFrame:
+    none = Counts(0, 0)
     rows = [
-        (disease.title, class_title(label), *_numbers(counts))
+        {"disease": disease.title, "class": class_title(label)} | {key: asdict(counts.get(key, none)) for key in SPLITS}
         for disease, head in heads
         for label, counts in head.counts.items()
     ]
-    return Table("Groups and slices of each classifier", columns, rows)
-
-
-def _numbers(counts: Mapping[str, Counts]) -> Iterator[str]:
-    for split in SPLITS:
-        number = counts.get(split, Counts(0, 0))
-        yield from (str(number.groups), str(number.slices))
+    return pd.json_normalize(rows, sep=": ").astype(str)
 
 
 def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str], str]) -> Section:
     if metrics is None:
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
-    columns = ("disease", "measure", "result (95 % interval)", "best baseline", "test groups", "slices", "evidence")
     rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
     text = f"Test groups of a {_SPLIT_TITLES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
-    return Section("Performance", note + text, (Table("Results compared with baselines", columns, rows),))
+    return Section("Performance", note + text, {"Results compared with baselines": pd.DataFrame(rows)})
 
 
-def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[_ROW]:
-    counts = str(result.slices.n_groups), str(result.slices.n_cases), result.grade.grade
+def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[dict[str, str]]:
     for measure, estimate, attribute in headline(result):
         values = {name: getattr(baseline, attribute) for name, baseline in result.baselines.items()}
         known = {name: value for name, value in values.items() if value is not None}
         best = max(known, key=lambda name: known[name], default="")
-        baseline = f"{proportion(known[best])} ({BASELINE_TITLES.get(best, best)})" if best else "none"
-        shown = "not estimable" if estimate.value is None else str(estimate)
-        yield disease.title, measure, shown, baseline, *counts
+        yield {
+            "disease": disease.title,
+            "measure": measure,
+            "result (95 % interval)": "not estimable" if estimate.value is None else str(estimate),
+            "best baseline": f"{proportion(known[best])} ({BASELINE_TITLES.get(best, best)})" if best else "none",
+            "test groups": str(result.slices.n_groups),
+            "slices": str(result.slices.n_cases),
+            "evidence": result.grade.grade,
+        }
 
 
 def _no_result(gate: GateTable | None, escape: Callable[[str], str]) -> str:
@@ -174,21 +168,23 @@ def _no_result(gate: GateTable | None, escape: Callable[[str], str]) -> str:
     return "\n".join([*lines, checked, "", escape(gate.rule)])
 
 
-def _gate(gate: GateTable) -> tuple[Table, Table]:
-    rows: dict[str, list[str]] = {}
-    for row in sorted(gate.rows, key=lambda row: list(DISEASES).index(row.disease)):
-        cells = [row.cohort, str(row.n_slices), str(row.n_groups), _percent(row.fraction_brain)]
+def gate_tables(gate: GateTable) -> dict[str, pd.DataFrame]:
+    """Returns what the gate lets pass by cohort, and what it rejects, with a column for each classifier."""
+    titles = {key: DISEASES[key].title for key in in_order(gate.diseases)}
+    passed: dict[str, dict[str, str]] = {}
+    for row in sorted(gate.rows, key=lambda row: list(titles).index(row.disease)):
         relation = "" if row.relation in ("unrelated", "not brain") else f", {row.relation}"
-        rows.setdefault(row.cohort, cells).append(f"{_percent(row.fraction_in_distribution)}{relation}")
-    titles = [DISEASES[key].title for key in in_order(gate.diseases)]
-    passed = Table(
-        "Slices that pass, by cohort",
-        ("cohort", "slices", "groups", "brain MRI", *titles),
-        [tuple(cells) for cells in rows.values()],
-    )
-    rates = [gate.diseases[key] for key in in_order(gate.diseases)]
-    rejected = [(name, *(percentage(getattr(rate, field)) for rate in rates)) for field, name in _REJECTED.items()]
-    return passed, Table("Slices rejected (95 % interval)", ("slices", *titles), rejected)
+        cells = passed.setdefault(row.cohort, {"cohort": row.cohort, "slices": str(row.n_slices)})
+        cells |= {"groups": str(row.n_groups), "brain MRI": _percent(row.fraction_brain)}
+        cells[titles[row.disease]] = f"{_percent(row.fraction_in_distribution)}{relation}"
+    rejected = [
+        {"slices": name} | {titles[key]: percentage(getattr(gate.diseases[key], field)) for key in titles}
+        for field, name in _REJECTED.items()
+    ]
+    return {
+        "Slices that pass, by cohort": pd.DataFrame(passed.values()),
+        "Slices rejected (95 % interval)": pd.DataFrame(rejected),
+    }
 
 
 def _limits(card: ModelCard, heads: _Heads, metrics: Metrics | None, escape: Callable[[str], str]) -> Iterator[str]:
@@ -200,7 +196,7 @@ def _limits(card: ModelCard, heads: _Heads, metrics: Metrics | None, escape: Cal
         yield f"- **{disease.title}**: {' '.join((caveat_of(disease.key, _terms(card)), *untrained, *measured))}"
 
 
-def _identity(card: ModelCard) -> Table:
+def _identity(card: ModelCard) -> pd.DataFrame:
     rows = [
         ("model", card.name),
         ("model hash (SHA-256)", card.sha256),
@@ -210,17 +206,22 @@ def _identity(card: ModelCard) -> Table:
         ("hash of the training groups", card.encoder.data.groups_sha256),
         *((f"version of {package}", version) for package, version in card.encoder.versions.items()),
     ]
-    return Table("Identity", ("property", "value"), rows)
+    return pd.DataFrame(rows, columns=["property", "value"])
 
 
-def _classifiers(heads: _Heads) -> Table:
-    numbers = ("not flagged below", "flagged from", "calibration temperature", "map scale (logits)")
+def _classifiers(heads: _Heads) -> pd.DataFrame:
     rows = [
-        (disease.title, head.regime, *(f"{value:.3f}" for value in values))
+        {
+            "disease": disease.title,
+            "training": head.regime,
+            "not flagged below": f"{head.threshold_low:.3f}",
+            "flagged from": f"{head.threshold_high:.3f}",
+            "calibration temperature": f"{head.calibration_temperature:.3f}",
+            "map scale (logits)": f"{head.saliency_scale:.3f}",
+        }
         for disease, head in heads
-        for values in [(head.threshold_low, head.threshold_high, head.calibration_temperature, head.saliency_scale)]
     ]
-    return Table("Classifiers", ("disease", "training", *numbers), rows)
+    return pd.DataFrame(rows)
 
 
 def _escaped(text: str) -> str:

@@ -18,9 +18,8 @@ def draw_card(card: ModelCard, metrics: Metrics | None, gate: GateTable | None) 
     for section in card_sections(card, metrics, gate, escape_markdown):
         st.subheader(section.title)
         st.markdown(section.text)
-        for table in section.tables:
-            key = table.title.split(",")[0].lower().replace(" ", "-")
-            draw_table(table.title, pd.DataFrame(table.rows, columns=list(table.columns)), key)
+        for title, table in section.tables.items():
+            draw_table(title, table, title.split(",")[0].lower().replace(" ", "-"))
     document = model_card_markdown(card, metrics, gate)
     st.download_button("Download model card", document, "MODEL_CARD.md", "text/markdown", on_click="ignore")
 
