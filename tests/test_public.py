@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
-from sslmri.cohorts.public import ADAPTERS, build_manifest, list_checksum
+from sslmri.cohorts.public import DOWNLOADS, build_manifest, list_checksum
 from sslmri.cohorts.registry import COHORTS, caveat_of, terms_of
 from sslmri.cohorts.splits import assign_splits
 from sslmri.diseases import DISEASES
@@ -66,7 +66,7 @@ def folder_6400(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_label_of_an_adapter_is_a_class_of_its_disease() -> None:
-    for key, adapter in ADAPTERS.items():
+    for key, adapter in DOWNLOADS.items():
         disease = COHORTS[key].disease
         assert {folder.label for folder in adapter.folders} - {""} <= set(DISEASES[disease].classes if disease else ())
 
@@ -113,12 +113,12 @@ def test_folder_of_a_cohort_becomes_rows_that_are_read(tmp_path: Path, cohort: s
 
 def test_page_on_data_lists_every_cohort_and_the_checksum_of_the_complete_set() -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
-    assert [cohort for cohort in ADAPTERS if f"`{cohort}`" not in page] == []
+    assert [cohort for cohort in DOWNLOADS if f"`{cohort}`" not in page] == []
     files = [f"{stem}{'' if i == 1 else f'_{i}'}.jpg" for stem, n in PEOPLE_6400.items() for i in range(1, 32 * n + 1)]
     assert list_checksum(files[::-1]) in page
 
 
-@pytest.mark.parametrize("cohort", ADAPTERS)
+@pytest.mark.parametrize("cohort", DOWNLOADS)
 def test_caveat_and_terms_of_every_adapter_are_reported(cohort: str) -> None:
     assert terms_of(cohort) != terms_of("no such cohort")
     key = COHORTS[cohort].disease

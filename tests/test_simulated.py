@@ -20,7 +20,6 @@ from sslmri.cohorts.simulated import (
     write_simulated,
 )
 from sslmri.diseases import DISEASES
-from sslmri.errors import SslmriError
 
 SIZE = 111  # one pixel per voxel of the atlas, so that atlas coordinates are pixels
 CLASSES = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
@@ -223,24 +222,3 @@ def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_simulated(tmp_path, SimulatedSettings(subjects_per_class=1, slices_per_subject=1))
     assert not (tmp_path / "manifest.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("disease", "label", "seed", "image_size", "said"),
-    [
-        ("gout", "glioma", 0, 64, "gout"),
-        ("tumours", "migraine", 0, 64, "pituitary, got 'migraine'"),
-        ("tumours", "glioma", -1, 64, "seed to be 0 or more, got -1"),
-        ("tumours", "glioma", 0, 0, "image_size to be 1 or more, got 0"),
-    ],
-)
-def test_impossible_requests_are_refused_with_a_sentence(disease, label, seed, image_size, said):
-    with pytest.raises(SslmriError, match=said):
-        simulate_subject(disease, label, seed, image_size)
-
-
-@pytest.mark.parametrize("field", ["subjects_per_class", "slices_per_subject", "image_size"])
-def test_settings_below_one_are_refused_and_nothing_is_written(tmp_path, field):
-    with pytest.raises(SslmriError, match=f"{field} to be 1 or more, got 0"):
-        write_simulated(tmp_path, SimulatedSettings(**{field: 0}))
-    assert not list(tmp_path.iterdir())

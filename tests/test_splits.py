@@ -12,7 +12,6 @@ from sslmri.cohorts.splits import (
     SPLITS,
     assign_splits,
     check_disjoint,
-    check_images,
     class_counts,
     group_folds,
     shared_groups,
@@ -190,13 +189,6 @@ def test_published_split_trains_on_small_classes_first(count: int, splits: set[s
 def test_published_split_leaves_out_other_uses_and_trains_on_images_without_a_label() -> None:
     others = [record("normal0", None, 0, 900), record("normal0", number=901, use="gap")]
     assert [r.split for r in assign_splits(images() + others, protocol="as-published")[-2:]] == ["train", None]
-
-
-def test_image_in_two_splits_is_refused_by_name() -> None:
-    one = replace(record("g"), split="train")
-    check_images([one, replace(one, path=Path("other.png"), split="test")])
-    with pytest.raises(ManifestError, match="got 1 in several, .*g-ms-0.png: list each image once"):
-        check_images([one, replace(one, split="test")])
 
 
 def test_shared_groups_are_those_that_train_and_test() -> None:

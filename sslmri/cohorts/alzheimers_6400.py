@@ -33,6 +33,7 @@ from sslmri.scans import read_scan
 MIN_MARGIN = 0.25
 _SIDE = 64  # pixels: half those of the set, which costs no certainty and saves time
 _DETAIL = 2.0  # pixels: what is wider is intensity, which the set scales slice by slice, and shape that subjects share
+_DOWNLOAD_AGAIN = "download the 6,400-image set again, in its own order."
 _MATCHINGS = 3  # between the two parts, three slices apart, no image in two of them
 
 
@@ -49,21 +50,6 @@ class Layout:
     n_subjects: int
     n_test: int
     n_slices: int = 32
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """Whose image each file of a class is.
-
-    Attributes:
-        subjects: (N,) the subject, numbered in the order of the training part.
-        slices: (N,) the slice, from 0 for the lowest on.
-        margin: the fraction by which a match is nearer than the next best one, of the least clear match that was used.
-    """
-
-    subjects: np.ndarray
-    slices: np.ndarray
-    margin: float
 
 
 LAYOUTS = {
@@ -89,8 +75,9 @@ def group_6400(folder: Path, label: str, files: list[PurePosixPath]) -> Iterator
     """
     _check_size(label, len(files), LAYOUTS[label])
     _check_names(label, files)
-    recovery = recover_subjects(np.stack([read_small(folder / file) for file in files]), LAYOUTS[label], label)
-    for file, subject, number in zip(files, recovery.subjects, recovery.slices, strict=True):
+    images = np.stack([read_small(folder / file) for file in files])
+    subjects, slices, _ = recover_subjects(images, LAYOUTS[label], label)
+    for file, subject, number in zip(files, subjects, slices, strict=True):
         yield file, f"{label}-{subject:03d}", str(number)
 
 
@@ -111,8 +98,11 @@ def read_small(path: Path) -> np.ndarray:
     return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
 
-def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> Recovery:
-    """Returns whose slice each image of a class is; every block is matched with its neighbours.
+def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Returns subject and slice of each image of a class, both (N,), and the margin of the least clear match.
+
+    Subjects are numbered in the order of the training part, slices from 0 for the lowest on. Every block is matched
+    with its neighbours; the margin is the fraction by which a match is nearer than the next best one.
 
     Args:
         images: (N, H, W) in the order of the files, made small.
@@ -136,7 +126,7 @@ def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> Recovery
     files = np.stack([*train, *(block[np.argsort(order)] for block in test)])  # (slices, subjects)
     subjects, slices = np.empty((2, files.size), dtype=int)
     slices[files], subjects[files] = np.indices(files.shape)
-    return Recovery(subjects, slices, matcher.margin)
+    return subjects, slices, matcher.margin
 
 
 def _detail(images: np.ndarray) -> np.ndarray:
@@ -194,7 +184,7 @@ class _Matcher:
             raise ManifestError(
                 f"Expected image {block[worst] + 1} of {self.label} to be nearer to image {onto[found[worst]] + 1} "
                 f"than to others by {MIN_MARGIN:.0%} or more, got {margins[worst]:.0%}: the subjects cannot be "
-                f"recovered, so download the 6,400-image set again, in its own order."
+                f"recovered, so {_DOWNLOAD_AGAIN}"
             )
         self.margin = min(self.margin, float(margins[worst]))
         return found
@@ -208,7 +198,7 @@ class _Matcher:
             raise ManifestError(
                 f"Expected images {block[0] + 1} to {block[-1] + 1} of {self.label} in the order of subjects of "
                 f"{onto[0] + 1} to {onto[-1] + 1}, got {len(moved)} elsewhere, such as {block[at] + 1} with the "
-                f"subject of {onto[found[at]] + 1}: download the 6,400-image set again, in its own order."
+                f"subject of {onto[found[at]] + 1}: {_DOWNLOAD_AGAIN}"
             )
 
     def join(self, halves: list[np.ndarray], onto: np.ndarray) -> np.ndarray:
@@ -223,7 +213,7 @@ class _Matcher:
             raise ManifestError(
                 f"Expected the first {len(halves[1])} images of {self.label} and the last {len(halves[0])} to be of "
                 f"different subjects, got {(times > 1).sum()} in both, such as in image "
-                f"{divided[first[times > 1][0]] + 1}: download the 6,400-image set again, in its own order."
+                f"{divided[first[times > 1][0]] + 1}: {_DOWNLOAD_AGAIN}"
             )
         return divided[np.argsort(found)]
 
@@ -235,7 +225,7 @@ class _Matcher:
             raise ManifestError(
                 f"Expected all matchings of the test part of {self.label} with the training part to agree, got "
                 f"{len(differing)} of {len(order)} subjects matched differently, such as in image "
-                f"{block[differing[0]] + 1}: download the 6,400-image set again, in its own order."
+                f"{block[differing[0]] + 1}: {_DOWNLOAD_AGAIN}"
             )
 
 

@@ -90,7 +90,7 @@ def audit(records: list[Record], store: Store, describe: Describe | None = None)
         describe: gives prepared slices their features, to confirm copies; without it pixels alone decide.
     """
     pool = [record for record in records if record.split is not None]
-    in_several = in_several_splits(pool, lambda record: record.group_key)
+    in_several = in_several_splits(pool)
     unknown = {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
     shared = [f"{group} ({' and '.join(splits)})" for group, splits in in_several.items()]
     copies = _named(find_copies(store, describe), store)

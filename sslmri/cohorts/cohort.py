@@ -19,29 +19,6 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """How the download of a cohort is read.
-
-    Attributes:
-        layout: what is expected, as an error says it.
-        folders: the first whose pattern occurs in the name of the nearest folder above an image decides.
-        groups: a pattern of file names with the named parts subject, slice and perhaps contrast; or ``neighbours``:
-            the folder of a person, otherwise blocks of adjacent images; ``image``: each image for itself; ``class``:
-            all images of a class; ``6400``: recovered from the order of the files.
-        contrast: of all images, where it is known.
-        may_lack: classes that a version of the dataset may do without.
-        skip: pattern of whole folder names that hold other images.
-    """
-
-    layout: str
-    folders: tuple[Folder, ...]
-    groups: str
-    contrast: str = ""
-    may_lack: frozenset[str] = frozenset()
-    skip: str = "masks?"
-
-
-@dataclass(frozen=True)
 class Recipe:
     """How simulated subjects look who stand for the cohorts of a disease, whatever their class.
 
@@ -62,24 +39,34 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Cohort:
-    """One source of data.
+    """One source of data, and how its download is read.
 
     Attributes:
-        key: its name in manifests.
         disease: key of the disease it has labels of, None where it has none.
         terms: source and terms, in one line.
         has_subject_ids: whether the source says who is who; groups of others are images, or blocks of adjacent ones.
         caveat: what is known of it that weakens results on its disease, one or two plain sentences.
         confounder: what its classes can be confounded with.
-        adapter: how its download is read, None where it is made here.
+        layout: of its download, as an error says it; empty for the cohort that is made here.
+        folders: the first whose pattern occurs in the name of the nearest folder above an image decides.
+        groups: a pattern of file names with the named parts subject, slice and perhaps contrast; or ``neighbours``:
+            the folder of a person, otherwise blocks of adjacent images; ``image``: each image for itself; ``class``:
+            all images of a class; ``6400``: recovered from the order of the files.
+        contrast: of all images, where it is known.
+        may_lack: classes that a version of the dataset may do without.
+        skip: pattern of whole folder names that hold other images.
         recipe: of the simulated subjects of its disease.
     """
 
-    key: str
     disease: str | None
     terms: str
     has_subject_ids: bool = False
     caveat: str = ""
     confounder: str = ""
-    adapter: Adapter | None = None
+    layout: str = ""
+    folders: tuple[Folder, ...] = ()
+    groups: str = ""
+    contrast: str = ""
+    may_lack: frozenset[str] = frozenset()
+    skip: str = "masks?"
     recipe: Recipe | None = None

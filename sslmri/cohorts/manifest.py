@@ -23,6 +23,12 @@ TRAIN_USE = "train"
 _SHOWN = 5
 _MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
 _LONE = re.compile("[\ud800-\udfff]")
+_OPTIONAL_VALUES = {  # pattern of a column, and what an error says of it
+    "fold": ("[0-9]{1,9}", "a fold of 0, 1, 2, ..."),
+    "slice": ("[0-9]{1,9}", "a slice of 0, 1, 2, ..."),
+    "age": (r"[0-9]{1,3}(\.[0-9]{1,9})?", "an age in years"),
+    "sex": ("[FM]", "a sex of F, M"),
+}
 _ROUNDING = 0.01  # of the image: a box may be written with two decimals
 
 Box = tuple[float, float, float, float]  # centre x, centre y, width, height
@@ -89,8 +95,7 @@ def read_manifest(path: Path, check_files: bool = True, check_groups: bool = Tru
     table = _read_table(path)
     _check_blanks(table)
     _check_labels(table)
-    _check_numbers(table)
-    _check_boxes(table)
+    _check_optional(table)
     if check_groups:
         _check_groups(table)
     _check_paths(table, path.parent, check_files)
@@ -216,11 +221,10 @@ def _check_blanks(table: pd.DataFrame) -> None:
 
 
 def _check_labels(table: pd.DataFrame) -> None:
-    half = (table["disease"] == "") ^ (table["label"] == "")
-    advice = "fill in both, or neither for an image without a label"
-    no_label = half & (table["label"] == "")
-    _refuse(table, no_label, "label", "a label wherever a disease is named", advice)
-    _refuse(table, half & ~no_label, "disease", "a disease wherever a label is named", advice)
+    for column, other in (("label", "disease"), ("disease", "label")):
+        is_half = (table[column] == "") & (table[other] != "")
+        advice = "fill in both, or neither for an image without a label"
+        _refuse(table, is_half, column, f"a {column} wherever a {other} is named", advice)
     unknown = ~table["disease"].isin(["", *DISEASES])
     _refuse(table, unknown, "disease", f"a disease out of {', '.join(DISEASES)}", "correct the disease")
     for disease in DISEASES.values():
@@ -230,16 +234,10 @@ def _check_labels(table: pd.DataFrame) -> None:
         )
 
 
-def _check_numbers(table: pd.DataFrame) -> None:
-    for column in ("fold", "slice"):
-        bad = (table[column] != "") & ~table[column].str.fullmatch(r"[0-9]{1,9}")
-        _refuse(table, bad, column, f"a {column} of 0, 1, 2, ... or blank", f"correct the {column}")
-    bad_age = (table["age"] != "") & ~table["age"].str.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?")
-    _refuse(table, bad_age, "age", "an age in years or blank", "correct the age")
-    _refuse(table, ~table["sex"].isin(["", "F", "M"]), "sex", "a sex of F, M or blank", "correct the sex")
-
-
-def _check_boxes(table: pd.DataFrame) -> None:
+def _check_optional(table: pd.DataFrame) -> None:
+    for column, (pattern, expected) in _OPTIONAL_VALUES.items():
+        bad = (table[column] != "") & ~table[column].str.fullmatch(pattern)
+        _refuse(table, bad, column, f"{expected} or blank", f"correct the {column}")
     wrong = ~table["box_xywh"].map(_is_box).astype(bool)
     expected = "a box_xywh of four fractions, centre x, centre y, width and height, of a box inside the image, or blank"
     _refuse(table, wrong, "box_xywh", expected, "correct the box")

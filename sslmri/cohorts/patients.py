@@ -61,7 +61,6 @@ class Patient:
     """One demonstration patient.
 
     Attributes:
-        key: short name.
         title: name for display.
         disease, label: the finding.
         seed: of the person.
@@ -69,7 +68,6 @@ class Patient:
         heights_mm: superior millimetres that the volume reaches over.
     """
 
-    key: str
     title: str
     disease: str
     label: str
@@ -79,16 +77,13 @@ class Patient:
 
 
 PATIENTS: dict[str, Patient] = {
-    patient.key: patient
-    for patient in (
-        Patient("healthy", "Healthy", "tumours", "no_tumour", 1, None, (-20, 94)),
-        Patient("dementia", "Mild dementia", "alzheimers", "mild_demented", 122, _STRIPPED_T1, (-10, 40)),
-        Patient("glioma", "Glioma", "tumours", "glioma", 7, _CONTRAST_T1, (10, 75)),
-        Patient("meningioma", "Meningioma", "tumours", "meningioma", 46, _CONTRAST_T1, (20, 85)),
-        Patient("pituitary", "Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
-        Patient("ms", "Multiple sclerosis", "ms", "multiple_sclerosis", 125, _T2, (-46, 24)),
-        Patient("parkinsons", "Parkinson's disease", "parkinsons", "parkinsons", 1, _STRIPPED_MIXED, (-50, 60)),
-    )
+    "healthy": Patient("Healthy", "tumours", "no_tumour", 1, None, (-20, 94)),
+    "dementia": Patient("Mild dementia", "alzheimers", "mild_demented", 122, _STRIPPED_T1, (-10, 40)),
+    "glioma": Patient("Glioma", "tumours", "glioma", 7, _CONTRAST_T1, (10, 75)),
+    "meningioma": Patient("Meningioma", "tumours", "meningioma", 46, _CONTRAST_T1, (20, 85)),
+    "pituitary": Patient("Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
+    "ms": Patient("Multiple sclerosis", "ms", "multiple_sclerosis", 125, _T2, (-46, 24)),
+    "parkinsons": Patient("Parkinson's disease", "parkinsons", "parkinsons", 1, _STRIPPED_MIXED, (-50, 60)),
 }
 
 

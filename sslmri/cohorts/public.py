@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from sslmri.cohorts.alzheimers_6400 import group_6400
-from sslmri.cohorts.cohort import Adapter, Folder
+from sslmri.cohorts.cohort import Cohort, Folder
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, check_names
 from sslmri.cohorts.registry import COHORTS, UNKNOWN
 from sslmri.errors import ManifestError
 from sslmri.files import neutralised
 from sslmri.scans.file_type import natural_order
 
-ADAPTERS: dict[str, Adapter] = {key: cohort.adapter for key, cohort in COHORTS.items() if cohort.adapter}
+DOWNLOADS: dict[str, Cohort] = {key: cohort for key, cohort in COHORTS.items() if cohort.layout}
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _BLOCK = 20  # adjacent images taken for one person where no file name says who it is
 _PERSON_FOLDER = re.compile(r"(subject|sub|patient|person|case)?[0-9]+")
@@ -29,27 +29,27 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
     """Returns the manifest of a downloaded dataset: rows sorted by path, paths relative to ``folder``.
 
     A file's class is that of the nearest folder above it whose name says one. Files that are not images, hidden files
-    and the folders an adapter skips are left out.
+    and the folders a cohort skips are left out.
 
     Raises:
-        ManifestError: the cohort has no adapter, the folder does not look like it, or a name is not in UTF-8.
+        ManifestError: the cohort has no download, the folder does not look like it, or a name is not in UTF-8.
     """
-    if cohort not in ADAPTERS:
-        raise ManifestError(f"Expected a cohort out of {', '.join(ADAPTERS)}, got {cohort!r}: choose one of these.")
-    adapter = ADAPTERS[cohort]
+    if cohort not in DOWNLOADS:
+        raise ManifestError(f"Expected a cohort out of {', '.join(DOWNLOADS)}, got {cohort!r}: choose one of these.")
+    known = DOWNLOADS[cohort]
     rows = [
         {
             "path": _as_written(file),
             "cohort": cohort,
-            "disease": COHORTS[cohort].disease if kind.label else "",
+            "disease": known.disease if kind.label else "",
             "label": kind.label,
             "group": group,
             "slice": number,
             "contrast": contrast,
             "use": kind.use,
         }
-        for kind, files in _files_by_kind(folder, adapter, cohort).items()
-        for file, group, number, contrast in _grouped(folder, kind.label, files, adapter)
+        for kind, files in _files_by_kind(folder, cohort).items()
+        for file, group, number, contrast in _grouped(folder, kind.label, files, known)
     ]
     table = pd.DataFrame(rows).reindex(columns=list(MANIFEST_COLUMNS), fill_value="")
     return table.sort_values("path", ignore_index=True)
@@ -60,53 +60,52 @@ def list_checksum(paths: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:12]
 
 
-def _files_by_kind(folder: Path, adapter: Adapter, cohort: str) -> dict[Folder, list[PurePosixPath]]:
+def _files_by_kind(folder: Path, key: str) -> dict[Folder, list[PurePosixPath]]:
     """Returns the images of each kind in natural order, refusing folders that name no class and missing classes."""
-    by_folder: dict[Folder, list[PurePosixPath]] = {}
-    for file in _images(folder, adapter, cohort):
-        kind = _kind_of(file, adapter)
+    cohort, by_folder = DOWNLOADS[key], dict[Folder, list[PurePosixPath]]()
+    for file in _images(folder, key):
+        kind = _kind_of(file, cohort)
         if kind is None:
             raise ManifestError(
-                f"Expected {adapter.layout} for {cohort}, got {file} in none of them: rename its folder or move it "
-                "away."
+                f"Expected {cohort.layout} for {key}, got {file} in none of them: rename its folder or move it away."
             )
         by_folder.setdefault(kind, []).append(file)
     labels = {kind.label for kind in by_folder}
-    missing = [kind.label for kind in adapter.folders if kind.label not in labels | adapter.may_lack]
+    missing = [kind.label for kind in cohort.folders if kind.label not in labels | cohort.may_lack]
     if missing:
         raise ManifestError(
-            f"Expected {adapter.layout} for {cohort}, got no image of {', '.join(missing)} under {folder}: download "
+            f"Expected {cohort.layout} for {key}, got no image of {', '.join(missing)} under {folder}: download "
             "the whole dataset and give its top folder."
         )
-    return {kind: sorted(by_folder[kind], key=_order) for kind in adapter.folders if kind in by_folder}
+    return {kind: sorted(by_folder[kind], key=_order) for kind in cohort.folders if kind in by_folder}
 
 
-def _images(folder: Path, adapter: Adapter, cohort: str) -> list[PurePosixPath]:
+def _images(folder: Path, key: str) -> list[PurePosixPath]:
     if not folder.is_dir():
-        raise ManifestError(f"Expected a folder at {folder}, got none: give the folder of {cohort}.")
+        raise ManifestError(f"Expected a folder at {folder}, got none: give the folder of {key}.")
     files = [PurePosixPath(file.relative_to(folder).as_posix()) for file in folder.rglob("*") if file.is_file()]
     files = [file for file in files if not any(part.startswith((".", "__MACOSX")) for part in file.parts)]
     images = [
         file
         for file in files
         if file.suffix.lower() in _IMAGE_SUFFIXES
-        and not any(re.fullmatch(adapter.skip, _plain(part)) for part in file.parts[:-1])
+        and not any(re.fullmatch(DOWNLOADS[key].skip, _plain(part)) for part in file.parts[:-1])
     ]
     if not images:
         suffixes = sorted({file.suffix or "suffix-less" for file in files})
         got = f"only {', '.join(suffixes[:5])} files" if files else "no files"
         raise ManifestError(
             f"Expected images ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}, got {got}: give the unpacked "
-            f"image version of {cohort}."
+            f"image version of {key}."
         )
     check_names(map(str, images))
     return images
 
 
-def _kind_of(file: PurePosixPath, adapter: Adapter) -> Folder | None:
+def _kind_of(file: PurePosixPath, cohort: Cohort) -> Folder | None:
     """Returns what the nearest folder above the file says that it is, or None where no folder does."""
     names = [_plain(part) for part in reversed(file.parts[:-1])] or [""]
-    return next((kind for name in names for kind in adapter.folders if re.search(kind.pattern, name)), None)
+    return next((kind for name in names for kind in cohort.folders if re.search(kind.pattern, name)), None)
 
 
 def _as_written(file: PurePosixPath) -> str:
@@ -124,28 +123,28 @@ def _order(file: PurePosixPath) -> tuple[str, list[tuple[int, str]], str]:
     return str(file.parent), natural_order(file.stem.lower()), file.name
 
 
-def _grouped(folder: Path, label: str, files: list[PurePosixPath], adapter: Adapter) -> Iterator[_Row]:
-    """Yields file, group, slice number and contrast of each file of a class, by the adapter's rule for groups."""
-    if adapter.groups == "6400":
+def _grouped(folder: Path, label: str, files: list[PurePosixPath], cohort: Cohort) -> Iterator[_Row]:
+    """Yields file, group, slice number and contrast of each file of a class, by the cohort's rule for groups."""
+    if cohort.groups == "6400":
         for file, group, number in group_6400(folder, label, files):
-            yield file, group, number, adapter.contrast
-    elif adapter.groups == "neighbours":
-        yield from _by_neighbours(label, files, adapter.contrast)
-    elif adapter.groups == "image":
-        yield from ((file, f"{UNKNOWN}{file}", "", adapter.contrast) for file in files)
-    elif adapter.groups == "class":
-        yield from ((file, label, str(number), adapter.contrast) for number, file in enumerate(files))
+            yield file, group, number, cohort.contrast
+    elif cohort.groups == "neighbours":
+        yield from _by_neighbours(label, files, cohort.contrast)
+    elif cohort.groups == "image":
+        yield from ((file, f"{UNKNOWN}{file}", "", cohort.contrast) for file in files)
+    elif cohort.groups == "class":
+        yield from ((file, label, str(number), cohort.contrast) for number, file in enumerate(files))
     else:
-        yield from (_by_name(file, adapter) for file in files)
+        yield from (_by_name(file, cohort) for file in files)
 
 
-def _by_name(file: PurePosixPath, adapter: Adapter) -> _Row:
+def _by_name(file: PurePosixPath, cohort: Cohort) -> _Row:
     """Returns the subject, slice and contrast in a file's name: all sessions and repeats of a person are one group."""
-    match = re.fullmatch(adapter.groups, file.stem, re.IGNORECASE)
+    match = re.fullmatch(cohort.groups, file.stem, re.IGNORECASE)
     if match is None:
-        raise ManifestError(f"Expected {adapter.layout}, got {file}: restore the names, they hold the subject.")
+        raise ManifestError(f"Expected {cohort.layout}, got {file}: restore the names, they hold the subject.")
     parts = match.groupdict()
-    contrast = _CONTRASTS.get(parts.get("contrast", "").lower(), adapter.contrast)
+    contrast = _CONTRASTS.get(parts.get("contrast", "").lower(), cohort.contrast)
     return file, parts["subject"].upper(), str(int(parts["slice"])), contrast
 
 

@@ -41,8 +41,7 @@ def read_region(record: Record, preparation: Preparation) -> tuple[Scan, np.ndar
         ScanError: the image or its mask cannot be read.
     """
     scan = _read(record.path)
-    image = scan.voxels[0]
-    return scan, region_in_slice(_region(record, image.shape), preparation)
+    return scan, region_in_slice(_region(record, scan.voxels[0].shape), preparation)
 
 
 def find_mask(record: Record) -> Path | None:

@@ -1,9 +1,10 @@
 """All that is known of a cohort, once: source and terms, its caveat, what its groups are, how a download is read."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal
 
-from sslmri.cohorts.cohort import Adapter, Cohort, Folder, Recipe
+from sslmri.cohorts.cohort import Cohort, Folder, Recipe
 from sslmri.diseases import get_disease
 
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
@@ -34,226 +35,179 @@ _TWO_MODERATE = "Only two subjects have moderate dementia."
 _TWO_DATASETS = "In the training data they do."
 _TWO_SCANNERS = "In the training data they were, and only two controls have a known origin."
 _NINE_CONTROLS = "The training data have nine controls and mixed sequences."
-_SET_6400 = "public 6,400-image Alzheimer's set (Kaggle sachinkumar413), which is OASIS-1; OASIS data use agreement"
-
-_ADAPTER_6400 = Adapter(
+_OASIS_2D = Cohort(
+    "alzheimers",
+    "public 6,400-image Alzheimer's set (Kaggle sachinkumar413), which is OASIS-1; OASIS data use agreement",
+    has_subject_ids=True,
+    caveat=_TWO_MODERATE,
+    confounder="age",
     layout="folders Non_Demented, Very_Mild_Demented, Mild_Demented and Moderate_Demented",
     folders=_DEMENTIA,
     groups="6400",
     contrast="T1",
 )
-_STRIPPED_T1 = Recipe(("T1",), (-8, 44), head_fraction=0.0, age_loss=1.2)
-_HEAD_T1CE = Recipe(("T1ce",), (-44, 60), head_fraction=1.0, age_loss=0.6, has_boxes=True)
-_HEAD_T2 = Recipe(("T2", "FLAIR"), (-2, 46), head_fraction=1.0, age_loss=0.3)
-_MIDBRAIN_T2 = Recipe(("T2",), (-22, -5), head_fraction=0.5, age_loss=1.0)
 
 
-def _pair(key: str, disease: str, repository: str, folders: tuple[Folder, ...]) -> Cohort:
+def _pair(disease: str, repository: str, folders: tuple[Folder, ...]) -> Cohort:
     return Cohort(
-        key,
         disease,
         f"github {repository}; no licence stated",
         has_subject_ids=True,
         caveat="One subject per class: it can only show what a leak looks like.",
         confounder="subject",
-        adapter=Adapter(
-            layout=f"a folder for each class of {disease}",
-            folders=tuple(Folder(folder.pattern, folder.label, "leak_demo") for folder in folders),
-            groups="class",
-            contrast="mixed",
-        ),
+        layout=f"a folder for each class of {disease}",
+        folders=tuple(replace(folder, use="leak_demo") for folder in folders),
+        groups="class",
+        contrast="mixed",
     )
 
 
 COHORTS: dict[str, Cohort] = {
-    cohort.key: cohort
-    for cohort in (
-        Cohort(
-            "simulated",
-            None,
-            "simulated subjects made by this project from the MNI152 average brain shipped with nilearn (BSD)",
-            has_subject_ids=True,
-        ),
-        Cohort(
-            "oasis",
-            "alzheimers",
-            "OASIS-1 2-D slices; OASIS data use agreement; Marcus et al. 2007",
-            True,
-            _TWO_MODERATE,
-            "age",
-            Adapter(
-                layout="folders Non Demented, Very mild Dementia, Mild Dementia and Moderate Dementia with files like "
-                "OAS1_0028_MR1_mpr-1_100.jpg",
-                folders=_DEMENTIA,
-                groups=r"(?P<subject>OAS1_\d{4})_MR\d+_mpr-\d+_(?P<slice>\d+)",
-                contrast="T1",
-            ),
-            _STRIPPED_T1,
-        ),
-        Cohort("oasis_2d", "alzheimers", _SET_6400, True, _TWO_MODERATE, "age", _ADAPTER_6400),
-        Cohort("alzheimers_6400", "alzheimers", _SET_6400, True, _TWO_MODERATE, "age", _ADAPTER_6400),
-        Cohort(
-            "tumours",
-            "tumours",
-            "public tumour slices sorted by class, most of them figshare 1512427 (Cheng et al. 2015) and Br35H, some "
-            "mirrored or turned; terms of the download",
-            caveat=_TWO_DATASETS,
-            confounder="dataset",
-            adapter=Adapter(
-                layout="folders glioma, meningioma, pituitary and perhaps notumor",
-                folders=(*_TUMOURS, Folder(rf"^(no|non)tumou?r|{_HEALTHY}", "no_tumour")),
-                groups="neighbours",
-                may_lack=frozenset({"no_tumour"}),
-            ),
-            recipe=_HEAD_T1CE,
-        ),
-        Cohort(
-            "cheng",
-            "tumours",
-            "figshare 1512427, Cheng et al. 2015, CC BY 4.0; patient numbers not in the file names",
-            caveat=_TWO_DATASETS,
-            confounder="dataset",
-            adapter=Adapter(
-                layout="folders glioma, meningioma and pituitary",
-                folders=_TUMOURS,
-                groups="neighbours",
-                contrast="T1ce",
-            ),
-        ),
-        Cohort(
-            "br35h",
-            "tumours",
-            "Br35H (Kaggle ahmedhamada0), 119 distinct images among 318, mirrored and turned; no licence stated",
-            caveat=_TWO_DATASETS,
-            confounder="dataset",
-            adapter=Adapter(
-                layout="a folder no or no_tumour",
-                folders=(Folder(r"^no(tumou?r)?$", "no_tumour"),),
-                groups="image",
-                contrast="mixed",
-                skip=r"yes|pred|masks?",
-            ),
-        ),
-        Cohort(
-            "tcga_lgg",
-            "tumours",
-            "TCGA-LGG (Kaggle mateuszbuda/lgg-mri-segmentation), lower-grade glioma; licence not stated there",
-            has_subject_ids=True,
-            adapter=Adapter(
-                layout="folders images (marked slices) and unlabelled, with files like lgg-000_t1post_12.jpg",
-                folders=(Folder(r"^images$", "glioma", "localisation"), Folder(r"^unlabelled$", "")),
-                groups=r"(?P<subject>lgg-\d+)_(?P<contrast>[a-z0-9]+)_(?P<slice>\d+)",
-                may_lack=frozenset({"glioma", ""}),
-            ),
-        ),
-        Cohort(
-            "ms",
-            "ms",
-            "public multiple sclerosis slices sorted by class; no subject ids; terms of the download",
-            caveat="In the public sets they were.",
-            confounder="scanner",
-            adapter=Adapter(
-                layout="folders MS... and Control...",
-                folders=_MS,
-                groups="neighbours",
-            ),
-            recipe=_HEAD_T2,
-        ),
-        Cohort(
-            "ehealth_cyprus",
-            "ms",
-            "eHealth laboratory, University of Cyprus, free use with its notice; Loizou et al. 2011, 2013",
-            has_subject_ids=True,
-            caveat=_TWO_SCANNERS,
-            confounder="scanner",
-            adapter=Adapter(
-                layout="files like ms01_000.jpg",
-                folders=(Folder("", "multiple_sclerosis"),),
-                groups=r"(ms-)?(?P<subject>[A-Za-z]*\d+)_(?P<slice>\d+)",
-                contrast="T2",
-            ),
-        ),
-        Cohort(
-            "ixi_t2",
-            "ms",
-            "IXI (brain-development.org), CC BY-SA 3.0",
-            has_subject_ids=True,
-            caveat=_TWO_SCANNERS,
-            confounder="scanner",
-            adapter=Adapter(
-                layout="files like IXI002-Guys-0828-T2_000.jpg",
-                folders=(Folder("", "normal"),),
-                groups=_IXI_NAME,
-                contrast="T2",
-            ),
-        ),
-        Cohort(
-            "web_controls",
-            "ms",
-            "unverified controls, no subject ids, most of them copies of Br35H; origin and terms unknown",
-            caveat=_TWO_SCANNERS,
-            confounder="scanner",
-            adapter=Adapter(
-                layout="images",
-                folders=(Folder("", "normal"),),
-                groups="image",
-                contrast="mixed",
-            ),
-        ),
-        Cohort(
-            "mendeley_ms",
-            "ms",
-            "Mendeley Data 8bctsm8jz7, CC BY 4.0",
-            has_subject_ids=True,
-            adapter=Adapter(
-                layout="files like flair_108009.jpg: contrast, patient 108, slice 9",
-                folders=(Folder("", "multiple_sclerosis", "localisation"),),
-                groups=r"(mendeley_)?(?P<contrast>[a-z0-9]+)_(?P<subject>\d{3})(?P<slice>\d{3})",
-            ),
-        ),
-        _pair("ms_pair", "ms", "Harinandkumar/Multiple-Sclerosis-Detection-using-Deep-Learning", _MS),
-        Cohort(
-            "parkinsons",
-            "parkinsons",
-            "public Parkinson's slices sorted by class, NTUA set or copies of it; academic use; Tagaris et al. 2018",
-            caveat=_NINE_CONTROLS,
-            confounder="subject",
-            adapter=Adapter(
-                layout="folders parkinson or PD, and normal, control or Non PD",
-                folders=_PARKINSONS,
-                groups="neighbours",
-                skip=r"\d*dat(scan)?",  # the NTUA set keeps DaT scans, which are no MRI, next to each subject's MRI
-            ),
-            recipe=_MIDBRAIN_T2,
-        ),
-        Cohort(
-            "ntua_volumes",
-            "parkinsons",
-            "derived from the NTUA Parkinson set, academic use; Tagaris et al. 2018",
-            has_subject_ids=True,
-            caveat=_NINE_CONTROLS,
-            confounder="subject",
-            adapter=Adapter(
-                layout="folders parkinsons and normal with files like pd-normal-00_03.png",
-                folders=_PARKINSONS,
-                groups=r"(?P<subject>.+)_(?P<slice>\d+)",
-                contrast="mixed",
-            ),
-        ),
-        _pair("pd_pair", "parkinsons", "srisathvig16/Parkinsons-Disease-MRI-Classifier", _PARKINSONS),
-        Cohort(
-            "ixi_t1",
-            None,
-            "IXI (brain-development.org), CC BY-SA 3.0",
-            has_subject_ids=True,
-            adapter=Adapter(
-                layout="files like IXI012-HH-1211-T1_044.jpg",
-                folders=(Folder("", ""),),
-                groups=_IXI_NAME,
-                contrast="T1",
-            ),
-        ),
-    )
+    "simulated": Cohort(
+        None,
+        "simulated subjects made by this project from the MNI152 average brain shipped with nilearn (BSD)",
+        has_subject_ids=True,
+    ),
+    "oasis": Cohort(
+        "alzheimers",
+        "OASIS-1 2-D slices; OASIS data use agreement; Marcus et al. 2007",
+        has_subject_ids=True,
+        caveat=_TWO_MODERATE,
+        confounder="age",
+        layout="folders Non Demented, Very mild Dementia, Mild Dementia and Moderate Dementia with files like "
+        "OAS1_0028_MR1_mpr-1_100.jpg",
+        folders=_DEMENTIA,
+        groups=r"(?P<subject>OAS1_\d{4})_MR\d+_mpr-\d+_(?P<slice>\d+)",
+        contrast="T1",
+        recipe=Recipe(("T1",), (-8, 44), head_fraction=0.0, age_loss=1.2),
+    ),
+    "oasis_2d": _OASIS_2D,
+    "alzheimers_6400": _OASIS_2D,
+    "tumours": Cohort(
+        "tumours",
+        "public tumour slices sorted by class, most of them figshare 1512427 (Cheng et al. 2015) and Br35H, some "
+        "mirrored or turned; terms of the download",
+        caveat=_TWO_DATASETS,
+        confounder="dataset",
+        layout="folders glioma, meningioma, pituitary and perhaps notumor",
+        folders=(*_TUMOURS, Folder(rf"^(no|non)tumou?r|{_HEALTHY}", "no_tumour")),
+        groups="neighbours",
+        may_lack=frozenset({"no_tumour"}),
+        recipe=Recipe(("T1ce",), (-44, 60), head_fraction=1.0, age_loss=0.6, has_boxes=True),
+    ),
+    "cheng": Cohort(
+        "tumours",
+        "figshare 1512427, Cheng et al. 2015, CC BY 4.0; patient numbers not in the file names",
+        caveat=_TWO_DATASETS,
+        confounder="dataset",
+        layout="folders glioma, meningioma and pituitary",
+        folders=_TUMOURS,
+        groups="neighbours",
+        contrast="T1ce",
+    ),
+    "br35h": Cohort(
+        "tumours",
+        "Br35H (Kaggle ahmedhamada0), 119 distinct images among 318, mirrored and turned; no licence stated",
+        caveat=_TWO_DATASETS,
+        confounder="dataset",
+        layout="a folder no or no_tumour",
+        folders=(Folder(r"^no(tumou?r)?$", "no_tumour"),),
+        groups="image",
+        contrast="mixed",
+        skip=r"yes|pred|masks?",
+    ),
+    "tcga_lgg": Cohort(
+        "tumours",
+        "TCGA-LGG (Kaggle mateuszbuda/lgg-mri-segmentation), lower-grade glioma; licence not stated there",
+        has_subject_ids=True,
+        layout="folders images (marked slices) and unlabelled, with files like lgg-000_t1post_12.jpg",
+        folders=(Folder(r"^images$", "glioma", "localisation"), Folder(r"^unlabelled$", "")),
+        groups=r"(?P<subject>lgg-\d+)_(?P<contrast>[a-z0-9]+)_(?P<slice>\d+)",
+        may_lack=frozenset({"glioma", ""}),
+    ),
+    "ms": Cohort(
+        "ms",
+        "public multiple sclerosis slices sorted by class; no subject ids; terms of the download",
+        caveat="In the public sets they were.",
+        confounder="scanner",
+        layout="folders MS... and Control...",
+        folders=_MS,
+        groups="neighbours",
+        recipe=Recipe(("T2", "FLAIR"), (-2, 46), head_fraction=1.0, age_loss=0.3),
+    ),
+    "ehealth_cyprus": Cohort(
+        "ms",
+        "eHealth laboratory, University of Cyprus, free use with its notice; Loizou et al. 2011, 2013",
+        has_subject_ids=True,
+        caveat=_TWO_SCANNERS,
+        confounder="scanner",
+        layout="files like ms01_000.jpg",
+        folders=(Folder("", "multiple_sclerosis"),),
+        groups=r"(ms-)?(?P<subject>[A-Za-z]*\d+)_(?P<slice>\d+)",
+        contrast="T2",
+    ),
+    "ixi_t2": Cohort(
+        "ms",
+        "IXI (brain-development.org), CC BY-SA 3.0",
+        has_subject_ids=True,
+        caveat=_TWO_SCANNERS,
+        confounder="scanner",
+        layout="files like IXI002-Guys-0828-T2_000.jpg",
+        folders=(Folder("", "normal"),),
+        groups=_IXI_NAME,
+        contrast="T2",
+    ),
+    "web_controls": Cohort(
+        "ms",
+        "unverified controls, no subject ids, most of them copies of Br35H; origin and terms unknown",
+        caveat=_TWO_SCANNERS,
+        confounder="scanner",
+        layout="images",
+        folders=(Folder("", "normal"),),
+        groups="image",
+        contrast="mixed",
+    ),
+    "mendeley_ms": Cohort(
+        "ms",
+        "Mendeley Data 8bctsm8jz7, CC BY 4.0",
+        has_subject_ids=True,
+        layout="files like flair_108009.jpg: contrast, patient 108, slice 9",
+        folders=(Folder("", "multiple_sclerosis", "localisation"),),
+        groups=r"(mendeley_)?(?P<contrast>[a-z0-9]+)_(?P<subject>\d{3})(?P<slice>\d{3})",
+    ),
+    "ms_pair": _pair("ms", "Harinandkumar/Multiple-Sclerosis-Detection-using-Deep-Learning", _MS),
+    "parkinsons": Cohort(
+        "parkinsons",
+        "public Parkinson's slices sorted by class, NTUA set or copies of it; academic use; Tagaris et al. 2018",
+        caveat=_NINE_CONTROLS,
+        confounder="subject",
+        layout="folders parkinson or PD, and normal, control or Non PD",
+        folders=_PARKINSONS,
+        groups="neighbours",
+        skip=r"\d*dat(scan)?",  # the NTUA set keeps DaT scans, which are no MRI, next to each subject's MRI
+        recipe=Recipe(("T2",), (-22, -5), age_loss=1.0),
+    ),
+    "ntua_volumes": Cohort(
+        "parkinsons",
+        "derived from the NTUA Parkinson set, academic use; Tagaris et al. 2018",
+        has_subject_ids=True,
+        caveat=_NINE_CONTROLS,
+        confounder="subject",
+        layout="folders parkinsons and normal with files like pd-normal-00_03.png",
+        folders=_PARKINSONS,
+        groups=r"(?P<subject>.+)_(?P<slice>\d+)",
+        contrast="mixed",
+    ),
+    "pd_pair": _pair("parkinsons", "srisathvig16/Parkinsons-Disease-MRI-Classifier", _PARKINSONS),
+    "ixi_t1": Cohort(
+        None,
+        "IXI (brain-development.org), CC BY-SA 3.0",
+        has_subject_ids=True,
+        layout="files like IXI012-HH-1211-T1_044.jpg",
+        folders=(Folder("", ""),),
+        groups=_IXI_NAME,
+        contrast="T1",
+    ),
 }
 
 

@@ -6,8 +6,8 @@ trained model. It is there for comparison with published results.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pandas as pd
@@ -37,32 +37,26 @@ def assign_splits(records: list[Record], seed: int = 0, protocol: Protocol = GRO
     three on each split has at least one. An unlabelled record without a fold follows its labelled group, or trains.
 
     Raises:
-        ManifestError: only a part of the records has folds, or the folds put one group in two splits, or, as published,
-            an image is in two.
+        ManifestError: only a part of the records has folds, or the folds put one group in two splits.
     """
     pool = trainable(records)
     if protocol == AS_PUBLISHED:
         return _split_images(records, pool, seed)
     labelled = [record for record in pool if record.disease is not None]
     with_fold = [record for record in pool if record.fold is not None]
-    without_fold = [record for record in labelled if record.fold is None]
-    if with_fold and without_fold:
-        raise ManifestError(
-            f"Expected a fold on every labelled record or on none, got {len(without_fold)} without one (first "
-            f"{without_fold[0].name}) and {len(with_fold)} with one: fill in the folds or remove the column."
-        )
-    splits = _split_groups(labelled, seed) if without_fold else {r.group_key: _split_of_fold(r.fold) for r in with_fold}
+    _check_all_have_folds([record for record in labelled if record.fold is None], with_fold)
+    splits = {r.group_key: _split_of_fold(r.fold) for r in with_fold} if with_fold else _split_groups(labelled, seed)
     assigned = [_with_split(record, splits.get(record.group_key, "train")) for record in records]
     check_disjoint(assigned)
     return assigned
 
 
-def in_several_splits(records: Iterable[Record], name: Callable[[Record], str]) -> dict[str, list[str]]:
-    """Returns what is in several splits, by its name, with the names of these splits."""
+def in_several_splits(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Returns the groups that are in several splits, with the names of these splits."""
     splits = defaultdict(set)
     for record in records:
         if record.split is not None:
-            splits[name(record)].add(record.split)
+            splits[record.group_key].add(record.split)
     return {key: sorted(names) for key, names in sorted(splits.items()) if len(names) > 1}
 
 
@@ -72,32 +66,14 @@ def check_disjoint(records: Iterable[Record]) -> None:
     Raises:
         ManifestError: names the first groups that are, and how many there are.
     """
-    shared = in_several_splits(records, lambda record: record.group_key)
+    shared = in_several_splits(records)
     if shared:
-        listed = _first([f"{group} ({' and '.join(splits)})" for group, splits in shared.items()])
+        named = [f"{group} ({' and '.join(splits)})" for group, splits in shared.items()]
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
         raise ManifestError(
-            f"Expected every group in one split, got {len(shared)} in several, {listed}: give all records of a group "
-            "the same fold."
+            f"Expected every group in one split, got {len(named)} in several, {', '.join(named[:_SHOWN])}{more}: give "
+            "all records of a group the same fold."
         )
-
-
-def check_images(records: Iterable[Record]) -> None:
-    """Checks that no image is in two splits, which is all that the published protocol requires.
-
-    Raises:
-        ManifestError: names the first images that are, and how many there are.
-    """
-    shared = in_several_splits(records, lambda record: str(record.path.absolute()))
-    if shared:
-        raise ManifestError(
-            f"Expected every image in one split, got {len(shared)} in several, {_first(list(shared))}: list each image "
-            "once."
-        )
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def shared_groups(records: Iterable[Record], disease: str | None = None) -> list[str]:
@@ -133,13 +109,18 @@ def group_folds(records: Iterable[Record], seed: int = 0) -> dict[str, int]:
     if not given:
         ordered = [group for _, groups in sorted(_strata(labelled, seed).items()) for group in groups]
         return {group: position % N_FOLDS for position, group in enumerate(ordered)}
-    without = [record for record in labelled if record.group_key not in given]
-    if without:
+    _check_all_have_folds(
+        [r for r in labelled if r.group_key not in given], [r for r in labelled if r.fold is not None]
+    )
+    return {group: found.pop() for group, found in given.items()}
+
+
+def _check_all_have_folds(without: list[Record], with_fold: list[Record]) -> None:
+    if without and with_fold:
         raise ManifestError(
             f"Expected a fold on every labelled record or on none, got {len(without)} without one (first "
-            f"{without[0].name}): fill in the folds or remove the column."
+            f"{without[0].name}) and {len(with_fold)} with one: fill in the folds or remove the column."
         )
-    return {group: found.pop() for group, found in given.items()}
 
 
 def trainable(records: Iterable[Record]) -> list[Record]:
@@ -153,22 +134,17 @@ def class_counts(records: Iterable[Record]) -> pd.DataFrame:
     Every class and split of a disease that has records is listed, with zeros where it is empty, in the order of
     ``DISEASES``, of the disease's classes and of ``SPLITS``. Records without a label or a split are not counted.
     """
-    slices: Counter[tuple[str | None, str | None, str]] = Counter()
-    groups: dict[tuple[str | None, str | None, str], set[str]] = defaultdict(set)
+    groups: dict[tuple[str | None, str | None, str | None], list[str]] = defaultdict(list)
     for record in records:
-        if record.disease is not None and record.split is not None:
-            cell = (record.disease, record.label, record.split)
-            slices[cell] += 1
-            groups[cell].add(record.group_key)
-    present = {disease for disease, _, _ in slices}
+        groups[record.disease, record.label, record.split].append(record.group_key)
     cells = [
         (disease.key, label, split)
         for disease in DISEASES.values()
-        if disease.key in present
+        if any(key == disease.key and split is not None for key, _, split in groups)
         for label in disease.classes
         for split in SPLITS
     ]
-    rows = [(*cell, len(groups.get(cell, ())), slices[cell]) for cell in cells]
+    rows = [(*cell, len(set(groups[cell])), len(groups[cell])) for cell in cells]
     return pd.DataFrame(rows, columns=["disease", "label", "split", "groups", "slices"])
 
 
@@ -215,9 +191,7 @@ def _split_images(records: list[Record], pool: list[Record], seed: int) -> list[
         n_test = max(1, round(_TEST_IMAGES * len(names))) if len(names) > 1 else 0
         n_validation = max(1, round(_VALIDATION_IMAGES * (len(names) - n_test))) if len(names) > 2 else 0
         splits |= _assigned(_shuffled(names, seed), n_validation, n_test)
-    assigned = [replace(r, split=splits.get(r.name, "train") if r.use == TRAIN_USE else None) for r in records]
-    check_images(assigned)
-    return assigned
+    return [replace(r, split=splits.get(r.name, "train") if r.use == TRAIN_USE else None) for r in records]
 
 
 def _shuffled(names: list[str], seed: int) -> list[str]:

@@ -137,9 +137,8 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path, wo
 
 def _hashes(paths: list[Path]) -> list[str | None]:
     """Returns the SHA-256 of each file's content, None for a file that cannot be read."""
-    chunks = (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))
     with ThreadPoolExecutor(_READERS) as threads:
-        return list(chain.from_iterable(threads.map(lambda own: [_hash(path) for path in own], chunks)))
+        return list(threads.map(_hash, paths))
 
 
 def _hash(path: Path) -> str | None:

@@ -1,11 +1,12 @@
 """What the data are: classes, sizes, intensities and limitations, measured on a sample of the files."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sslmri.cohorts.confounding import find_all_confounding
 from sslmri.cohorts.manifest import Record
@@ -22,27 +23,7 @@ N_BINS = 64
 QUANTILES = (5, 25, 50, 75, 95)
 _INTENSITIES = 256
 _SHOWN = 5
-
-_Class = tuple[str, str]
-
-
-@dataclass
-class _Measured:
-    """What the sampled files have shown so far.
-
-    Attributes:
-        sizes: files by (cohort, width, height).
-        formats: files by (cohort, format).
-        grey: (256,) pixels of each prepared intensity, by class; 0 is outside the head.
-        contrasts: standard deviation of intensities inside the head, one a slice, by class.
-        unreadable: one sentence per file.
-    """
-
-    sizes: Counter[tuple[str, int, int]] = field(default_factory=Counter)
-    formats: Counter[tuple[str, str]] = field(default_factory=Counter)
-    grey: dict[_Class, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(_INTENSITIES, int)))
-    contrasts: dict[_Class, list[float]] = field(default_factory=lambda: defaultdict(list))
-    unreadable: list[Notice] = field(default_factory=list)
+_FILE_COLUMNS = ("cohort", "disease", "label", "format", "width", "height", "pixels", "contrasts")
 
 
 def summarise(
@@ -68,99 +49,89 @@ def summarise(
     pool = [record for record in trainable(records) if record.disease is not None]
     by_name = sorted(pool, key=lambda record: record.name)
     sample = [by_name[position] for position in sample_classes(by_name, per_class)]
-    measured = _measure(sample, preparation, on_progress)
+    measured, unreadable = [], []
+    for done, record in enumerate(sample, start=1):
+        try:
+            measured.append(_measure(record, preparation))
+        except (ScanError, OSError) as error:
+            unreadable.append(Notice(record.disease, f"{record.name}: {error}"))
+        if on_progress is not None:
+            on_progress(done, len(sample))
+    files = pd.DataFrame(measured, columns=_FILE_COLUMNS)
+    classes = _class_rows(pool)
     sources = [own.notice for own in find_all_confounding(pool) if own.notice]
     return {
-        "classes": _class_rows(pool),
-        "sizes": _rows(measured.sizes, "cohort", "width", "height"),
-        "intensity": _intensity_rows(measured),
-        "formats": _rows(measured.formats, "cohort", "format"),
+        "classes": classes,
+        "sizes": _count(files, "cohort", "width", "height"),
+        "intensity": [
+            {"disease": disease, "label": label, **_intensity(own)}
+            for (disease, label), own in files.groupby(["disease", "label"])
+        ],
+        "formats": _count(files, "cohort", "format"),
         "use": _use_rows(records),
-        "faults": [asdict(n) for n in _group_faults(pool) + sources + _file_faults(measured.unreadable)],
+        "faults": [asdict(n) for n in _group_faults(classes, pool) + sources + _file_faults(unreadable)],
     }
 
 
-def _class_of(record: Record) -> _Class:
-    return str(record.disease), str(record.label)
+def _measure(record: Record, preparation: Preparation) -> tuple[Any, ...]:
+    """Returns of a file what ``_FILE_COLUMNS`` names.
 
-
-def _measure(
-    sample: list[Record], preparation: Preparation, on_progress: Callable[[int, int], None] | None
-) -> _Measured:
-    measured = _Measured()
-    for done, record in enumerate(sample, start=1):
-        try:
-            _measure_file(record, preparation, measured)
-        except (ScanError, OSError) as error:
-            measured.unreadable.append(Notice(record.disease, f"{record.name}: {error}"))
-        if on_progress is not None:
-            on_progress(done, len(sample))
-    return measured
-
-
-def _measure_file(record: Record, preparation: Preparation, measured: _Measured) -> None:
+    ``pixels`` counts, (256,), those of each prepared intensity inside the head; ``contrasts`` are the standard
+    deviations of the slices.
+    """
     scan = read_scan(record.path.read_bytes(), record.path.name)
+    heads = [one[one > 0] for one in to_slices(scan, preparation)]
+    pixels = np.bincount(np.concatenate(heads), minlength=_INTENSITIES)
+    contrasts = [float(head.std()) / 255.0 for head in heads]
     height, width = scan.voxels.shape[1:]
-    measured.sizes[record.cohort, width, height] += 1
-    measured.formats[record.cohort, scan.info.source] += 1
-    for one in to_slices(scan, preparation):
-        inside = one[one > 0]
-        measured.grey[_class_of(record)] += np.bincount(inside, minlength=_INTENSITIES)
-        measured.contrasts[_class_of(record)].append(float(inside.std()) / 255.0)
+    return record.cohort, record.disease, record.label, scan.info.source, width, height, pixels, contrasts
 
 
-def _intensity_rows(measured: _Measured) -> list[dict[str, Any]]:
-    rows = []
+def _count(files: pd.DataFrame, *columns: str) -> list[dict[str, Any]]:
+    return _rows(files.groupby(list(columns)).size().reset_index(name="slices"))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
+
+
+def _intensity(files: pd.DataFrame) -> dict[str, Any]:
+    pixels, contrasts = np.stack(list(files["pixels"])).sum(axis=0), np.concatenate(list(files["contrasts"]))
     centres = np.arange(_INTENSITIES) / 255.0
-    for (disease, label), pixels in sorted(measured.grey.items()):
-        density, _ = np.histogram(centres, bins=N_BINS, range=(0.0, 1.0), weights=pixels, density=True)
-        ranks = np.array(QUANTILES) / 100 * pixels.sum()
-        quantiles = centres[np.searchsorted(np.cumsum(pixels), ranks)]
-        contrasts = measured.contrasts[disease, label]
-        rows.append(
-            {
-                "disease": disease,
-                "label": label,
-                "n_slices": len(contrasts),
-                "density": density.tolist(),
-                "quantiles": quantiles.tolist(),
-                "contrast": float(np.mean(contrasts)),
-            }
-        )
-    return rows
-
-
-def _rows(counted: Counter[Any], *names: str) -> list[dict[str, Any]]:
-    return [{**dict(zip(names, cell, strict=True)), "slices": n} for cell, n in sorted(counted.items())]
+    density, _ = np.histogram(centres, bins=N_BINS, range=(0.0, 1.0), weights=pixels, density=True)
+    ranks = np.array(QUANTILES) / 100 * pixels.sum()
+    return {
+        "n_slices": len(contrasts),
+        "density": density.tolist(),
+        "quantiles": centres[np.searchsorted(np.cumsum(pixels), ranks)].tolist(),
+        "contrast": float(np.mean(contrasts)),
+    }
 
 
 def _class_rows(pool: list[Record]) -> list[dict[str, Any]]:
     """Returns groups and slices of each class, by split where there are splits."""
     if any(record.split is not None for record in pool):
-        return [{str(key): value for key, value in row.items()} for row in class_counts(pool).to_dict("records")]
+        return _rows(class_counts(pool))
     counts = class_counts(replace(record, split="train") for record in pool)
-    rows = counts[counts["split"] == "train"].assign(split=None).to_dict("records")
-    return [{str(key): value for key, value in row.items()} for row in rows]
+    return _rows(counts[counts["split"] == "train"].assign(split=None))
 
 
 def _use_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    slices: Counter[tuple[str, str, str]] = Counter()
-    groups: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for record in records:
-        cell = (record.cohort, record.disease or "", record.use)
-        slices[cell] += 1
-        groups[cell].add(record.group_key)
+    rows = pd.DataFrame(
+        [(record.cohort, record.disease or "", record.use, record.group_key) for record in records],
+        columns=["cohort", "disease", "use", "group"],
+    )
     return [
-        {"cohort": cohort, "disease": disease or None, "use": use, "slices": n}
-        | {"groups": len(groups[cohort, disease, use]), "unit": unit_of(groups[cohort, disease, use])}
-        for (cohort, disease, use), n in sorted(slices.items())
+        {"cohort": cohort, "disease": disease or None, "use": use, "slices": len(groups)}
+        | {"groups": groups.nunique(), "unit": unit_of(groups)}
+        for (cohort, disease, use), groups in rows.groupby(["cohort", "disease", "use"])["group"]
     ]
 
 
-def _group_faults(pool: list[Record]) -> list[Notice]:
+def _group_faults(classes: list[dict[str, Any]], pool: list[Record]) -> list[Notice]:
     """Returns a sentence for each class with too few groups to learn it or to measure it."""
-    groups: dict[_Class, dict[str | None, int]] = defaultdict(dict)
-    for row in _class_rows(pool):
+    groups: dict[tuple[str, str], dict[str | None, int]] = defaultdict(dict)
+    for row in classes:
         groups[row["disease"], row["label"]][row["split"]] = row["groups"]
     faults = []
     for (disease, label), counts in groups.items():
