@@ -19,6 +19,7 @@ class Disease:
         caveat: what a reader must know before believing a number, whatever the training data.
         limits: plain sentences on what was measured of classifiers trained on the public cohorts.
         is_ordinal: whether the classes are stages of growing severity.
+        is_focal: whether the finding is a lesion at one place, which decides the answer however small it is.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Disease:
     caveat: str
     limits: tuple[str, ...] = ()
     is_ordinal: bool = False
+    is_focal: bool = False
 
     @property
     def reference(self) -> str:
@@ -78,6 +80,7 @@ DISEASES: dict[str, Disease] = {
                 "chance (AUROC 0.50, 0.43 to 0.56; 57 patients), so it may recognise the dataset rather than the "
                 "tumour.",
             ),
+            is_focal=True,
         ),
         Disease(
             key="ms",

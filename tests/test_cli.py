@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,21 +169,9 @@ def test_evaluate_under_the_other_protocol_exits_1_with_a_sentence(call, cohort,
 
 
 def test_evaluate_does_one_thing_at_a_time(call, model_folder):
-    done = call("train.py", "evaluate", "--check", "--cross-validate", "--run", model_folder)
+    done = call("train.py", "evaluate", "--check", "--compare-to", model_folder, "--run", model_folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Expected one of --check, --cross-validate and --compare-to, got several" in done.stderr
-
-
-def test_evaluate_cross_validates_and_prints_both_tables(call, cohort, model_folder, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(model_folder.parent, run, ignore=shutil.ignore_patterns("checkpoint.pt", "cache", "bank"))
-    done = call("train.py", "evaluate", "--cross-validate", "--data", cohort, "--run", run,
-                "--cache", model_folder.parent / "cache")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "| task | measure | probe | 95 % interval |" in done.stdout
-    assert "| Alzheimer's stage | lowest to highest |" in done.stdout
-    assert "Fold 0: the encoder was trained on none" in done.stdout
-    assert (run / "model" / "evidence" / "crossvalidation.json").exists()
+    assert "Expected one of --check and --compare-to, got both" in done.stderr
 
 
 def test_a_disk_that_takes_nothing_is_one_sentence_without_a_number(screen, files, model_folder, tmp_path):

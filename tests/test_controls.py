@@ -26,7 +26,7 @@ from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.screening.maps import enlarge
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
-from sslmri.training.controls import _localisation, _random_weights, run_controls
+from sslmri.training.controls import _random_weights, localise, run_controls
 from sslmri.training.options import RunOptions
 from sslmri.training.report import report_controls
 from tests.harness.parsing import parse_scan
@@ -184,7 +184,7 @@ def test_a_marked_image_that_cannot_be_read_is_left_out_and_told(controlled, coh
     marked = [record for record in read_manifest(cohort) if record.disease == "tumours" and record.box]
     damaged = replace(marked[0], path=cohort)  # a table where an image should be
     model = Model.load(controlled[0])
-    found = _localisation(model, "tumours", [damaged, *marked[1:4]])
+    found = localise([(model, [damaged, *marked[1:4]])], "tumours")
     assert (found.n_slices, found.n_left_out) == (3, 1)
     assert f"left out: {damaged.name}" in capsys.readouterr().out
 

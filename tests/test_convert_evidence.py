@@ -12,7 +12,6 @@ from sslmri.diseases import DISEASES
 from sslmri.models.convert import convert_evidence
 from sslmri.models.evidence import (
     Controls,
-    CrossValidation,
     Evidence,
     GateTable,
     LabelEfficiency,
@@ -143,17 +142,6 @@ def label_efficiency() -> dict[str, Any]:
     return header | {"format": "sslmri-label-efficiency-1"} | rest
 
 
-def crossvalidation() -> dict[str, Any]:
-    fold = {"fold": 0, "n_groups": count(), "n_slices": count()}
-    values = {name: number() for name in ("accuracy", "balanced_accuracy", "auroc", "subject_auroc")}
-    spread = {name: {"low": value, "high": value} for name, value in values.items()}
-    result = disease("tumours") | {"folds": [fold | values], "spread": spread}
-    folds = [{"fold": 0, "n_groups": count(), "n_seen": count(), "says": "Fold 0."}]
-    rest = {"encoder": "An encoder.", "preparation": {"std": number()}, "folds": folds, "notes": []}
-    header = HEADER | {"format": "sslmri-crossvalidation-1", "protocol": "group-disjoint"}
-    return header | rest | {"diseases": {"tumours": result}}
-
-
 def gate() -> dict[str, Any]:
     row = {"disease": "ms", "cohort": "c", "relation": "own", "n_slices": count(), "n_groups": count()}
     rows = [row | {"share_brain": number(), "share_applies": number()}]
@@ -181,7 +169,6 @@ def numbers_of(content: Any) -> Iterator[float]:
         ("metrics.json", Metrics, metrics()),
         ("controls.json", Controls, controls()),
         ("label_efficiency.json", LabelEfficiency, label_efficiency()),
-        ("crossvalidation.json", CrossValidation, crossvalidation()),
         ("applicability.json", GateTable, gate()),
     ],
 )

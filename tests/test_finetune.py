@@ -49,14 +49,14 @@ def test_the_budget_is_shared_among_the_groups_of_a_class():
 
 def test_small_classes_are_raised_to_the_largest_of_their_disease():
     store = store_of({("normal", "a"): 20, ("multiple_sclerosis", "d"): 3})
-    rows = balanced_epoch(store, 450, Generator().manual_seed(0))
+    rows = balanced_epoch(store, 450, 100, Generator().manual_seed(0))
     assert Counter(store.records[row].label for row in rows) == {"normal": 20, "multiple_sclerosis": 20}
     assert set(rows) == set(range(23))
 
 
 def test_every_original_slice_is_used_before_one_is_repeated():
     store = store_of({("normal", "a"): 7, ("multiple_sclerosis", "d"): 3})
-    repeats = Counter(balanced_epoch(store, 450, Generator().manual_seed(0)))
+    repeats = Counter(balanced_epoch(store, 450, 100, Generator().manual_seed(0)))
     assert {repeats[row] for row in range(7, 10)} == {2, 3}
 
 
@@ -156,40 +156,51 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_training_goes_on(
         module._resume(training, tmp_path)
 
 
+def test_a_group_gives_few_of_its_slices_in_an_epoch_and_others_in_the_next():
+    store = store_of({("normal", "a"): 20, ("normal", "b"): 1, ("multiple_sclerosis", "d"): 30})
+    epochs = [balanced_epoch(store, 450, 4, Generator().manual_seed(seed)) for seed in range(2)]
+    drawn = [Counter(store.records[row].group for row in epoch) for epoch in epochs]
+    assert drawn == [{"a": 4, "b": 1, "d": 4}] * 2 or all(sum(each.values()) == 10 for each in drawn)
+    assert all(len([row for row in set(epoch) if row < 20]) <= 8 for epoch in epochs)
+    assert set(epochs[0]) != set(epochs[1])
+
+
 def test_annotated_lesions_move_with_their_slices(monkeypatch):
     import sslmri.learning.finetune as module
 
     slices = np.zeros((4, 64, 64), np.uint8)
     slices[:, 20:36, 30:40] = 200
     paths = [Path(str(index)) for index in range(4)]
-    annotated = [dataclasses.replace(record("multiple_sclerosis", "a"), path=path) for path in paths]
-    regions = {path: slice_ > 0 for path, slice_ in zip(paths[1:], slices[1:], strict=True)}
+    annotated = [dataclasses.replace(record("glioma", "a"), disease="tumours", path=path) for path in paths]
+    annotated[1] = dataclasses.replace(annotated[1], label="no_tumour")
+    regions = {path: slice_ > 0 for path, slice_ in zip(paths[2:], slices[2:], strict=True)}
     seen: dict[str, torch.Tensor] = {}
 
-    class Watched(module.MultiHead):
-        def forward(self, slices: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    class Watched(Encoder):
+        def feature_maps(self, slices: torch.Tensor) -> torch.Tensor:
             seen["slices"] = slices
-            return super().forward(slices)
+            return super().feature_maps(slices)
 
-    def keep(maps: torch.Tensor, weights: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-        seen["weights"], seen["regions"] = weights, regions
+    def keep(local: torch.Tensor, truth: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+        seen["truth"], seen["regions"] = truth, regions
         return torch.tensor(5.0)
 
-    monkeypatch.setattr(module, "localisation_loss", keep)
-    model = Watched(Encoder(SMALL_ENCODER), ["ms"])
-    torch.nn.init.normal_(model.heads["ms"].weight)
+    monkeypatch.setattr(module, "dense_loss", keep)
+    model = module.MultiHead(Watched(SMALL_ENCODER), ["tumours"])
     batch = Store(slices, annotated, [])
-    training = module._start(model, batch, Preparation(), dataclasses.replace(SETTINGS, localisation_weight=0.5))
+    settings = dataclasses.replace(SETTINGS, dense_weight=0.5)
+    training = module._start(model, batch, Preparation(), settings)
     plain, full = (
-        module._loss(dataclasses.replace(training, regions=found), batch, Generator().manual_seed(0))
-        for found in ({}, regions)
+        module._loss(dataclasses.replace(training, regions=regions, settings=each), batch, Generator().manual_seed(0))
+        for each in (dataclasses.replace(settings, dense_weight=0.0), settings)
     )
-    assert full.item() == pytest.approx(plain.item() + 2.5, rel=1e-2)
-    assert torch.equal(seen["weights"], model.heads["ms"].weight[[1, 1, 1]])
-    low, high = torch.aminmax(seen["slices"][1:].flatten(1), dim=1)
-    shown, in_region = seen["slices"][1:] > ((low + high) / 2).view(3, 1, 1, 1), seen["regions"] > 0.5
+    assert full.item() == pytest.approx(plain.item() + 0.5 * 5.0 * 3 / 4, rel=1e-2)  # one has neither lesion nor none
+    assert seen["truth"].tolist() == [0, 1, 1]
+    assert not seen["regions"][0].any()
+    low, high = torch.aminmax(seen["slices"][2:].flatten(1), dim=1)
+    shown, in_region = seen["slices"][2:] > ((low + high) / 2).view(2, 1, 1, 1), seen["regions"][1:] > 0.5
     assert (shown & in_region).sum() / (shown | in_region).sum() > 0.95
-    assert not torch.equal(seen["regions"][0], seen["regions"][1])
+    assert not torch.equal(seen["regions"][1], seen["regions"][2])
 
 
 @pytest.mark.parametrize("regime", ["fine-tune", "linear-probe"])

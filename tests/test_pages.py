@@ -79,7 +79,7 @@ def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
         for i in range(splits["train"].slices)
     ]
     used = Store(np.zeros((len(records), 1, 1), np.uint8), records, []).evenly_per_class(5)
-    epoch = balanced_epoch(used, 5, torch.Generator())
+    epoch = balanced_epoch(used, 5, 100, torch.Generator())
     table = card_tables.balancing(head).set_index("label")
     for label in counts:
         assert table.loc[label, "used"] == sum(record.label == label for record in used.records)

@@ -22,7 +22,6 @@ from sslmri.models.folder import read_encoder_card, read_model_card
 from sslmri.project import DEFAULT_MODEL
 from sslmri.training import data as data_module
 from sslmri.training.controls import run_controls
-from sslmri.training.crossvalidation import run_crossvalidation
 from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 from sslmri.training.report import report_metrics
@@ -37,7 +36,7 @@ STEPS: dict[str, Callable[[RunOptions], object]] = {
     "evaluate": run_evaluate,
 }
 MEASURES: list[Callable[[RunOptions], object]] = [
-    *(run_evaluate, run_reproduce, run_controls, run_bank, run_crossvalidation),
+    *(run_evaluate, run_reproduce, run_controls, run_bank),
     lambda options: run_label_efficiency(options, LabelEfficiencySettings()),
 ]
 PROBE = replace(TINY_FINETUNE, regime="linear-probe")

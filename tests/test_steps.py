@@ -9,7 +9,7 @@ import pytest
 from sslmri.errors import ModelError, TrainingError
 from sslmri.gate.fit import build_bank
 from sslmri.models.folder import BANK_FILE, MODEL, read_model_card
-from sslmri.training import steps
+from sslmri.training import fit, steps
 from sslmri.training.data import open_cohort, require_empty_run
 from sslmri.training.heads import saliency_scale
 from sslmri.training.options import RunOptions
@@ -32,12 +32,12 @@ def test_a_training_that_fails_while_its_gate_is_built_leaves_no_model(options, 
         raise KeyboardInterrupt
 
     shutil.rmtree(options.run / MODEL)
-    monkeypatch.setattr(steps, "build_bank", fail)
+    monkeypatch.setattr(fit, "build_bank", fail)
     with pytest.raises(KeyboardInterrupt):
         run_finetune(options, TINY_FINETUNE)
     with pytest.raises(ModelError, match="no such file"):
         read_model_card(options.run)
-    monkeypatch.setattr(steps, "build_bank", build_bank)
+    monkeypatch.setattr(fit, "build_bank", build_bank)
     run_finetune(options, TINY_FINETUNE)
     assert BANK_FILE in read_model_card(options.run).files
     assert not list(options.run.glob(".*"))

@@ -2,19 +2,60 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from sslmri.cohorts.registry import MIN_GROUPS
-from sslmri.models.cards import OperatingPoint, ThresholdMetrics
+from sslmri.models.cards import MASKED, OperatingPoint, ThresholdMetrics
 
 SET_COVERAGE = 0.9
 _THRESHOLD_FRACTION = 0.9  # sensitivity at the lower threshold, specificity at the upper one
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
 _FOLDS, _MIN_GROUPS_OF_BIAS = 4, 3  # with two groups of a class, one left out, the other is the class
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How the logits of a head become probabilities, a verdict and a prediction set.
+
+    Attributes:
+        bias: (C,) added to the logits, for the class frequencies met.
+        temperature: the logits are then divided by it, before the softmax.
+        low: below this probability of any disease class a case is not flagged.
+        high: from this one on it is.
+        set_thresholds: from these probabilities on a class is in the prediction set, by class; None: it abstains.
+    """
+
+    bias: np.ndarray
+    temperature: float
+    low: float
+    high: float
+    set_thresholds: dict[str, float | None]
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Returns the calibrated probabilities of logits: (N, C) -> (N, C)."""
+        return np.asarray(softmax((logits + self.bias) / self.temperature, axis=1))
+
+
+def fit_decisions(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: Sequence[str]) -> Decisions:
+    """Returns the decisions of one head, fitted on slices of groups that it was not trained on.
+
+    Args:
+        logits: (N, C) float64.
+        truth: (N,) class indices.
+        groups: (N,) names.
+        classes: the C class keys.
+    """
+    kept = logits[np.arange(len(truth)), truth] > MASKED / 2  # a masked class would ask for no certainty at all
+    bias = fit_bias(logits[kept], truth[kept], groups[kept])
+    temperature = fit_temperature((logits + bias)[kept], truth[kept])
+    probabilities = np.asarray(softmax((logits + bias) / temperature, axis=1))
+    low, high = (min(limit, 1.0) for limit in fit_thresholds(1 - probabilities[:, 0], truth > 0))
+    return Decisions(bias, temperature, low, high, fit_set_thresholds(probabilities, truth, groups, classes))
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:

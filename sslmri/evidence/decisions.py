@@ -5,18 +5,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sslmri.cohorts.registry import MIN_GROUPS
+from sslmri.evidence.calibration import Decisions
 from sslmri.evidence.intervals import estimate, shortage
 from sslmri.evidence.sample import Sample
 from sslmri.evidence.verdict import Verdict, abstaining, prediction_sets, verdicts
 from sslmri.models.metrics import Estimate, OperatingPoint, SetCoverage, SetMetrics, ThresholdMetrics, Thresholds
 
+FoldDecisions = Mapping[int, Decisions]  # by fold: what was fitted on the other folds
 
-def threshold_metrics(sample: Sample, low: float, high: float) -> Thresholds:
+
+def threshold_metrics(sample: Sample, low: float, high: float, by_fold: FoldDecisions | None = None) -> Thresholds:
     """Returns sensitivity and specificity of any disease at both thresholds, of slices and of groups.
 
     At ``low`` a case is positive unless its verdict is *not flagged*; at ``high`` only where it is *flagged*.
+
+    Args:
+        sample: the test slices.
+        low: threshold of the classifier.
+        high: threshold of the classifier.
+        by_fold: what judges the cases of each fold in their place, where the classifier is cross-validated.
     """
-    by_case = [(cases, verdicts(cases.probabilities, high, low)) for cases in (sample, sample.by_group())]
+    by_case = [(cases, _verdicts(cases, low, high, by_fold)) for cases in (sample, sample.by_group())]
 
     def at(threshold: float, *positive: Verdict) -> ThresholdMetrics:
         slices, groups = (_operating_point(cases, given, positive) for cases, given in by_case)
@@ -25,19 +34,28 @@ def threshold_metrics(sample: Sample, low: float, high: float) -> Thresholds:
     return Thresholds(low=at(low, Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at(high, Verdict.FLAGGED))
 
 
-def set_metrics(sample: Sample, set_thresholds: Mapping[str, float | None]) -> SetMetrics:
+def set_metrics(
+    sample: Sample, set_thresholds: Mapping[str, float | None], by_fold: FoldDecisions | None = None
+) -> SetMetrics:
     """Returns how often the sets hold the true class and how large they are, of slices and of groups.
 
     The thresholds were chosen on slices; a group's set is that of the mean probabilities of its slices, as in a
-    screening.
+    screening. With ``by_fold`` the cases of each fold have the sets of thresholds fitted on the others.
     """
-    return SetMetrics(
-        dict(set_thresholds), _coverage(sample, set_thresholds), _coverage(sample.by_group(), set_thresholds)
-    )
+    slices, groups = (_coverage(cases, set_thresholds, by_fold) for cases in (sample, sample.by_group()))
+    return SetMetrics(dict(set_thresholds), slices, groups)
 
 
-def _operating_point(sample: Sample, given: Sequence[Verdict], positive: Sequence[Verdict]) -> OperatingPoint:
-    is_positive, is_disease = np.isin(given, list(positive)), sample.labels != 0
+def _verdicts(sample: Sample, low: float, high: float, by_fold: FoldDecisions | None) -> np.ndarray:
+    given = np.array(verdicts(sample.probabilities, high, low), dtype=object)
+    for fold, decided in (by_fold or {}).items():
+        rows = sample.folds[sample.owner] == fold
+        given[rows] = verdicts(sample.probabilities[rows], decided.high, decided.low)
+    return given
+
+
+def _operating_point(sample: Sample, given: np.ndarray, positive: Sequence[Verdict]) -> OperatingPoint:
+    is_positive, is_disease = np.array([verdict in positive for verdict in given], dtype=bool), sample.labels != 0
     n_disease, n_reference = int(is_disease.sum()), int((~is_disease).sum())
     return OperatingPoint(
         sensitivity=estimate(sample.mean(is_positive, is_disease), shortage(n_disease, " with disease"), n_disease),
@@ -47,8 +65,11 @@ def _operating_point(sample: Sample, given: Sequence[Verdict], positive: Sequenc
     )
 
 
-def _coverage(sample: Sample, set_thresholds: Mapping[str, float | None]) -> SetCoverage:
+def _coverage(sample: Sample, set_thresholds: Mapping[str, float | None], by_fold: FoldDecisions | None) -> SetCoverage:
     sets = prediction_sets(sample.probabilities, set_thresholds)
+    for fold, decided in (by_fold or {}).items():
+        rows = sample.folds[sample.owner] == fold
+        sets[rows] = prediction_sets(sample.probabilities[rows], decided.set_thresholds)
     is_covered = sets[np.arange(len(sets)), sample.truth]
     sizes = sets.sum(axis=1)
     none = f"no set: fewer than {MIN_GROUPS} validation groups of a class" if abstaining(set_thresholds) else None

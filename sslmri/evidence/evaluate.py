@@ -9,7 +9,7 @@ import pandas as pd
 from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.decisions import set_metrics, threshold_metrics
+from sslmri.evidence.decisions import FoldDecisions, set_metrics, threshold_metrics
 from sslmri.evidence.grade import grade_evidence
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.notes import notes_of
@@ -26,6 +26,7 @@ def evaluate_disease(
     *,
     thresholds: tuple[float, float] | None = None,
     set_thresholds: Mapping[str, float | None] | None = None,
+    folds: tuple[np.ndarray, FoldDecisions] | None = None,
     is_shared: bool = False,
 ) -> DiseaseMetrics:
     """Returns the evidence for one disease.
@@ -36,6 +37,8 @@ def evaluate_disease(
         baselines: (N, C) probabilities of each baseline for the same slices, or None.
         thresholds: the low and high threshold on the probability of any disease, or None.
         set_thresholds: the thresholds of the prediction sets, by class, or None.
+        folds: of a cross-validation: the fold of each slice (N,), and by fold the thresholds that judge its slices,
+            fitted on the other folds; ``thresholds`` and ``set_thresholds`` are then those of the classifier.
         is_shared: whether patients are in both training and test.
 
     Raises:
@@ -43,7 +46,8 @@ def evaluate_disease(
         ManifestError: a group with two classes.
     """
     check_frame(disease, frame)
-    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64))
+    fold, by_fold = folds or (None, None)
+    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), fold)
     if set_thresholds and tuple(set_thresholds) != disease.classes:
         raise ModelError(
             f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
@@ -54,8 +58,8 @@ def evaluate_disease(
         unit=unit_of(frame["group"]),
         slices=case_metrics(sample, disease.classes),
         groups=case_metrics(sample.by_group(), disease.classes),
-        thresholds=threshold_metrics(sample, *thresholds) if thresholds else None,
-        sets=set_metrics(sample, set_thresholds) if set_thresholds else None,
+        thresholds=threshold_metrics(sample, *thresholds, by_fold) if thresholds else None,
+        sets=set_metrics(sample, set_thresholds, by_fold) if set_thresholds else None,
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
         baselines={
@@ -69,11 +73,17 @@ def evaluate_disease(
     return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
 
 
-def _sample(disease: Disease, frame: pd.DataFrame, probabilities: np.ndarray, n_resamples: int = N_RESAMPLES) -> Sample:
+def _sample(
+    disease: Disease,
+    frame: pd.DataFrame,
+    probabilities: np.ndarray,
+    folds: np.ndarray | None = None,
+    n_resamples: int = N_RESAMPLES,
+) -> Sample:
     expected = (len(frame), len(disease.classes))
     if probabilities.shape != expected:
         raise ModelError(
             f"Expected baselines of shape {expected}, got {probabilities.shape}: compute them on the same slices."
         )
     truth = np.array([disease.classes.index(label) for label in frame["label"]], dtype=np.int64)
-    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), n_resamples)
+    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), n_resamples, folds=folds)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region, read_region
 from sslmri.evidence.false_alarms import mean_over_slices
 from sslmri.models.metrics import Estimate, PointingGame, RandomHeads, RandomPoint
 from sslmri.scans.slices import Preparation, head_mask, to_slices
-
-LOCALISATION_USE = "localisation"
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ class Sample:
         sizes: (G,) slices of each group; the rows of group g follow those of group g - 1.
         labels: (G,) class of each group.
         weights: (1 + B, G); the first row is 1 throughout, the others say how often a resample draws each group.
+        folds: (G,) fold of each group, 0 where there is one test split.
     """
 
     probabilities: np.ndarray
     sizes: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    folds: np.ndarray
 
     @property
     def n_classes(self) -> int:
@@ -66,7 +68,9 @@ class Sample:
     def only(self, kept: np.ndarray) -> "Sample":
         """Returns the sample without the other groups: kept (G,) bool."""
         rows = np.repeat(kept, self.sizes)
-        return Sample(self.probabilities[rows], self.sizes[kept], self.labels[kept], self.weights[:, kept])
+        return Sample(
+            self.probabilities[rows], self.sizes[kept], self.labels[kept], self.weights[:, kept], self.folds[kept]
+        )
 
     def by_group(self) -> "Sample":
         """Returns the sample with each group as one case: the mean probabilities of its slices."""
@@ -76,7 +80,12 @@ class Sample:
 
 
 def draw_sample(
-    truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    folds: np.ndarray | None = None,
 ) -> Sample:
     """Returns the slices by group with B resamples, which draw whole groups with replacement, class by class.
 
@@ -88,6 +97,7 @@ def draw_sample(
         groups: (N,) names.
         n_resamples: B.
         seed: of the bootstrap.
+        folds: (N,) fold of each slice, the same within a group; None where there is one test split.
 
     Raises:
         ManifestError: a group with two classes.
@@ -104,7 +114,9 @@ def draw_sample(
         )
     order = np.argsort(member, kind="stable")
     sizes = np.bincount(member, minlength=len(names))
-    return Sample(probabilities[order].astype(np.float64), sizes, labels, draw_weights(labels, n_resamples, seed))
+    weights = draw_weights(labels, n_resamples, seed)
+    fold = np.zeros(len(names), dtype=np.int64) if folds is None else folds[first]
+    return Sample(probabilities[order].astype(np.float64), sizes, labels, weights, fold)
 
 
 def draw_weights(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> np.ndarray:

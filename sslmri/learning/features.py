@@ -1,6 +1,6 @@
 """Passes of the encoder over any number of slices, in batches: the one loop for probes, fits, gate and screening."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sslmri.cohorts.store import Store
 from sslmri.learning.encoder import Encoder, Maps, normalise, pool
+from sslmri.learning.model import Head
 from sslmri.learning.precision import autocast, choose_precision
 from sslmri.learning.settings import Precision
 from sslmri.scans.slices import Preparation
@@ -48,3 +49,19 @@ def extract_features(
     """
     batches = [pool(maps.last.float()).cpu() for maps in stream_maps(encoder, slices, preparation, precision)]
     return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.feature_dim)
+
+
+def extract_logits(
+    encoder: Encoder,
+    heads: Mapping[str, Head],
+    slices: Store | np.ndarray,
+    preparation: Preparation,
+    precision: Precision = "auto",
+) -> dict[str, Tensor]:
+    """Returns the logits of every head for prepared slices (N, H, W) uint8: (N, C) float32 each, on the CPU."""
+    logits: dict[str, list[Tensor]] = {key: [torch.zeros(0, len(head.bias))] for key, head in heads.items()}
+    for maps in stream_maps(encoder, slices, preparation, precision):
+        last = maps.last.float().cpu()
+        for key, head in heads.items():
+            logits[key].append(head.slice_logits(last))
+    return {key: torch.cat(parts) for key, parts in logits.items()}

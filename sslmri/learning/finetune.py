@@ -21,11 +21,11 @@ from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.consistency import HARMLESS, consistency_loss
+from sslmri.learning.dense_loss import dense_loss
 from sslmri.learning.encoder import Encoder, as_images, pick_device, pool, standardise
-from sslmri.learning.features import extract_features
+from sslmri.learning.features import extract_logits
 from sslmri.learning.labels import balanced_epoch, mask_absent_classes, stopping_score, validation_scores
 from sslmri.learning.linear_probe import fit_linear_probe
-from sslmri.learning.localisation_loss import localisation_loss
 from sslmri.learning.model import Head
 from sslmri.learning.precision import autocast, with_precision
 from sslmri.learning.schedule import set_learning_rates
@@ -36,7 +36,7 @@ from sslmri.scans.slices import Preparation
 
 
 class MultiHead(nn.Module):
-    """One encoder with a linear head for each disease: slices (N, 1, H, W) -> logits of all heads, and the maps."""
+    """One encoder with a linear head for each disease."""
 
     def __init__(self, encoder: Encoder, diseases: list[str]) -> None:
         super().__init__()
@@ -44,16 +44,24 @@ class MultiHead(nn.Module):
         feature_dim = encoder.architecture.feature_dim
         self.heads = nn.ModuleDict({key: _zero_head(feature_dim, len(DISEASES[key].classes)) for key in diseases})
 
-    def forward(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Returns the logits (N, C) of each disease, and the last feature maps (N, K, h, w)."""
-        maps = self.encoder.feature_maps(slices)
-        features = pool(maps)
-        return {key: head(features) for key, head in self.heads.items()}, maps
+    def head(self, key: str) -> Head:
+        """Returns a head as it is now, with the gradients of its parameters.
 
+        The classes of a focal one are relative to the reference class, whose logit is 0 at every location: otherwise
+        tissue without a lesion, which every slice shows somewhere, would count as evidence against one.
+        """
+        weight, bias = (self.get_parameter(f"heads.{key}.{name}") for name in ("weight", "bias"))
+        if DISEASES[key].is_focal:
+            return Head(weight - weight[:1], bias - bias[:1], "log-mean-exp")
+        return Head(weight, bias)
+
+    @torch.no_grad()
     def plain_heads(self) -> dict[str, Head]:
-        """Returns the heads as plain float32 tensors."""
-        state = {name: value.detach().cpu().float() for name, value in self.heads.state_dict().items()}
-        return {key: Head(state[f"{key}.weight"], state[f"{key}.bias"]) for key in self.heads}
+        """Returns copies of the heads on the CPU."""
+        heads = {key: self.head(key) for key in self.heads}
+        return {
+            key: Head(head.weight.cpu().clone(), head.bias.cpu().clone(), head.pooling) for key, head in heads.items()
+        }
 
 
 def _moving_average(average: Tensor, current: Tensor, n_averaged: Tensor, decay: float) -> Tensor:
@@ -165,7 +173,7 @@ def _start(model: MultiHead, train: Store, preparation: Preparation, settings: F
         fused=True,
     )
     average = AveragedModel(model, avg_fn=partial(_moving_average, decay=settings.average_decay), use_buffers=True)
-    regions = read_regions(train.records, preparation) if settings.localisation_weight else {}
+    regions = read_regions(train.records, preparation) if settings.dense_weight else {}
     return _Training(model, average, optimizer, train, regions, preparation, settings)
 
 
@@ -191,7 +199,7 @@ def _run_epoch(training: _Training, epoch: int) -> float:
     """Runs one epoch and returns its mean loss."""
     train, optimizer, settings = training.train, training.optimizer, training.settings
     generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = balanced_epoch(train, settings.labels_per_class, generator)
+    order = balanced_epoch(train, settings.slices_per_class, settings.slices_per_group, generator)
     n_steps = max(1, len(order) // settings.batch_size)
     losses = []
     training.model.train()
@@ -218,14 +226,14 @@ def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
     device = next(model.parameters()).device
     images, parameters, batch = _augmented(batch, settings, generator, device)
     with autocast(device, settings.precision):
-        logits, maps = model(standardise(images, training.preparation))
-    total = _cross_entropy(logits, batch, settings.label_smoothing)
+        maps = model.encoder.feature_maps(standardise(images, training.preparation))
+    maps = maps.float()
+    total = _cross_entropy(model, maps, batch, settings.label_smoothing)
     if settings.consistency_weight:
         total = total + settings.consistency_weight * consistency_loss(pool(maps))
-    annotated = [row for row, record in enumerate(batch.records) if record.path in training.regions]
-    if not annotated:
-        return total
-    return total + settings.localisation_weight * _localisation_loss(training, batch, annotated, maps, parameters)
+    if settings.dense_weight:
+        total = total + settings.dense_weight * _dense_loss(training, batch, maps, parameters)
+    return total
 
 
 def _augmented(
@@ -245,33 +253,46 @@ def _augmented(
     return augment(images, parameters), parameters, batch
 
 
-def _cross_entropy(logits: Mapping[str, Tensor], batch: Store, label_smoothing: float) -> Tensor:
+def _cross_entropy(model: MultiHead, maps: Tensor, batch: Store, label_smoothing: float) -> Tensor:
     """Returns the mean cross-entropy of a batch, each slice for its own disease only."""
     parts = []
-    for key, values in logits.items():
+    for key in model.heads:
         rows = batch.indices(disease=key)
-        target = torch.from_numpy(batch.select(rows).truth).to(values.device)
-        disease_logits = values[rows].float()
-        parts.append(functional.cross_entropy(disease_logits, target, label_smoothing=label_smoothing, reduction="sum"))
+        target = torch.from_numpy(batch.select(rows).truth).to(maps.device)
+        logits = model.head(key).slice_logits(maps[rows])
+        parts.append(functional.cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="sum"))
     return torch.stack(parts).sum() / len(batch.records)
 
 
-def _localisation_loss(
-    training: _Training, batch: Store, annotated: list[int], maps: Tensor, parameters: ViewParameters
-) -> Tensor:
-    """Returns the localisation loss of the annotated slices of a batch, their regions augmented as they were."""
-    chosen = batch.select(annotated)
-    regions = torch.from_numpy(np.stack([training.regions[record.path] for record in chosen.records])).unsqueeze(1)
-    size = regions.shape[2], regions.shape[3]
-    regions = resample(regions.to(maps.device).float(), parameters.theta[annotated], size)
-    heads = [training.model.get_parameter(f"heads.{record.disease}.weight") for record in chosen.records]
-    weights = torch.stack([head[label] for head, label in zip(heads, chosen.truth.tolist(), strict=True)])
-    return localisation_loss(maps[annotated], weights, regions)
+def _dense_loss(training: _Training, batch: Store, maps: Tensor, parameters: ViewParameters) -> Tensor:
+    """Returns the dense loss of a batch, weighted by its fraction of slices that are supervised at each location.
+
+    These are slices with an annotated lesion, whose regions are augmented as they were, and slices without one.
+    """
+    total = maps.sum() * 0.0
+    for key in filter(lambda key: DISEASES[key].is_focal, training.model.heads):
+        reference = DISEASES[key].reference
+        rows = [
+            row
+            for row, record in enumerate(batch.records)
+            if record.disease == key and (record.label == reference or record.path in training.regions)
+        ]
+        if not rows:
+            continue
+        chosen, none = batch.select(rows), np.zeros(batch.pixels.shape[1:], dtype=bool)
+        regions = torch.from_numpy(np.stack([training.regions.get(record.path, none) for record in chosen.records]))
+        regions = regions.unsqueeze(1).to(maps.device).float()
+        regions = resample(regions, parameters.theta[rows], (regions.shape[2], regions.shape[3]))
+        local, truth = training.model.head(key).local_logits(maps[rows]), torch.from_numpy(chosen.truth)
+        total = total + dense_loss(local, truth.to(maps.device), regions) * len(rows) / len(batch.records)
+    return total
 
 
 def _validate(training: _Training, validation: Store) -> dict[str, float]:
     """Returns the macro AUROC on slices of each disease, for diseases with two classes or more in validation."""
     model = training.average.module
     assert isinstance(model, MultiHead)
-    features = extract_features(model.encoder, validation, training.preparation, training.settings.precision)
-    return validation_scores(model.plain_heads(), features, validation, training.train)
+    logits = extract_logits(
+        model.encoder, model.plain_heads(), validation, training.preparation, training.settings.precision
+    )
+    return validation_scores(logits, validation, training.train)

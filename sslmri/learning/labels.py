@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,27 +13,33 @@ from torch import Generator, Tensor
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.learning.model import Head
+from sslmri.models.cards import MASKED
 
 _MIN_GROUPS = 3  # validation groups of a class: with two, chance would choose the epoch
-_MASKED = -6e4  # a logit whose softmax is 0 at any calibration temperature, and that float16 can hold
 
 
-def balanced_epoch(train: Store, per_class: int, generator: Generator) -> list[int]:
+def balanced_epoch(train: Store, per_class: int, per_group: int, generator: Generator) -> list[int]:
     """Returns the shuffled rows of one epoch: each class as often as the largest of its disease, at most ``per_class``.
 
-    Smaller classes are raised by repetition; a repeated slice differs each time, because every training slice is
-    augmented before it reaches the encoder.
+    A group gives at most ``per_group`` of its slices, drawn anew for each epoch: more of them look alike and would
+    take the place of other people. Smaller classes are raised by drawing again; a repeated slice differs each time,
+    because every training slice is augmented before it reaches the encoder.
     """
-    chosen: list[Tensor] = []
-    by_class = _rows_by_class(train)
-    for (disease, _), class_rows in by_class.items():
-        count = min(per_class, max(len(rows) for (key, _), rows in by_class.items() if key == disease))
-        repeats = -(-count // len(class_rows))
-        order = torch.cat([torch.randperm(len(class_rows), generator=generator) for _ in range(repeats)])[:count]
-        chosen.append(torch.tensor(class_rows)[order])
-    epoch = torch.cat(chosen)
-    shuffled: list[int] = epoch[torch.randperm(len(epoch), generator=generator)].tolist()
-    return shuffled
+    groups_of = _rows_by_class(train)
+    available = {key: sum(min(len(rows), per_group) for rows in groups) for key, groups in groups_of.items()}
+    epoch: list[int] = []
+    for key, groups in groups_of.items():
+        count = min(per_class, max(number for (disease, _), number in available.items() if disease == key[0]))
+        chosen: list[int] = []
+        while len(chosen) < count:
+            drawn = [row for rows in groups for row in _shuffled(rows, generator)[:per_group]]
+            chosen += _shuffled(drawn, generator)
+        epoch += chosen[:count]
+    return _shuffled(epoch, generator)
+
+
+def _shuffled(rows: list[int], generator: Generator) -> list[int]:
+    return [rows[position] for position in torch.randperm(len(rows), generator=generator).tolist()]
 
 
 def mask_absent_classes(heads: Mapping[str, Head], train: Store) -> dict[str, Head]:
@@ -45,30 +52,29 @@ def mask_absent_classes(heads: Mapping[str, Head], train: Store) -> dict[str, He
         trained = {str(record.label) for record in train.records if record.disease == key}
         absent = [index for index, label in enumerate(DISEASES[key].classes) if label not in trained]
         weight, bias = head.weight.clone(), head.bias.clone()
-        weight[absent], bias[absent] = 0.0, _MASKED
-        masked[key] = Head(weight, bias)
+        weight[absent], bias[absent] = 0.0, MASKED
+        masked[key] = replace(head, weight=weight, bias=bias)
     return masked
 
 
-def validation_scores(heads: Mapping[str, Head], features: Tensor, validation: Store, train: Store) -> dict[str, float]:
+def validation_scores(logits: Mapping[str, Tensor], validation: Store, train: Store) -> dict[str, float]:
     """Returns the macro AUROC of each disease with two classes or more among the validation slices.
 
     A class without training slices does not count: the ranking of an untrained output says nothing about learning.
 
     Args:
-        heads: by disease.
-        features: (N, K) of the validation slices.
+        logits: (N, C) of each disease.
         validation: the N slices.
         train: the training slices.
     """
     scores = {}
-    for key, head in heads.items():
+    for key, values in logits.items():
         rows = validation.indices(disease=key)
         truth = validation.select(rows).truth
         trained = {DISEASES[key].classes.index(str(r.label)) for r in train.records if r.disease == key}
         counted = sorted(trained & set(truth.tolist()))
         if len(set(truth.tolist())) > 1 and counted:
-            scores[key] = macro_auroc(head.logits(features[rows]).softmax(dim=1).numpy(), truth, counted)
+            scores[key] = macro_auroc(values[rows].softmax(dim=1).numpy(), truth, counted)
     return scores
 
 
@@ -89,9 +95,10 @@ def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, counted: Iterable[
     return float(np.mean([roc_auc_score(truth == index, probabilities[:, index]) for index in counted]))
 
 
-def _rows_by_class(store: Store) -> dict[tuple[str, str], list[int]]:
-    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+def _rows_by_class(store: Store) -> dict[tuple[str, str], list[list[int]]]:
+    """Returns the rows of each class of each disease, by group."""
+    rows: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, record in enumerate(store.records):
         if record.disease is not None:
-            rows[record.disease, str(record.label)].append(row)
-    return dict(sorted(rows.items()))
+            rows[record.disease, str(record.label)][record.group_key].append(row)
+    return {key: list(groups.values()) for key, groups in sorted(rows.items())}

@@ -60,7 +60,7 @@ def fit_heads(
         fitted = _fit((features[rows] - mean) / scale, target, len(DISEASES[key].classes))
         candidates = [_folded(weight, bias, mean, scale) for weight, bias in fitted]
         scores = [
-            validation_scores({key: head}, validation_features, validation, train).get(key, float(step))
+            validation_scores({key: head.logits(validation_features)}, validation, train).get(key, float(step))
             for step, head in enumerate(candidates)
         ]
         heads[key] = candidates[int(np.argmax(scores))]
@@ -70,7 +70,7 @@ def fit_heads(
 def _augmented(train: Store, settings: FinetuneSettings) -> Store:
     """Returns a balanced epoch in which every slice is augmented, as uint8 again."""
     generator = Generator().manual_seed(settings.seed)
-    epoch = train.select(balanced_epoch(train, settings.labels_per_class, generator))
+    epoch = train.select(balanced_epoch(train, settings.slices_per_class, settings.slices_per_group, generator))
     images = as_images(torch.from_numpy(epoch.slices))
     aspect = images.shape[2] / images.shape[3]
     changed = augment(images, draw_augmentation(len(images), settings.augmentation, generator, aspect)).squeeze(1)

@@ -1,8 +1,9 @@
 """A trained model: one encoder, one linear head for each disease, saved with their meaning."""
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sslmri.errors import ModelError
 from sslmri.files import write_atomically
 from sslmri.learning.encoder import Encoder, Maps, normalise, pool
 from sslmri.models.architecture import Architecture
-from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.cards import HeadCard, ModelCard, Pooling
 from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, HEADS, read_encoder_card, read_model_card
 from sslmri.models.integrity import read_bounded, read_listed
 from sslmri.scans.slices import Preparation
@@ -26,19 +27,33 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Head:
-    """A linear head: logits = weight @ h + bias.
+    """A linear head, applied at each location of the feature maps; a slice's logits are pooled from these local ones.
 
     Attributes:
         weight: (C, K) float32.
         bias: (C,) float32.
+        pooling: ``mean``, which equals the head on the mean features, or ``log-mean-exp``: the logarithm of the mean
+            exponential, in which a small lesion counts (Pinheiro and Collobert 2015, arXiv:1411.6228, section 3.2,
+            r = 1).
     """
 
     weight: Tensor
     bias: Tensor
+    pooling: Pooling = "mean"
 
     def logits(self, features: Tensor) -> Tensor:
-        """Returns the logits of features: (N, K) -> (N, C)."""
+        """Returns the logits of single locations, or of mean features: (N, K) -> (N, C)."""
         return features @ self.weight.T + self.bias
+
+    def local_logits(self, maps: Tensor) -> Tensor:
+        """Returns the logits of each location: (N, K, h, w) -> (N, C, h, w)."""
+        return torch.einsum("nkhw,ck->nchw", maps, self.weight) + self.bias[:, None, None]
+
+    def slice_logits(self, maps: Tensor) -> Tensor:
+        """Returns the logits of slices from their last feature maps: (N, K, h, w) -> (N, C)."""
+        if self.pooling == "mean":
+            return self.logits(pool(maps))
+        return self.local_logits(maps).flatten(2).logsumexp(dim=2) - math.log(maps.shape[2] * maps.shape[3])
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,12 @@ class Model:
     def logits(self, slices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the logits of every head for any number of prepared slices: (N, H, W) uint8 -> (N, C) each."""
         batches = (slices[start : start + BATCH] for start in range(0, len(slices), BATCH))
-        features = torch.cat([pool(self.feature_maps(batch)) for batch in batches])
-        return {key: head.logits(features).numpy() for key, head in self.heads.items()}
+        logits: dict[str, list[Tensor]] = {key: [torch.zeros(0, len(head.bias))] for key, head in self.heads.items()}
+        for batch in batches:
+            maps = self.feature_maps(batch)
+            for key, head in self.heads.items():
+                logits[key].append(head.slice_logits(maps))
+        return {key: torch.cat(parts).numpy() for key, parts in logits.items()}
 
 
 @torch.inference_mode()
@@ -89,7 +108,10 @@ def maps_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> M
 
 def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
     """Returns copies of encoder and heads as they are once saved: every weight rounded to float16, kept as float32."""
-    rounded = {key: Head(head.weight.half().float(), head.bias.half().float()) for key, head in heads.items()}
+    rounded = {
+        key: replace(head, weight=head.weight.half().float(), bias=head.bias.half().float())
+        for key, head in heads.items()
+    }
     return deepcopy(encoder).half().float().eval(), rounded
 
 
@@ -149,7 +171,7 @@ def _load_head(model: ModelCard, card: HeadCard) -> Head:
     path, n_classes = head_path(model.folder, card.disease), len(card.classes)
     data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
     shapes = {"weight": (n_classes, model.encoder.architecture.feature_dim), "bias": (n_classes,)}
-    return Head(**_tensors(data, path, shapes))
+    return Head(**_tensors(data, path, shapes), pooling=card.pooling)
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

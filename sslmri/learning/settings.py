@@ -104,7 +104,9 @@ class FinetuneSettings:
 
     Attributes:
         regime: ``fine-tune`` trains encoder and heads jointly on all diseases; ``linear-probe`` freezes the encoder.
-        labels_per_class: labelled slices used of each class; classes with fewer are raised to it by augmentation.
+        labels_per_class: labelled slices used of each class, in all.
+        slices_per_class: slices drawn of each class in an epoch, as many of each class of a disease; at most.
+        slices_per_group: slices drawn of each group in an epoch, at most, unless its class is short of slices.
         epochs: passes over the balanced slices, at most.
         patience: epochs without a better validation score before training stops.
         batch_size: slices per step, of all diseases mixed.
@@ -115,7 +117,8 @@ class FinetuneSettings:
         label_smoothing: fraction of the target distributed evenly over the classes of a disease.
         average_decay: of the moving average of the weights, per step; the average is validated and kept.
         output_stride: of the encoder from fine-tuning on: 16 gives finer maps for 1.7 times the work of 32.
-        localisation_weight: of the loss that pulls the map of the true class to an annotated lesion; 0 leaves it out.
+        dense_weight: of the loss that supervises each location of slices whose lesion is annotated, or that show none;
+            0 leaves it out.
         consistency_weight: of the loss that keeps the features of a slice under a small perturbation; 0 leaves it out,
             in half the time per step.
         seed: of the heads, the order of slices and their augmentation.
@@ -126,6 +129,8 @@ class FinetuneSettings:
 
     regime: Literal["fine-tune", "linear-probe"] = "fine-tune"
     labels_per_class: int = 450
+    slices_per_class: int = 450
+    slices_per_group: int = 8
     epochs: int = 8
     patience: int = 6
     batch_size: int = 64
@@ -136,7 +141,7 @@ class FinetuneSettings:
     label_smoothing: float = 0.05
     average_decay: float = 0.99
     output_stride: Literal[32, 16] = 16
-    localisation_weight: float = 0.2
+    dense_weight: float = 1.0
     consistency_weight: float = 0.0
     seed: int = 0
     device: str = "auto"

@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 FORMAT: Literal["sslmri-3"] = "sslmri-3"
 INTENDED_USE = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
 THRESHOLD_RULE = (
-    "Chosen on slices of the validation groups: the lower threshold is the highest with a sensitivity of at least "
-    "90 %, the upper one the lowest with a specificity of at least 90 %; where the lower would exceed the upper, both "
-    "are set to their midpoint."
+    "Chosen on slices of groups that training left out: the lower threshold is the highest with a sensitivity of at "
+    "least 90 %, the upper one the lowest with a specificity of at least 90 %; where the lower would exceed the upper, "
+    "both are set to their midpoint."
 )
 SET_RULE = (
-    "Each class has its own probability threshold, chosen on validation slices of that class with every group weighted "
-    "equally, so that the sets contain the true class for 90 % of the slices of new groups. With 5 to 8 validation "
+    "Each class has its own probability threshold, chosen on left-out slices of that class with every group weighted "
+    "equally, so that the sets contain the true class for 90 % of the slices of new groups. With 5 to 8 left-out "
     "groups of a class only 83 to 89 % are guaranteed; with fewer for any class no set is given."
 )
+
+MASKED = -6e4  # the logit of a class without training slices: probability 0 at any temperature; float16 can hold it
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Pooling = Literal["mean", "log-mean-exp"]
 Settings = dict[str, Any]  # JSON, as a step was given them
 _SIDES = range(16, 1025)  # pixels of a prepared slice: what fits into the memory of any host
 _MAX_FILES = 64  # of a model; four heads and a gate bank are 12
@@ -133,6 +136,7 @@ class HeadCard:
         saliency_scale: value of the saliency map, in logits, at the top of the colour scale.
         counts: groups and slices by class and split.
         created: when, UTC, ISO 8601.
+        pooling: how the logits of a slice are pooled from those of its locations.
     """
 
     disease: str
@@ -150,6 +154,7 @@ class HeadCard:
     saliency_scale: Positive
     counts: dict[str, dict[str, Counts]]
     created: str
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         """Refuses classes that are not those of the disease, thresholds out of order and missing counts."""

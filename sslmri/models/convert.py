@@ -19,7 +19,6 @@ from sslmri.models.bank import BankCard, write_bank
 from sslmri.models.cards import FORMAT, SET_RULE, THRESHOLD_RULE, EncoderCard, HeadCard, TrainingData
 from sslmri.models.evidence import (
     Controls,
-    CrossValidation,
     Evidence,
     GateTable,
     LabelEfficiency,
@@ -222,11 +221,6 @@ def _efficiency(old: _Content) -> _Content:
     return old
 
 
-def _crossvalidation(old: _Content) -> _Content:
-    diseases = {key: {"pooled": _disease(own), "folds": own["folds"]} for key, own in old["diseases"].items()}
-    return old | {"diseases": diseases}
-
-
 def _gate(old: _Content) -> _Content:
     for row in old["rows"]:
         row |= {"relation": _in_new_words(row["relation"]), "cohort": _in_new_words(row["cohort"])}
@@ -254,6 +248,5 @@ _EVIDENCE: dict[type[Evidence], tuple[str, Callable[[_Content], _Content]]] = {
     Metrics: ("metrics.json", _metrics),
     Controls: ("controls.json", _controls),
     LabelEfficiency: ("label_efficiency.json", _efficiency),
-    CrossValidation: ("crossvalidation.json", _crossvalidation),
     GateTable: ("applicability.json", _gate),
 }

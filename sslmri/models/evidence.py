@@ -132,50 +132,6 @@ class LabelEfficiency(Evidence):
     diseases: dict[str, DiseaseEfficiency]
 
 
-@dataclass(frozen=True, config=STRICT)
-class Fold:
-    """How many groups of a fold the encoder was trained on."""
-
-    fold: int
-    n_groups: int
-    n_seen: int
-    message: str
-
-
-@dataclass(frozen=True, config=STRICT)
-class FoldMetrics:
-    """Metrics of one test fold; None where it lacks the classes for one."""
-
-    fold: int
-    n_groups: int
-    n_slices: int
-    accuracy: float | None
-    balanced_accuracy: float | None
-    auroc: float | None
-    group_auroc: float | None
-
-
-@dataclass(frozen=True, config=STRICT)
-class CrossvalidatedMetrics:
-    """Metrics over all test folds, and of each."""
-
-    pooled: DiseaseMetrics
-    folds: tuple[FoldMetrics, ...]
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class CrossValidation(Evidence):
-    """Probes on one encoder, cross-validated by group."""
-
-    FILE, TITLE, COMMAND = "crossvalidation.json", "a cross-validation", "evaluate --cross-validate"
-    protocol: Protocol
-    encoder: str
-    preparation: dict[str, JsonValue]
-    folds: tuple[Fold, ...]
-    notes: tuple[str, ...]
-    diseases: dict[str, CrossvalidatedMetrics]
-
-
 _Evidence = TypeVar("_Evidence", bound=Evidence)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslmri.errors import ModelError
-from sslmri.learning.encoder import normalise, pool
+from sslmri.learning.encoder import normalise
 from sslmri.learning.model import Head, Model
 from sslmri.screening.maps import ENGINES
 
@@ -16,8 +16,9 @@ from sslmri.screening.maps import ENGINES
 def class_maps(feature_maps: Tensor, head: Head) -> Tensor:
     """Returns Grad-CAM of every class in closed form: (N, K, h, w) -> (N, C, h, w), in logits.
 
-    With average pooling and a linear head the gradient of logit c is ``w_ck / (h w)`` everywhere, so the map of
-    Selvaraju et al. 2017 (arXiv:1610.02391, eq. 1 and 2) is ``relu(sum_k w_ck A_k) / (h w)``: no backward pass.
+    With a linear head the mean gradient of logit c is ``w_ck / (h w)``: pooling, by the mean or by log-mean-exp,
+    weighs the locations by numbers that add up to 1. So the map of Selvaraju et al. 2017 (arXiv:1610.02391, eq. 1 and
+    2) is ``relu(sum_k w_ck A_k) / (h w)``: no backward pass.
     """
     height, width = feature_maps.shape[-2:]
     return torch.einsum("nkhw,ck->nchw", feature_maps, head.weight).relu() / (height * width)
@@ -68,4 +69,4 @@ class _OneHead(nn.Module):
         self._head = head
 
     def forward(self, slices: Tensor) -> Tensor:
-        return self._head.logits(pool(self.encoder.feature_maps(slices)))  # type: ignore[operator]
+        return self._head.slice_logits(self.encoder.feature_maps(slices))  # type: ignore[operator]

@@ -76,22 +76,23 @@ class Screener:
         All slices go through the encoder in one pass.
         """
         slices = np.concatenate([scan.slices for scan in prepared])
-        early, features, maps = self._forward(slices)
+        early, features, logits, maps = self._forward(slices)
         screenings, start = [], 0
         for scan in prepared:
             rows = slice(start, start + len(scan.slices))
             start += len(scan.slices)
-            by_head = {key: head_maps[rows] for key, head_maps in maps.items()}
-            screenings.append(self._summarise(scan, early[rows], features[rows], by_head))
+            seen = EncoderFeatures(early[rows].numpy(), features[rows].numpy())
+            own_logits, own_maps = ({key: values[rows] for key, values in each.items()} for each in (logits, maps))
+            screenings.append(self._summarise(scan, seen, own_logits, own_maps))
         return screenings
 
-    def _summarise(self, scan: PreparedScan, early: Tensor, features: Tensor, maps: dict[str, np.ndarray]) -> Screening:
+    def _summarise(
+        self, scan: PreparedScan, seen: EncoderFeatures, logits: dict[str, np.ndarray], maps: dict[str, np.ndarray]
+    ) -> Screening:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
-        not_brain, reasons = self._decide(EncoderFeatures(early.numpy(), features.numpy()))
+        not_brain, reasons = self._decide(seen)
         probabilities = {
-            key: calibrated(
-                self._model.heads[key].logits(features).numpy().astype(np.float64), card.calibration_temperature
-            )
+            key: calibrated(logits[key].astype(np.float64), card.calibration_temperature)
             for key, card in self.card.heads.items()
         }
         region = cache(lambda index: head_mask(slices[index]))  # the same for every disease
@@ -121,7 +122,7 @@ class Screener:
             findings=findings,
             warnings=warnings,
         )
-        return Screening(summary, ScreeningArrays(slices, features.numpy(), maps, probabilities))
+        return Screening(summary, ScreeningArrays(slices, seen.features, maps, probabilities))
 
     def _decide(self, seen: EncoderFeatures) -> tuple[str | None, dict[str, str | None]]:
         """Returns why the scan is not brain MRI and why each classifier is not assessed; None without a reason."""
@@ -150,18 +151,27 @@ class Screener:
     def _explainer(self) -> Explainer:
         return Explainer(self._model)
 
-    def _forward(self, slices: np.ndarray) -> tuple[Tensor, Tensor, dict[str, np.ndarray]]:
-        """Returns textures (N, T), features (N, D) and each head's maps (N, C, h, w), from one pass of the encoder."""
+    def _forward(self, slices: np.ndarray) -> tuple[Tensor, Tensor, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Returns what one pass of the encoder gives.
+
+        In turn: textures (N, T), features (N, D), each head's logits (N, C) and its maps (N, C, h, w).
+        """
         early: list[Tensor] = []
         features: list[Tensor] = []
+        logits: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}
         maps: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}
         for start in range(0, len(slices), BATCH):
             batch = self._model.maps(slices[start : start + BATCH])
             early.append(textures(batch.early))
             features.append(pool(batch.last))
             for key, head in self._model.heads.items():
+                logits[key].append(head.slice_logits(batch.last))
                 maps[key].append(class_maps(batch.last, head))
-        return torch.cat(early), torch.cat(features), {key: torch.cat(parts).numpy() for key, parts in maps.items()}
+
+        def joined(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
+            return {key: torch.cat(values).numpy() for key, values in parts.items()}
+
+        return torch.cat(early), torch.cat(features), joined(logits), joined(maps)
 
 
 def _find(

@@ -31,7 +31,7 @@ from sslmri.evidence.shortcuts import (
     file_traits,
     thumbnails,
 )
-from sslmri.learning.encoder import pool
+from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
 from sslmri.learning.model import Head, Model, calibrated
 from sslmri.models.evidence import Controls, write_evidence
@@ -78,7 +78,7 @@ def run_controls(options: RunOptions) -> Controls:
             for key in model.heads
             if _has_both_splits(key, train, test)
         },
-        family_wise=_family_wise(test.records, flagged),
+        family_wise=family_wise(test.records, flagged),
         same_source=measure_same_source(model, records, options),
     )
     write_evidence(model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
@@ -118,14 +118,14 @@ def _disease_controls(
     marked: Sequence[Record],
 ) -> DiseaseControls:
     """Returns the controls of one classifier; probabilities (N, C) and flagged (N,) are of all N test slices."""
-    disease = DISEASES[key]
+    disease, preparation = DISEASES[key], model.card.encoder.preparation
     rows = test.indices(disease=key)
     own_train, own_test = train.where(disease=key), test.select(rows)
     truth = own_train.truth
     traits = {
-        "background": [_features(model, blank_head(store.slices)) for store in (own_train, own_test)],
+        "background": [background_features(model.encoder, store, preparation) for store in (own_train, own_test)],
         "thumbnail": [thumbnails(store.slices) for store in (own_train, own_test)],
-        "file": _file_traits(own_train, own_test),
+        "file": own_file_traits(own_train, own_test),
     }
     predicted = {
         name: control_probabilities(learned, truth, tested, len(disease.classes), is_wide=name == "background")
@@ -141,39 +141,45 @@ def _disease_controls(
         model=reference,
         shortcuts=shortcuts,
         messages=tuple(messages),
-        healthy_flagged=_healthy_alarms(test.records, flagged, but=key),
-        localisation=_localisation(model, key, [record for record in marked if record.disease == key]),
+        healthy_flagged=healthy_alarms(test.records, flagged, but=key),
+        localisation=localise([(model, [record for record in marked if record.disease == key])], key),
     )
 
 
-def _features(model: Model, slices: np.ndarray) -> np.ndarray:
-    """Returns the features of prepared slices (N, H, W) uint8: (N, D); equal ones, many once blank, cost one."""
+def background_features(encoder: Encoder, store: Store, preparation: Preparation) -> np.ndarray:
+    """Returns the features of N prepared slices without the head: (N, D); equal ones, many once blank, cost one."""
+    slices = blank_head(store.slices)
     flat, member = np.unique(slices.reshape(len(slices), -1), axis=0, return_inverse=True)
-    distinct = flat.reshape(-1, *slices.shape[1:])
-    features = extract_features(model.encoder, distinct, model.card.encoder.preparation, "float32").numpy()
-    return features[member]
+    return extract_features(encoder, flat.reshape(-1, *slices.shape[1:]), preparation, "float32").numpy()[member]
 
 
-def _file_traits(train: Store, test: Store) -> list[np.ndarray]:
+def own_file_traits(train: Store, test: Store) -> list[np.ndarray]:
     """Returns the traits of the training and of the test files, in the same columns."""
     traits = file_traits([record.path for record in [*train.records, *test.records]])
     return [traits[: len(train.records)], traits[len(train.records) :]]
 
 
-def _is_healthy(record: Record) -> bool:
-    return record.disease is not None and record.label == DISEASES[record.disease].reference
+def _healthy_rows(records: Sequence[Record], but: str | None = None) -> list[int]:
+    """Returns which slices show nothing of any disease: those of the reference class, of groups with no other class."""
+    reference = [r.disease is not None and r.label == DISEASES[r.disease].reference for r in records]
+    ill = {record.group_key for record, healthy in zip(records, reference, strict=True) if not healthy}
+    return [
+        row
+        for row, (record, healthy) in enumerate(zip(records, reference, strict=True))
+        if healthy and record.group_key not in ill and record.disease != but
+    ]
 
 
-def _healthy_alarms(records: Sequence[Record], flagged: np.ndarray, but: str) -> dict[str, Rate]:
+def healthy_alarms(records: Sequence[Record], flagged: np.ndarray, but: str) -> dict[str, Rate]:
     """Returns the fraction flagged among the healthy slices of other diseases, by cohort: flagged is bool (N,)."""
-    rows = [row for row, record in enumerate(records) if _is_healthy(record) and record.disease != but]
+    rows = _healthy_rows(records, but)
     cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
     return false_alarms(flagged[rows], cohorts, groups)
 
 
-def _family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -> Rate:
+def family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -> Rate:
     """Returns the fraction of the healthy slices of all cohorts that at least one classifier flags."""
-    rows = [row for row, record in enumerate(records) if _is_healthy(record)]
+    rows = _healthy_rows(records)
     cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
     return family_wise_false_alarms({key: flags[rows] for key, flags in flagged.items()}, cohorts, groups)
 
@@ -187,21 +193,30 @@ def _open(record: Record, preparation: Preparation) -> Target | None:
         return None
 
 
-def _localisation(model: Model, key: str, marked: Sequence[Record]) -> Localisation | None:
-    """Returns where the maps of one head point on records with a marked finding, None where there are none."""
-    opened = [_open(record, model.card.encoder.preparation) for record in marked]
-    targets = [target for target in opened if target is not None]
+def localise(parts: Sequence[tuple[Model, Sequence[Record]]], key: str) -> Localisation | None:
+    """Returns where the maps of one head point on records with a marked finding, None where there are none.
+
+    Args:
+        parts: each model with the records that it is measured on: several in a cross-validation.
+        key: of the disease.
+    """
+    targets: list[Target] = []
+    measured: list[tuple[np.ndarray, ...]] = []
+    for model, marked in parts:
+        opened = [_open(record, model.card.encoder.preparation) for record in marked]
+        found = [target for target in opened if target is not None]
+        targets += found
+        batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+        measured += [_maps_of(model, model.heads[key], batch) for batch in batches]
     if not targets:
         return None
-    batches = [targets[start : start + _BATCH] for start in range(0, len(targets), _BATCH)]
-    measured = [_maps_of(model, model.heads[key], batch) for batch in batches]
-    predicted, true, hits, correlations = (np.concatenate(parts) for parts in zip(*measured, strict=True))
+    predicted, true, hits, correlations = (np.concatenate(values) for values in zip(*measured, strict=True))
     true_class, chance = game_metrics(targets, true), random_point(targets)
     random = random_head_metrics(targets, hits, correlations)
     return Localisation(
         n_slices=len(targets),
         n_groups=len({target.record.group_key for target in targets}),
-        n_left_out=len(opened) - len(targets),
+        n_left_out=sum(len(marked) for _, marked in parts) - len(targets),
         random_point=chance,
         predicted=game_metrics(targets, predicted),
         true=true_class,
@@ -224,7 +239,7 @@ def _maps_of(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.nd
     known = torch.einsum("nkhw,nk->nhw", maps, head.weight[truth]).numpy()
     guessed = torch.einsum("nkhw,rnk->nrhw", maps, _random_weights(head)[:, truth]).numpy()
     return (
-        _enlarged(shown, head.logits(pool(maps)).argmax(dim=1), targets),
+        _enlarged(shown, head.slice_logits(maps).argmax(dim=1), targets),
         _enlarged(shown, truth, targets),
         np.array(
             [

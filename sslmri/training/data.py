@@ -37,7 +37,7 @@ def open_cohort(options: RunOptions, is_measured: bool = False) -> Cohort:
         ManifestError: the manifest is at fault, or a group (as published: an image) is in two splits.
         TrainingError: too many files cannot be read, or the model that is to be measured was trained on others.
     """
-    listed = read_manifest(options.data or _simulated(options.cache))
+    listed = read_manifest(options.data or default_manifest(options.cache))
     records = assign_splits(listed, options.split_seed, options.protocol)
     used = [record for record in records if record.split]
     if is_measured and (options.run / MODEL_FILE).exists():
@@ -225,7 +225,7 @@ def _names(records: Iterable[Record], protocol: Protocol) -> list[str]:
     return sorted({record.name if protocol == AS_PUBLISHED else record.group_key for record in records})
 
 
-def _simulated(cache: Path) -> Path:
+def default_manifest(cache: Path) -> Path:
     """Returns the manifest of the default simulated cohort, made on the first call."""
     settings = SimulatedSettings()
     folder = cache / f"simulated-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"

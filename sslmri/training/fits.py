@@ -15,7 +15,7 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.linear import balanced_logistic
 from sslmri.learning.encoder import Encoder, normalise, pick_device
-from sslmri.learning.features import BATCH, extract_features
+from sslmri.learning.features import BATCH, extract_features, extract_logits
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import macro_auroc
 from sslmri.learning.model import calibrated
@@ -189,7 +189,7 @@ def fine_tune(
     predictions = {}
     for key in experiment.diseases:
         tested = experiment.test.where(disease=key)
-        logits = heads[key].logits(extract_features(encoder, tested, experiment.preparation))
+        logits = extract_logits(encoder, {key: heads[key]}, tested, experiment.preparation)[key]
         predictions[key] = calibrated(logits.numpy().astype(np.float64), 1.0)
     shutil.rmtree(folder)  # half a gigabyte per fit
     return predictions

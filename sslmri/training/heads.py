@@ -1,9 +1,9 @@
 """From trained heads to usable ones: calibration, thresholds and the scale of their saliency maps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,17 +11,11 @@ import torch
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
-from sslmri.diseases import DISEASES, Disease
-from sslmri.evidence.calibration import (
-    fit_bias,
-    fit_set_thresholds,
-    fit_temperature,
-    fit_thresholds,
-    threshold_metrics,
-)
+from sslmri.diseases import DISEASES
+from sslmri.evidence.calibration import Decisions, fit_decisions, threshold_metrics
 from sslmri.files import sha256_of
-from sslmri.learning.encoder import Encoder, pool
-from sslmri.learning.model import BATCH, Head, calibrated, head_path, maps_of
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.model import BATCH, Head, head_path, maps_of
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, HeadCard, recorded
 from sslmri.models.folder import ENCODER_FILE, write_card
@@ -32,80 +26,92 @@ from sslmri.screening.saliency import class_maps
 SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its predicted class: the top of the scale
 
 
-@dataclass(frozen=True)
-class HeadEvaluation:
-    """A head on its N validation slices.
+class HeldOut(NamedTuple):
+    """What a head says of N slices that it was not trained on.
 
     Attributes:
-        head: the head.
         slices: the N slices of its disease.
-        scores: (N, C) logits without the bias.
-        peaks: (N, C) highest value of each slice's map of each class.
+        logits: (N, C) float64.
+        peaks: (N, C), the highest value of each slice's map of each class.
     """
 
-    head: Head
     slices: Store
-    scores: np.ndarray
+    logits: np.ndarray
     peaks: np.ndarray
 
-    @property
-    def logits(self) -> np.ndarray:
-        """The logits (N, C) in float64."""
-        return self.scores + self.head.bias.numpy().astype(np.float64)
+    def decisions(self, disease: str) -> Decisions:
+        """Returns how logits become answers, fitted on these slices."""
+        return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
 
 
 @torch.inference_mode()
 def evaluate_heads(
     encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
-) -> dict[str, HeadEvaluation]:
-    """Returns each head on its validation slices, by one pass of the encoder for each slice.
-
-    Where that holds on left-out groups, the class mix of the slices is in the bias of the head that comes back.
-    """
-    evaluations = {}
+) -> dict[str, HeldOut]:
+    """Returns each head on its validation slices, by one pass of the encoder for each slice."""
+    held_out = {}
     for key, head in heads.items():
         slices = validation.where(disease=key)
-        scores, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
+        logits, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
         for start in range(0, len(slices.records), BATCH):
             batch = slices.batch(range(len(slices.records))[start : start + BATCH])
             maps = maps_of(encoder, batch, preparation).last
-            scores.append((pool(maps) @ head.weight.T).numpy().astype(np.float64))
+            logits.append(head.slice_logits(maps).numpy().astype(np.float64))
             peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
-        evaluations[key] = _with_bias(HeadEvaluation(head, slices, np.concatenate(scores), np.concatenate(peaks)))
-    return evaluations
+        held_out[key] = HeldOut(slices, np.concatenate(logits), np.concatenate(peaks))
+    return held_out
 
 
-def _with_bias(found: HeadEvaluation) -> HeadEvaluation:
-    """Returns the evaluation of the head with the class mix of its validation slices in its bias."""
-    weight, bias = found.head.weight, found.head.bias
-    is_trained = weight.abs().sum(dim=1).numpy()[found.slices.truth] > 0  # the logit of a masked class is not shifted
-    fitted = fit_bias(found.logits[is_trained], found.slices.truth[is_trained], found.slices.groups[is_trained])
-    return replace(found, head=Head(weight, (bias + torch.from_numpy(fitted).float()).half().float()))
+def with_bias(head: Head, decisions: Decisions) -> Head:
+    """Returns the head with the bias of its decisions, rounded to float16 as it is saved."""
+    return replace(head, bias=(head.bias + torch.from_numpy(decisions.bias).float()).half().float())
 
 
 def write_head_cards(
-    folder: Path, evaluations: Mapping[str, HeadEvaluation], records: list[Record], settings: FinetuneSettings
+    folder: Path,
+    heads: Mapping[str, Head],
+    held_out: Mapping[str, HeldOut],
+    decisions: Mapping[str, Decisions],
+    records: list[Record],
+    settings: FinetuneSettings,
 ) -> None:
-    """Writes the card of each head, with its temperature, thresholds and saliency scale of its validation slices.
+    """Writes the card of each head, with what was decided on slices that it was not trained on.
 
-    A head without validation slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
+    A head without such slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
+
+    Args:
+        folder: of the model.
+        heads: by disease.
+        held_out: what each says of its left-out slices.
+        decisions: fitted on these.
+        records: of the training, with their splits.
+        settings: of the fine-tuning.
     """
     encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
-    for key, fitted in evaluations.items():
+    for key, decided in decisions.items():
         rows = counts[counts["disease"] == key]
         by_class: dict[str, dict[str, Counts]] = {label: {} for label in DISEASES[key].classes}
         for label, split, groups, slices in rows[["label", "split", "groups", "slices"]].itertuples(index=False):
             by_class[label][split] = Counts(int(groups), int(slices))
+        found = held_out[key]
+        any_disease = 1 - decided.probabilities(found.logits)[:, 0]
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
             encoder_sha256=encoder_sha256,
             regime=settings.regime,
             finetuning=finetuning,
-            **_decisions(DISEASES[key], fitted, [bool(by_class[label]["train"].slices) for label in by_class]),
-            saliency_scale=saliency_scale(fitted.peaks[np.arange(len(fitted.peaks)), fitted.logits.argmax(axis=1)]),
+            calibration_temperature=decided.temperature,
+            threshold_low=decided.low,
+            threshold_high=decided.high,
+            threshold_rule=THRESHOLD_RULE,
+            threshold_metrics=threshold_metrics(any_disease, found.slices.truth > 0, decided.low, decided.high),
+            set_thresholds=decided.set_thresholds,
+            set_rule=SET_RULE,
+            saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),
             counts=by_class,
             created=created_now(),
+            pooling=heads[key].pooling,
         )
         write_card(head_path(folder, key, ".json"), card)
 
@@ -118,22 +124,3 @@ def saliency_scale(peaks: np.ndarray) -> float:
     if not peaks.any():
         return 1.0
     return float(np.percentile(peaks, SALIENCY_PERCENTILE)) or float(peaks.max())
-
-
-def _decisions(disease: Disease, found: HeadEvaluation, is_trained: list[bool]) -> dict[str, Any]:
-    """Returns the fields of a head's card that turn its logits into probabilities, a verdict and a set."""
-    logits, truth = found.logits, found.slices.truth
-    kept = np.array(is_trained)[truth]  # a masked class would ask for no certainty at all
-    temperature = fit_temperature(logits[kept], truth[kept])
-    probabilities = calibrated(logits, temperature)
-    probability, is_disease = 1 - probabilities[:, 0], truth > 0
-    low, high = (min(threshold, 1.0) for threshold in fit_thresholds(probability, is_disease))
-    return {
-        "calibration_temperature": temperature,
-        "threshold_low": low,
-        "threshold_high": high,
-        "threshold_rule": THRESHOLD_RULE,
-        "threshold_metrics": threshold_metrics(probability, is_disease, low, high),
-        "set_thresholds": fit_set_thresholds(probabilities, truth, found.slices.groups, disease.classes),
-        "set_rule": SET_RULE,
-    }

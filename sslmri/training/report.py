@@ -5,46 +5,18 @@ from collections.abc import Iterator, Mapping
 from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import BASELINE, MEASURES, PIXELS, RANDOM, SIMCLR
 from sslmri.evidence.shortcuts import CONTROLS
-from sslmri.models.evidence import Controls, CrossValidation, FoldMetrics, LabelEfficiency, Point
+from sslmri.models.evidence import Controls, LabelEfficiency, Point
 from sslmri.models.metrics import DiseaseMetrics, Estimate
 from sslmri.text import markdown_table
 
 _BASELINES = ("nearest_neighbour", "pca_logistic", "majority")
 _COLUMNS = ("task", "measure", "model", "95 % interval", "1-NN on pixels", "PCA + LR", "majority", "groups", "slices")
-_FOLD_MEASURES = {
-    "accuracy": "accuracy, slices",
-    "balanced_accuracy": "balanced accuracy, slices",
-    "auroc": "AUROC any disease, slices",
-    "group_auroc": "AUROC any disease, groups",
-}
 
 
 def report_metrics(results: Mapping[str, DiseaseMetrics]) -> str:
     """Returns the table of an evaluation: each metric with its interval, baselines, groups and slices; then notes."""
     rows = [row for key, result in results.items() for row in _metric_rows(DISEASES[key].title, result)]
     return "\n".join([markdown_table(_COLUMNS, rows), *_notes(results)])
-
-
-def report_crossvalidation(evidence: CrossValidation) -> str:
-    """Returns the tables of a cross-validation: metrics over all test folds, then each fold; then what to know."""
-    rows = []
-    for key, result in evidence.diseases.items():
-        title = DISEASES[key].title
-        for fold in result.folds:
-            values = [_number(getattr(fold, name)) for name in _FOLD_MEASURES]
-            rows.append((title, str(fold.fold), *values, str(fold.n_groups), str(fold.n_slices)))
-        rows.append((title, "lowest to highest", *(_range(result.folds, name) for name in _FOLD_MEASURES), "", ""))
-    messages = [f"- {text}" for text in [*evidence.notes, *(fold.message for fold in evidence.folds)]]
-    pooled = {key: result.pooled for key, result in evidence.diseases.items()}
-    metric_rows = [row for key, result in pooled.items() for row in _metric_rows(DISEASES[key].title, result)]
-    return "\n".join(
-        [
-            *(evidence.encoder, "", markdown_table((*_COLUMNS[:2], "probe", *_COLUMNS[3:]), metric_rows), ""),
-            *(markdown_table(("task", "fold", *_FOLD_MEASURES.values(), "groups", "slices"), rows), ""),
-            *messages,
-            *_notes(pooled),
-        ]
-    )
 
 
 def report_controls(evidence: Controls) -> str:
@@ -114,11 +86,6 @@ def _metric_rows(title: str, result: DiseaseMetrics) -> Iterator[tuple[str, ...]
 def _notes(results: Mapping[str, DiseaseMetrics]) -> list[str]:
     notes = [f"- {DISEASES[key].title}: {note}" for key, result in results.items() for note in result.notes]
     return ["", *notes] if notes else []
-
-
-def _range(folds: tuple[FoldMetrics, ...], name: str) -> str:
-    values = [value for fold in folds if (value := getattr(fold, name)) is not None]
-    return f"{_number(min(values))} to {_number(max(values))}" if len(values) > 1 else "-"
 
 
 def _shortcut_rows(evidence: Controls) -> Iterator[tuple[str, ...]]:

@@ -6,23 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from sslmri.cohorts.folds import LOCALISATION_USE, NEGATIVES_DISEASE, NEGATIVES_FILE
 from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
 from sslmri.errors import ManifestError, ModelError, TrainingError
-from sslmri.evidence.localisation import LOCALISATION_USE
-from sslmri.evidence.same_source import same_source_aurocs, same_source_message
+from sslmri.evidence.same_source import same_source
 from sslmri.learning.model import Model, calibrated
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Controls, find_evidence, write_evidence
-from sslmri.models.history import created_now
 from sslmri.models.metrics import SameSource
 from sslmri.text import printable_line
 from sslmri.training.options import RunOptions
 
-NEGATIVES_FILE = "lgg_negatives.csv"  # next to the manifest, with the columns path and group
-DISEASE, COHORT = "tumours", "tcga_lgg"
+COHORT = "tcga_lgg"
 
 
 def run_same_source(options: RunOptions) -> Controls:
@@ -61,7 +59,7 @@ def measure_same_source(model: Model, records: list[Record], options: RunOptions
     """
     marked = [record for record in records if record.cohort == COHORT and record.use == LOCALISATION_USE]
     path = (options.data or Path()).parent / NEGATIVES_FILE
-    if DISEASE not in model.heads or not marked or options.data is None or not path.is_file():
+    if NEGATIVES_DISEASE not in model.heads or not marked or options.data is None or not path.is_file():
         print(f"tumour or none on the same patients: not measured, no {NEGATIVES_FILE} or no marked slices")
         return None
     trained = _trained_groups(records, options) if COHORT in trained_cohorts(model.card) else set()
@@ -72,22 +70,10 @@ def measure_same_source(model: Model, records: list[Record], options: RunOptions
     store = open_store(chosen, model.card.encoder.preparation, options.cache)
     for name, reason in store.bad:
         print(printable_line(f"left out: {name}: {reason}"))
-    logits = model.logits(store.slices)[DISEASE].astype(np.float64)
-    probabilities = calibrated(logits, model.card.heads[DISEASE].calibration_temperature)
+    logits = model.logits(store.slices)[NEGATIVES_DISEASE].astype(np.float64)
+    probabilities = calibrated(logits, model.card.heads[NEGATIVES_DISEASE].calibration_temperature)
     has_lesion = np.array([record.use == LOCALISATION_USE for record in store.records])
-    auroc, within, n_both = same_source_aurocs(1 - probabilities[:, 0], has_lesion, store.groups)
-    return SameSource(
-        disease=DISEASE,
-        created=created_now(),
-        data=f"{COHORT}, T1 with contrast: slices with a tumour against slices without, of the same patients",
-        n_with=int(has_lesion.sum()),
-        n_without=int((~has_lesion).sum()),
-        n_groups=len(set(store.groups.tolist())),
-        n_groups_with_both=n_both,
-        auroc=auroc,
-        auroc_within_group=within,
-        message=same_source_message(auroc, within),
-    )
+    return same_source(NEGATIVES_DISEASE, COHORT, 1 - probabilities[:, 0], has_lesion, store.groups)
 
 
 def trained_cohorts(card: ModelCard) -> set[str]:

@@ -22,8 +22,7 @@ from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.finetune import finetune
-from sslmri.learning.model import Model, as_saved, calibrated, load_encoder, save_encoder, save_weights
+from sslmri.learning.model import Model, calibrated, save_encoder
 from sslmri.learning.precision import with_precision
 from sslmri.learning.pretrain import pretrain
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
@@ -33,8 +32,6 @@ from sslmri.models.evidence import GateTable, Metrics, write_evidence
 from sslmri.models.folder import (
     ENCODER_CARD,
     ENCODER_FILE,
-    MODEL,
-    read_encoder_card,
     read_model_card,
     replaced,
     write_card,
@@ -51,10 +48,12 @@ from sslmri.training.data import (
     require_empty_run,
     training_data,
 )
-from sslmri.training.heads import evaluate_heads, write_head_cards
+from sslmri.training.fit import fit_model, load_pretrained
 from sslmri.training.options import RunOptions
 
 _STEPS = ("pretrain", "finetune")
+
+
 Results = dict[str, DiseaseMetrics]  # by disease
 
 
@@ -114,27 +113,13 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
-    folder, pretrained, settings = options.run / "finetune", options.run / "pretrain", with_precision(settings)
-    require_empty_run(options.run, folder.name, options.resume)
+    require_empty_run(options.run, "finetune", options.resume)
     store = (cohort or open_cohort(options)).store
     check_unseen(options.run, store, options.protocol)
-    train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
-    record_training_groups(folder, train, options.protocol)
-    for sentence in _thin_validation(train, validation):
+    labelled = store.labelled
+    for sentence in _thin_validation(labelled.where(split="train"), labelled.where(split="validation")):
         print(sentence)
-    start = load_encoder(pretrained / ENCODER_FILE)
-    encoder, heads = as_saved(*finetune(start, train, validation, options.preparation, folder, settings))
-    evaluations = evaluate_heads(encoder, heads, validation, options.preparation)
-    card = read_encoder_card(pretrained / ENCODER_CARD)
-    card = replace(card, architecture=encoder.architecture, preparation=options.preparation)
-    named = options.run.name, training_data(train.records, options.protocol), created_now()
-    with replaced(options.run / MODEL, is_kept=False) as new:
-        save_weights(new, encoder, {key: evaluation.head for key, evaluation in evaluations.items()})
-        write_card(new / ENCODER_CARD, card)
-        write_head_cards(new, evaluations, store.records, settings)
-        write_model_file(new, *named)
-        save_bank(new, build_bank(Model.load(new), store))
-        write_model_file(new, *named)
+    fit_model(options, load_pretrained(options.run / "pretrain"), store, settings, gate=store)
 
 
 def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Cohort | None = None) -> Results:
@@ -158,7 +143,7 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     model, (records, store) = open_run(options, cohort)
     results, frames = measured(model, store, options.protocol)
     evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
-    _write_results(evidence, model, store, results, frames, options.protocol)
+    write_results(evidence, model, store, results, frames, options.protocol)
     write_json(evidence / "data.json", summarise(records, model.card.encoder.preparation))
     for step in _STEPS:
         history = options.run / step / "history.jsonl"
@@ -170,7 +155,7 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     return results
 
 
-def _write_results(
+def write_results(
     evidence: Path, model: Model, store: Store, results: Results, frames: dict[str, pd.DataFrame], protocol: Protocol
 ) -> None:
     """Writes predictions and metrics; the metrics come last, so that what they name is there."""

@@ -1,0 +1,91 @@
+"""The final model: the cross-validated recipe, trained on every group, with the results of the folds."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+
+from sslmri.cohorts.folds import LOCALISATION_USE
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.store import Store
+from sslmri.cohorts.summary import summarise
+from sslmri.files import write_atomically, write_json
+from sslmri.learning.model import Model
+from sslmri.learning.precision import with_precision
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings
+from sslmri.models.evidence import write_evidence
+from sslmri.models.folder import ENCODER_FILE
+from sslmri.training.crossvalidation import (
+    FOLDS,
+    START,
+    check_settings,
+    folds_of,
+    open_folds,
+    pretrained_start,
+    read_folds,
+    require_group_disjoint,
+)
+from sslmri.training.fit import fit_model
+from sslmri.training.options import RunOptions
+from sslmri.training.out_of_fold import control_folds, measure_folds
+from sslmri.training.steps import Results, write_results
+
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
+    """Trains the recipe of the run's folds on all groups, writes the model with their results, and returns these.
+
+    Raises:
+        SslmriError: the data or the folder is at fault, no fold was trained, or one by another recipe.
+    """
+    require_group_disjoint(options)
+    finetuning = with_precision(finetuning)
+    records, store = open_folds(options)
+    found = read_folds(options.run, store)
+    trained = sorted(set(found.folds.tolist()))
+    for fold in trained:
+        check_settings(options.run / FOLDS / str(fold), finetuning)
+    start = pretrained_start(options, replace(options, resume=True), pretraining, store)
+    held_out = {key: found.held_out(key) for key in found.logits}
+    note = evidence_note(trained, folds_of(store))
+    fit_model(options, start, store, finetuning, held_out, gate=_for_gate(store), evidence_note=note)
+    model = Model.load(options.run)
+    folder = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT]
+    results, frames, fitted = measure_folds(found, store)
+    annotated = [record for record in records if record.use == LOCALISATION_USE and record.fold is None]
+    controls = control_folds(
+        found,
+        fitted,
+        store,
+        lambda fold: options.run / FOLDS / str(fold),
+        start.encoder,
+        options.preparation,
+        model.card.files[ENCODER_FILE],
+        annotated,
+    )
+    write_results(folder, model, found.slices, results, frames, GROUP_DISJOINT)
+    write_evidence(folder, controls)
+    write_json(folder / "data.json", summarise(store.records, options.preparation))
+    histories = {"pretrain": options.run / START / "pretrain", "finetune": options.run / "finetune"}
+    for step, source in histories.items():
+        if (source / "history.jsonl").exists():
+            write_atomically(folder / f"{step}.jsonl", partial(shutil.copyfile, source / "history.jsonl"))
+    return results
+
+
+def evidence_note(trained: list[int], folds: list[int]) -> str:
+    """Returns what a reader must know of results that were measured on other models than the one they describe."""
+    if len(trained) == 1:
+        models = f"one model, trained the same way without fold {trained[0]}"
+    else:
+        models = f"{_COUNTS[min(len(trained), 10)]} models, each trained the same way without one fold"
+    missing = [str(fold) for fold in folds if fold not in trained]
+    text = f"These results are of {models}, and measured on that fold; this model learned from all groups."
+    return text if not missing else f"{text} Folds not measured: {', '.join(missing)}."
+
+
+def _for_gate(store: Store) -> Store:
+    """Returns the store with the slices of the first fold as the validation split, which sets the gate's thresholds."""
+    first = folds_of(store)[0]
+    records = [replace(record, split="validation") if record.fold == first else record for record in store.records]
+    return replace(store, records=records)
