@@ -2,13 +2,21 @@
 
 import streamlit as st
 
-from sslmri.dashboard.cohort.cohort_charts import class_bars, verdict_bars
-from sslmri.dashboard.cohort.cohort_sections import choose_rows, draw_exports, draw_list, draw_summary, take_in
-from sslmri.dashboard.cohort.cohort_tables import class_counts, findings_table, verdict_counts
+from sslmri.dashboard.cohort.sections import (
+    choose_rows,
+    class_bars,
+    class_counts,
+    draw_exports,
+    draw_list,
+    draw_summary,
+    findings_table,
+    take_in,
+    verdict_bars,
+    verdict_counts,
+)
 from sslmri.dashboard.cohort.session import open_cohort
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import try_read
-from sslmri.dashboard.section import draw_chart
+from sslmri.dashboard.section import draw_chart, try_read
 from sslmri.models.evidence import find_unseen_metrics
 
 start_page("Cohort")

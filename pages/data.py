@@ -2,42 +2,46 @@
 
 import streamlit as st
 
-from sslmri.dashboard.about import card_tables
-from sslmri.dashboard.data import summary_charts, summary_tables
-from sslmri.dashboard.data.source import ask_for_data, head_of_model, summarise_named, summary_of_model
-from sslmri.dashboard.layout import start_page
+from sslmri.dashboard.data import summary, summary_charts
+from sslmri.dashboard.data.source import ask_for_data, summarise_named
+from sslmri.dashboard.data.summary import find_summary
+from sslmri.dashboard.layout import find_card, start_page
 from sslmri.dashboard.section import draw_chart, draw_table
-from sslmri.dashboard.text import count, escape_markdown
+from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
 
 start_page("Data")
 path = ask_for_data()
+card = find_card()
 try:
-    summary = summarise_named(path) if path else summary_of_model()
+    data = summarise_named(path, card) if path else find_summary(card)
 except (ManifestError, ModelError) as error:
     st.error(escape_markdown(str(error)))
     st.stop()
-if summary is None:
+if data is None:
     st.info("No model with a summary of its data. Run `python train.py all`, or enter the path of a manifest above.")
     st.stop()
-if not summary_tables.diseases(summary):
+diseases = in_order(data["classes"]["disease"])
+if not diseases:
     st.info("These data contain no labelled training images.")
     st.stop()
 
 key = st.segmented_control(
     "Disease",
-    summary_tables.diseases(summary),
+    diseases,
     format_func=lambda key: DISEASES[key].title,
-    default=summary_tables.diseases(summary)[0],
+    default=diseases[0],
     required=True,
     wrap=True,
 )
 disease = DISEASES[key]
-classes = summary_tables.classes(summary, disease)
-n_groups, n_slices = summary_tables.totals(classes)
-meaning = summary_tables.meaning_of_group(summary, disease)
-st.markdown(f"**{count(n_groups, 'group')}** with **{count(n_slices, 'slice')}**. {meaning}")
+own = summary.of_disease(data, disease)
+classes = summary.classes(own)
+st.markdown(
+    f"**{count(int(classes['groups'].sum()), 'group')}** with **{count(int(classes['slices'].sum()), 'slice')}**. "
+    f"{summary.meaning_of_group(own)}"
+)
 
 left, right = st.columns([3, 2], gap="large")
 with left:
@@ -48,26 +52,22 @@ with left:
         f"balance-{key}",
         "Groups and slices per class. No group is in two splits.",
     )
-    head = None if path else head_of_model(disease.key)
+    head = card.heads.get(key) if card and not path else None
     if head is not None:
-        training = card_tables.balancing(head)
+        training = summary.balancing(head)
         draw_chart(
             "Training slices before and after balancing",
             summary_charts.balancing(training, disease),
             training,
             f"balancing-{key}",
-            card_tables.balancing_rule(head),
+            summary.balancing_rule(head),
         )
 with right, st.container(border=True):
     st.markdown("**Known limitations of these data**")
-    faults = summary_tables.faults(summary, disease)
-    for fault in faults:
-        st.markdown(f"- {escape_markdown(fault)}")
-    if not faults:
-        st.markdown("None detected. Other problems may remain.")
+    faults = [f"- {escape_markdown(fault)}" for fault in own["faults"]["text"]]
+    st.markdown("\n".join(faults) or "None detected. Other problems may remain.")
 
-densities, quantiles = summary_tables.densities(summary, disease), summary_tables.intensities(summary, disease)
-sizes = summary_tables.sizes(summary, disease)
+densities, quantiles, sizes = summary.densities(own, disease), summary.intensities(own, disease), own["sizes"]
 left, right = st.columns(2, gap="large")
 with left:
     draw_chart(
@@ -89,10 +89,10 @@ left, right = st.columns(2, gap="large")
 with left:
     draw_table("Image sizes", sizes, f"size-table-{key}")
 with right:
-    draw_table("File formats", summary_tables.formats(summary, disease), f"formats-{key}")
+    draw_table("File formats", own["formats"], f"formats-{key}")
 draw_table(
     "Records by cohort and use",
-    summary_tables.uses(summary),
+    summary.uses(data),
     "uses",
     "Only records with the use train are in a split.",
 )

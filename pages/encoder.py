@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sslmri.dashboard.encoder import encoder_sections, messages
+from sslmri.dashboard.encoder import messages, sections
 from sslmri.dashboard.layout import require_model, start_page
 
 start_page("Encoder")
@@ -10,6 +10,6 @@ card = require_model("This page shows how the encoder was trained and how its fe
 
 st.markdown(messages.facts(card))
 st.subheader("Pre-training")
-encoder_sections.draw_pretraining(card)
+sections.draw_pretraining(card)
 st.subheader("Map of the features")
-encoder_sections.draw_map(card)
+sections.draw_map(card)

@@ -7,11 +7,10 @@ import streamlit as st
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.dashboard import charts
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import try_read
 from sslmri.dashboard.performance import sections, tables
 from sslmri.dashboard.performance.controls import draw_controls
 from sslmri.dashboard.performance.efficiency import draw_label_efficiency
-from sslmri.dashboard.section import draw_chart
+from sslmri.dashboard.section import draw_chart, try_read
 from sslmri.dashboard.text import escape_markdown, in_order
 from sslmri.diseases import DISEASES
 from sslmri.evidence.curves import roc_curves

@@ -3,17 +3,15 @@
 import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.model_evidence import try_read
 from sslmri.dashboard.screening.findings import choose_scan, draw_findings
 from sslmri.dashboard.screening.gallery import draw_gallery
-from sslmri.dashboard.screening.intake import ask_for_scans
 from sslmri.dashboard.screening.review import draw_review
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.state import scan_of, screen_uploads
-from sslmri.dashboard.screening.uploads import PatientUpload
+from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans
 from sslmri.dashboard.screening.viewer import choose_finding, draw_viewer
-from sslmri.dashboard.section import draw_notes
+from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import find_unseen_metrics
 from sslmri.screening.outcome import Refusal, Screening, notice_line

@@ -171,8 +171,7 @@ def test_trials_use_the_harness_and_the_harness_uses_no_test():
 UNTYPED = {
     *(f"sslmri/learning/{name}.py" for name in ("checkpoint", "finetune")),
     *(f"sslmri/models/{name}.py" for name in ("convert_evidence", "history", "integrity")),
-    *(f"sslmri/dashboard/{name}.py" for name in ("about/card_tables", "data/source", "data/summary_tables")),
-    *(f"sslmri/dashboard/{name}.py" for name in ("model_evidence", "performance/tables")),
+    "sslmri/dashboard/performance/tables.py",
     *("sslmri/cohorts/summary.py", "sslmri/screening/outcome.py"),
 }
 

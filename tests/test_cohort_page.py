@@ -12,10 +12,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard.cohort import session as cohorts
-from sslmri.dashboard.cohort.cohort_tables import class_counts, filtered, findings_table, verdict_counts
+from sslmri.dashboard.cohort.sections import class_counts, filtered, findings_table, verdict_counts
 from sslmri.dashboard.cohort.session import Cohort, accept, screen_into, time_left
-from sslmri.dashboard.screening.intake import HANDED_OVER
-from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload
+from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, SeriesUpload
 from sslmri.diseases import DISEASES, Notice
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard

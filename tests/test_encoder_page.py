@@ -10,7 +10,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.encoder import encoder_sections, features, selection
+from sslmri.dashboard.encoder import features, sections
 from sslmri.dashboard.encoder.features import (
     N_NEIGHBOURS,
     case_table,
@@ -214,7 +214,7 @@ def test_the_card_is_described_in_words(configured: ModelCard) -> None:
 
 
 def test_a_model_without_a_bank_says_how_to_make_one(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder_sections, "_load_bank", lambda folder, sha256: None)
+    monkeypatch.setattr(sections, "_load_bank", lambda folder, sha256: None)
     app = open_page(PAGE)
     assert not app.exception
     assert "python train.py bank" in words_of(app)
@@ -222,7 +222,7 @@ def test_a_model_without_a_bank_says_how_to_make_one(configured: ModelCard, monk
 
 
 def page_with(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(encoder_sections, "_load_bank", lambda folder, sha256: bank)
+    monkeypatch.setattr(sections, "_load_bank", lambda folder, sha256: bank)
     app = open_page(PAGE)
     assert not app.exception
     return app
@@ -245,7 +245,7 @@ def test_a_selected_point_shows_its_neighbours_until_the_selection_is_cleared(
     configured: ModelCard, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = page_with(bank, monkeypatch)
-    app.session_state[selection.SELECTED] = [10]
+    app.session_state[sections.SELECTED] = [10]
     app.run()
     assert "**5 nearest slices**" in words_of(app)
     listed = next(frame.value for frame in app.dataframe if "distance" in frame.value)

@@ -11,10 +11,10 @@ import pytest
 
 from sslmri.cohorts.registry import COHORTS
 from sslmri.dashboard import theme
-from sslmri.dashboard.data import source, summary_tables
+from sslmri.dashboard.data import source
 from sslmri.dashboard.data.source import summarise_named
+from sslmri.dashboard.data.summary import find_summary, meaning_of_group
 from sslmri.dashboard.data.summary_charts import size_bubbles
-from sslmri.dashboard.model_evidence import find_summary
 from sslmri.dashboard.performance import tables
 from sslmri.dashboard.performance.sections import not_measured
 from sslmri.dashboard.server import signin
@@ -199,7 +199,7 @@ def test_a_damaged_summary_is_an_error_on_its_page_and_a_line_on_the_card(text: 
 
 def test_a_home_of_nobody_is_no_path() -> None:
     with pytest.raises(ManifestError, match="This is not a path"):
-        summarise_named("~no-such-user-here/x")
+        summarise_named("~no-such-user-here/x", None)
 
 
 def test_markup_in_the_name_of_a_cohort_is_shown_in_the_legend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,10 +231,11 @@ def test_data_may_be_named_in_the_folder_of_the_server_alone(folder, tmp_path, m
     (tmp_path / "given").mkdir()
     monkeypatch.setenv("SSLMRI_DATA_ROOT", str(write_data(tmp_path / "given")))
     (tmp_path / "given" / "link").symlink_to(write_data(tmp_path))
-    assert summarise_named("manifest.csv") == summarise_named(str(tmp_path / "given"))
+    relative, absolute = summarise_named("manifest.csv", None), summarise_named(str(tmp_path / "given"), None)
+    assert all(table.equals(absolute[name]) for name, table in relative.items())
     for elsewhere in ("..", str(tmp_path), "/etc/passwd", "link", "~"):
         with pytest.raises(ManifestError, match="inside the server's data folder .*given|no such file"):
-            summarise_named(elsewhere)
+            summarise_named(elsewhere, None)
 
 
 def test_where_people_sign_in_nobody_names_data_unless_a_folder_is_given(folder, monkeypatch):
@@ -252,8 +253,8 @@ def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Pat
     summary = find_summary(card)
     assert summary is not None
     assert "Each group is one subject." in model_card_markdown(card, None, None)
-    summary["use"][0]["unit"] = "group"
-    assert "otherwise one image" in summary_tables.meaning_of_group(summary, DISEASES[summary["use"][0]["disease"]])
+    summary["use"].loc[0, "unit"] = "group"
+    assert "otherwise one image" in meaning_of_group(summary)
 
 
 def test_shipped_evidence_is_that_of_the_shipped_model() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslmri.dashboard.screening.prevalence import predictive_line
+from sslmri.dashboard.screening.findings import predictive_line
 from sslmri.dashboard.screening.similar import DATA_FOLDER, case_image
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
 from sslmri.evidence.verdict import Verdict

@@ -12,7 +12,7 @@ import torch
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
-from sslmri.dashboard.about import card_tables
+from sslmri.dashboard.data.summary import balancing
 from sslmri.dashboard.section import to_csv
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
@@ -80,7 +80,7 @@ def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
     ]
     used = Store(np.zeros((len(records), 1, 1), np.uint8), records, []).evenly_per_class(5)
     epoch = balanced_epoch(used, 5, 100, torch.Generator())
-    table = card_tables.balancing(head).set_index("label")
+    table = balancing(head).set_index("label")
     for label in counts:
         assert table.loc[label, "used"] == sum(record.label == label for record in used.records)
         assert table.loc[label].loc[["used", "repeated"]].sum() == sum(used.records[i].label == label for i in epoch)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from sslmri.cohorts.patients import PATIENTS, draw_patient, make_patient
-from sslmri.dashboard.screening import gallery
+from sslmri.dashboard.screening.gallery import THUMBNAILS
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, prepare_scan
+from tests.harness.thumbnails import thumbnail_of
 
 HEALTHY, GLIOMA = "healthy", "glioma"
 
@@ -74,4 +75,4 @@ def test_an_unknown_patient_is_refused_in_one_sentence() -> None:
 
 def test_every_card_has_the_thumbnail_of_its_patient(made: dict[str, tuple[Scan, np.ndarray]]) -> None:
     for key, (scan, mask) in made.items():
-        assert gallery.stored_thumbnail(key) == gallery.thumbnail_of(scan, mask)
+        assert (THUMBNAILS / f"{key}.png").read_bytes() == thumbnail_of(scan, mask)

@@ -12,7 +12,7 @@ import pytest
 from sslmri.dashboard.screening import state
 from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.server import queue
-from sslmri.dashboard.server.queue import FifoLimiter, log_screening, queue_for_model
+from sslmri.dashboard.server.queue import FifoLimiter, screen_in_turn
 from sslmri.logging_config import JsonLines
 from tests.pages import PAGES, open_page, png, upload, words_of
 
@@ -147,10 +147,20 @@ def test_a_refused_scan_leaves_a_line_too(configured, journal):
     assert "DOE" not in json.dumps(line)
 
 
+def screen_nothing() -> None:
+    """Queues a scan that no model can screen."""
+
+    def screen(scan: object) -> None:
+        raise ZeroDivisionError("DOE^JANE")
+
+    screener = SimpleNamespace(card=SimpleNamespace(sha256="0" * 64), screen=screen)
+    screen_in_turn(screener, "", "a1", lambda: None, lambda: False, lambda result: None)
+
+
 def test_a_screening_that_fails_leaves_a_line_and_its_place(journal):
     for _ in range(queue._MAX_PARALLEL + 1):
-        with pytest.raises(ZeroDivisionError), log_screening("0" * 64, "a1") as line, queue_for_model(line):
-            raise ZeroDivisionError("DOE^JANE")
+        with pytest.raises(ZeroDivisionError):
+            screen_nothing()
     assert [line["outcome"] for line in lines_of(journal)] == ["failed"] * (queue._MAX_PARALLEL + 1)
     assert queue._MODEL._queue == []
 
@@ -160,8 +170,8 @@ def test_a_visitor_who_leaves_before_their_turn_leaves_no_line(journal, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(queue, "acquire_model", leave)
-    with pytest.raises(KeyboardInterrupt), log_screening("0" * 64, "a1") as line, queue_for_model(line):
-        pass
+    with pytest.raises(KeyboardInterrupt):
+        screen_nothing()
     assert lines_of(journal) == []
 
 

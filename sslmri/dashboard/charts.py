@@ -98,8 +98,8 @@ def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: s
 
 def headline(table: pd.DataFrame) -> go.Figure:
     """Returns each measure with its interval and its baselines, from ``tables.headline``."""
-    figure = go.Figure()
-    add_estimates(figure, table, "measure", "this model, 95 % interval", [theme.accent()] * len(table))
+    colours = [theme.accent()] * len(table)
+    figure = estimates(table, "measure", "this model, 95 % interval", colours, "accuracy or AUROC")
     for baseline, title in BASELINE_TITLES.items():
         figure.add_scatter(
             x=table[baseline],
@@ -109,23 +109,22 @@ def headline(table: pd.DataFrame) -> go.Figure:
             marker={"symbol": _BASELINE_SYMBOLS[baseline], "size": 11, "color": theme.REFERENCE, "line": {"width": 2}},
             hovertemplate=f"{title}: %{{x:.2f}}<extra></extra>",
         )
-    figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="accuracy or AUROC", zeroline=False)
-    figure.update_yaxes(categoryorder="array", categoryarray=list(table["measure"])[::-1], showgrid=True)
     return layout(figure, 44 * len(table) + 90)
 
 
-def add_estimates(figure: go.Figure, table: pd.DataFrame, by: str, name: str, colours: Sequence[str]) -> None:
-    """Adds each value with its interval, and the raw value where none can be estimated.
+def estimates(table: pd.DataFrame, by: str, name: str, colours: Sequence[str], title: str) -> go.Figure:
+    """Returns each value between 0 and 1 with its interval, and the raw value where none can be estimated.
 
     Args:
-        figure: to be added to.
         table: one row per value, with the columns of an ``Estimate``.
         by: column that names the rows.
         name: of the values in the legend.
         colours: of the rows.
+        title: of the axis.
     """
     is_known = table["value"].notna()
     known, unknown = table[is_known], table[~is_known & table["raw"].notna()]
+    figure = go.Figure()
     figure.add_scatter(
         x=known["value"],
         y=known[by],
@@ -146,6 +145,9 @@ def add_estimates(figure: go.Figure, table: pd.DataFrame, by: str, name: str, co
             customdata=unknown[["reason"]],
             hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
         )
+    figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title=title, zeroline=False)
+    figure.update_yaxes(categoryorder="array", categoryarray=list(table[by])[::-1], showgrid=True)
+    return figure
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figure:

@@ -50,6 +50,14 @@ def _read(folder: str, stamps: tuple[tuple[str, int], ...]) -> ModelCard:
     return read_model_card(Path(folder))
 
 
+def find_card() -> ModelCard | None:
+    """Returns the card of the model to show, or None where there is none that can be trusted."""
+    try:
+        return open_model()
+    except ModelError:
+        return None
+
+
 def require_model(purpose: str) -> ModelCard:
     """Returns the card of the model; without one, the page says how to get one and ends.
 
@@ -96,16 +104,14 @@ def start_page(title: str) -> None:
 
 
 def _draw_notice() -> None:
-    try:
-        card = open_model()
-    except ModelError:
-        text = f"{NOTICE} No model is loaded."
-    else:
-        text = (
-            f"{NOTICE} Model {escape_markdown(card.name)} ({card.sha256[:8]}), "
-            f"trained on {count(card.encoder.data.counts.groups, 'group')}."
-        )
+    card = find_card()
+    model = (
+        f"Model {escape_markdown(card.name)} ({card.sha256[:8]}), trained on "
+        f"{count(card.encoder.data.counts.groups, 'group')}."
+        if card
+        else "No model is loaded."
+    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(text, width="content")
+        st.caption(f"{NOTICE} {model}", width="content")
         st.page_link(_ABOUT_PAGE, label=":small[About this model]")
         draw_sign_out()

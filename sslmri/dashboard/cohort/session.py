@@ -7,16 +7,16 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload, Upload, join_series
-from sslmri.dashboard.server.queue import log_screening, queue_for_model
+from sslmri.dashboard.server.queue import screen_in_turn
 from sslmri.dashboard.text import count
-from sslmri.errors import ScanError
 from sslmri.models.cards import ModelCard
-from sslmri.screening.outcome import Entry, Refusal
+from sslmri.screening.outcome import Entry, Refusal, Screening
 from sslmri.screening.report.images import key_images
 
 if TYPE_CHECKING:  # the page is open before anything is screened
@@ -89,10 +89,18 @@ def accept(cohort: Cohort, files: Sequence[FileUpload]) -> list[FileUpload | Ser
 
 
 def screen_into(screener: "Screener", cohort: Cohort, scans: Sequence[Upload]) -> Iterator[tuple[int, float]]:
-    """Adds each scan to the list; yields how many are done and how many seconds are left."""
+    """Adds what became of each scan to the list; yields how many are done and how many seconds are left."""
     started = time.monotonic()
     for done, upload in enumerate(scans, start=1):
-        _screen_into(screener, cohort, upload)
+        number = len(cohort.entries) + 1
+        screen_in_turn(
+            screener,
+            upload.sha256,
+            f"{cohort.token}-{number}",
+            upload.read,
+            partial(cohort.entries.__contains__, upload.sha256),
+            partial(_add, screener.card, cohort, upload, number),
+        )
         yield done, (time.monotonic() - started) / done * (len(scans) - done)
 
 
@@ -103,25 +111,13 @@ def time_left(seconds: float) -> str:
     return f"about {5 * round(seconds / 5)} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
 
 
-def _screen_into(screener: "Screener", cohort: Cohort, upload: Upload) -> None:
-    """Reads an upload, waits for the model, screens the scan, and adds what became of it to the list."""
-    number = len(cohort.entries) + 1
-    with log_screening(screener.card.sha256, f"{cohort.token}-{number}") as line:
-        try:
-            scan = upload.read()  # before the queue: a file that is slow to read delays nobody
-            with queue_for_model(line):
-                if upload.sha256 not in cohort.entries:
-                    screening = screener.screen(scan)
-                    images = key_images(screener.card, screening.summary, screening.arrays)
-                    _add(cohort, upload, Entry(number, screening.summary, n_files=upload.n_files, images=images))
-                    line.add(screening.summary)
-        except ScanError as error:
-            line.outcome = "refused"
-            _add(cohort, upload, Entry(number, Refusal(error.reason, upload.sha256), n_files=upload.n_files))
-
-
-def _add(cohort: Cohort, upload: Upload, entry: Entry) -> None:
+def _add(card: ModelCard, cohort: Cohort, upload: Upload, number: int, result: Screening | Refusal) -> None:
+    if isinstance(result, Refusal):
+        entry = Entry(number, result, n_files=upload.n_files)
+    else:
+        images = key_images(card, result.summary, result.arrays)
+        entry = Entry(number, result.summary, n_files=upload.n_files, images=images)
     cohort.entries[upload.sha256] = entry
-    cohort.names[entry.number] = upload.name
+    cohort.names[number] = upload.name
     if sum(kept.n_bytes for kept in cohort.kept.values()) + upload.n_bytes <= MAX_KEPT_BYTES:
-        cohort.kept[entry.number] = upload
+        cohort.kept[number] = upload

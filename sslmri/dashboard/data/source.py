@@ -6,19 +6,17 @@ none where users sign in: the server's disk is not theirs.
 
 import os
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import summarise
-from sslmri.dashboard.layout import open_model
-from sslmri.dashboard.model_evidence import find_summary
+from sslmri.dashboard.data.summary import Summary, as_tables
 from sslmri.dashboard.server.signin import is_needed
 from sslmri.dashboard.session_cache import keep
-from sslmri.errors import ManifestError, ModelError
-from sslmri.models.cards import HeadCard
+from sslmri.errors import ManifestError
+from sslmri.models.cards import ModelCard
 from sslmri.scans.slices import Preparation
 
 _MANIFEST = "manifest.csv"
@@ -39,44 +37,24 @@ def ask_for_data() -> str:
     return path.strip()
 
 
-def summarise_named(path: str) -> dict[str, Any]:
-    """Returns the summary of a named manifest, with progress; this session keeps it.
+def summarise_named(path: str, card: ModelCard | None) -> Summary:
+    """Returns the summary of a named manifest, prepared as for the model, with progress; this session keeps it.
 
     Raises:
         ManifestError: the manifest cannot be used.
     """
     manifest = _manifest_at(path)
     records = assign_splits(read_manifest(manifest))
-    stamp = manifest.stat().st_mtime_ns
+    preparation = card.encoder.preparation if card else Preparation()
     progress = st.progress(0.0, "Reading files")
 
     def show(done: int, total: int) -> None:
         progress.progress(done / total, f"Reading file {done:,} of {total:,}")
 
-    summary = keep("summaries", f"{manifest}/{stamp}", _MAX_SUMMARIES, lambda: summarise(records, _preparation(), show))
+    key = f"{manifest}/{manifest.stat().st_mtime_ns}"
+    summary = keep("summaries", key, _MAX_SUMMARIES, lambda: as_tables(summarise(records, preparation, show)))
     progress.empty()
     return summary
-
-
-def summary_of_model() -> dict[str, Any] | None:
-    """Returns the stored summary of the model's training data, or None without a model or a summary.
-
-    Raises:
-        ModelError: the summary is damaged.
-    """
-    try:
-        card = open_model()
-    except ModelError:
-        return None
-    return find_summary(card)
-
-
-def head_of_model(disease: str) -> HeadCard | None:
-    """Returns the card of the model's classifier of a disease, or None without one."""
-    try:
-        return open_model().heads.get(disease)
-    except ModelError:
-        return None
 
 
 def _manifest_at(text: str) -> Path:
@@ -94,10 +72,3 @@ def _root() -> Path | None:
     """Returns the folder below which data may be named, or None for any."""
     named = os.environ.get("SSLMRI_DATA_ROOT")
     return Path(named).resolve() if named else None
-
-
-def _preparation() -> Preparation:
-    try:
-        return open_model().encoder.preparation
-    except ModelError:
-        return Preparation()

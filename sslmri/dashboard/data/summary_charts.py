@@ -1,4 +1,4 @@
-"""Charts of the Data page: each takes a table of ``summary_tables`` and returns a Plotly figure."""
+"""Charts of the Data page: each takes a table of ``summary`` and returns a Plotly figure."""
 
 from html import escape
 
@@ -58,7 +58,7 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
 
 
 def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:
-    """Returns two adjacent bars per class, from ``card_tables.balancing``: labelled slices, and those of an epoch."""
+    """Returns two adjacent bars per class, from ``summary.balancing``: labelled slices, and those of an epoch."""
     colours = theme.class_colours(disease)
     written = {
         "labelled": table["labelled"],

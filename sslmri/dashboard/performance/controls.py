@@ -7,14 +7,14 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from sslmri.dashboard import charts, theme
-from sslmri.dashboard.section import draw_chart, draw_notes, draw_table
+from sslmri.dashboard.section import draw_chart, draw_notes, draw_table, try_read
 from sslmri.dashboard.text import count, escape_markdown, proportion
 from sslmri.diseases import Disease
-from sslmri.errors import ModelError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
+from sslmri.evidence.tables import cells, localisation_rows, shortcut_rows
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Controls, find_evidence
-from sslmri.models.metrics import DiseaseControls, Estimate, Localisation, Rate, SameSource
+from sslmri.models.metrics import DiseaseControls, Localisation, Rate, SameSource
 from sslmri.text import format_timestamp
 
 _ROW = 44
@@ -26,11 +26,7 @@ _NOT_MEASURED = (
 
 def draw_controls(card: ModelCard, disease: Disease) -> None:
     """Draws the stored controls of one disease, or says in a line why there are none."""
-    try:
-        controls = find_evidence(card, Controls)
-    except ModelError as error:
-        st.caption(escape_markdown(str(error)))
-        return
+    controls = try_read(find_evidence, card, Controls)
     result = controls.diseases.get(disease.key) if controls else None
     if controls is None or result is None:
         st.caption(_NOT_MEASURED)
@@ -83,51 +79,32 @@ def _draw_localisation(found: Localisation | None, disease: Disease) -> None:
 
 def shortcut_table(result: DiseaseControls) -> pd.DataFrame:
     """Returns one row for the model and one for each control: balanced accuracy with its interval, and the verdict."""
-    inputs = {"full slice (this model)": result.model}
-    inputs |= {CONTROLS[name]: metrics for name, metrics in result.shortcuts.items()}
     rows = [
         {"input": name, **asdict(metrics.balanced_accuracy), "verdict": metrics.verdict or ""}
-        for name, metrics in inputs.items()
+        for name, metrics in shortcut_rows(result).items()
     ]
     return pd.DataFrame(rows).astype(dict.fromkeys(("value", "low", "high", "raw"), float))
 
 
 def shortcut_chart(table: pd.DataFrame, chance: float) -> go.Figure:
     """Returns the balanced accuracy of the model and of each control, with chance, from ``shortcut_table``."""
-    figure = go.Figure()
     colours = [theme.accent(), *[theme.ANY] * (len(table) - 1)]
-    charts.add_estimates(figure, table, "input", "balanced accuracy, 95 % interval", colours)
+    name = "balanced accuracy, 95 % interval"
+    figure = charts.estimates(table, "input", name, colours, "balanced accuracy, slices")
     figure.add_vline(x=chance, line={"color": theme.ink(), "dash": "dot", "width": 1}, annotation={"text": "chance"})
-    figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title="balanced accuracy, slices", zeroline=False)
-    figure.update_yaxes(categoryorder="array", categoryarray=list(table["input"])[::-1], showgrid=True)
     return charts.layout(figure, _ROW * len(table) + 80, showlegend=False, margin={"t": 24})
 
 
 def alarms_table(result: DiseaseControls, family_wise: Rate) -> pd.DataFrame:
     """Returns the fraction of healthy slices flagged: by this classifier for each cohort, and by any for all."""
     rates = {**result.healthy_flagged, "all cohorts, any classifier": family_wise}
-    rows = [(name, *_cells(flagged.rate), flagged.n_groups, flagged.n_slices) for name, flagged in rates.items()]
+    rows = [
+        (name, *cells(flagged.rate, proportion), flagged.n_groups, flagged.n_slices) for name, flagged in rates.items()
+    ]
     return pd.DataFrame(rows, columns=["cohort", "flagged", "95 % interval", "groups", "slices"])
 
 
 def localisation_table(found: Localisation) -> pd.DataFrame:
-    """Returns the pointing game and its energy for true and predicted class, random classifiers and a random point."""
-    peak, energy, random = "peak inside the lesion", "fraction of the map inside the lesion", found.random_head
-    rows = [
-        (f"map of the true class, {peak}", *_cells(found.true.pointing)),
-        (f"map of the true class, {energy}", *_cells(found.true.energy)),
-        (f"map of the predicted class, {peak}", *_cells(found.predicted.pointing)),
-        (f"map of the predicted class, {energy}", *_cells(found.predicted.energy)),
-        (f"{random.n_heads} random classifiers, {peak}", *_cells(random.pointing)),
-        ("random classifiers, rank correlation with the trained one's map", *_cells(random.rank_correlation)),
-        ("random point in the slice", proportion(found.random_point.slice), ""),
-        ("random point in the head", proportion(found.random_point.head), ""),
-    ]
+    """Returns what the maps point at, and what random classifiers and a random point do."""
+    rows = [(name, *cells(metric, proportion)) for name, metric in localisation_rows(found).items()]
     return pd.DataFrame(rows, columns=["measure", "value", "95 % interval"])
-
-
-def _cells(estimate: Estimate) -> tuple[str, str]:
-    """Returns a metric and its interval, or the raw value and why it cannot be estimated."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "" if estimate.raw is None else proportion(estimate.raw), str(estimate.reason)
-    return proportion(estimate.value), f"{proportion(estimate.low)} to {proportion(estimate.high)}"

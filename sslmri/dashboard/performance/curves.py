@@ -1,8 +1,5 @@
 """Curves of the performance page: ROC, precision and recall, and whether probabilities mean what they say."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -10,30 +7,25 @@ from sslmri.dashboard import theme
 from sslmri.dashboard.charts import layout
 from sslmri.dashboard.text import proportion
 from sslmri.diseases import Disease, class_title
+from sslmri.models.metrics import CaseMetrics
 
 _HEIGHT = 400
+_DIAGONAL = {"color": theme.MISSING, "dash": "dash", "width": 1}
 _LARGEST = 28  # pixels across the marker of the bin with the most cases
 
 
-def roc(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None]) -> go.Figure:
+def roc(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics) -> go.Figure:
     """Returns the ROC curve of each class against the rest, from ``evidence.curves``."""
-    figure = go.Figure()
-    _add_diagonal(figure, showlegend=False)
-    hover = "sensitivity %{y:.2f}, 1 - specificity %{x:.2f}"
-    _add_classes(figure, curves, disease, areas, "area", "false_positive_rate", "true_positive_rate", hover)
-    figure.update_xaxes(range=[-0.01, 1.01], title="1 - specificity", zeroline=False)
-    figure.update_yaxes(range=[-0.01, 1.01], title="sensitivity", zeroline=False)
-    return layout(figure, _HEIGHT)
+    columns = ("false_positive_rate", "true_positive_rate")
+    figure = _class_curves(curves, disease, metrics, ("area", "auroc"), columns, ("1 - specificity", "sensitivity"))
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, layer="below", line=_DIAGONAL)
+    return figure
 
 
-def precision_recall(curves: pd.DataFrame, disease: Disease, areas: Mapping[str, float | None]) -> go.Figure:
+def precision_recall(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics) -> go.Figure:
     """Returns the precision-recall curve of each class against the rest, from ``evidence.curves``."""
-    figure = go.Figure()
-    hover = "precision %{y:.2f}, recall %{x:.2f}"
-    _add_classes(figure, curves, disease, areas, "average precision", "true_positive_rate", "precision", hover)
-    figure.update_xaxes(range=[-0.01, 1.01], title="recall", zeroline=False)
-    figure.update_yaxes(range=[-0.01, 1.01], title="precision", zeroline=False)
-    return layout(figure, _HEIGHT, showlegend=True)
+    columns, area = ("true_positive_rate", "precision"), ("average precision", "average_precision")
+    return _class_curves(curves, disease, metrics, area, columns, ("recall", "precision"))
 
 
 def reliability(table: pd.DataFrame) -> go.Figure:
@@ -43,7 +35,8 @@ def reliability(table: pd.DataFrame) -> go.Figure:
         table: from ``tables.reliability``.
     """
     figure = go.Figure()
-    _add_diagonal(figure, name="perfect calibration")
+    name = "perfect calibration"
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name=name, line=_DIAGONAL, hoverinfo="skip")
     figure.add_scatter(
         x=table["probability"],
         y=table["accuracy"],
@@ -67,42 +60,38 @@ def reliability(table: pd.DataFrame) -> go.Figure:
     return layout(figure, _HEIGHT, showlegend=True)
 
 
-def _add_diagonal(figure: go.Figure, **settings: Any) -> None:
-    line = {"color": theme.MISSING, "dash": "dash", "width": 1}
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, hoverinfo="skip", **settings)
-
-
-def _add_classes(
-    figure: go.Figure,
+def _class_curves(
     curves: pd.DataFrame,
     disease: Disease,
-    areas: Mapping[str, float | None],
-    title: str,
-    x: str,
-    y: str,
-    hover: str,
-) -> None:
-    """Adds the curve of each class, dotted where the area below it cannot be estimated.
+    metrics: CaseMetrics,
+    area: tuple[str, str],
+    columns: tuple[str, str],
+    titles: tuple[str, str],
+) -> go.Figure:
+    """Returns the curve of each class, dotted where the area below it cannot be estimated.
 
     Args:
-        figure: to be added to.
         curves: from ``evidence.curves``.
         disease: whose classes they are of.
-        areas: below the curves, by class.
-        title: what the area is called.
-        x, y: columns of the curves.
-        hover: how a point is described.
+        metrics: of the classes.
+        area: what the area below a curve is called, and its attribute of a class's metrics.
+        columns: of the curves, across and up.
+        titles: of the axes.
     """
-    colours = theme.class_colours(disease)
+    figure, colours = go.Figure(), theme.class_colours(disease)
+    hover = f"{titles[1]} %{{y:.2f}}, {titles[0]} %{{x:.2f}}"
     for label, rows in curves.groupby("label", sort=False):
-        area = areas.get(str(label))
-        words = "not estimable" if area is None else proportion(area)
+        value = getattr(metrics.per_class[str(label)], area[1]).value
+        words = "not estimable" if value is None else proportion(value)
         figure.add_scatter(
-            x=rows[x],
-            y=rows[y],
+            x=rows[columns[0]],
+            y=rows[columns[1]],
             mode="lines",
-            name=f"{class_title(str(label))}, {title} {words}",
-            line={"color": colours[str(label)], "width": 2.5, "dash": "dot" if area is None else "solid"},
+            name=f"{class_title(str(label))}, {area[0]} {words}",
+            line={"color": colours[str(label)], "width": 2.5, "dash": "dot" if value is None else "solid"},
             customdata=rows[["threshold"]],
             hovertemplate=f"{hover}, at p = %{{customdata[0]:.2f}}<extra></extra>",
         )
+    figure.update_xaxes(range=[-0.01, 1.01], title=titles[0], zeroline=False)
+    figure.update_yaxes(range=[-0.01, 1.01], title=titles[1], zeroline=False)
+    return layout(figure, _HEIGHT, showlegend=True)

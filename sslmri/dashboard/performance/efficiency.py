@@ -9,10 +9,9 @@ import streamlit as st
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.charts import layout
-from sslmri.dashboard.section import draw_chart, draw_notes
-from sslmri.dashboard.text import count, escape_markdown
+from sslmri.dashboard.section import draw_chart, draw_notes, try_read
+from sslmri.dashboard.text import count
 from sslmri.diseases import Disease
-from sslmri.errors import ModelError
 from sslmri.evidence.efficiency import BASELINE, ENCODER_TITLES, FINETUNE, MEASURES, PIXELS, PROBE, RANDOM, SIMCLR
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, Point, find_evidence
@@ -32,11 +31,7 @@ _NOT_MEASURED = (
 def draw_label_efficiency(card: ModelCard, disease: Disease) -> None:
     """Draws what each encoder reaches by labels per class, and how far SimCLR is above the others; or why not."""
     st.subheader("Does pre-training help?")
-    try:
-        evidence = find_evidence(card, LabelEfficiency)
-    except ModelError as error:
-        st.caption(escape_markdown(str(error)))
-        return
+    evidence = try_read(find_evidence, card, LabelEfficiency)
     if evidence is None:
         st.caption(_NOT_MEASURED)
         return

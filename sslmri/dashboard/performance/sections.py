@@ -135,11 +135,10 @@ def draw_curves(disease: Disease, result: DiseaseMetrics, roc: pd.DataFrame) -> 
     note = "Each class against the rest. Dotted: too few groups to estimate the area, the raw curve is drawn."
     left, right = st.columns(2, gap="large")
     with left:
-        figure = curves.roc(roc, disease, tables.areas(result.slices))
+        figure = curves.roc(roc, disease, result.slices)
         draw_chart("ROC of each class, slices", figure, roc, f"roc-{disease.key}", note)
     with right:
-        areas = tables.areas(result.slices, "average_precision")
-        figure = curves.precision_recall(roc, disease, areas)
+        figure = curves.precision_recall(roc, disease, result.slices)
         draw_chart("Precision and recall of each class, slices", figure, roc, f"recall-{disease.key}", note)
 
 

@@ -152,16 +152,6 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.Data
     return pd.DataFrame(counts, columns=list(labels)).assign(truth=list(labels))[["truth", *labels]]
 
 
-def areas(metrics: CaseMetrics, measure: str = "auroc") -> dict[str, float | None]:
-    """Returns the area under each class's curve against the rest, None where it cannot be estimated.
-
-    Args:
-        metrics: of one kind of case.
-        measure: ``auroc`` or ``average_precision``.
-    """
-    return {label: getattr(scores, measure).value for label, scores in metrics.per_class.items()}
-
-
 def counts(metrics: CaseMetrics, disease: Disease) -> pd.DataFrame:
     """Returns test groups and slices of each class."""
     found = metrics.per_class

@@ -25,18 +25,9 @@ def fit(slice_: ReformattedSlice) -> np.ndarray:
     row, column = slice_.pixel_mm or (1.0, 1.0)
     factor = SIDE / max(height * row, width * column)
     size = (max(1, round(width * column * factor)), max(1, round(height * row * factor)))
-    image = Image.fromarray(np.ascontiguousarray(_thinned(slice_.image), dtype=np.float32))
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
-
-
-def _thinned(image: np.ndarray) -> np.ndarray:
-    """Returns the block means of a slice far larger than the page, any other as it is, without a second copy."""
-    block = min(image.shape) // (2 * SIDE)
-    if block < 2:
-        return image
-    height, width = (n // block for n in image.shape)
-    whole = image[: height * block, : width * block]
-    return whole.reshape(height, block, width, block).mean(axis=(1, 3))
+    image = Image.fromarray(np.ascontiguousarray(slice_.image, dtype=np.float32))
+    # a slice far larger than the page is reduced to block means first
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
 
 
 def windowed(values: np.ndarray, level: float, width: float) -> np.ndarray:
@@ -57,11 +48,9 @@ def place_map(map_: np.ndarray, box: tuple[float, float, float, float], shape: t
     height, width = shape
     top, left = round(box[0] * height), round(box[1] * width)
     large = enlarge(map_, (max(1, round(box[2] * height)), max(1, round(box[3] * width))))
-    placed = np.zeros(shape, np.float32)
-    y0, x0 = max(top, 0), max(left, 0)
-    y1, x1 = min(top + large.shape[0], height), min(left + large.shape[1], width)
-    placed[y0:y1, x0:x1] = large[y0 - top : y1 - top, x0 - left : x1 - left]
-    return placed
+    placed = Image.new("F", (width, height))
+    placed.paste(Image.fromarray(large), (left, top))  # which leaves out what lies beyond
+    return np.asarray(placed)
 
 
 def scan_image(

@@ -1,19 +1,26 @@
-"""The clinician's review of each finding, and the report that contains it."""
+"""The clinician's review of each finding, and the buttons that save a report, also on the Cohort page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
-from sslmri.dashboard.screening.report_buttons import draw_report_buttons
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.diseases import DISEASES, class_title
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
 from sslmri.screening.outcome import Entry, Finding, Review, Screening, ScreeningSummary
+from sslmri.screening.report.export import report_csv, report_json, report_pdf
 from sslmri.screening.report.images import key_images
 from sslmri.text import format_timestamp
 
+_Write = Callable[[ModelCard, Sequence[Entry], Metrics | None], bytes]
+_FORMATS: dict[str, tuple[str, _Write]] = {
+    "pdf": ("application/pdf", report_pdf),
+    "csv": ("text/csv", report_csv),
+    "json": ("application/json", report_json),
+}
 _AGREE, _OVERRIDE = "agree", "override"
 _TITLES = {_AGREE: "Agree", _OVERRIDE: "Override"}
 _NAME_WIDTH, _FIELD_WIDTH = 270, 170  # pixels: a line of four fits half a wide page
@@ -109,3 +116,35 @@ def _note_time(summary: ScreeningSummary) -> None:
 def _unsign(summary: ScreeningSummary) -> None:
     """Takes the tick away: it stands for what was on the page when it was set."""
     st.session_state[widget_key(summary, "signed")] = False
+
+
+def draw_report_buttons(
+    card: ModelCard,
+    entries: Callable[[], Sequence[Entry]],
+    metrics: Metrics | None,
+    name: str,
+    is_disabled: bool = False,
+) -> None:
+    """Draws a button for each format; the entries are made and written once it is clicked.
+
+    Args:
+        card: the model's.
+        entries: makes the entries of the report.
+        metrics: the model's results on unseen patients, or None.
+        name: of the files without suffix, random: it says nothing of the patient.
+        is_disabled: whether there is nothing to save.
+    """
+
+    def written(write: _Write) -> bytes:
+        return write(card, entries(), metrics)
+
+    for suffix, (mime, write) in _FORMATS.items():
+        st.download_button(
+            f"Report, {suffix.upper()}",
+            partial(written, write),
+            f"{name}.{suffix}",
+            mime,
+            key=f"{name}-{suffix}",
+            on_click="ignore",
+            disabled=is_disabled,
+        )

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from sslmri.dashboard.screening.uploads import Upload
-from sslmri.dashboard.server.queue import acquire_model, log_screening, queue_for_model
+from sslmri.dashboard.screening.uploads import MAX_SCANS, Upload
+from sslmri.dashboard.server.queue import acquire_model, screen_in_turn
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
-from sslmri.errors import ScanError
 from sslmri.scans.scan import Scan
 from sslmri.screening.outcome import Refusal, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
 
-MAX_SCANS = 8
 _MAX_MAPS = 32
 _SCREENINGS = "screenings"
 _MAX_VOXEL_BYTES = 320 * 2**20  # the largest scan has 64 million voxels of four bytes; a dropped one is read again
@@ -61,19 +59,12 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Scre
 
 
 def _screen(screener: "Screener", upload: Upload, key: str, kept: dict[str, Screened]) -> None:
-    """Reads an upload, waits for the model, screens the scan, and keeps what became of it."""
     token = secrets.token_hex(6)
-    with log_screening(screener.card.sha256, token) as line:
-        try:
-            scan = scan_of(upload)  # before the queue: a file that is slow to read delays nobody
-            with queue_for_model(line):
-                if key not in kept:
-                    screening = screener.screen(scan)
-                    kept[key] = Screened(screening, token)
-                    line.add(screening.summary)
-        except ScanError as error:
-            line.outcome = "refused"
-            kept[key] = Screened(Refusal(error.reason, upload.sha256), token)
+
+    def keep_result(result: Screening | Refusal) -> None:
+        kept[key] = Screened(result, token)
+
+    screen_in_turn(screener, upload.sha256, token, lambda: scan_of(upload), lambda: key in kept, keep_result)
 
 
 def scan_of(upload: Upload) -> Scan:

@@ -1,4 +1,4 @@
-"""What a user gives the pages: a file, the loose files of one DICOM series, or a simulated patient."""
+"""What a user gives the pages: files, the loose files of one DICOM series, or a simulated patient."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,12 +7,20 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.screening import gallery
+from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
+from sslmri.dashboard.text import escape_markdown
 from sslmri.scans import read_scan, read_series, series_key
 from sslmri.scans.group_files import group_by_series
 from sslmri.scans.scan import Scan
 from sslmri.text import count
+
+MAX_SCANS = 8  # at once on the Screening page
+HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class PatientUpload:
     @property
     def name(self) -> str:
         """Its title."""
-        return f"Simulated patient, {gallery.title_of(self.patient)}"
+        return f"Simulated patient, {PATIENTS[self.patient].title}"
 
     @cached_property
     def sha256(self) -> str:
@@ -115,3 +123,45 @@ def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
         parts[0] if len(parts) == 1 else SeriesUpload(tuple(sorted(parts, key=lambda part: part.sha256)))
         for parts in group_by_series(files, lambda file: file.series)
     ]
+
+
+def ask_for_scans() -> list[Upload]:
+    """Returns the scans given, or the chosen simulated patient where there is none."""
+    left, right = st.columns([11, 9], gap="large", vertical_alignment="bottom")
+    with left:
+        # no list of extensions: the content decides, and a refusal says what it is
+        files = st.file_uploader(
+            "Drop scans: DICOM, NIfTI, PNG, JPEG, TIFF or zip",
+            accept_multiple_files=True,
+            help="A DICOM series can be uploaded as a zip or as all its files at once. Files stay in the memory of "
+            f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
+        )
+    handed_over: Upload | None = st.session_state.get(HANDED_OVER)
+    with right:
+        patient = gallery.choose_patient(is_needed=not files and handed_over is None)
+    if handed_over:
+        _draw_handed_over(handed_over)
+    uploads = [*([handed_over] if handed_over else []), *join_series(_files_of(files))]
+    if len(uploads) > MAX_SCANS:
+        st.warning(
+            f"Only the first {MAX_SCANS} of {len(uploads)} scans are screened. Remove some to screen the others."
+        )
+    return uploads[:MAX_SCANS] or ([PatientUpload(patient)] if patient else [])
+
+
+def _files_of(files: Sequence[UploadedFile]) -> list[FileUpload]:
+    """Returns files as uploads; those already known to this session are not hashed again."""
+    known: dict[str, FileUpload] = st.session_state.get("uploads", {})
+    present = {file.file_id: known.get(file.file_id) or FileUpload(file.name, file.getvalue()) for file in files}
+    st.session_state["uploads"] = present
+    return list(present.values())
+
+
+def _draw_handed_over(upload: Upload) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Opened from Cohort: {escape_markdown(upload.name)}", width="content")
+        st.button("Close", type="tertiary", on_click=_close_handed_over)
+
+
+def _close_handed_over() -> None:
+    st.session_state.pop(HANDED_OVER, None)

@@ -4,15 +4,20 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from threading import Condition
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from sslmri.dashboard.text import count
+from sslmri.errors import ScanError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory
-from sslmri.screening.outcome import ScreeningSummary
+from sslmri.scans.scan import Scan
+from sslmri.screening.outcome import Refusal, Screening
+from sslmri.text import count
+
+if TYPE_CHECKING:  # the other pages never load torch
+    from sslmri.screening.screener import Screener
 
 _REPORT_INTERVAL_S = 0.5
 _CORES_EACH = 2  # torch uses several cores for a pass; passes on the same cores slow each other down
@@ -79,50 +84,47 @@ def wait_until_idle(seconds: float) -> None:
     _MODEL.wait_until_empty(seconds)
 
 
-@dataclass
-class ScreeningLine:
-    """What will be logged of a screening; nothing without an outcome, that is where the user left the queue."""
+def screen_in_turn(
+    screener: "Screener",
+    sha256: str,
+    token: str,
+    read: Callable[[], Scan],
+    is_kept: Callable[[], bool],
+    keep: Callable[[Screening | Refusal], object],
+) -> None:
+    """Reads a scan, waits for the model, screens the scan, and logs one line without identity.
 
-    outcome: str = ""
-    answers: dict[str, str] = field(default_factory=dict)
-    waited_s: float = 0.0
-    took_s: float = 0.0
-
-    def add(self, summary: ScreeningSummary) -> None:
-        """Takes the verdicts of a screening."""
-        self.outcome = "screened"
-        self.answers = {key: str(finding.verdict) for key, finding in summary.findings.items()}
-
-
-@contextmanager
-def log_screening(model_sha256: str, token: str) -> Iterator[ScreeningLine]:
-    """Logs one line without identity at the end of a screening.
+    The scan is read before the queue: a file that is slow to read delays nobody. A change on the page restarts its
+    script while the model still works for the previous run, so ``is_kept`` is asked once the model is free. A user who
+    leaves the queue leaves no line.
 
     Args:
-        model_sha256: hash of the model.
+        screener: with the model.
+        sha256: hash of the upload.
         token: random id of the screening, also in its report.
+        read: returns the scan.
+        is_kept: whether this session has the result already.
+        keep: takes the result.
     """
-    line = ScreeningLine()
+    fields: dict[str, object] = {"outcome": "", "answers": {}, "waited_s": 0.0, "took_s": 0.0}
     try:
-        yield line
+        scan = read()
+        queued = time.monotonic()
+        with acquire_model():
+            admitted = time.monotonic()
+            if not is_kept():
+                screening = screener.screen(scan)
+                keep(screening)
+                answers = {key: str(finding.verdict) for key, finding in screening.summary.findings.items()}
+                fields |= {"outcome": "screened", "answers": answers, "waited_s": round(admitted - queued, 3)}
+                fields["took_s"] = round(time.monotonic() - admitted, 3)
+        release_freed_memory()  # a pass of the model would otherwise keep some 100 MB
+    except ScanError as error:
+        fields["outcome"] = "refused"
+        keep(Refusal(error.reason, sha256))
     except Exception:
-        line.outcome = "failed"
+        fields["outcome"] = "failed"
         raise
     finally:
-        if line.outcome:
-            record("screening", id=token, model_sha256=model_sha256, **asdict(line))
-
-
-@contextmanager
-def queue_for_model(line: ScreeningLine) -> Iterator[None]:
-    """Waits like ``acquire_model`` and takes the times for the log.
-
-    A change on the page restarts its script while the model still works for the previous run: once admitted, look
-    whether that run has screened the scan meanwhile.
-    """
-    queued = time.monotonic()
-    with acquire_model():
-        admitted = time.monotonic()
-        yield
-        line.waited_s, line.took_s = round(admitted - queued, 3), round(time.monotonic() - admitted, 3)
-    release_freed_memory()  # a pass of the model would otherwise keep some 100 MB
+        if fields["outcome"]:
+            record("screening", id=token, model_sha256=screener.card.sha256, **fields)

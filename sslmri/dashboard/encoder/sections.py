@@ -1,7 +1,7 @@
-"""What the encoder page draws: the encoder in words, its pre-training, and the map of its feature bank."""
+"""What the encoder page draws: pre-training, and the map of the feature bank with the neighbours of a selection."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,20 @@ from sslmri.dashboard.encoder.features import (
     PCA,
     TSNE,
     case_table,
+    named,
     neighbour_agreement,
+    neighbour_table,
+    neighbours,
     pca_map,
     rows_of,
+    selection_table,
     tsne_map,
     tsne_sample,
 )
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP
 from sslmri.dashboard.encoder.messages import chance_loss
-from sslmri.dashboard.encoder.selection import MAP_KEY, draw_selection, keep_selection, selected_rows
 from sslmri.dashboard.performance import tables
-from sslmri.dashboard.section import draw_chart, draw_save_button
+from sslmri.dashboard.section import draw_chart, draw_table, draw_title
 from sslmri.dashboard.text import count, escape_markdown, in_order, percent
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
@@ -35,6 +38,7 @@ from sslmri.models.evidence import find_history
 if TYPE_CHECKING:
     from sslmri.models.bank import FeatureBank
 
+MAP_KEY, SELECTED = "encoder-map", "encoder-selected"
 _NO_BANK = (
     "This model has no feature bank, so there is no map of its features: run `python train.py bank`, then reload this "
     "page."
@@ -162,10 +166,7 @@ def _points(
 def _draw_points(
     points: pd.DataFrame, by: str, layout: str, selected: list[int], nearest: list[int], note: str
 ) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{layout} of the features**", width="content")
-        st.space("stretch")
-        draw_save_button(points, f"encoder-map-{layout.lower()}")
+    draw_title(f"{layout} of the features", points, f"encoder-map-{layout.lower()}")
     st.plotly_chart(
         map_charts.feature_map(points, by, selected, nearest),
         config=map_charts.MAP_CONFIG,
@@ -200,3 +201,52 @@ def _draw_agreement(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, r
         "which may reflect its scanner and preparation rather than anatomy. Where a class comes from one cohort only, "
         "the two cannot be separated."
     )
+
+
+def selected_rows(shown: pd.Series) -> list[int]:
+    """Returns the bank rows selected on the map, as far as they are among those shown."""
+    return [row for row in st.session_state.get(SELECTED, []) if row in set(shown)]
+
+
+def keep_selection() -> None:
+    """Keeps the bank rows of the points selected: the map is drawn again with them, and forgets its selection."""
+    points: list[dict[str, Any]] = st.session_state[MAP_KEY]["selection"]["points"]
+    data = [point["customdata"] for point in points if point.get("customdata")]  # the rings around points have none
+    rows = [int(row[0] if isinstance(row, list) else row["0"]) for row in data]
+    if rows:  # the map drawn again reports that nothing is selected on it
+        st.session_state[SELECTED] = rows
+
+
+def draw_selection(bank: "FeatureBank", table: pd.DataFrame, selected: list[int]) -> list[int]:
+    """Draws the neighbours of one selected point, or a summary of several; returns the neighbours' rows."""
+    if not selected:
+        st.markdown("**Nearest neighbours**")
+        st.caption(
+            f"Click a point of the map to list its {N_NEIGHBOURS} nearest slices, by distance in the full features "
+            "and not on the map."
+        )
+        return []
+    nearest: list[int] = []
+    if len(selected) == 1:
+        nearest = _draw_neighbours(bank, table, selected[0])
+    else:
+        draw_table(
+            f"{len(selected):,} slices selected", selection_table(table, np.array(selected)), "encoder-selection"
+        )
+    st.button("Clear selection", on_click=st.session_state.pop, args=(SELECTED,))
+    return nearest
+
+
+def _draw_neighbours(bank: "FeatureBank", table: pd.DataFrame, row: int) -> list[int]:
+    case = table.iloc[row]
+    st.markdown(f"**{named(case['disease'], case['label'])}**")
+    st.text(f"{case['cohort']}, group {case['group']}, slice {case['slice']}, {case['split']}")
+    is_other = st.checkbox("Neighbours of other groups only", help="Slices of one subject lie close together.")
+    rows, distances = neighbours(bank.features, table, row, is_other)
+    draw_table(
+        f"{len(rows)} nearest slices",
+        neighbour_table(table, rows, distances, row),
+        "encoder-neighbours",
+        "Cosine distance in the bank's features: 0 is the same direction, 1 unrelated, 2 opposite.",
+    )
+    return rows.tolist()

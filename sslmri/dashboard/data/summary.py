@@ -1,0 +1,133 @@
+"""A summary of data as tables: all of it, or that of one disease; and how the classes of a classifier were balanced."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from sslmri.cohorts.manifest import TRAIN_USE
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
+from sslmri.cohorts.registry import GROUP, SUBJECT, meaning_of
+from sslmri.cohorts.summary import QUANTILES
+from sslmri.diseases import DISEASES, Disease, class_title
+from sslmri.errors import ModelError
+from sslmri.models.cards import HeadCard, ModelCard
+
+Summary = Mapping[str, pd.DataFrame]  # by name, each with its columns below
+
+DATA_FILE = "data.json"
+_COLUMNS = {
+    "classes": ["disease", "label", "split", "groups", "slices"],
+    "sizes": ["cohort", "width", "height", "slices"],
+    "intensity": ["disease", "label", "n_slices", "density", "quantiles", "contrast"],
+    "formats": ["cohort", "format", "slices"],
+    "use": ["cohort", "disease", "use", "groups", "slices", "unit"],
+    "faults": ["disease", "text"],
+}
+_WHOLE = "all"
+
+
+def find_summary(card: ModelCard | None) -> Summary | None:
+    """Returns the summary of the data that a model learned from, or None without a model or a summary.
+
+    Raises:
+        ModelError: it is damaged, or of another version.
+    """
+    if card is None:
+        return None
+    path = card.folder / EVIDENCE_FOLDERS[card.training.protocol] / DATA_FILE
+    try:
+        return as_tables(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"Expected the summary of the data in {path}, got something else: run `python train.py evaluate` again."
+        ) from error
+
+
+def as_tables(content: Mapping[str, Sequence[Mapping[str, object]]]) -> Summary:
+    """Returns the tables of a summary as ``cohorts.summary`` makes it.
+
+    Raises:
+        KeyError, TypeError: it has another form.
+    """
+    return {
+        name: pd.DataFrame([[row[column] for column in columns] for row in content[name]], columns=columns)
+        for name, columns in _COLUMNS.items()
+    }
+
+
+def of_disease(summary: Summary, disease: Disease) -> Summary:
+    """Returns the rows that concern one disease: its own, those of its cohorts, and faults of any disease."""
+    cohorts = summary["use"].loc[summary["use"]["disease"] == disease.key, "cohort"]
+    return {
+        name: table[
+            table["cohort"].isin(cohorts)
+            if name in ("sizes", "formats")
+            else (table["disease"] == disease.key) | ((name == "faults") & table["disease"].isna())
+        ].reset_index(drop=True)
+        for name, table in summary.items()
+    }
+
+
+def classes(own: Summary) -> pd.DataFrame:
+    """Returns groups and slices of each class and split of a disease."""
+    return own["classes"].drop(columns="disease").fillna({"split": _WHOLE})
+
+
+def intensities(own: Summary, disease: Disease) -> pd.DataFrame:
+    """Returns one row per class of a disease: sampled slices, intensity quantiles, contrast."""
+    table = _by_class(own, disease)
+    titles = ["median" if percent == 50 else f"{percent} %" for percent in QUANTILES]
+    quantiles = pd.DataFrame(table["quantiles"].tolist(), columns=titles).round(3)
+    named = pd.DataFrame({"class": table["label"].map(class_title), "slices": table["n_slices"]})
+    return named.join(quantiles).assign(contrast=table["contrast"].astype(float).round(3))
+
+
+def densities(own: Summary, disease: Disease) -> pd.DataFrame:
+    """Returns one row per class and bin: intensity at the middle of the bin, density."""
+    bins = _by_class(own, disease)[["label", "density"]].explode("density", ignore_index=True)
+    of_class = bins.groupby("label")["density"]
+    middles = (of_class.cumcount() + 0.5) / of_class.transform("size")
+    return pd.DataFrame({"label": bins["label"], "intensity": middles, "density": bins["density"].astype(float)})
+
+
+def uses(summary: Summary) -> pd.DataFrame:
+    """Returns what all the records are used for."""
+    titles = {key: disease.title for key, disease in DISEASES.items()}
+    table = summary["use"].drop(columns="unit")
+    return table.assign(disease=table["disease"].map(titles).fillna("none, pre-training only"))
+
+
+def meaning_of_group(own: Summary) -> str:
+    """Returns the sentence that says what a group of the training data of a disease is."""
+    units = set(own["use"].loc[own["use"]["use"] == TRAIN_USE, "unit"])
+    return meaning_of(SUBJECT if units == {SUBJECT} else GROUP)
+
+
+def balancing(head: HeadCard) -> pd.DataFrame:
+    """Returns the training slices of each class: all, those used, and those repeated in an epoch of fine-tuning.
+
+    The rule is that of ``Store.evenly_per_class`` and ``balanced_epoch``.
+    """
+    limit = int(head.finetuning["labels_per_class"])
+    there = {label: head.counts[label]["train"].slices for label in head.classes}
+    target = min(limit, max(there.values()))
+    rows = [(label, n, min(n, limit), max(target - n, 0) if n else 0) for label, n in there.items()]
+    return pd.DataFrame(rows, columns=["label", "labelled", "used", "repeated"])
+
+
+def balancing_rule(head: HeadCard) -> str:
+    """Returns how the training slices were balanced, in a sentence."""
+    augmented = " Repeated slices differ, because every slice is augmented."
+    return (
+        f"Of each class up to {head.finetuning['labels_per_class']} labelled slices are used; classes with fewer are "
+        f"raised to the largest by repetition.{'' if head.regime == 'linear-probe' else augmented}"
+    )
+
+
+def _by_class(own: Summary, disease: Disease) -> pd.DataFrame:
+    """Returns the rows of ``intensity`` in the order of the disease's classes."""
+    table = own["intensity"].set_index("label", drop=False)
+    return table.loc[[label for label in disease.classes if label in table.index]].reset_index(drop=True)
