@@ -19,7 +19,7 @@ from sslmri.models.evidence import Metrics, find_evidence, find_history
 
 start_page("Performance")
 card = require_model("This page shows how good the model is on data it was not trained on.")
-protocols = list(tables.IS_SHARED)
+protocols = list(tables.SPLIT_TITLES)
 metrics = {protocol: try_read(find_evidence, card, Metrics, protocol) for protocol in protocols}
 diseases = in_order({key for measured in metrics.values() if measured for key in measured.diseases})
 if not diseases:
@@ -31,7 +31,7 @@ if card.evidence_note:
 protocol = st.segmented_control(
     "Split",
     protocols,
-    format_func=lambda name: tables.PROTOCOL_TITLES[name],
+    format_func=lambda name: tables.SPLIT_TITLES[name],
     required=True,
     default=card.training.protocol,
 )
@@ -44,14 +44,13 @@ key = st.segmented_control(
     default=diseases[0],
 )
 disease = DISEASES[key]
-results = {name: measured.diseases.get(key) if measured else None for name, measured in metrics.items()}
-encoders = {name: sections.encoder_of(card, measured) for name, measured in metrics.items() if measured}
-chosen, result = metrics[protocol], results[protocol]
+chosen = metrics[protocol]
+result = chosen.diseases.get(key) if chosen else None
 if chosen is None or result is None:
     st.info(sections.not_measured(card, protocol))
 else:
     sections.draw_headline(disease, result, chosen, card)
-sections.draw_protocols(results, encoders, card, disease)
+sections.draw_protocols(metrics, card, disease)
 if result is not None:
     sections.draw_classes(disease, result)
     predictions = try_read(read_predictions, card.folder / EVIDENCE_FOLDERS[protocol], disease)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
+from sslmri.cohorts.protocols import Protocol
 from sslmri.cohorts.registry import caveat_of, meaning_of, unit_of
 from sslmri.cohorts.splits import SPLITS
 from sslmri.diseases import DISEASES, Disease, class_title
@@ -36,7 +37,7 @@ _LICENCE = (
     "The weights are for research use: they were trained on the cohorts listed above, each under its own terms. The "
     "code is under the Apache License 2.0."
 )
-_SPLIT_TITLES = {
+SPLIT_RULES: dict[Protocol, str] = {
     "group-disjoint": "patient-disjoint split: no patient (or image group) is shared between training, validation and "
     "test, including pre-training",
     "as-published": "random image split (as published): images are split at random, so patients are shared between "
@@ -131,7 +132,7 @@ def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str
     if metrics is None:
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
     rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
-    text = f"Test groups of a {_SPLIT_TITLES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
+    text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
     return Section("Performance", note + text, {"Results compared with baselines": pd.DataFrame(rows)})
 

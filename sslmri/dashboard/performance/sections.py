@@ -5,11 +5,10 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
+from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
 from sslmri.cohorts.registry import meaning_of
 from sslmri.dashboard import charts
 from sslmri.dashboard.performance import curves, tables
-from sslmri.dashboard.performance.tables import IS_SHARED, PROTOCOL_TITLES
 from sslmri.dashboard.section import draw_chart, draw_notes, draw_table
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.diseases import DISEASES, Disease, class_title
@@ -19,17 +18,7 @@ from sslmri.evidence.verdict import abstaining
 from sslmri.models.cards import SET_RULE, ModelCard
 from sslmri.models.evidence import Metrics, is_of_model
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
-
-_SPLITS: dict[Protocol, str] = {
-    GROUP_DISJOINT: "no patient (or image group) is shared between training, validation and test, including "
-    "pre-training",
-    AS_PUBLISHED: "images are split at random, so patients are shared between training and test",
-}
-
-
-def split_of(protocol: Protocol) -> str:
-    """Returns how a protocol splits, as part of a sentence."""
-    return f"{PROTOCOL_TITLES[protocol]}: {_SPLITS[protocol]}"
+from sslmri.models.model_card import SPLIT_RULES
 
 
 def not_measured(card: ModelCard, protocol: Protocol) -> str:
@@ -37,14 +26,14 @@ def not_measured(card: ModelCard, protocol: Protocol) -> str:
     run = f"--protocol {protocol} --run"
     if protocol == card.training.protocol:
         how = f"run `python train.py evaluate {run} MODEL`, where MODEL is this model's folder."
-    elif IS_SHARED[protocol]:
+    elif protocol == AS_PUBLISHED:
         how = (
             f"it needs a model trained on that split. Run `python train.py all {run} OTHER` with the same data, then "
             f"`python train.py evaluate {run} OTHER --compare-to MODEL`, where MODEL is this model's folder."
         )
     else:
         how = f"it needs a model trained on that split. Run `python train.py all {run} OTHER` and open that one."
-    return f"Not measured for this model on the {split_of(protocol)}; {how}"
+    return f"Not measured for this model on the {SPLIT_RULES[protocol]}; {how}"
 
 
 def encoder_of(card: ModelCard, metrics: Metrics) -> str:
@@ -52,22 +41,12 @@ def encoder_of(card: ModelCard, metrics: Metrics) -> str:
     return "this model's" if is_of_model(card, metrics) else f"another encoder ({metrics.encoder_sha256[:8]})"
 
 
-def draw_protocols(
-    results: Mapping[Protocol, DiseaseMetrics | None],
-    encoders: Mapping[Protocol, str],
-    card: ModelCard,
-    disease: Disease,
-) -> None:
-    """Draws the headline metrics of a disease under both protocols, and one line for each that was not measured.
-
-    Args:
-        results: the disease's evidence by protocol, None where there is none.
-        encoders: by protocol, whose encoder was measured, from ``encoder_of``.
-        card: the model's.
-        disease: the disease.
-    """
-    measured = {protocol: result for protocol, result in results.items() if result}
-    pixels = "".join(tables.pixels_sentence(result) for name, result in measured.items() if IS_SHARED[name])
+def draw_protocols(metrics: Mapping[Protocol, Metrics | None], card: ModelCard, disease: Disease) -> None:
+    """Draws the headline metrics of a disease under both protocols, and one line for each that was not measured."""
+    found = {protocol: one for protocol, one in metrics.items() if one and disease.key in one.diseases}
+    measured = {protocol: one.diseases[disease.key] for protocol, one in found.items()}
+    encoders = {protocol: encoder_of(card, one) for protocol, one in found.items()}
+    pixels = "".join(tables.pixels_sentence(result) for name, result in measured.items() if name == AS_PUBLISHED)
     draw_table(
         f"{disease.title}: results on each split",
         tables.protocols(measured, encoders),
@@ -75,7 +54,7 @@ def draw_protocols(
         "Where patients are shared between training and test, near-copies of the test slices were in the training "
         f"data: only results without shared patients say what to expect for a new patient.{pixels}",
     )
-    for protocol in results.keys() - measured.keys():
+    for protocol in metrics.keys() - measured.keys():
         st.caption(not_measured(card, protocol))
 
 
@@ -86,7 +65,7 @@ def draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, ca
         f"**{result.grade.grade.capitalize()} evidence.** {escape_markdown(result.grade.reason)}",
         help=f"How evidence is graded. {RULE}",
     )
-    title, _, meaning = split_of(metrics.protocol).partition(": ")
+    title, _, meaning = SPLIT_RULES[metrics.protocol].partition(": ")
     st.markdown(
         f"**{title[0].upper()}{title[1:]}**: {meaning}.{encoder} {meaning_of(result.unit)} "
         f"Tested on **{count(result.slices.n_groups, 'group')}** with **{count(result.slices.n_cases, 'slice')}**. "

@@ -6,20 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
+from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
 from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import Disease, class_title
 from sslmri.models import model_card
-from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, SetCoverage, SetMetrics
-from sslmri.models.model_card import BASELINE_TITLES
+from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, SetCoverage, SetMetrics
+from sslmri.models.model_card import BASELINE_TITLES, SPLIT_RULES
 
-# by protocol, whether patients are in both training and test
-IS_SHARED: dict[Protocol, bool] = {GROUP_DISJOINT: False, AS_PUBLISHED: True}
-PROTOCOL_TITLES: dict[Protocol, str] = {
-    GROUP_DISJOINT: "patient-disjoint split",
-    AS_PUBLISHED: "random image split (as published)",
-}
+SPLIT_TITLES = {protocol: rule.partition(": ")[0] for protocol, rule in SPLIT_RULES.items()}
 _OVERALL = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -41,11 +36,7 @@ _BY_CLASS = {
 def headline(result: DiseaseMetrics) -> pd.DataFrame:
     """Returns one row per measure of a disease: its value, its interval and its baselines."""
     rows = [
-        {
-            "measure": name,
-            **asdict(estimate),
-            **{key: getattr(result.baselines.get(key), baseline, None) for key in BASELINE_TITLES},
-        }
+        {"measure": name, **asdict(estimate), **_baselines(result, baseline)}
         for name, estimate, baseline in model_card.headline(result)
     ]
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
@@ -60,19 +51,26 @@ def protocols(results: Mapping[Protocol, DiseaseMetrics], encoders: Mapping[Prot
     """
     rows = [
         {
-            "measure": row["measure"],
-            "split": PROTOCOL_TITLES[protocol],
+            "measure": name,
+            "split": SPLIT_TITLES[protocol],
             "encoder": encoders[protocol],
-            "patients shared": _shared(result, IS_SHARED[protocol]),
-            "value (95 % interval)": _with_interval(row),
-            **{title: _baseline(row[name]) for name, title in BASELINE_TITLES.items()},
+            "patients shared": _shared(result, protocol),
+            "value (95 % interval)": "not estimable" if estimate.value is None else str(estimate),
+            **{
+                BASELINE_TITLES[key]: "none" if value is None else proportion(value)
+                for key, value in _baselines(result, baseline).items()
+            },
             "test groups": result.slices.n_groups,
             "test slices": result.slices.n_cases,
         }
         for protocol, result in results.items()
-        for row in headline(result).to_dict("records")
+        for name, estimate, baseline in model_card.headline(result)
     ]
     return pd.DataFrame(rows)
+
+
+def _baselines(result: DiseaseMetrics, attribute: str) -> dict[str, float | None]:
+    return {key: getattr(result.baselines.get(key), attribute, None) for key in BASELINE_TITLES}
 
 
 def pixels_sentence(result: DiseaseMetrics) -> str:
@@ -178,21 +176,10 @@ def history(entries: Sequence[Mapping[str, Any]], scores: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _with_interval(row: Mapping[Any, Any]) -> str:
-    """Returns a value with its interval; why it has none, the performance page says."""
-    if pd.isna(row["value"]):
-        return "not estimable"
-    return str(Estimate(row["value"], row["low"], row["high"], row["raw"], None))
-
-
-def _shared(result: DiseaseMetrics, is_shared: bool) -> str:
+def _shared(result: DiseaseMetrics, protocol: Protocol) -> str:
     """Returns whether patients are in both training and test, and how many groups are."""
     n_shared = result.n_shared_groups
-    return ("yes" if is_shared else "no") + (f" ({count(n_shared, 'group')})" if n_shared else "")
-
-
-def _baseline(value: float | None) -> str:
-    return "none" if value is None or pd.isna(value) else proportion(value)
+    return ("yes" if protocol == AS_PUBLISHED else "no") + (f" ({count(n_shared, 'group')})" if n_shared else "")
 
 
 def _numeric(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
