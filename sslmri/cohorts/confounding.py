@@ -1,5 +1,6 @@
 """Whether class and cohort are confounded: where they are, a classifier may learn the source of an image."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,10 +24,8 @@ class Confounding:
     @property
     def exclusive(self) -> list[str]:
         """The classes none of whose cohorts holds another class: their source alone may reveal them."""
-        if len(self.cohorts) < 2:
-            return []
-        others = {label: self._of_others(label) for label in self.cohorts}
-        return [label for label, cohorts in self.cohorts.items() if not cohorts & others[label]]
+        alone = [label for label, cohorts in self.cohorts.items() if not cohorts & self._of_others(label)]
+        return alone if len(self.cohorts) > 1 else []
 
     @property
     def is_complete(self) -> bool:
@@ -36,9 +35,9 @@ class Confounding:
     @property
     def single_class_cohorts(self) -> list[tuple[str, str]]:
         """Cohort and class wherever a cohort holds one class only."""
-        names = sorted(frozenset().union(*self.cohorts.values()))
-        held = {name: [label for label, cohorts in self.cohorts.items() if name in cohorts] for name in names}
-        return [(name, labels[0]) for name, labels in held.items() if len(labels) == 1]
+        pairs = sorted((name, label) for label, names in self.cohorts.items() for name in names)
+        n_classes = Counter(name for name, _ in pairs)
+        return [(name, label) for name, label in pairs if n_classes[name] == 1]
 
     @property
     def notice(self) -> Notice | None:

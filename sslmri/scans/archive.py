@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,9 @@ _START_BYTES = 1024  # of an entry, which determine its type
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses the others in pieces of any size
 _ENTRY_SIGNATURE = b"PK\x01\x02"  # before each entry of the directory
 _TOO_MANY = f"The zip file holds over {_MAX_ENTRIES:,} files. Upload one series."
-_Read = TypeVar("_Read")
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,13 @@ def _check_total(n_pages: int, n_pixels: int) -> None:
         )
 
 
-def _unless_damaged(read: Callable[[bytes, str], _Read], data: bytes, source: str) -> _Read | None:
+def _unless_damaged(read: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> _Result | None:
+    """Returns what ``read`` returns, None where it cannot read."""
     try:
-        return read(data, source)
+        return read(*args, **kwargs)
     except MemoryError:
         raise
-    except Exception:  # decoders of untrusted bytes raise any class; the other images may be sound
+    except Exception:  # zipfile and decoders of untrusted bytes raise any class; the other files may be sound
         return None
 
 
@@ -189,11 +192,4 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _read_or_none(archive: zipfile.ZipFile, entry: _Entry) -> bytes | None:
-    if entry.type not in SOURCES:
-        return None
-    try:
-        return _read(archive, entry.info)
-    except MemoryError:
-        raise
-    except Exception:  # zipfile raises many classes on damaged entries; the others may be sound
-        return None
+    return _unless_damaged(_read, archive, entry.info) if entry.type in SOURCES else None

@@ -208,22 +208,17 @@ if hasattr(os, "register_at_fork"):
 def _ask(what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result]) -> _Result:
     """Returns the answer of an idle reader or a new one; at most two work at a time."""
     with _slots:
+        with _lock:
+            alive = [reader for reader in _idle if reader.is_alive()]
+            _idle[:] = alive[1:]
         try:
-            reader = _idle_reader() or _Reader()
+            reader = alive[0] if alive else _Reader()
             result = reader.ask(what, source, contents, interpret)
         except (OSError, RuntimeError) as error:  # there is no process, handle, memory or thread left to start with
             raise _Busy from error
         with _lock:
             _idle.append(reader)
     return result
-
-
-def _idle_reader() -> _Reader | None:
-    """Returns an idle reader that is alive, or None."""
-    with _lock:
-        alive = [reader for reader in _idle if reader.is_alive()]
-        _idle[:] = alive[1:]
-    return alive[0] if alive else None
 
 
 def _read(files: ScanFiles) -> Scan:
@@ -273,25 +268,21 @@ def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volu
     """Returns the volume or the refusal in an answer; anything else raises."""
     if "refused" in answer:
         return _matching(_TEXT, answer["refused"])
-    keys = ("spacing_mm", "orientation", "modality", "sequence")
-    spacing, orientation, modality, sequence = (answer[key] for key in keys)
     if voxels is None or not all(np.isfinite(part).all() for part in _parts(voxels)):
         raise ValueError("Expected finite voxels, got others.")
-    return Volume(
-        voxels,
-        None if spacing is None else _spacing_of(*spacing),
-        None if orientation is None else _matching("[LRPAIS]{3}", orientation),
-        None if modality is None else _matching("[A-Z]+", modality),
-        None if sequence is None else _matching("T1|T1ce|T2|FLAIR", sequence),
-        tuple(_matching(_TEXT, warning) for warning in answer["warnings"]),
-    )
+    texts = {"orientation": "[LRPAIS]{3}", "modality": "[A-Z]+", "sequence": "T1|T1ce|T2|FLAIR"}
+    known = {key: _matching(pattern, answer[key]) for key, pattern in texts.items() if answer[key] is not None}
+    warnings = tuple(_matching(_TEXT, warning) for warning in answer["warnings"])
+    return Volume(voxels, _spacing_of(answer["spacing_mm"]), warnings=warnings, **known)
 
 
-def _spacing_of(slice_: float, row: float, column: float) -> Spacing:
-    spacing = float(slice_), float(row), float(column)
-    if not all(0 < value < math.inf for value in spacing):
+def _spacing_of(values: Sequence[float] | None) -> Spacing | None:
+    if values is None:
+        return None
+    slice_mm, row_mm, column_mm = map(float, values)
+    if not all(0 < value < math.inf for value in (slice_mm, row_mm, column_mm)):
         raise ValueError("Expected distances in space, got others.")
-    return spacing
+    return slice_mm, row_mm, column_mm
 
 
 def _matching(pattern: str, text: Any) -> str:
