@@ -23,14 +23,9 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
 
 
-def printable(text: str) -> str:
-    """Returns text for a terminal: control characters and those that change the writing direction are escaped."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
 def printable_line(text: str) -> str:
-    """Returns text as ``printable`` does, in one line: a line feed in a file name must not start a new one."""
-    return printable(text).replace("\n", "\\n")
+    """Returns text in one line for a terminal: control characters and changes of the writing direction are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def format_os_error(error: OSError) -> str:

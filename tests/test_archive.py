@@ -31,7 +31,7 @@ def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
 
 
 def picture(grey: int, side: int = 16) -> bytes:
-    """Returns a PNG of one grey value."""
+    """Returns a PNG of one intensity."""
     file = io.BytesIO()
     Image.new("L", (side, side), grey).save(file, "PNG")
     return file.getvalue()
@@ -45,7 +45,7 @@ def coloured(side: int) -> bytes:
 
 
 def greys(data: bytes) -> list[int]:
-    """Returns the grey value of each slice of an archive of such images."""
+    """Returns the intensity of each slice of an archive of such images."""
     return [int(slice_[0, 0]) for slice_ in read_archive(data).voxels]
 
 

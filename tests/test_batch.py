@@ -25,7 +25,7 @@ from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
 from sslmri.screening import batch
 from sslmri.screening.batch import screen_files, write_overlays
-from sslmri.screening.outcome import ImagingSequence, Outcome, Refusal, Screening, ScreeningArrays, ScreeningSummary
+from sslmri.screening.outcome import Outcome, Refusal, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.report.export import json_line, report_csv
 from sslmri.screening.report.images import scaled
 from sslmri.screening.screener import Screener
@@ -54,7 +54,7 @@ class Encoderless:
                     orientation=scan.info.orientation,
                     modality=scan.info.modality,
                     source=scan.info.source,
-                    sequence=ImagingSequence(),
+                    sequence=None,
                     is_brain_mri=None,
                     reason=None,
                     findings={},

@@ -14,6 +14,7 @@ from sslmri.dashboard.screening.findings import predictive_line
 from sslmri.dashboard.screening.similar import DATA_FOLDER, case_image
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
 from sslmri.evidence.verdict import Verdict
+from sslmri.models.bank import BankCase
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import read_model_card
 from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
@@ -21,7 +22,6 @@ from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.slices import Preparation
 from sslmri.screening.messages import limits, map_line, probability_line, set_line, threshold_help
 from sslmri.screening.outcome import Finding
-from sslmri.screening.similar import SimilarCase
 from tests.pages import png
 
 
@@ -106,9 +106,9 @@ def test_a_weak_map_is_no_notable_saliency_and_another_says_its_size_and_peak() 
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> SimilarCase:
+def case(tmp_path: Path) -> BankCase:
     (tmp_path / "one.png").write_bytes(png())
-    return SimilarCase("glioma", "cheng", "cheng/1", "one.png", None, 0.2, True)
+    return BankCase("tumours", "glioma", "cheng", "cheng/1", "train", "one.png", None)
 
 
 def test_a_case_has_a_image_where_its_data_are_on_this_machine(case, tmp_path: Path, monkeypatch) -> None:
@@ -122,7 +122,7 @@ def test_a_case_has_a_image_where_its_data_are_on_this_machine(case, tmp_path: P
 def test_a_case_without_readable_data_has_no_image(path: str, case, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
     (tmp_path / "notes.png").write_bytes(b"just some notes")
-    assert case_image(replace(case, path=path), Preparation()) is None
+    assert case_image(case._replace(path=path), Preparation()) is None
 
 
 def test_without_a_data_folder_no_file_is_looked_for(case, tmp_path: Path, monkeypatch) -> None:

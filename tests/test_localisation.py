@@ -64,7 +64,7 @@ def test_planted_square_is_found_in_the_prepared_slice(shape, preparation):
     prepared = to_slices(as_scan(picture), preparation)[0]
     region = region_in_slice(box_region(BOX, shape), preparation)
     assert region.shape == preparation.image_size == prepared.shape
-    assert (prepared > 200).sum() > 20  # the square is at 250 in a head of 60; grey values in between are its rim
+    assert (prepared > 200).sum() > 20  # the square is at 250 in a head of 60; intensities in between are its rim
     assert region[prepared > 200].all()
     assert (prepared[region] > 70).all()
 

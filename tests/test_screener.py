@@ -195,7 +195,7 @@ def test_a_classifier_is_not_assessed_by_its_own_rule_alone(gated, phantom):
     assert set(summary.findings) - set(summary.assessed) == {"ms"}
     assert summary.findings["ms"].verdict == Verdict.NOT_ASSESSED
     assert summary.findings["ms"].reason is not None
-    assert summary.findings["ms"].reason.startswith("Not assessed: trained on axial T2")
+    assert summary.findings["ms"].reason.startswith("Trained on axial T2")
 
 
 def test_a_screening_keeps_what_the_scan_says_of_itself(gated, phantom):

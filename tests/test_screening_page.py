@@ -17,6 +17,7 @@ from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
+from sslmri.models.bank import BankCase
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics, find_evidence
 from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
@@ -250,7 +251,8 @@ def test_a_review_needs_a_class_and_a_reason_and_a_change_takes_the_tick_away(co
 
 @pytest.mark.parametrize("is_close", [True, False])
 def test_similar_cases_say_class_cohort_distance_and_whether_they_are_close(is_close, configured, monkeypatch) -> None:
-    cases = tuple(SimilarCase("normal", f"cohort_{i}", f"g{i}", f"{i}.png", None, 0.1 * i, is_close) for i in range(5))
+    slices = [BankCase("ms", "normal", f"cohort_{i}", f"g{i}", "train", f"{i}.png", None) for i in range(5)]
+    cases = tuple(SimilarCase(slice_, 0.1 * i, is_close) for i, slice_ in enumerate(slices))
     monkeypatch.setattr(Screener, "bank", property(lambda screener: "a bank"))
     monkeypatch.setattr("sslmri.screening.similar.similar_cases", lambda *arguments: cases)
     words = words_of(upload(("slice.png", png())))

@@ -17,7 +17,7 @@ from sslmri.cohorts.manifest import read_manifest, write_manifest
 from sslmri.cohorts.public import build_manifest
 from sslmri.dashboard.text import escape_markdown
 from sslmri.files import neutralised
-from sslmri.text import printable
+from sslmri.text import printable_line
 from tests.conftest import Call
 from tests.harness.browser import CHROMIUM, browse
 from tests.harness.client import Visitor
@@ -191,4 +191,4 @@ def test_a_carriage_return_in_a_name_begins_no_row_of_a_manifest(tmp_path: Path)
 
 def test_signs_that_turn_the_writing_or_steer_a_terminal_are_not_passed_on() -> None:
     assert "\u202e" not in escape_markdown("report\u202egnp.exe")
-    assert printable("a\x1b[2J\u202eb\nc") == "a\\x1b[2J\\u202eb\nc"
+    assert printable_line("a\x1b[2J\u202eb\nc") == "a\\x1b[2J\\u202eb\\nc"

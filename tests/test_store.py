@@ -24,7 +24,7 @@ SMALL = Preparation(image_size=(32, 32))
 
 
 def picture(seed: int) -> bytes:
-    """Returns a small bright disc on black whose grey values follow from the seed, as PNG of a fixed length."""
+    """Returns a small bright disc on black whose intensities follow from the seed, as PNG of a fixed length."""
     rows, columns = np.mgrid[0:40, 0:40]
     noise = np.random.default_rng(seed).integers(100, 250, (40, 40))
     pixels = np.where((rows - 20) ** 2 + (columns - 20) ** 2 < 200, noise, 0).astype(np.uint8)

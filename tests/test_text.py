@@ -2,12 +2,11 @@
 
 import pytest
 
-from sslmri.text import format_os_error, printable, printable_line
+from sslmri.text import format_os_error, printable_line
 
 
 def test_a_line_feed_in_a_name_begins_no_line():
     assert printable_line("left out: a\nerror: b.png: no\x1b[2J\udcff") == r"left out: a\nerror: b.png: no\x1b[2J\udcff"
-    assert printable("one\ntwo") == "one\ntwo"
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,12 @@ def decide_in_distribution(bank: FeatureBank, features: np.ndarray, disease: str
     """Returns whether a scan resembles the training slices of a disease's classifier, from features (S, F)."""
     svm = bank.domain_svms.get(disease)
     if svm is None:
-        reason = "Not assessed: no training slices of this disease to compare with."
+        reason = "No training slices of this disease to compare with."
         return GateDecision(reason, np.zeros(len(features), dtype=bool))
     passes = svm.passes(bank.domain_projection.project(features))
     if _most(passes):
         return GateDecision(None, passes)
-    return GateDecision(f"Not assessed: trained on {get_disease(disease).sequences}. {_count(passes)}", passes)
+    return GateDecision(f"Trained on {get_disease(disease).sequences}. {_count(passes)}", passes)
 
 
 def _count(passes: np.ndarray) -> str:

@@ -137,10 +137,6 @@ class FeatureBank:
         """Returns features (S, F) as points of the bank, (S, d) of length 1."""
         return unit((features - self.center) @ self.components)
 
-    def rows_of(self, disease: str) -> np.ndarray:
-        """Returns which of the cases are of a disease, bool (N,)."""
-        return np.array([case.disease == disease for case in self.cases], dtype=bool)
-
 
 def save_bank(folder: Path, bank: FeatureBank) -> None:
     """Writes a bank as ``write_bank`` does."""

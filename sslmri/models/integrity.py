@@ -5,12 +5,12 @@ read, and a card is compared with the types of its fields. No torch here.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from sslmri.errors import ModelError
 
@@ -68,8 +68,8 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
         ModelError: it is something else, or nested too deep.
     """
     try:
-        content = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        content = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
         raise ModelError(f"Expected JSON in {path}, got something else: {_ADVICE}.") from error
     if not isinstance(content, dict):
         raise ModelError(f"Expected a JSON object in {path}, got a {type(content).__name__}: {_ADVICE}.")
@@ -97,7 +97,3 @@ def parse_as(kind: type[_T], data: bytes, path: Path, expected: str = "", advice
         message = first["msg"].removeprefix("Value error, ").split(": line", 1)[0]
         expected = expected or f"a {kind.__name__} of this version"
         raise ModelError(f"Expected {expected} in {path}, got {field:.{_SHOWN}}: {message:.200}; {advice}.") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)

@@ -1,6 +1,5 @@
 """Screening of many scans: refusals do not stop the others, and memory does not grow with their number."""
 
-import io
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,11 +96,8 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
         return
     for disease in summary.assessed:
         image = paint_key_slice(summary, arrays, disease, card.heads[disease].saliency_scale)
-        buffer = io.BytesIO()
-        scaled(image, _OVERLAY_SIDE).save(buffer, "PNG")
-        write_atomically(
-            folder / f"{entry.number:04d}-{disease}.png", partial(Path.write_bytes, data=buffer.getvalue())
-        )
+        overlay = scaled(image, _OVERLAY_SIDE)
+        write_atomically(folder / f"{entry.number:04d}-{disease}.png", partial(overlay.save, format="PNG"))
 
 
 def _screen_batch(

@@ -65,7 +65,7 @@ def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
     spacing = summary.spacing_mm
     return [
         ("SHA-256 of the file", summary.sha256),
-        ("Source", ", ".join(filter(None, (summary.source, summary.modality, summary.sequence.name)))),
+        ("Source", ", ".join(filter(None, (summary.source, summary.modality, summary.sequence)))),
         ("Slices", slices_line(summary)),
         ("Spacing", " x ".join(f"{mm:.2f}" for mm in spacing) + " mm (slice, row, column)" if spacing else "unknown"),
         ("Orientation", _orientation(summary.orientation)),
@@ -92,11 +92,6 @@ def _orientation(code: str | None) -> str:
         return "unknown: left and right cannot be distinguished"
     names = zip(("slices", "rows", "columns"), code, strict=True)
     return f"{code} ({', '.join(f'{name} towards {_DIRECTIONS[letter]}' for name, letter in names)})"
-
-
-def reason_line(finding: Finding) -> str:
-    """Returns why a classifier was not assessed."""
-    return finding.reason or "Not assessed."
 
 
 def probability_line(finding: Finding) -> str:

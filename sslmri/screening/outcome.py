@@ -60,19 +60,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class ImagingSequence:
-    """The sequence of a scan and where it is known from.
-
-    Attributes:
-        name: ``T1``, ``T1ce``, ``T2``, ``FLAIR`` or None.
-        source: ``dicom``, ``image``, ``reader`` or None.
-    """
-
-    name: str | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True)
 class ScreeningSummary:
     """The facts of one screening, without arrays and without the name of the file.
 
@@ -83,7 +70,7 @@ class ScreeningSummary:
         slice_numbers: of the slices screened, in the file, from 1 on.
         n_file_slices: how many slices the file has.
         spacing_mm, orientation, modality, source: as in the scan.
-        sequence: as far as it is known.
+        sequence: ``T1``, ``T1ce``, ``T2`` or ``FLAIR``, where a DICOM file says so.
         is_brain_mri: None where the model has nothing to decide it by.
         reason: why it is not recognised as brain MRI, else None.
         findings: by disease, in the order of the diseases.
@@ -99,7 +86,7 @@ class ScreeningSummary:
     orientation: str | None
     modality: str | None
     source: str
-    sequence: ImagingSequence
+    sequence: str | None
     is_brain_mri: bool | None
     reason: str | None
     findings: Mapping[str, Finding]
@@ -217,7 +204,7 @@ def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict
     """
     outcome = entry.outcome
     summary = outcome if isinstance(outcome, ScreeningSummary) else None
-    sequence = summary.sequence if summary else ImagingSequence()
+    sequence = summary.sequence if summary else None
     findings = summary.findings.values() if summary else ()
     return {
         "scan": entry.number,
@@ -227,7 +214,7 @@ def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict
         "status": "screened" if summary else "refused",
         "reason": outcome.reason,
         "is_brain_mri": summary.is_brain_mri if summary else None,
-        "sequence": {"name": sequence.name, "from": sequence.source},
+        "sequence": {"name": sequence, "from": "dicom" if sequence else None},
         "findings": [_finding_document(finding, grades.get(finding.disease)) for finding in findings],
         "warnings": [notice_line(notice) for notice in summary.warnings] if summary else [],
         "model_sha256": model_sha256,

@@ -22,7 +22,7 @@ from sslmri.scans.scan import Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
 from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
-from sslmri.screening.outcome import Finding, ImagingSequence, Screening, ScreeningArrays, ScreeningSummary
+from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.saliency import Explainer, class_maps
 from sslmri.text import in_order
 
@@ -116,7 +116,7 @@ class Screener:
             orientation=info.orientation,
             modality=info.modality,
             source=info.source,
-            sequence=ImagingSequence(info.sequence, "dicom" if info.sequence else None),
+            sequence=info.sequence,
             is_brain_mri=not_brain is None if self._bank else None,
             reason=not_brain,
             findings=findings,

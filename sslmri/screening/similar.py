@@ -1,27 +1,22 @@
 """The labelled training cases nearest to a scan in the features of the encoder."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sslmri.models.bank import FeatureBank
+from sslmri.models.bank import BankCase, FeatureBank
 
 
-@dataclass(frozen=True)
-class SimilarCase:
+class SimilarCase(NamedTuple):
     """A training case near a scan.
 
     Attributes:
-        label, cohort, group, path, slice: of the nearest slice of the group, as in the feature bank.
+        case: the nearest slice of its group.
         distance: cosine distance between the two in the projected features, 0 to 2.
         is_close: whether it is as near as validation cases are to training cases.
     """
 
-    label: str
-    cohort: str
-    group: str
-    path: str
-    slice: int | None
+    case: BankCase
     distance: float
     is_close: bool
 
@@ -35,7 +30,7 @@ def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases
         disease: whose cases to search.
         n_cases: at most.
     """
-    rows = np.flatnonzero(bank.rows_of(disease))
+    rows = np.flatnonzero([case.disease == disease for case in bank.cases])
     if disease not in bank.close_match or not len(rows):
         return ()
     distances = (1 - bank.features[rows] @ bank.project(features).T).min(axis=1)
@@ -44,9 +39,7 @@ def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases
     for index in np.argsort(distances, kind="stable"):
         case, distance = bank.cases[rows[index]], float(distances[index])
         if case.group not in by_group:
-            by_group[case.group] = SimilarCase(
-                case.label, case.cohort, case.group, case.path, case.slice, distance, distance <= limit
-            )
+            by_group[case.group] = SimilarCase(case, distance, distance <= limit)
         if len(by_group) == n_cases:
             break
     return tuple(by_group.values())

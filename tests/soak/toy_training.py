@@ -43,7 +43,7 @@ _FIVE = 5  # groups a class: one for each fold
 
 
 def picture(seed: int) -> bytes:
-    """Returns a disc of noise on black whose grey values follow from the seed, as a small PNG."""
+    """Returns a disc of noise on black whose intensities follow from the seed, as a small PNG."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] - SIDE // 2
     noise = np.random.default_rng(seed).integers(60, 250, (SIDE, SIDE))
     buffer = io.BytesIO()

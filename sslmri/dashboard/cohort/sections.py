@@ -18,7 +18,6 @@ from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
-from sslmri.screening.messages import reason_line
 from sslmri.screening.outcome import Entry, Finding, Refusal, notice_line
 
 REFUSED = "refused"
@@ -163,7 +162,7 @@ def _cells(entry: Entry, name: str) -> list[dict[str, Any]]:
 
 def _answer(finding: Finding, warnings: Sequence[Notice]) -> dict[str, Any]:
     if not finding.is_assessed:
-        return {"Note": reason_line(finding)}
+        return {"Note": finding.reason}
     members = finding.prediction_set
     return {
         "Any disease": finding.probability_any,

@@ -64,7 +64,7 @@ def draw_findings(card: ModelCard, summary: ScreeningSummary, shown: str | None,
                 _draw_reliability(card, summary, finding, evidence)
                 draw_prevalence(summary, disease, evidence)
             else:
-                st.markdown(escape_markdown(messages.reason_line(finding)))
+                st.markdown(escape_markdown(finding.reason or ""))
 
 
 def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool, evidence: DiseaseMetrics | None) -> None:

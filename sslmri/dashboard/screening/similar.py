@@ -11,6 +11,7 @@ from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
+from sslmri.models.bank import BankCase
 from sslmri.scans import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 from sslmri.screening.outcome import Finding, Screening
@@ -53,16 +54,17 @@ _HELP = (
 )
 
 
-def _draw_case(case: "SimilarCase", preparation: Preparation) -> None:
+def _draw_case(similar: "SimilarCase", preparation: Preparation) -> None:
+    case = similar.case
     with st.container(width=_WIDTH + 24, gap="xxsmall"):
         image = keep("thumbnails", case.path, _MAX_THUMBNAILS, lambda: case_image(case, preparation))
         if image:
             st.image(image, width=_WIDTH, alt=f"A training case of {class_title(case.label)}")
-        st.markdown(f"{class_title(case.label)} **{case.distance:.2f}**")
-        st.caption(f"{escape_markdown(case.cohort)}{'' if case.is_close else ', not close'}")
+        st.markdown(f"{class_title(case.label)} **{similar.distance:.2f}**")
+        st.caption(f"{escape_markdown(case.cohort)}{'' if similar.is_close else ', not close'}")
 
 
-def case_image(case: "SimilarCase", preparation: Preparation) -> bytes | None:
+def case_image(case: BankCase, preparation: Preparation) -> bytes | None:
     """Returns the prepared slice of a case as a small JPEG, or None where its data are not on this server.
 
     A file of several slices gives none: a case does not say which of them it is.

@@ -45,7 +45,7 @@ def draw_finding(
             _draw_answer(target, head, summary, finding)
             target.paragraph(LEFT, messages.evidence_line(evidence), SMALL, QUIET, _TEXT)
         else:
-            target.paragraph(LEFT, messages.reason_line(finding), BODY)
+            target.paragraph(LEFT, finding.reason or "", BODY)
         target.set_y(target.get_y() + 0.6)
         target.paragraph(LEFT, messages.review_line(entry.reviews.get(disease)), SMALL, INK, _TEXT)
         return target.get_y() - top
