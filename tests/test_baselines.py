@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sslmri.errors import TrainingError
-from sslmri.evidence.baselines import BASELINES, baseline_probabilities
+from sslmri.evidence.baselines import BASELINES, baseline_probabilities, dark_fraction, trait_probabilities
 
 
 def pictures(labels: list[int], seed: int = 0, size: int = 96) -> np.ndarray:
@@ -75,3 +75,22 @@ def test_no_test_slices_give_no_probabilities() -> None:
 def test_no_training_slices_are_refused() -> None:
     with pytest.raises(TrainingError, match="got none"):
         baseline_probabilities(pictures([]), np.array([], dtype=int), pictures([0]), 2)
+
+
+def test_one_number_predicts_what_it_tells_apart_and_a_missing_one_nothing() -> None:
+    truth = np.array([0, 0, 0, 1, 1, 1])
+    given = trait_probabilities(np.array([60.0, 62, 64, 80, 82, 84]), truth, np.array([61.0, 83, np.nan]), 3)
+    assert given.argmax(axis=1)[:2].tolist() == [0, 1]
+    assert given[2, 0] == pytest.approx(given[2, 1], abs=1e-6)
+    assert not given[:, 2].any()
+
+
+def test_the_dark_fraction_grows_with_the_ventricles() -> None:
+    slices = np.zeros((2, 64, 64), np.uint8)
+    slices[:, 8:56, 8:56] = 180
+    slices[0, 28:36, 28:36] = 20
+    slices[1, 24:40, 24:40] = 20
+    small, large = dark_fraction(slices)
+    assert small == pytest.approx(64 / 48**2, abs=0.02)
+    assert large == pytest.approx(256 / 48**2, abs=0.02)
+    assert dark_fraction(np.zeros((1, 64, 64), np.uint8)).tolist() == [0.0]

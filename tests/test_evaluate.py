@@ -13,6 +13,7 @@ from sklearn import metrics
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError
+from sslmri.evidence.calibration import Decisions
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.verdict import prediction_sets
@@ -226,3 +227,58 @@ def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
 def test_thresholds_of_another_disease_are_refused() -> None:
     with pytest.raises(ModelError, match="Expected thresholds of normal, multiple_sclerosis, got those of normal"):
         evaluate_disease(MS, frame_of(MS), None, set_thresholds={"normal": 0.5})
+
+
+def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None:
+    frame = frame_of(STAGES, n_groups=12, strength=0.5)
+    names = frame["group"].drop_duplicates().tolist()
+    age = {name: 40.0 + 2 * (number * 7 % 12) for number, name in enumerate(sorted(names))}
+    ages = frame["group"].map(age).to_numpy()
+    older = frame[ages >= 60]
+    result = evaluate_disease(STAGES, frame, baselines_of(frame, STAGES), ages=ages)
+    means = older.groupby("group").agg({"non_demented": "mean", "label": "first"})
+    expected = metrics.roc_auc_score(means["label"] != "non_demented", 1 - means["non_demented"])
+    assert result.older is not None
+    assert (result.older.from_age, result.older.n_groups) == (60, len(means))
+    assert result.older.group_auroc.raw == pytest.approx(expected)
+    assert result.baselines["majority"].older_group_auroc == 0.5
+    assert evaluate_disease(STAGES, frame, None).older is None
+    assert evaluate_disease(STAGES, frame, None, ages=np.full(len(frame), np.nan)).older is None
+
+
+def test_each_fold_is_judged_by_its_own_thresholds() -> None:
+    frame = frame_of(MS, n_groups=20, strength=1.0)
+    folds = frame["group"].str[-1].astype(int).to_numpy() % 2
+    nothing = np.zeros(2)
+    by_fold = {
+        0: Decisions(nothing, 1.0, 0.2, 0.4, {"normal": 0.3, "multiple_sclerosis": 0.6}),
+        1: Decisions(nothing, 1.0, 0.5, 0.9, {"normal": 0.1, "multiple_sclerosis": 0.2}),
+    }
+    result = evaluate_disease(
+        MS, frame, None, thresholds=(0.3, 0.5), set_thresholds=by_fold[0].set_thresholds, folds=(folds, by_fold)
+    )
+    any_ms, is_ms = frame["multiple_sclerosis"].to_numpy(), frame["label"].to_numpy() == "multiple_sclerosis"
+    is_flagged = any_ms >= np.where(folds == 0, 0.4, 0.9)
+    assert result.thresholds is not None
+    assert result.sets is not None
+    assert result.thresholds.high.threshold == 0.5
+    assert result.thresholds.high.slices.sensitivity.raw == pytest.approx(is_flagged[is_ms].mean())
+    assert result.thresholds.high.slices.specificity.raw == pytest.approx(1 - is_flagged[~is_ms].mean())
+    sizes = (frame["normal"] >= np.where(folds == 0, 0.3, 0.1)).astype(int)
+    sizes += any_ms >= np.where(folds == 0, 0.6, 0.2)
+    assert result.sets.slices.mean_size.raw == pytest.approx(sizes.mean())
+
+
+def test_the_gain_over_the_best_baseline_is_drawn_on_the_same_groups() -> None:
+    frame = frame_of(TUMOURS, n_groups=12, strength=1.0)
+    own = frame[list(TUMOURS.classes)].to_numpy()
+    same = evaluate_disease(TUMOURS, frame, baselines_of(frame, TUMOURS) | {"pca_logistic": own})
+    assert [(gain.measure, gain.baseline) for gain in same.gains] == [
+        ("group_auroc", "pca_logistic"),
+        ("types_accuracy", "pca_logistic"),
+    ]
+    for gain in same.gains:
+        assert (gain.difference.value, gain.difference.low, gain.difference.high) == (0.0, 0.0, 0.0)
+    against = evaluate_disease(TUMOURS, frame, {"majority": baselines_of(frame, TUMOURS)["majority"]}).gains[0]
+    assert against.difference.value == pytest.approx(same.groups.auroc.value - 0.5)
+    assert "AUROC of any disease, groups: +0.00 (+0.00 to +0.00) against the best baseline" in " ".join(same.notes)

@@ -9,9 +9,9 @@ import pytest
 from sslmri.errors import ModelError
 from sslmri.files import write_json
 from sslmri.gate.measure import IN_DISTRIBUTION, NOT_BRAIN, SAME_DISEASE, UNRELATED
-from sslmri.models.evidence import GateTable, find_evidence, write_evidence
+from sslmri.models.evidence import GateRates, GateRow, GateTable, find_evidence, write_evidence
 from sslmri.models.folder import read_model_card
-from sslmri.models.metrics import Estimate, GateRates, GateRow, Rate
+from sslmri.models.metrics import Estimate, Rate
 from tests.pages import open_page, table_of, words_of
 
 ROWS = (

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 QUIET: dict[str, Any] = {"displayModeBar": False}
 MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
-_BASELINE_SYMBOLS = {"majority": "line-ns-open", "nearest_neighbour": "x-thin-open", "pca_logistic": "diamond-open"}
+_BASELINE_SYMBOLS = {
+    "majority": "line-ns-open",
+    "nearest_neighbour": "x-thin-open",
+    "pca_logistic": "diamond-open",
+    "age": "circle-open",
+    "dark_fraction": "triangle-up-open",
+}
 HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 _ROW = 24
 
@@ -101,6 +107,8 @@ def headline(table: pd.DataFrame) -> go.Figure:
     colours = [theme.accent()] * len(table)
     figure = estimates(table, "measure", "this model, 95 % interval", colours, "accuracy or AUROC")
     for baseline, title in BASELINE_TITLES.items():
+        if table[baseline].isna().all():
+            continue
         figure.add_scatter(
             x=table[baseline],
             y=table["measure"],

@@ -7,10 +7,12 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from sslmri.errors import TrainingError
 from sslmri.evidence.linear import balanced_logistic
+from sslmri.scans.slices import head_mask
 
 BASELINES = ("majority", "nearest_neighbour", "pca_logistic")
 _SIDE = 48  # pixels: small enough to lose detail, large enough to recognise a person
 _MAX_COMPONENTS = 50
+_DARK = 0.5  # of the median intensity of the head
 _SEED = 0
 
 
@@ -45,6 +47,28 @@ def baseline_probabilities(
         "nearest_neighbour": np.eye(n_classes)[nearest],
         "pca_logistic": _pca_logistic(train, train_truth, test, n_classes),
     }
+
+
+def trait_probabilities(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> np.ndarray:
+    """Returns what a class-balanced logistic regression on one number of each slice predicts: (N,), (M,) -> (M, C).
+
+    A slice without the number has the mean of the training slices.
+    """
+    mean, scale = np.nanmean(train), np.nanstd(train) or 1.0
+    columns = [np.nan_to_num((values - mean) / scale)[:, np.newaxis] for values in (train, test)]
+    return balanced_logistic(columns[0], truth, columns[1], n_classes)
+
+
+def dark_fraction(slices: np.ndarray) -> np.ndarray:
+    """Returns the fraction of each head that is much darker than its median: (N, H, W) uint8 -> (N,).
+
+    On T1 that is mostly cerebrospinal fluid, so in a slab around the ventricles it grows as they do.
+    """
+    fractions = []
+    for one in slices:
+        head = one[head_mask(one)]
+        fractions.append(float(np.mean(head < _DARK * np.median(head))) if len(head) else 0.0)
+    return np.array(fractions)
 
 
 def _pixels(slices: np.ndarray) -> np.ndarray:

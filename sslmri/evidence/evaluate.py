@@ -14,8 +14,8 @@ from sslmri.evidence.grade import grade_evidence
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.notes import notes_of
 from sslmri.evidence.predictions import check_frame
-from sslmri.evidence.sample import N_RESAMPLES, Sample, draw_sample
-from sslmri.evidence.subsets import baseline_metrics, stage_metrics, type_metrics
+from sslmri.evidence.sample import Sample, draw_sample
+from sslmri.evidence.subsets import OLDER_FROM, baseline_metrics, gains, older_metrics, stage_metrics, type_metrics
 from sslmri.models.metrics import DiseaseMetrics, Grade
 
 
@@ -27,6 +27,7 @@ def evaluate_disease(
     thresholds: tuple[float, float] | None = None,
     set_thresholds: Mapping[str, float | None] | None = None,
     folds: tuple[np.ndarray, FoldDecisions] | None = None,
+    ages: np.ndarray | None = None,
     is_shared: bool = False,
 ) -> DiseaseMetrics:
     """Returns the evidence for one disease.
@@ -39,6 +40,7 @@ def evaluate_disease(
         set_thresholds: the thresholds of the prediction sets, by class, or None.
         folds: of a cross-validation: the fold of each slice (N,), and by fold the thresholds that judge its slices,
             fitted on the other folds; ``thresholds`` and ``set_thresholds`` are then those of the classifier.
+        ages: (N,) in years, NaN where unknown; None where no age is known.
         is_shared: whether patients are in both training and test.
 
     Raises:
@@ -53,6 +55,8 @@ def evaluate_disease(
             f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
             "use the card of this classifier."
         )
+    is_older = _older_groups(frame, ages)
+    compared = {name: _sample(disease, frame, probabilities) for name, probabilities in (baselines or {}).items()}
     metrics = DiseaseMetrics(
         classes=disease.classes,
         unit=unit_of(frame["group"]),
@@ -62,15 +66,22 @@ def evaluate_disease(
         sets=set_metrics(sample, set_thresholds, by_fold) if set_thresholds else None,
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
-        baselines={
-            name: baseline_metrics(disease, _sample(disease, frame, probabilities, n_resamples=0))
-            for name, probabilities in (baselines or {}).items()
-        },
+        baselines={name: baseline_metrics(disease, each, is_older) for name, each in compared.items()},
         grade=Grade("insufficient", "not graded yet"),
         notes=(),
+        older=older_metrics(sample, is_older),
+        gains=gains(disease, sample, compared),
     )
     grade = grade_evidence(disease, frame, metrics, is_shared)
     return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
+
+
+def _older_groups(frame: pd.DataFrame, ages: np.ndarray | None) -> np.ndarray | None:
+    """Returns which groups (G,), in the order of a sample, are of ``OLDER_FROM`` years and over; None without any."""
+    if ages is None:
+        return None
+    is_older = (pd.Series(ages).groupby(frame["group"].to_numpy()).max() >= OLDER_FROM).to_numpy()
+    return is_older if is_older.any() else None
 
 
 def _sample(
@@ -78,7 +89,6 @@ def _sample(
     frame: pd.DataFrame,
     probabilities: np.ndarray,
     folds: np.ndarray | None = None,
-    n_resamples: int = N_RESAMPLES,
 ) -> Sample:
     expected = (len(frame), len(disease.classes))
     if probabilities.shape != expected:
@@ -86,4 +96,4 @@ def _sample(
             f"Expected baselines of shape {expected}, got {probabilities.shape}: compute them on the same slices."
         )
     truth = np.array([disease.classes.index(label) for label in frame["label"]], dtype=np.int64)
-    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), n_resamples, folds=folds)
+    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), folds=folds)

@@ -15,7 +15,13 @@ def notes_of(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> 
     """Returns what a reader must know before believing the metrics: rare classes, sources, baselines not exceeded."""
     notice = find_confounding(disease, frame["label"], frame["cohort"]).notice
     sources = [notice.text] if notice else []
-    return _class_notes(metrics) + sources + _baseline_notes(metrics) + unknown_patients_note(frame["group"])
+    return (
+        _class_notes(metrics)
+        + sources
+        + _baseline_notes(metrics)
+        + _gain_notes(metrics)
+        + unknown_patients_note(frame["group"])
+    )
 
 
 def unknown_patients_note(groups: Iterable[str]) -> list[str]:
@@ -41,6 +47,20 @@ def _class_notes(metrics: DiseaseMetrics) -> list[str]:
                 "overall intervals are too narrow as a result."
             )
     return notes
+
+
+def _gain_notes(metrics: DiseaseMetrics) -> list[str]:
+    """Returns for each measure how much the classifier adds to its best baseline."""
+    names = {
+        "group_auroc": f"AUROC of any disease, {metrics.unit}s",
+        "types_accuracy": "Accuracy among the types, slices",
+    }
+    return [
+        f"{names[gain.measure]}: {by.value:+.2f} ({by.low:+.2f} to {by.high:+.2f}) against the best baseline, "
+        f"{BASELINE_TITLES.get(gain.baseline, gain.baseline)}."
+        for gain in metrics.gains
+        if (by := gain.difference).value is not None
+    ]
 
 
 def _baseline_notes(metrics: DiseaseMetrics) -> list[str]:

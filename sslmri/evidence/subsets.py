@@ -1,5 +1,6 @@
 """Metrics of a part of a disease's question: which type it is, and the later stages against none."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,9 @@ from sslmri.evidence.intervals import disease_shortage, estimate
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.ranking import aurocs
 from sslmri.evidence.sample import Sample
-from sslmri.models.metrics import BaselineMetrics, LaterStages, TypeMetrics
+from sslmri.models.metrics import BaselineMetrics, Gain, LaterStages, OlderMetrics, TypeMetrics
 
+OLDER_FROM = 60  # years: the healthy young of a cohort are told from the ill by their age alone
 _FIRST_LATER = 2  # the stage after the first: the first is the hardest to tell from none, and left out
 
 
@@ -52,7 +54,16 @@ def stage_metrics(disease: Disease, sample: Sample) -> LaterStages | None:
     )
 
 
-def baseline_metrics(disease: Disease, sample: Sample) -> BaselineMetrics:
+def older_metrics(sample: Sample, is_older: np.ndarray | None) -> OlderMetrics | None:
+    """Returns the AUROC of any disease in the groups of ``OLDER_FROM`` years and over, (G,) bool; None without ages."""
+    if is_older is None:
+        return None
+    chosen = sample.only(is_older).by_group()
+    auroc = estimate(any_disease_aurocs(chosen), disease_shortage(chosen.labels))
+    return OlderMetrics(OLDER_FROM, len(chosen.labels), auroc)
+
+
+def baseline_metrics(disease: Disease, sample: Sample, is_older: np.ndarray | None = None) -> BaselineMetrics:
     """Returns every metric of a baseline that the disease has, without intervals: they are there to be exceeded."""
     counts, grouped = confusions(sample), sample.by_group()
     types = confusions(types_only(sample)) if has_types(disease) else None
@@ -67,7 +78,24 @@ def baseline_metrics(disease: Disease, sample: Sample) -> BaselineMetrics:
         types_balanced_accuracy=None if types is None else _raw(balanced_accuracy(types)),
         later_stages_auroc=None if later is None else _raw(_later_aurocs(later)),
         group_later_stages_auroc=None if later is None else _raw(_later_aurocs(later.by_group())),
+        older_group_auroc=None if is_older is None else _raw(any_disease_aurocs(grouped.only(is_older))),
     )
+
+
+def gains(disease: Disease, sample: Sample, baselines: Mapping[str, Sample]) -> tuple[Gain, ...]:
+    """Returns the difference to the best baseline of each measure, both drawn by the same resamples."""
+    measures: dict[str, Callable[[Sample], np.ndarray]] = {"group_auroc": lambda s: any_disease_aurocs(s.by_group())}
+    if has_types(disease):
+        measures["types_accuracy"] = lambda s: accuracy(confusions(types_only(s)))
+    found = []
+    for name, measure in measures.items():
+        values = {key: measure(baseline) for key, baseline in baselines.items()}
+        known = {key: value for key, value in values.items() if not np.isnan(value[0])}
+        if known:
+            best = max(known, key=lambda key: known[key][0])
+            difference = estimate(measure(sample) - known[best], disease_shortage(sample.labels))
+            found.append(Gain(name, best, difference))
+    return tuple(found)
 
 
 def any_disease_aurocs(sample: Sample) -> np.ndarray:

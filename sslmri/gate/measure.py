@@ -11,10 +11,10 @@ from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.gate.fit import encode, joined, prepared_images
 from sslmri.learning.model import Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
-from sslmri.models.evidence import GateTable
+from sslmri.models.evidence import GateRates, GateRow, GateTable
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
-from sslmri.models.metrics import GateRates, GateRow, Rate
+from sslmri.models.metrics import Rate
 from sslmri.models.model_card import gate_tables, tables_markdown
 
 IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES = "in distribution", "same disease", "same sequences"

@@ -22,8 +22,6 @@ from sslmri.models.metrics import (
     DiseaseControls,
     DiseaseMetrics,
     Estimate,
-    GateRates,
-    GateRow,
     Rate,
     SameSource,
 )
@@ -67,6 +65,29 @@ class Controls(Evidence):
     diseases: dict[str, DiseaseControls]
     family_wise: Rate
     same_source: SameSource | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class GateRow:
+    """The slices of one cohort: how many the gate takes for brain MRI, and for in distribution of one classifier."""
+
+    disease: str
+    cohort: str
+    relation: str
+    n_slices: int
+    n_groups: int
+    fraction_brain: float
+    fraction_in_distribution: float
+
+
+@dataclass(frozen=True, config=STRICT)
+class GateRates:
+    """Rejected slices: in distribution, of unrelated and of all other cohorts, synthetic ones; None without slices."""
+
+    in_distribution: Rate | None
+    unrelated: Rate | None
+    other_cohorts: Rate | None
+    synthetic: Rate | None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

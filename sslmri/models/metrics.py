@@ -156,6 +156,15 @@ class LaterStages:
 
 
 @dataclass(frozen=True, config=STRICT)
+class OlderMetrics:
+    """AUROC of any disease against the reference class in people of at least an age: without the healthy young."""
+
+    from_age: int
+    n_groups: int
+    group_auroc: Estimate
+
+
+@dataclass(frozen=True, config=STRICT)
 class BaselineMetrics:
     """What a method reaches that learns nothing from images, or next to nothing; None where a metric does not exist."""
 
@@ -168,6 +177,16 @@ class BaselineMetrics:
     types_balanced_accuracy: float | None = None
     later_stages_auroc: float | None = None
     group_later_stages_auroc: float | None = None
+    older_group_auroc: float | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gain:
+    """What a classifier adds to its best baseline, by a bootstrap of both on the same groups."""
+
+    measure: str
+    baseline: str
+    difference: Estimate
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -194,6 +213,8 @@ class DiseaseMetrics:
     grade: Grade
     notes: tuple[str, ...]
     n_shared_groups: int = 0
+    older: OlderMetrics | None = None
+    gains: tuple[Gain, ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -273,26 +294,3 @@ class SameSource:
     auroc: Estimate
     auroc_within_group: Estimate
     message: str
-
-
-@dataclass(frozen=True, config=STRICT)
-class GateRow:
-    """The slices of one cohort: how many the gate takes for brain MRI, and for in distribution of one classifier."""
-
-    disease: str
-    cohort: str
-    relation: str
-    n_slices: int
-    n_groups: int
-    fraction_brain: float
-    fraction_in_distribution: float
-
-
-@dataclass(frozen=True, config=STRICT)
-class GateRates:
-    """Rejected slices: in distribution, of unrelated and of all other cohorts, synthetic ones; None without slices."""
-
-    in_distribution: Rate | None
-    unrelated: Rate | None
-    other_cohorts: Rate | None
-    synthetic: Rate | None

@@ -22,6 +22,8 @@ BASELINE_TITLES = {
     "majority": "majority class",
     "nearest_neighbour": "1-NN on pixels",
     "pca_logistic": "PCA + logistic regression",
+    "age": "age alone",
+    "dark_fraction": "dark fraction of the head",
 }
 _USERS = (
     "For researchers who study what an encoder pre-trained without labels (SimCLR) knows about diseases, and how far "
@@ -246,6 +248,9 @@ def headline(result: DiseaseMetrics) -> list[tuple[str, Estimate, str]]:
         name = f"AUROC of {class_title(later.classes[0])} or worse against {class_title(result.classes[0])}"
         measures.append((f"{name}, slices", later.auroc, "later_stages_auroc"))
         measures.append((f"{name}, {units}", later.group_auroc, "group_later_stages_auroc"))
+    if older := result.older:
+        name = f"AUROC of any disease, {units} of {older.from_age} and over"
+        measures.append((name, older.group_auroc, "older_group_auroc"))
     return measures
 
 

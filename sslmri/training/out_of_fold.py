@@ -13,7 +13,7 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.baselines import baseline_probabilities
+from sslmri.evidence.baselines import baseline_probabilities, dark_fraction, trait_probabilities
 from sslmri.evidence.calibration import Decisions, fit_decisions
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
@@ -112,6 +112,7 @@ def measure_folds(
             thresholds=(own.decisions.low, own.decisions.high),
             set_thresholds=own.decisions.set_thresholds,
             folds=(own.parts, own.by_part),
+            ages=_ages(slices),
         )
     return results, frames, fitted
 
@@ -213,11 +214,26 @@ def _learned(found: OutOfFold, store: Store, key: str) -> list[tuple[Store, Stor
 def _baselines(found: OutOfFold, store: Store, key: str) -> dict[str, np.ndarray]:
     """Returns the probabilities (N, C) of each baseline for the tested slices of a disease, fold by fold."""
     n_classes = len(DISEASES[key].classes)
-    by_fold = [
-        baseline_probabilities(train.slices, train.truth, test.slices, n_classes)
-        for train, test in _learned(found, store, key)
-    ]
-    return {name: np.concatenate([one[name] for one in by_fold]) for name in by_fold[0]}
+    by_fold: dict[str, list[np.ndarray]] = defaultdict(list)
+    for train, test in _learned(found, store, key):
+        fold = baseline_probabilities(train.slices, train.truth, test.slices, n_classes)
+        traits = {"dark_fraction": (dark_fraction(train.slices), dark_fraction(test.slices))}
+        if _ages(found.held_out(key).slices) is not None:
+            traits["age"] = (_known_ages(train), _known_ages(test))
+        fold |= {name: trait_probabilities(own, train.truth, other, n_classes) for name, (own, other) in traits.items()}
+        for name, values in fold.items():
+            by_fold[name].append(values)
+    return {name: np.concatenate(parts) for name, parts in by_fold.items()}
+
+
+def _ages(slices: Store) -> np.ndarray | None:
+    """Returns the age of each slice's subject (N,), None where none is known."""
+    ages = _known_ages(slices)
+    return None if np.isnan(ages).all() else ages
+
+
+def _known_ages(slices: Store) -> np.ndarray:
+    return np.array([np.nan if record.age is None else record.age for record in slices.records])
 
 
 def _shortcuts(

@@ -59,7 +59,7 @@ def _metric_rows(title: str, result: DiseaseMetrics) -> Iterator[tuple[str, ...]
     for measure, metric, baseline in headline(result):
         subset = result.types if "types" in baseline else result.later_stages if "later" in baseline else None
         n_slices = subset.n_slices if subset else result.slices.n_cases
-        baselines = [_number(getattr(result.baselines[kind], baseline)) for kind in BASELINE_TITLES]
+        baselines = [_number(getattr(result.baselines.get(kind), baseline, None)) for kind in BASELINE_TITLES]
         n_groups = (subset or result.slices).n_groups
         yield title, measure, *cells(metric, _number), *baselines, str(n_groups), str(n_slices)
 
