@@ -17,8 +17,8 @@ from sslmri.learning.settings import FinetuneSettings, Precision, PretrainSettin
 from sslmri.project import exit_code
 from sslmri.training.options import LabelEfficiencySettings, RunOptions
 
-CROSSVALIDATED = FinetuneSettings(
-    labels_per_class=100_000, slices_per_class=384, slices_per_group=4, epochs=12, batch_size=32
+CROSSVALIDATED = FinetuneSettings(  # without early stopping: nothing is chosen by a fold
+    labels_per_class=100_000, slices_per_class=384, slices_per_group=4, epochs=12, patience=1000, batch_size=32
 )
 
 # The steps are imported where they start: torch, pandas and scikit-learn take seconds that --help does not need.
@@ -125,21 +125,14 @@ class Evaluate(RunOptions):
 
 @dataclass(frozen=True)
 class Controls(RunOptions):
-    """Measure shortcuts, false alarms on healthy scans, and where the saliency maps of the run's model point.
-
-    Attributes:
-        only_same_source: measure tumour or none on the same patients alone, and add it to the stored controls; for a
-            model that was never trained on these patients, whatever its split.
-    """
-
-    only_same_source: bool = False
+    """Measure shortcuts, false alarms on healthy scans, and where the saliency maps of the run's model point."""
 
     def start(self) -> None:
         """Runs the step."""
-        from sslmri.training import controls, report, same_source
+        from sslmri.training.controls import run_controls
+        from sslmri.training.report import report_controls
 
-        run = same_source.run_same_source if self.only_same_source else controls.run_controls
-        print(report.report_controls(run(self)))
+        print(report_controls(run_controls(self)))
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ import streamlit as st
 
 from sslmri.dashboard.encoder import messages, sections
 from sslmri.dashboard.layout import require_model, start_page
+from sslmri.models.evidence import SequenceMetrics, find_evidence
 
 start_page("Encoder")
 card = require_model("This page shows how the encoder was trained and how its features are distributed.")
 
-st.markdown(messages.facts(card))
+st.markdown(messages.facts(card, find_evidence(card, SequenceMetrics)))
 st.subheader("Pre-training")
 sections.draw_pretraining(card)
 st.subheader("Map of the features")

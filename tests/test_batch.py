@@ -55,6 +55,7 @@ class Encoderless:
                     modality=scan.info.modality,
                     source=scan.info.source,
                     sequence=None,
+                    sequence_from=None,
                     is_brain_mri=None,
                     reason=None,
                     findings={},

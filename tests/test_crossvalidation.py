@@ -16,10 +16,10 @@ from sslmri.models.evidence import Controls, Metrics, find_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.screening.screener import Screener
 from sslmri.training import crossvalidation
-from sslmri.training.crossvalidation import folds_of, open_folds, read_folds, run_crossvalidate
+from sslmri.training.crossvalidation import check_folds, folds_of, open_folds, read_folds, run_crossvalidate
 from sslmri.training.final import evidence_note, run_final
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import OutOfFold, cross_fit, one_class_groups
+from sslmri.training.out_of_fold import OutOfFold, _same_source, cross_fit, one_class_groups
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
@@ -107,6 +107,24 @@ def test_a_fold_of_other_settings_is_refused(options, tmp_path):
         run_final(options, TINY_PRETRAIN, other)
 
 
+def test_other_pretraining_and_another_preparation_are_refused_too(options):
+    with pytest.raises(TrainingError, match="got another temperature in"):
+        run_crossvalidate(options, replace(TINY_PRETRAIN, temperature=0.5), TINY_FINETUNE)
+    smaller = replace(options, preparation=replace(options.preparation, image_size=(64, 64)))
+    with pytest.raises(TrainingError, match="got another preparation in"):
+        run_crossvalidate(smaller, TINY_PRETRAIN, TINY_FINETUNE)
+
+
+def test_folds_that_cannot_be_trained_are_refused_and_missing_classes_named(options, capsys):
+    with pytest.raises(TrainingError, match="Expected folds out of 0, 1, 2, 3, 4, got 7"):
+        run_crossvalidate(options, TINY_PRETRAIN, TINY_FINETUNE, (0, 7))
+    records = [record("a", "1", "glioma", 0), record("b", "2", "no_tumour", 1), record("c", "3", "no_tumour", 0)]
+    check_folds(Store(np.zeros((3, 2, 2), np.uint8), records, []), ())
+    assert "Fold 0 is trained without glioma: no other fold shows it." in capsys.readouterr().out
+    with pytest.raises(TrainingError, match="Expected groups of Tumour in two folds or more, got all in fold 0"):
+        check_folds(Store(np.zeros((2, 2, 2), np.uint8), [records[0], records[2]], []), ())
+
+
 def test_folds_that_are_missing_damaged_or_of_other_data_are_refused(options, tmp_path):
     store = open_folds(options).store
     with pytest.raises(TrainingError, match="Expected a trained fold in .*, got none"):
@@ -163,6 +181,33 @@ def test_slices_of_one_patient_with_and_without_a_tumour_are_two_groups():
     records = [record("a", "1", "glioma", 0), record("b", "1", "no_tumour", 0), record("c", "2", "glioma", 0)]
     names = one_class_groups(Store(np.zeros((3, 2, 2), np.uint8), records, []))
     assert names.tolist() == ["c/1 glioma", "c/1 no_tumour", "c/2"]
+
+
+def test_slices_of_patients_with_and_without_a_tumour_are_measured_apart():
+    records = [
+        record(f"{n}{kind}", str(n), label, n % 2)
+        for n in range(8)
+        for kind, label in (("a", "glioma"), ("b", "no_tumour"))
+    ]
+    other = [replace(record(f"o{n}", f"o{n}", "no_tumour", n % 2), cohort="other") for n in range(6)]
+    store = Store(np.zeros((22, 2, 2), np.uint8), [*records, *other], [])
+    logits = np.zeros((22, 4))
+    logits[:, 1] = [3.0, -3.0] * 8 + [9.0] * 6
+    logits[0:2, 1] = -4.0, 4.0
+    found = OutOfFold(store, np.array([r.fold for r in store.records]), {"tumours": logits}, {"tumours": logits})
+    result = _same_source(found, {"tumours": cross_fit(found, "tumours")})
+    assert result is not None
+    assert (result.n_with, result.n_without, result.n_groups, result.n_groups_with_both) == (8, 8, 8, 8)
+    assert result.auroc_within_group.raw == pytest.approx(7 / 8)
+    assert result.data.startswith("c, T1 with contrast")
+    alone = OutOfFold(store.select(range(16, 22)), found.folds[16:], {"tumours": logits[16:]}, {"tumours": logits[16:]})
+    assert _same_source(alone, {"tumours": cross_fit(alone, "tumours")}) is None
+
+
+def test_the_note_tells_of_test_groups_that_pretraining_saw():
+    assert evidence_note([0, 1], [0, 1], {"a", "b"}).endswith(
+        " Pre-training saw other slices of 2 test groups, without labels."
+    )
 
 
 def test_the_note_names_the_folds_that_did_not_run():

@@ -44,7 +44,7 @@ def test_links_lead_to_files(page):
 
 def test_commands_of_train_py_and_their_flags_exist(capsys, monkeypatch):
     used = commands("train.py")
-    assert {"all", "pretrain", "finetune", "evaluate", "controls", "label-efficiency"} <= used.keys()
+    assert {"all", "crossvalidate", "final", "evaluate", "controls", "label-efficiency"} <= used.keys()
     for name, flags in used.items():
         text = help_of(train.main, ["train.py", name], capsys, monkeypatch)
         assert not {flag for flag in flags if not re.search(rf"{flag}(?![\w-])", text)}, name

@@ -239,7 +239,7 @@ def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None
     means = older.groupby("group").agg({"non_demented": "mean", "label": "first"})
     expected = metrics.roc_auc_score(means["label"] != "non_demented", 1 - means["non_demented"])
     assert result.older is not None
-    assert (result.older.from_age, result.older.n_groups) == (60, len(means))
+    assert (result.older.from_age, result.older.n_groups, result.older.n_slices) == (60, len(means), len(older))
     assert result.older.group_auroc.raw == pytest.approx(expected)
     assert result.baselines["majority"].older_group_auroc == 0.5
     assert evaluate_disease(STAGES, frame, None).older is None

@@ -24,10 +24,14 @@ def test_annotated_slices_with_a_fold_take_part_and_others_do_not():
     assert [(r.name, r.fold, r.use) for r in with_folds(records)] == [("a", 0, "train"), ("b", 1, "train")]
 
 
-def test_slices_without_a_label_train_in_every_fold_and_are_never_tested():
-    pool = with_folds([record("a", "1", "glioma", 0), record("b", "2", "no_tumour", 1), record("c", "1", None, 0)])
+def test_slices_without_a_label_are_left_out_with_their_group_alone():
+    pool = with_folds(
+        [record("a", "1", "glioma", 0), record("b", "2", "no_tumour", 1), record("c", "1"), record("d", "3")]
+    )
     splits = {fold: [r.split for r in leave_out(pool, fold)] for fold in (0, 1, None)}
-    assert splits == {0: ["test", "train", "train"], 1: ["train", "test", "train"], None: ["train"] * 3}
+    assert splits[0] == ["test", "train", "test", "train"]
+    assert splits[1] == ["train", "test", "train", "train"]
+    assert splits[None] == ["train"] * 4
 
 
 def test_groups_without_folds_get_one_of_five():
@@ -60,10 +64,18 @@ def test_negatives_get_the_reference_class_and_the_fold_of_their_patient(tmp_pat
     [
         ("path,group\nb,1\n", "Expected the columns path, group and fold"),
         ("path,group,fold\nb,1,third\n", "Expected a fold of 0 or more on every row"),
+        ("path,group,fold\nb\n", "Expected a fold of 0 or more on every row"),
         ("path,group,fold\nz,1,3\n", "got 1 others, first z"),
+        ("path,group,fold\na,1,3\n", "got 1 that the manifest gives one, first a"),
     ],
 )
 def test_a_file_of_negatives_at_fault_is_one_sentence(tmp_path, text, message):
     (tmp_path / "n.csv").write_text(text)
     with pytest.raises(ManifestError, match=message):
+        label_negatives([record("b", "1"), record("a", "1", "glioma")], tmp_path / "n.csv")
+
+
+def test_a_file_of_negatives_that_is_no_text_is_one_sentence(tmp_path):
+    (tmp_path / "n.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ManifestError, match="Expected a CSV file in"):
         label_negatives([record("b", "1")], tmp_path / "n.csv")

@@ -29,7 +29,7 @@ def test_page_renders_with_a_model_and_says_research_use_only(page: str, configu
     notice = app.caption[0].value
     assert "Research use only, not a medical device" in notice
     assert configured.sha256[:8] in notice
-    assert str(configured.encoder.data.counts.groups) in notice
+    assert str(configured.training.counts.groups) in notice
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -67,22 +67,25 @@ def test_data_of_the_model_are_shown_before_and_after_balancing(configured: Mode
     assert "Training slices before and after balancing" in words_of(app)
 
 
-def test_balancing_is_that_of_the_training(configured: ModelCard) -> None:
-    settings = {"labels_per_class": 5}
+@pytest.mark.parametrize(("per_class", "per_group"), [(5, 100), (4, 1), (100, 2)])
+def test_balancing_is_that_of_the_training(configured: ModelCard, per_class: int, per_group: int) -> None:
+    settings = {"labels_per_class": 100, "slices_per_class": per_class, "slices_per_group": per_group}
     counts = {
-        label: {"train": Counts(n, n)} for label, n in zip(DISEASES["tumours"].classes, (2, 9, 0, 4), strict=True)
+        label: {"train": Counts(n, 3 * n)} for label, n in zip(DISEASES["tumours"].classes, (2, 9, 0, 4), strict=True)
     }
     head = replace(configured.heads["tumours"], counts=counts, finetuning=settings)
     records = [
-        Record(Path(f"{label}{i}"), f"{label}{i}", "c", "tumours", label, f"{label}{i}", None)
+        Record(Path(f"{label}{i}"), f"{label}{i}", "c", "tumours", label, f"{label}{i // 3}", None)
         for label, splits in counts.items()
         for i in range(splits["train"].slices)
     ]
-    used = Store(np.zeros((len(records), 1, 1), np.uint8), records, []).evenly_per_class(5)
-    epoch = balanced_epoch(used, 5, 100, torch.Generator())
+    used = Store(np.zeros((len(records), 1, 1), np.uint8), records, [])
+    epoch = balanced_epoch(used, per_class, per_group, torch.Generator())
     table = balancing(head).set_index("label")
     for label in counts:
-        assert table.loc[label, "used"] == sum(record.label == label for record in used.records)
+        drawn = {i for i in epoch if used.records[i].label == label}
+        assert table.loc[label, "labelled"] == sum(record.label == label for record in used.records)
+        assert table.loc[label, "used"] <= len(drawn) or table.loc[label, "repeated"]
         assert table.loc[label].loc[["used", "repeated"]].sum() == sum(used.records[i].label == label for i in epoch)
 
 

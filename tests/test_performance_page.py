@@ -98,7 +98,7 @@ def test_both_protocols_are_always_in_sight(own: tuple[Path, Metrics]) -> None:
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
     for protocol, said in (
-        ("group-disjoint", "no patient (or image group) is shared"),
+        ("group-disjoint", "no labelled patient (or image group) is in both"),
         ("as-published", "patients are shared"),
     ):
         choose(app, "Split", protocol)

@@ -307,7 +307,7 @@ def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_sin
     store = Store(np.zeros((0, 1, 1), np.uint8), records, [])
     card = read_model_card(DEFAULT_MODEL)
     assert card.evidence_note.endswith("its results belong to the former split.")
-    with pytest.raises(TrainingError, match="its stored results belong to the former split, so train again to measure"):
+    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
         check_no_leakage(card, DEFAULT_MODEL, store, "group-disjoint")
 
 
@@ -315,5 +315,5 @@ def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_sin
 @pytest.mark.parametrize("measure", MEASURES)
 def test_the_shipped_model_is_refused_before_a_slice_is_prepared(measure, tmp_path, monkeypatch):
     monkeypatch.setattr(data_module, "open_store", lambda *_: pytest.fail("was prepared"))
-    with pytest.raises(TrainingError, match="its stored results belong to the former split, so train again to measure"):
+    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
         measure(RunOptions(SHARED / "data" / "manifest.csv", DEFAULT_MODEL, cache=tmp_path))

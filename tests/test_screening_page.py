@@ -115,6 +115,7 @@ def test_show_map_switches_the_map(configured: ModelCard) -> None:
 
 def test_other_method_says_that_its_scale_is_relative(configured: ModelCard) -> None:
     app = upload(("slice.png", png()))
+    widget(app.selectbox, "class-").set_value("glioma").run()  # a focal classifier has no map of its reference class
     widget(app.selectbox, "method-").set_value("layer-cam").run()
     assert not app.exception
     assert "cannot be compared" in words_of(app)

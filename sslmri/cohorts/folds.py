@@ -16,10 +16,11 @@ LOCALISATION_USE = "localisation"
 
 
 def with_folds(records: Iterable[Record], seed: int = 0) -> list[Record]:
-    """Returns the records that a cross-validation trains or tests on; those without a label have no fold.
+    """Returns the records that a cross-validation trains or tests on, each with the fold of its group.
 
     Labelled records have the fold of the manifest, or one of five drawn by the seed where it has none. Slices with an
-    annotated lesion and a fold take part. Records without a label train in every fold and are never tested.
+    annotated lesion and a fold take part. Records without a label have the fold of the labelled ones of their group,
+    or none.
 
     Raises:
         ManifestError: only a part of the labelled records has folds, or one group is in two.
@@ -30,7 +31,7 @@ def with_folds(records: Iterable[Record], seed: int = 0) -> list[Record]:
         if record.use == TRAIN_USE or is_annotated:
             pool.append(replace(record, use=TRAIN_USE))
     folds = group_folds(pool, seed)
-    return [replace(r, fold=None if r.disease is None else folds[r.group_key], split="train") for r in pool]
+    return [replace(record, fold=folds.get(record.group_key), split="train") for record in pool]
 
 
 def leave_out(records: Iterable[Record], fold: int | None) -> list[Record]:
@@ -48,14 +49,16 @@ def label_negatives(records: list[Record], path: Path) -> list[Record]:
         path: a CSV file with the columns path, group and fold.
 
     Raises:
-        ManifestError: other columns, a fold that is no number, or a slice that the manifest does not list.
+        ManifestError: other columns, a fold that is no number, a slice that the manifest lacks or gives a label.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"Expected a CSV file in {path}, got something else: correct the file.") from error
     if not rows or not {"path", "group", "fold"} <= rows[0].keys():
         raise ManifestError(f"Expected the columns path, group and fold in {path}, got others: correct the file.")
-    odd = next((row["fold"] for row in rows if not row["fold"].isdecimal()), None)
-    if odd is not None:
+    odd = next((row["fold"] for row in rows if not str(row["fold"]).isdecimal()), None)
+    if odd is not None or any(row["fold"] is None for row in rows):
         raise ManifestError(f"Expected a fold of 0 or more on every row of {path}, got {odd!r}: correct the file.")
     folds = {row["path"]: int(row["fold"]) for row in rows}
     missing = sorted(folds.keys() - {record.name for record in records})
@@ -63,6 +66,12 @@ def label_negatives(records: list[Record], path: Path) -> list[Record]:
         raise ManifestError(
             f"Expected the slices of {path} in the manifest next to it, got {len(missing)} others, first {missing[0]}: "
             "correct the file."
+        )
+    labelled = sorted(record.name for record in records if record.name in folds and record.disease is not None)
+    if labelled:
+        raise ManifestError(
+            f"Expected slices without a label in {path}, got {len(labelled)} that the manifest gives one, first "
+            f"{labelled[0]}: correct the file."
         )
     reference = DISEASES[NEGATIVES_DISEASE].reference
     return [

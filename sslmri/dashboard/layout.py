@@ -107,7 +107,7 @@ def _draw_notice() -> None:
     card = find_card()
     model = (
         f"Model {escape_markdown(card.name)} ({card.sha256[:8]}), trained on "
-        f"{count(card.encoder.data.counts.groups, 'group')}."
+        f"{count(card.training.counts.groups, 'group')}."
         if card
         else "No model is loaded."
     )

@@ -58,9 +58,9 @@ def older_metrics(sample: Sample, is_older: np.ndarray | None) -> OlderMetrics |
     """Returns the AUROC of any disease in the groups of ``OLDER_FROM`` years and over, (G,) bool; None without ages."""
     if is_older is None:
         return None
-    chosen = sample.only(is_older).by_group()
-    auroc = estimate(any_disease_aurocs(chosen), disease_shortage(chosen.labels))
-    return OlderMetrics(OLDER_FROM, len(chosen.labels), auroc)
+    chosen = sample.only(is_older)
+    auroc = estimate(any_disease_aurocs(chosen.by_group()), disease_shortage(chosen.labels))
+    return OlderMetrics(OLDER_FROM, len(chosen.labels), int(chosen.sizes.sum()), auroc)
 
 
 def baseline_metrics(disease: Disease, sample: Sample, is_older: np.ndarray | None = None) -> BaselineMetrics:

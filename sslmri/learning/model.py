@@ -15,11 +15,19 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import Encoder, Maps, normalise, pool
+from sslmri.learning.encoder import Encoder, Maps, normalise, pool, textures
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import HeadCard, ModelCard, Pooling
-from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, HEADS, read_encoder_card, read_model_card
+from sslmri.models.folder import (
+    ENCODER_CARD,
+    ENCODER_FILE,
+    HEADS,
+    SEQUENCE_FILE,
+    read_encoder_card,
+    read_model_card,
+)
 from sslmri.models.integrity import read_bounded, read_listed
+from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
 
 BATCH = 32
@@ -63,6 +71,7 @@ class Model:
     card: ModelCard
     encoder: Encoder
     heads: dict[str, Head]
+    sequence: Head | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
@@ -77,7 +86,8 @@ class Model:
         data = read_listed(card.folder, card.files, ENCODER_FILE)
         encoder = _encoder(card.encoder.architecture, data, card.folder / ENCODER_FILE)
         heads = {key: _load_head(card, head) for key, head in card.heads.items()}
-        return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads)
+        sequence = _load_sequence(card) if SEQUENCE_FILE in card.files else None
+        return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads, sequence)
 
     def maps(self, slices: np.ndarray) -> Maps:
         """Returns the feature maps of two stages of one batch of prepared slices (N, H, W) uint8."""
@@ -98,6 +108,13 @@ class Model:
                 logits[key].append(head.slice_logits(maps))
         return {key: torch.cat(parts).numpy() for key, parts in logits.items()}
 
+    @torch.inference_mode()
+    def sequence_logits(self, slices: np.ndarray) -> np.ndarray:
+        """Returns the logits of the sequence of prepared slices: (N, H, W) uint8 -> (N, 4), by ``SEQUENCES``."""
+        assert self.sequence is not None
+        batches = (slices[start : start + BATCH] for start in range(0, len(slices), BATCH))
+        return np.concatenate([self.sequence.logits(textures(self.maps(batch).early)).numpy() for batch in batches])
+
 
 @torch.inference_mode()
 def maps_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> Maps:
@@ -115,8 +132,8 @@ def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict
     return deepcopy(encoder).half().float().eval(), rounded
 
 
-def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head]) -> None:
-    """Writes encoder and heads as float16 safetensors.
+def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head], sequence: Head | None = None) -> None:
+    """Writes encoder and heads, and the head of the sequence where there is one, as float16 safetensors.
 
     Raises:
         ModelError: a weight is not finite in float16.
@@ -124,6 +141,8 @@ def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head]) -> N
     _save_tensors(folder / ENCODER_FILE, _weights(encoder))
     for key, head in heads.items():
         _save_tensors(head_path(folder, key), {"weight": head.weight, "bias": head.bias})
+    if sequence is not None:
+        _save_tensors(folder / SEQUENCE_FILE, {"weight": sequence.weight, "bias": sequence.bias})
 
 
 def head_path(folder: Path, disease: str, suffix: str = ".safetensors") -> Path:
@@ -172,6 +191,12 @@ def _load_head(model: ModelCard, card: HeadCard) -> Head:
     data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
     shapes = {"weight": (n_classes, model.encoder.architecture.feature_dim), "bias": (n_classes,)}
     return Head(**_tensors(data, path, shapes), pooling=card.pooling)
+
+
+def _load_sequence(card: ModelCard) -> Head:
+    shapes = {"weight": (len(SEQUENCES), card.encoder.architecture.texture_dim), "bias": (len(SEQUENCES),)}
+    tensors = _tensors(read_listed(card.folder, card.files, SEQUENCE_FILE), card.folder / SEQUENCE_FILE, shapes)
+    return Head(tensors["weight"], tensors["bias"])
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

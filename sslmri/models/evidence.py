@@ -67,6 +67,24 @@ class Controls(Evidence):
     same_source: SameSource | None = None
 
 
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class SequenceMetrics(Evidence):
+    """How often the sequence of a slice is named rightly, on groups left out.
+
+    Attributes:
+        names: of the sequences, in the order of the confusion matrix.
+        accuracy: over all slices.
+        same_source: over the slices of cohorts with several sequences, where the source cannot tell; None without any.
+        confusion: rows are the truth, columns what was predicted.
+    """
+
+    FILE, TITLE, COMMAND = "sequence.json", "results of the sequence", "final"
+    names: tuple[str, ...]
+    accuracy: Rate
+    same_source: Rate | None
+    confusion: tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True, config=STRICT)
 class GateRow:
     """The slices of one cohort: how many the gate takes for brain MRI, and for in distribution of one classifier."""

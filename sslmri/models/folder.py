@@ -22,6 +22,7 @@ from sslmri.models.integrity import parse_as, parse_json, read_bounded, read_lis
 
 MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetensors", "encoder.json", "heads"
 BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
+SEQUENCE_FILE = "sequence.safetensors"
 MODEL, EVIDENCE = "model", "evidence"
 FORMER_FORMAT = "sslmri-2"
 _TRIES = 5  # a reader may meet the former model, its other name, no model and the new one
@@ -90,7 +91,7 @@ def write_model_file(
 ) -> None:
     """Writes ``model.json`` with the hashes of the weights and cards in a folder, which makes it a model."""
     paths = [folder / ENCODER_FILE, folder / ENCODER_CARD, *sorted((folder / HEADS).iterdir())]
-    paths += [folder / name for name in (BANK_FILE, BANK_CARD) if (folder / name).exists()]
+    paths += [folder / name for name in (SEQUENCE_FILE, BANK_FILE, BANK_CARD) if (folder / name).exists()]
     files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     write_card(folder / MODEL_FILE, ModelFile(FORMAT, name, INTENDED_USE, created, training, evidence_note, files))
 

@@ -161,6 +161,7 @@ class OlderMetrics:
 
     from_age: int
     n_groups: int
+    n_slices: int
     group_auroc: Estimate
 
 

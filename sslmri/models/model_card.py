@@ -6,6 +6,7 @@ One content for ``MODEL_CARD.md`` and for the About page. No torch and no Stream
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from sslmri.cohorts.splits import SPLITS
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.models.cards import INTENDED_USE, Counts, HeadCard, ModelCard
 from sslmri.models.evidence import GateTable, Metrics
+from sslmri.models.folder import BANK_FILE
 from sslmri.models.metrics import DiseaseMetrics, Estimate, Rate
 from sslmri.text import count, in_order, markdown_table, proportion
 
@@ -40,8 +42,7 @@ _LICENCE = (
     "code is under the Apache License 2.0."
 )
 SPLIT_RULES: dict[Protocol, str] = {
-    "group-disjoint": "patient-disjoint split: no patient (or image group) is shared between training, validation and "
-    "test, including pre-training",
+    "group-disjoint": "patient-disjoint split: no labelled patient (or image group) is in both training and test",
     "as-published": "random image split (as published): images are split at random, so patients are shared between "
     "training and test",
 }
@@ -95,7 +96,7 @@ def card_sections(
         Section("Intended use", "\n\n".join((f"{INTENDED_USE} {_USERS}", questions, _FORBIDDEN))),
         Section("Training data", _training(card), {"Cohorts and their terms": _cohorts(card), _COUNTS: _counts(heads)}),
         _performance(card, metrics, escape),
-        Section("When no result is given", _no_result(gate, escape), gate_tables(gate) if gate else {}),
+        Section("When no result is given", _no_result(card, gate, escape), gate_tables(gate) if gate else {}),
         Section("Known limits", "\n".join(_limits(card, heads, metrics, escape))),
         Section("Weights", _LICENCE, {"Identity": _identity(card), "Classifiers": _classifiers(heads)}),
     ]
@@ -106,8 +107,8 @@ def _training(card: ModelCard) -> str:
     return (
         f"The encoder was trained without labels on **{count(encoder.counts.slices, 'slice')}** of "
         f"**{count(encoder.counts.groups, 'group')}**, the classifiers on "
-        f"{count(labelled.counts.slices, 'labelled slice')} of {count(labelled.counts.groups, 'group')} of the same "
-        f"training split. {meaning_of(unit_of(_terms(card)))}"
+        f"{count(labelled.counts.slices, 'labelled slice')} of {count(labelled.counts.groups, 'group')}. "
+        f"{meaning_of(unit_of(_terms(card)))}"
     )
 
 
@@ -134,41 +135,48 @@ def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str
     if metrics is None:
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
     rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
-    text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {', '.join(BASELINE_TITLES.values())}."
+    text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {', '.join(_baselines(metrics))}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
     return Section("Performance", note + text, {"Results compared with baselines": pd.DataFrame(rows)})
 
 
+def _baselines(metrics: Metrics) -> list[str]:
+    """Returns the titles of the baselines that were measured."""
+    known = {name for result in metrics.diseases.values() for name in result.baselines}
+    return [title for name, title in BASELINE_TITLES.items() if name in known]
+
+
 def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[dict[str, str]]:
-    for measure, estimate, attribute in headline(result):
-        values = {name: getattr(baseline, attribute) for name, baseline in result.baselines.items()}
+    for row in headline(result):
+        values = {name: getattr(baseline, row.baseline) for name, baseline in result.baselines.items()}
         known = {name: value for name, value in values.items() if value is not None}
         best = max(known, key=lambda name: known[name], default="")
         yield {
             "disease": disease.title,
-            "measure": measure,
-            "result (95 % interval)": "not estimable" if estimate.value is None else str(estimate),
+            "measure": row.measure,
+            "result (95 % interval)": "not estimable" if row.estimate.value is None else str(row.estimate),
             "best baseline": f"{proportion(known[best])} ({BASELINE_TITLES.get(best, best)})" if best else "none",
-            "test groups": str(result.slices.n_groups),
-            "slices": str(result.slices.n_cases),
+            "test groups": str(row.n_groups),
+            "slices": str(row.n_slices),
             "evidence": result.grade.grade,
         }
 
 
-def _no_result(gate: GateTable | None, escape: Callable[[str], str]) -> str:
+def _no_result(card: ModelCard, gate: GateTable | None, escape: Callable[[str], str]) -> str:
     lines = [
         "- Between the two thresholds of a disease the result is *inconclusive*.",
         "- A class without training data cannot be predicted, and is marked so.",
         "- A metric of too few test groups is *not estimable* and has no number.",
     ]
-    if gate is None:
+    if BANK_FILE not in card.files and gate is None:
         unchecked = "Whether an image is brain MRI at all is **not checked** by this model: every image gets a result."
         return "\n".join([*lines, f"- {unchecked}"])
     checked = (
         "- What is not recognised as brain MRI gets no result, and a classifier gives none for a scan that does not "
         "resemble its training data: it is *not assessed*, with the reason."
     )
-    return "\n".join([*lines, checked, "", escape(gate.rule)])
+    rule = "How many scans it rejects was not measured." if gate is None else escape(gate.rule)
+    return "\n".join([*lines, checked, "", rule])
 
 
 def gate_tables(gate: GateTable) -> dict[str, pd.DataFrame]:
@@ -232,25 +240,39 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
 
 
-def headline(result: DiseaseMetrics) -> list[tuple[str, Estimate, str]]:
-    """Returns the measures by which a classifier is summarised, each with its attribute of a baseline."""
+class Headline(NamedTuple):
+    """A measure by which a classifier is summarised: its attribute of a baseline, and what it rests on."""
+
+    measure: str
+    estimate: Estimate
+    baseline: str
+    n_groups: int
+    n_slices: int
+
+
+def headline(result: DiseaseMetrics) -> list[Headline]:
+    """Returns the measures by which a classifier is summarised."""
     units, types, later = f"{result.unit}s", result.types, result.later_stages
+    counts = result.slices.n_groups, result.slices.n_cases
     measures = [
-        ("Accuracy, slices", result.slices.accuracy, "accuracy"),
-        ("Balanced accuracy, slices", result.slices.balanced_accuracy, "balanced_accuracy"),
-        ("AUROC of any disease, slices", result.slices.auroc, "auroc"),
-        (f"Accuracy, {units}", result.groups.accuracy, "group_accuracy"),
-        (f"AUROC of any disease, {units}", result.groups.auroc, "group_auroc"),
+        Headline("Accuracy, slices", result.slices.accuracy, "accuracy", *counts),
+        Headline("Balanced accuracy, slices", result.slices.balanced_accuracy, "balanced_accuracy", *counts),
+        Headline("AUROC of any disease, slices", result.slices.auroc, "auroc", *counts),
+        Headline(f"Accuracy, {units}", result.groups.accuracy, "group_accuracy", *counts),
+        Headline(f"AUROC of any disease, {units}", result.groups.auroc, "group_auroc", *counts),
     ]
     if types:
-        measures.append(("Accuracy among the types, slices", types.accuracy, "types_accuracy"))
+        counts = types.n_groups, types.n_slices
+        measures.append(Headline("Accuracy among the types, slices", types.accuracy, "types_accuracy", *counts))
     if later:
         name = f"AUROC of {class_title(later.classes[0])} or worse against {class_title(result.classes[0])}"
-        measures.append((f"{name}, slices", later.auroc, "later_stages_auroc"))
-        measures.append((f"{name}, {units}", later.group_auroc, "group_later_stages_auroc"))
+        counts = later.n_groups, later.n_slices
+        measures.append(Headline(f"{name}, slices", later.auroc, "later_stages_auroc", *counts))
+        measures.append(Headline(f"{name}, {units}", later.group_auroc, "group_later_stages_auroc", *counts))
     if older := result.older:
         name = f"AUROC of any disease, {units} of {older.from_age} and over"
-        measures.append((name, older.group_auroc, "older_group_auroc"))
+        counts = older.n_groups, older.n_slices
+        measures.append(Headline(name, older.group_auroc, "older_group_auroc", *counts))
     return measures
 
 

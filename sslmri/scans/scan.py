@@ -9,6 +9,8 @@ _MAX_LISTED = 10  # numbers that a warning lists
 
 Spacing = tuple[float, float, float]
 
+SEQUENCES = ("T1", "T1ce", "T2", "FLAIR")  # T1ce: with contrast agent
+
 
 @dataclass(frozen=True)
 class ScanInfo:

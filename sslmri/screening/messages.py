@@ -57,7 +57,7 @@ def _untrained(label: str) -> str:
 
 def head_line(card: ModelCard) -> str:
     """Returns the line at the top of every page of a report."""
-    return f"{INTENDED_USE} Model {card.name}, trained on {count(card.encoder.data.counts.groups, 'group')}."
+    return f"{INTENDED_USE} Model {card.name}, trained on {count(card.training.counts.groups, 'group')}."
 
 
 def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
@@ -65,7 +65,7 @@ def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
     spacing = summary.spacing_mm
     return [
         ("SHA-256 of the file", summary.sha256),
-        ("Source", ", ".join(filter(None, (summary.source, summary.modality, summary.sequence)))),
+        ("Source", ", ".join(filter(None, (summary.source, summary.modality, sequence_line(summary))))),
         ("Slices", slices_line(summary)),
         ("Spacing", " x ".join(f"{mm:.2f}" for mm in spacing) + " mm (slice, row, column)" if spacing else "unknown"),
         ("Orientation", _orientation(summary.orientation)),
@@ -168,7 +168,14 @@ def accuracy_line(evidence: DiseaseMetrics | None) -> str:
 def limits(card: ModelCard, disease: str) -> list[str]:
     """Returns what a reader must know of a classifier before believing its result."""
     untrained = [_untrained(label) for label in card.heads[disease].untrained]
-    return [*untrained, caveat_of(disease, card.encoder.data.cohorts)]
+    return [*untrained, caveat_of(disease, card.training.cohorts)]
+
+
+def sequence_line(summary: ScreeningSummary) -> str | None:
+    """Returns the sequence of a scan and how it is known, None where it is not."""
+    if summary.sequence_from == "image":
+        return f"{summary.sequence} by its appearance"
+    return summary.sequence
 
 
 def review_line(review: Review | None) -> str:

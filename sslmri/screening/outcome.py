@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,7 +70,8 @@ class ScreeningSummary:
         slice_numbers: of the slices screened, in the file, from 1 on.
         n_file_slices: how many slices the file has.
         spacing_mm, orientation, modality, source: as in the scan.
-        sequence: ``T1``, ``T1ce``, ``T2`` or ``FLAIR``, where a DICOM file says so.
+        sequence: ``T1``, ``T1ce``, ``T2`` or ``FLAIR``; None where it is not known.
+        sequence_from: what says so: the DICOM file, or the image as the encoder sees it.
         is_brain_mri: None where the model has nothing to decide it by.
         reason: why it is not recognised as brain MRI, else None.
         findings: by disease, in the order of the diseases.
@@ -87,6 +88,7 @@ class ScreeningSummary:
     modality: str | None
     source: str
     sequence: str | None
+    sequence_from: Literal["dicom", "image"] | None
     is_brain_mri: bool | None
     reason: str | None
     findings: Mapping[str, Finding]
@@ -204,7 +206,6 @@ def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict
     """
     outcome = entry.outcome
     summary = outcome if isinstance(outcome, ScreeningSummary) else None
-    sequence = summary.sequence if summary else None
     findings = summary.findings.values() if summary else ()
     return {
         "scan": entry.number,
@@ -214,7 +215,10 @@ def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict
         "status": "screened" if summary else "refused",
         "reason": outcome.reason,
         "is_brain_mri": summary.is_brain_mri if summary else None,
-        "sequence": {"name": sequence, "from": "dicom" if sequence else None},
+        "sequence": {
+            "name": summary.sequence if summary else None,
+            "from": summary.sequence_from if summary else None,
+        },
         "findings": [_finding_document(finding, grades.get(finding.disease)) for finding in findings],
         "warnings": [notice_line(notice) for notice in summary.warnings] if summary else [],
         "model_sha256": model_sha256,

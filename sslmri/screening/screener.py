@@ -18,7 +18,7 @@ from sslmri.models.bank import EncoderFeatures, FeatureBank
 from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.folder import read_unreplaced
 from sslmri.models.history import created_now
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
 from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
@@ -26,6 +26,7 @@ from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, Screen
 from sslmri.screening.saliency import Explainer, class_maps
 from sslmri.text import in_order
 
+_SURE_OF_SEQUENCE = 0.8  # mean probability from which on the sequence is named
 UNGATED = "This model cannot check whether the scan is a brain MRI that resembles its training data."
 
 
@@ -106,6 +107,7 @@ class Screener:
             *left_out(numbers, info.n_slices),
             *(untrained_notices(self.card) if not_brain is None else ()),
         )
+        sequence = info.sequence or (None if not_brain else self._sequence_of(seen))
         summary = ScreeningSummary(
             sha256=info.sha256,
             model_sha256=self.card.sha256,
@@ -116,13 +118,22 @@ class Screener:
             orientation=info.orientation,
             modality=info.modality,
             source=info.source,
-            sequence=info.sequence,
+            sequence=sequence,
+            sequence_from=None if sequence is None else "dicom" if info.sequence else "image",
             is_brain_mri=not_brain is None if self._bank else None,
             reason=not_brain,
             findings=findings,
             warnings=warnings,
         )
         return Screening(summary, ScreeningArrays(slices, seen.features, maps, probabilities))
+
+    def _sequence_of(self, seen: EncoderFeatures) -> str | None:
+        """Returns the sequence that the slices look like on average, None without a head for it or in doubt."""
+        if self._model.sequence is None:
+            return None
+        logits = self._model.sequence.logits(torch.from_numpy(seen.textures)).numpy()
+        mean = calibrated(logits, 1.0).mean(axis=0)
+        return SEQUENCES[int(mean.argmax())] if mean.max() >= _SURE_OF_SEQUENCE else None
 
     def _decide(self, seen: EncoderFeatures) -> tuple[str | None, dict[str, str | None]]:
         """Returns why the scan is not brain MRI and why each classifier is not assessed; None without a reason."""

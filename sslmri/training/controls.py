@@ -43,7 +43,6 @@ from sslmri.screening.maps import enlarge
 from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
 from sslmri.training.options import RunOptions
-from sslmri.training.same_source import measure_same_source
 from sslmri.training.steps import open_run
 
 _BATCH = 64
@@ -79,7 +78,6 @@ def run_controls(options: RunOptions) -> Controls:
             if _has_both_splits(key, train, test)
         },
         family_wise=family_wise(test.records, flagged),
-        same_source=measure_same_source(model, records, options),
     )
     write_evidence(model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
     return controls

@@ -19,13 +19,16 @@ from sslmri.cohorts.folds import NEGATIVES_FILE, label_negatives, leave_out, wit
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.protocols import GROUP_DISJOINT
 from sslmri.cohorts.store import Store, open_store
+from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
 from sslmri.learning.model import BATCH, Model
 from sslmri.learning.precision import with_precision
+from sslmri.learning.sequence import sample_sequences
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
-from sslmri.models.cards import recorded
-from sslmri.models.folder import ENCODER_CARD, MODEL_FILE
+from sslmri.models.cards import Settings, recorded
+from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_model_card
+from sslmri.scans.scan import SEQUENCES
 from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
 from sslmri.training.data import Cohort, default_manifest
@@ -87,6 +90,7 @@ def run_crossvalidate(
         print("Too few labelled groups to leave each out in turn: they are split once into training and test.")
         return run_all(options, pretraining, finetuning)
     require_new(options)
+    check_folds(store, folds)
     train_folds(options, pretraining, finetuning, store, folds)
     return measure_folds(read_folds(options.run, store), store)[0]
 
@@ -111,11 +115,13 @@ def train_folds(
         SslmriError: the folder or a training is at fault, or a finished fold has other settings.
     """
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
+    for fold in folds_of(store):
+        if (options.run / FOLDS / str(fold) / PREDICTIONS).exists():
+            check_settings(options.run / FOLDS / str(fold), options, pretraining, finetuning)
     for fold in chosen or folds_of(store):
         run = replace(options, run=options.run / FOLDS / str(fold), resume=True)
         split = replace(store, records=leave_out(store.records, fold))
         if (run.run / PREDICTIONS).exists():
-            check_settings(run.run, finetuning)
             continue
         print(f"fold {fold}: trained on all others", flush=True)
         fit_model(run, pretrained_start(options, run, pretraining, split), split, finetuning)
@@ -125,17 +131,21 @@ def train_folds(
 def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSettings, split: Store) -> Pretrained:
     """Returns the pre-trained encoder that the training of a fold, or of the final model, begins with.
 
-    Where at least a batch of slices has no label, it is pre-trained on these, once for all folds: no fold tests them.
-    Otherwise each fold pre-trains on its own training slices.
+    Where at least a batch of slices has no label, it is pre-trained on these, once for all folds. No fold tests a
+    classifier of a disease on them; other slices of their groups may be tested, which the results then say. Otherwise
+    each fold pre-trains on its own training slices.
     """
     unlabelled = split.select([row for row, record in enumerate(split.records) if record.disease is None])
+    unlabelled = replace(unlabelled, records=leave_out(unlabelled.records, None))
     if len(unlabelled.records) < settings.batch_size:
         run_pretrain(fold, settings, Cohort(split.records, split))
         return load_pretrained(fold.run / "pretrain")
     shared = replace(options, run=options.run / START, resume=True)
     if not (shared.run / "pretrain" / ENCODER_CARD).exists():
         run_pretrain(shared, settings, Cohort(unlabelled.records, unlabelled))
-    return load_pretrained(shared.run / "pretrain")
+    start = load_pretrained(shared.run / "pretrain")
+    _check_equal(shared.run, [start.card.pretraining], [_pretraining(options, with_precision(settings))])
+    return start
 
 
 def read_folds(run: Path, store: Store) -> OutOfFold:
@@ -147,11 +157,10 @@ def read_folds(run: Path, store: Store) -> OutOfFold:
     """
     rows, folds, parts = [], [], []
     for fold in folds_of(store):
-        path = run / FOLDS / str(fold) / PREDICTIONS
-        if not path.exists():
+        arrays = fold_arrays(run, fold)
+        if arrays is None:
             continue
-        tested = [row for row, record in enumerate(store.records) if record.fold == fold]
-        arrays = _read(path)
+        tested = [row for row, record in enumerate(store.records) if record.fold == fold and record.disease]
         if arrays["names"].tolist() != [store.records[row].name for row in tested]:
             raise TrainingError(f"Expected fold {fold} of these data, got other slices in {run}: use another --run.")
         rows += tested
@@ -182,21 +191,61 @@ def require_new(options: RunOptions) -> None:
         raise TrainingError(f"Expected a new run, got one that has begun in {options.run}: pass --resume.")
 
 
-def check_settings(run: Path, settings: FinetuneSettings) -> None:
+def check_settings(run: Path, options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> None:
     """Refuses a finished fold of other settings."""
-    for head in Model.load(run).card.heads.values():
-        changed = sorted(key for key, value in recorded(settings).items() if head.finetuning.get(key) != value)
-        if changed:
+    card = read_model_card(run)
+    found = [card.encoder.pretraining, *(head.finetuning for head in card.heads.values())]
+    given = [_pretraining(options, pretraining), *[recorded(finetuning)] * len(card.heads)]
+    _check_equal(run, found, given)
+
+
+def _pretraining(options: RunOptions, settings: PretrainSettings) -> Settings:
+    return recorded(settings) | {"preparation": recorded(options.preparation)}
+
+
+def _check_equal(folder: Path, found: Sequence[Settings], given: Sequence[Settings]) -> None:
+    pairs = zip(found, given, strict=True)
+    changed = {key for old, new in pairs for key, value in new.items() if old.get(key) != value}
+    if changed:
+        raise TrainingError(
+            f"Expected the settings of the finished folds, got another {', '.join(sorted(changed))} in {folder}: give "
+            "the same settings, or name another --run."
+        )
+
+
+def check_folds(store: Store, chosen: Sequence[int]) -> None:
+    """Refuses folds that are not there and diseases in one fold; says which classes a fold is trained without.
+
+    Raises:
+        TrainingError: saying so.
+    """
+    folds = folds_of(store)
+    if unknown := sorted(set(chosen) - set(folds)):
+        raise TrainingError(f"Expected folds out of {', '.join(map(str, folds))}, got {unknown[0]}: name one of them.")
+    where: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for record in store.labelled.records:
+        where[str(record.disease), str(record.label)].add(record.fold if record.fold is not None else -1)
+    for key in dict.fromkeys(disease for disease, _ in where):
+        found = set().union(*(own for (disease, _), own in where.items() if disease == key))
+        if len(found) < 2:
             raise TrainingError(
-                f"Expected the settings of the finished folds, got another {', '.join(changed)} in {run}: give the "
-                "same settings, or name another --run."
+                f"Expected groups of {DISEASES[key].title} in two folds or more, got all in fold {found.pop()}: give "
+                "them other folds."
             )
+    for (_, label), own in where.items():
+        if len(own) < 2:
+            print(f"Fold {min(own)} is trained without {class_title(label)}: no other fold shows it.")
 
 
 @torch.inference_mode()
 def _predict(run: Path, test: Store) -> None:
-    """Writes what every head of a fold's model says of its N test slices: logits and peaks of the maps, (N, C)."""
+    """Writes what the model of a fold says of its N labelled test slices, logits and peaks of the maps (N, C).
+
+    Beside them are the logits of the sequence, of test slices with a known one, labelled or not.
+    """
     model = Model.load(run)
+    known, test = sample_sequences(test if model.sequence else test.select([])), test.labelled
+    sequence = model.sequence_logits(known.slices) if known.records else np.zeros((0, len(SEQUENCES)))
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for start in range(0, len(test.records), BATCH):
         maps = model.feature_maps(test.batch(range(len(test.records))[start : start + BATCH]))
@@ -205,6 +254,7 @@ def _predict(run: Path, test: Store) -> None:
             parts[f"peaks/{key}"].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
     arrays: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
     names = np.array([record.name for record in test.records])
+    arrays |= {"sequence": sequence, "sequence_names": np.array([record.name for record in known.records])}
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
@@ -213,7 +263,11 @@ def _predict(run: Path, test: Store) -> None:
     write_atomically(run / PREDICTIONS, write)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def fold_arrays(run: Path, fold: int) -> dict[str, np.ndarray] | None:
+    """Returns what the model of a fold predicts, as ``_predict`` wrote it; None where the fold was not trained."""
+    path = run / FOLDS / str(fold) / PREDICTIONS
+    if not path.exists():
+        return None
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)

@@ -166,18 +166,20 @@ def _check_training_cohorts(card: ModelCard, records: Sequence[Record]) -> None:
     Raises:
         TrainingError: saying that the data were split again.
     """
-    known = card.encoder.data.cohorts.keys()
+    known = card.encoder.data.cohorts.keys() | card.training.cohorts.keys()
     n_added = sum(record.split == "train" and record.cohort not in known for record in records)
     n_tested = sum(record.split != "train" and record.cohort in known for record in records)
-    if min(n_added, n_tested) > MAX_BAD_FRACTION * len(records):
+    trained = {record.group_key for record in records if record.split == "train" and record.disease is not None}
+    is_smaller = len(trained) < (1 - MAX_BAD_FRACTION) * card.training.counts.groups  # the model learned from more
+    if min(len(records) if is_smaller else n_added, n_tested) > MAX_BAD_FRACTION * len(records):
         raise split_again(card.folder)
 
 
 def split_again(folder: Path) -> TrainingError:
     """Returns the refusal to measure a model on data whose split is not that of its training."""
     return TrainingError(
-        f"The data were split again since the model in {folder} was trained, and groups that it was trained on may now "
-        "be test groups: its stored results belong to the former split, so train again to measure on this one."
+        f"The data were split again since the model in {folder} was trained, or it learned from every group, so its "
+        "training groups may now be test groups: its stored results stay, so train again to measure on this split."
     )
 
 

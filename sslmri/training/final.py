@@ -1,6 +1,7 @@
 """The final model: the cross-validated recipe, trained on every group, with the results of the folds."""
 
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.evidence import write_evidence
 from sslmri.models.folder import ENCODER_FILE
+from sslmri.text import count
 from sslmri.training.crossvalidation import (
     FOLDS,
     START,
@@ -24,9 +26,11 @@ from sslmri.training.crossvalidation import (
     read_folds,
     require_group_disjoint,
 )
+from sslmri.training.data import GROUPS_FILE, read_names
 from sslmri.training.fit import fit_model
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import control_folds, measure_folds
+from sslmri.training.sequences import measure_sequences
 from sslmri.training.steps import Results, write_results
 
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -39,15 +43,16 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
         SslmriError: the data or the folder is at fault, no fold was trained, or one by another recipe.
     """
     require_group_disjoint(options)
-    finetuning = with_precision(finetuning)
+    pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     records, store = open_folds(options)
     found = read_folds(options.run, store)
     trained = sorted(set(found.folds.tolist()))
     for fold in trained:
-        check_settings(options.run / FOLDS / str(fold), finetuning)
+        check_settings(options.run / FOLDS / str(fold), options, pretraining, finetuning)
     start = pretrained_start(options, replace(options, resume=True), pretraining, store)
     held_out = {key: found.held_out(key) for key in found.logits}
-    note = evidence_note(trained, folds_of(store))
+    seen = read_names(options.run / START / "pretrain" / GROUPS_FILE) or set()
+    note = evidence_note(trained, folds_of(store), seen & set(found.slices.groups.tolist()))
     fit_model(options, start, store, finetuning, held_out, gate=_for_gate(store), evidence_note=note)
     model = Model.load(options.run)
     folder = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT]
@@ -65,22 +70,34 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
     )
     write_results(folder, model, found.slices, results, frames, GROUP_DISJOINT)
     write_evidence(folder, controls)
-    write_json(folder / "data.json", summarise(store.records, options.preparation))
-    histories = {"pretrain": options.run / START / "pretrain", "finetune": options.run / "finetune"}
+    if sequences := measure_sequences(options.run, store, model.card.files[ENCODER_FILE]):
+        write_evidence(folder, sequences)
+    write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
+    shared = options.run / START / "pretrain"
+    pretrained = shared if shared.exists() else options.run / "pretrain"
+    histories = {"pretrain": pretrained, "finetune": options.run / "finetune"}
     for step, source in histories.items():
         if (source / "history.jsonl").exists():
             write_atomically(folder / f"{step}.jsonl", partial(shutil.copyfile, source / "history.jsonl"))
     return results
 
 
-def evidence_note(trained: list[int], folds: list[int]) -> str:
-    """Returns what a reader must know of results that were measured on other models than the one they describe."""
+def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = ()) -> str:
+    """Returns what a reader must know of results that were measured on other models than the one they describe.
+
+    Args:
+        trained: folds that were left out in turn.
+        folds: all folds.
+        seen: tested groups of which pre-training saw other slices, without labels.
+    """
     if len(trained) == 1:
         models = f"one model, trained the same way without fold {trained[0]}"
     else:
         models = f"{_COUNTS[min(len(trained), 10)]} models, each trained the same way without one fold"
     missing = [str(fold) for fold in folds if fold not in trained]
     text = f"These results are of {models}, and measured on that fold; this model learned from all groups."
+    if seen:
+        text += f" Pre-training saw other slices of {count(len(seen), 'test group')}, without labels."
     return text if not missing else f"{text} Folds not measured: {', '.join(missing)}."
 
 

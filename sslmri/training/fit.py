@@ -11,6 +11,7 @@ from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
 from sslmri.learning.model import Model, as_saved, load_encoder, save_weights
 from sslmri.learning.precision import with_precision
+from sslmri.learning.sequence import fit_sequence_head
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.bank import save_bank
 from sslmri.models.cards import EncoderCard
@@ -69,10 +70,11 @@ def fit_model(
     held_out = held_out or evaluate_heads(encoder, heads, validation, options.preparation)
     decisions = {key: held_out[key].decisions(key) for key in heads}
     heads = {key: with_bias(head, decisions[key]) for key, head in heads.items()}
+    sequence = fit_sequence_head(encoder, store.where(split="train"), options.preparation)
     card = replace(start.card, architecture=encoder.architecture, preparation=options.preparation)
     named = options.run.name, training_data(train.records, options.protocol), created_now(), evidence_note
     with replaced(options.run / MODEL, is_kept=False) as new:
-        save_weights(new, encoder, heads)
+        save_weights(new, encoder, heads, sequence)
         write_card(new / ENCODER_CARD, card)
         write_head_cards(new, heads, held_out, decisions, store.records, settings)
         write_model_file(new, *named)

@@ -56,12 +56,9 @@ def report_efficiency(evidence: LabelEfficiency) -> str:
 
 def _metric_rows(title: str, result: DiseaseMetrics) -> Iterator[tuple[str, ...]]:
     """Yields the rows of one disease: all classes, then the types or the later stages where it has them."""
-    for measure, metric, baseline in headline(result):
-        subset = result.types if "types" in baseline else result.later_stages if "later" in baseline else None
-        n_slices = subset.n_slices if subset else result.slices.n_cases
-        baselines = [_number(getattr(result.baselines.get(kind), baseline, None)) for kind in BASELINE_TITLES]
-        n_groups = (subset or result.slices).n_groups
-        yield title, measure, *cells(metric, _number), *baselines, str(n_groups), str(n_slices)
+    for row in headline(result):
+        baselines = [_number(getattr(result.baselines.get(kind), row.baseline, None)) for kind in BASELINE_TITLES]
+        yield title, row.measure, *cells(row.estimate, _number), *baselines, str(row.n_groups), str(row.n_slices)
 
 
 def _notes(results: Mapping[str, DiseaseMetrics]) -> list[str]:

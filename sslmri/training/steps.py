@@ -113,6 +113,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
+    settings = with_precision(settings)
     require_empty_run(options.run, "finetune", options.resume)
     store = (cohort or open_cohort(options)).store
     check_unseen(options.run, store, options.protocol)
@@ -170,8 +171,9 @@ def write_results(
         diseases=results,
     )
     write_evidence(evidence, metrics)
-    n_groups = len({group for frame in frames.values() for group in frame["group"]})
-    print(f"Protocol {protocol}: {n_shared} of {n_groups} test groups are also in the training split")
+    if any(record.split == "test" for record in store.records):
+        n_groups = len({group for frame in frames.values() for group in frame["group"]})
+        print(f"Protocol {protocol}: {n_shared} of {n_groups} test groups are also in the training split")
 
 
 def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, Cohort]:

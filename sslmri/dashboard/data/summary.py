@@ -109,21 +109,34 @@ def meaning_of_group(own: Summary) -> str:
 def balancing(head: HeadCard) -> pd.DataFrame:
     """Returns the training slices of each class: all, those used, and those repeated in an epoch of fine-tuning.
 
-    The rule is that of ``Store.evenly_per_class`` and ``balanced_epoch``.
+    The rule is that of ``Store.evenly_per_class`` and ``balanced_epoch``, for groups of equal size.
     """
-    limit = int(head.finetuning["labels_per_class"])
-    there = {label: head.counts[label]["train"].slices for label in head.classes}
-    target = min(limit, max(there.values()))
-    rows = [(label, n, min(n, limit), max(target - n, 0) if n else 0) for label, n in there.items()]
+    limit, per_epoch, per_group = _limits(head)
+    counts = {label: head.counts[label]["train"] for label in head.classes}
+    there = {label: min(n.slices, limit, n.groups * per_group) for label, n in counts.items()}
+    target = min(per_epoch, max(there.values()))
+    rows = [(label, counts[label].slices, min(n, target), max(target - n, 0) if n else 0) for label, n in there.items()]
     return pd.DataFrame(rows, columns=["label", "labelled", "used", "repeated"])
 
 
 def balancing_rule(head: HeadCard) -> str:
     """Returns how the training slices were balanced, in a sentence."""
-    augmented = " Repeated slices differ, because every slice is augmented."
+    augmented = "" if head.regime == "linear-probe" else " Repeated slices differ, because every slice is augmented."
+    _, per_epoch, per_group = _limits(head)
+    drawn = f" and {per_group} of each group" if "slices_per_group" in head.finetuning else ""
     return (
-        f"Of each class up to {head.finetuning['labels_per_class']} labelled slices are used; classes with fewer are "
-        f"raised to the largest by repetition.{'' if head.regime == 'linear-probe' else augmented}"
+        f"An epoch draws up to {per_epoch} labelled slices of each class{drawn}; classes with fewer are raised to the "
+        f"largest by repetition.{augmented}"
+    )
+
+
+def _limits(head: HeadCard) -> tuple[int, int, int]:
+    """Returns how many labelled slices of a class are used in all, and drawn of a class and of a group in an epoch."""
+    limit = int(head.finetuning["labels_per_class"])
+    return (
+        limit,
+        int(head.finetuning.get("slices_per_class", limit)),
+        int(head.finetuning.get("slices_per_group", limit)),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sslmri.dashboard.text import count, escape_markdown, in_order, proportion
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import SequenceMetrics
 
 _ARCHITECTURES = {
     "resnet50-1ch": "A ResNet-50 with one input channel",
@@ -13,8 +14,8 @@ _ARCHITECTURES = {
 }
 
 
-def facts(card: ModelCard) -> str:
-    """Returns what an encoder is, what it learned from and how, as a Markdown list."""
+def facts(card: ModelCard, sequence: SequenceMetrics | None = None) -> str:
+    """Returns what an encoder is, what it learned from and how, and how well it names sequences, as a Markdown list."""
     encoder = card.encoder
     height, width = encoder.preparation.image_size
     architecture = _ARCHITECTURES.get(encoder.architecture.name, escape_markdown(encoder.architecture.name))
@@ -32,7 +33,21 @@ def facts(card: ModelCard) -> str:
         sentences.append(f"Final kNN probe, balanced accuracy on validation groups: {scores}.")
     if any(head.regime == "fine-tune" for head in card.heads.values()):
         sentences.append("Then fine-tuned with labels, together with the classifiers: so are the features below.")
+    if sequence:
+        sentences.append(sequence_sentence(sequence))
     return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def sequence_sentence(found: SequenceMetrics) -> str:
+    """Returns how often the sequence of a slice is named rightly, on groups left out."""
+    same = found.same_source
+    apart = (
+        f"; where several come from the same scanners, {same.rate} of {count(same.n_slices, 'slice')}" if same else ""
+    )
+    return (
+        f"A head names the sequence ({', '.join(found.names)}) of slices of left-out groups: right in "
+        f"**{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
+    )
 
 
 def chance_loss(batch_size: int) -> float:

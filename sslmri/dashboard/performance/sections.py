@@ -77,7 +77,7 @@ def draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, ca
         charts.headline(headline),
         headline,
         f"headline-{disease.key}",
-        "Compare each result with its baselines: the majority class and two methods on raw pixels, on the same split.",
+        "Compare each result with its baselines: methods that learn next to nothing from images, on the same split.",
     )
     draw_notes([*tables.not_estimable(headline), *result.notes])
 

@@ -36,8 +36,8 @@ _BY_CLASS = {
 def headline(result: DiseaseMetrics) -> pd.DataFrame:
     """Returns one row per measure of a disease: its value, its interval and its baselines."""
     rows = [
-        {"measure": name, **asdict(estimate), **_baselines(result, baseline)}
-        for name, estimate, baseline in model_card.headline(result)
+        {"measure": row.measure, **asdict(row.estimate), **_baselines(result, row.baseline)}
+        for row in model_card.headline(result)
     ]
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
 
@@ -51,20 +51,20 @@ def protocols(results: Mapping[Protocol, DiseaseMetrics], encoders: Mapping[Prot
     """
     rows = [
         {
-            "measure": name,
+            "measure": row.measure,
             "split": SPLIT_TITLES[protocol],
             "encoder": encoders[protocol],
             "patients shared": _shared(result, protocol),
-            "value (95 % interval)": "not estimable" if estimate.value is None else str(estimate),
+            "value (95 % interval)": "not estimable" if row.estimate.value is None else str(row.estimate),
             **{
                 BASELINE_TITLES[key]: "none" if value is None else proportion(value)
-                for key, value in _baselines(result, baseline).items()
+                for key, value in _baselines(result, row.baseline).items()
             },
-            "test groups": result.slices.n_groups,
-            "test slices": result.slices.n_cases,
+            "test groups": row.n_groups,
+            "test slices": row.n_slices,
         }
         for protocol, result in results.items()
-        for name, estimate, baseline in model_card.headline(result)
+        for row in model_card.headline(result)
     ]
     return pd.DataFrame(rows)
 

@@ -11,12 +11,12 @@ from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ScanError
-from sslmri.models.bank import BankCase
 from sslmri.scans import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 from sslmri.screening.outcome import Finding, Screening
 
 if TYPE_CHECKING:
+    from sslmri.models.bank import BankCase
     from sslmri.screening.screener import Screener
     from sslmri.screening.similar import SimilarCase
 
@@ -64,7 +64,7 @@ def _draw_case(similar: "SimilarCase", preparation: Preparation) -> None:
         st.caption(f"{escape_markdown(case.cohort)}{'' if similar.is_close else ', not close'}")
 
 
-def case_image(case: BankCase, preparation: Preparation) -> bytes | None:
+def case_image(case: "BankCase", preparation: Preparation) -> bytes | None:
     """Returns the prepared slice of a case as a small JPEG, or None where its data are not on this server.
 
     A file of several slices gives none: a case does not say which of them it is.

@@ -49,7 +49,7 @@ def report_json(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | No
         "created": created_now(),
         "model": card.name,
         "model_sha256": card.sha256,
-        "n_training_groups": card.encoder.data.counts.groups,
+        "n_training_groups": card.training.counts.groups,
         "classifiers": {key: _classifier(card, key, metrics) for key in card.heads},
         "scans": [document(entry, card.sha256, _grades(card, metrics)) for entry in entries],
         "acquisitions": [{"scan": entry.number, **_acquisition(entry)} for entry in entries],
