@@ -1,4 +1,4 @@
-"""The command line of training: ``python train.py crossvalidate | final`` for a model worth having.
+"""The command line of training: ``python train.py crossvalidate`` and ``final``.
 
 ``pretrain | finetune | evaluate``, or ``all`` three, split the data once: for few groups, and for the published
 protocol. Besides, ``bank`` builds what the out-of-distribution gate compares a scan with, and ``controls`` and

@@ -19,7 +19,7 @@ from sslmri.training import crossvalidation
 from sslmri.training.crossvalidation import check_folds, folds_of, open_folds, read_folds, run_crossvalidate
 from sslmri.training.final import evidence_note, run_final
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import OutOfFold, _same_source, cross_fit, one_class_groups
+from sslmri.training.out_of_fold import OutOfFold, cross_fit, measure_same_source, one_class_groups
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
@@ -58,7 +58,7 @@ def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_f
     store = open_folds(run).store
     assert card.training.counts.groups == len(set(store.labelled.groups.tolist()))
     assert card.evidence_note == (
-        "These results are of five models, each trained the same way without one fold, and measured on that fold; this "
+        "These results are of 5 models, each trained the same way without one fold, and measured on that fold; this "
         "model learned from all groups."
     )
     metrics, controls = find_evidence(card, Metrics), find_evidence(card, Controls)
@@ -195,13 +195,13 @@ def test_slices_of_patients_with_and_without_a_tumour_are_measured_apart():
     logits[:, 1] = [3.0, -3.0] * 8 + [9.0] * 6
     logits[0:2, 1] = -4.0, 4.0
     found = OutOfFold(store, np.array([r.fold for r in store.records]), {"tumours": logits}, {"tumours": logits})
-    result = _same_source(found, {"tumours": cross_fit(found, "tumours")})
+    result = measure_same_source(found, {"tumours": cross_fit(found, "tumours")})
     assert result is not None
     assert (result.n_with, result.n_without, result.n_groups, result.n_groups_with_both) == (8, 8, 8, 8)
     assert result.auroc_within_group.raw == pytest.approx(7 / 8)
     assert result.data.startswith("c, T1 with contrast")
     alone = OutOfFold(store.select(range(16, 22)), found.folds[16:], {"tumours": logits[16:]}, {"tumours": logits[16:]})
-    assert _same_source(alone, {"tumours": cross_fit(alone, "tumours")}) is None
+    assert measure_same_source(alone, {"tumours": cross_fit(alone, "tumours")}) is None
 
 
 def test_the_note_tells_of_test_groups_that_pretraining_saw():

@@ -232,7 +232,7 @@ def test_thresholds_of_another_disease_are_refused() -> None:
 def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None:
     frame = frame_of(STAGES, n_groups=12, strength=0.5)
     names = frame["group"].drop_duplicates().tolist()
-    age = {name: 40.0 + 2 * (number * 7 % 12) for number, name in enumerate(sorted(names))}
+    age = {name: 40.0 + 4 * (number * 7 % 12) for number, name in enumerate(sorted(names))}
     ages = frame["group"].map(age).to_numpy()
     older = frame[ages >= 60]
     result = evaluate_disease(STAGES, frame, baselines_of(frame, STAGES), ages=ages)
@@ -240,7 +240,8 @@ def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None
     expected = metrics.roc_auc_score(means["label"] != "non_demented", 1 - means["non_demented"])
     assert result.older is not None
     assert (result.older.from_age, result.older.n_groups, result.older.n_slices) == (60, len(means), len(older))
-    assert result.older.group_auroc.raw == pytest.approx(expected)
+    assert result.older.group_auroc.value == pytest.approx(expected)
+    assert 0 <= result.older.group_auroc.low <= result.older.group_auroc.high <= 1
     assert result.baselines["majority"].older_group_auroc == 0.5
     assert evaluate_disease(STAGES, frame, None).older is None
     assert evaluate_disease(STAGES, frame, None, ages=np.full(len(frame), np.nan)).older is None

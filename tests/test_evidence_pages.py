@@ -23,8 +23,6 @@ from sslmri.errors import ManifestError, ModelError
 from sslmri.files import write_json
 from sslmri.models.evidence import (
     Controls,
-    GateTable,
-    LabelEfficiency,
     Metrics,
     find_evidence,
     find_history,
@@ -36,7 +34,7 @@ from sslmri.models.folder import read_model_card, write_model_file
 from sslmri.models.metrics import BaselineMetrics, Estimate, Rate
 from sslmri.models.model_card import model_card_markdown
 from sslmri.screening.messages import NOT_EVALUATED
-from tests.pages import PAGES, ROOT, choose, open_page, png, table_of, upload, words_of
+from tests.pages import PAGES, choose, open_page, png, table_of, upload, words_of
 
 OLD = "2000-01-01T00:00:00+00:00"
 OTHER = "5f0ed6a0" + "0" * 56
@@ -255,11 +253,3 @@ def test_the_card_says_group_where_the_data_hold_one_that_is_unknown(folder: Pat
     assert "Each group is one subject." in model_card_markdown(card, None, None)
     summary["use"].loc[0, "unit"] = "group"
     assert "otherwise one image" in meaning_of_group(summary)
-
-
-def test_shipped_evidence_is_that_of_the_shipped_model() -> None:
-    card = read_model_card(ROOT / "models" / "default")
-    for kind in (Metrics, Controls, LabelEfficiency, GateTable):
-        assert isinstance(find_evidence(card, kind), kind)
-    assert find_evidence(card, Metrics, "as-published").protocol == "as-published"
-    assert find_summary(card) is not None

@@ -160,8 +160,7 @@ def test_a_group_gives_few_of_its_slices_in_an_epoch_and_others_in_the_next():
     store = store_of({("normal", "a"): 20, ("normal", "b"): 1, ("multiple_sclerosis", "d"): 30})
     epochs = [balanced_epoch(store, 450, 4, Generator().manual_seed(seed)) for seed in range(2)]
     drawn = [Counter(store.records[row].group for row in epoch) for epoch in epochs]
-    assert drawn == [{"a": 4, "b": 1, "d": 4}] * 2 or all(sum(each.values()) == 10 for each in drawn)
-    assert all(len([row for row in set(epoch) if row < 20]) <= 8 for epoch in epochs)
+    assert drawn == [{"a": 4, "b": 1, "d": 5}] * 2
     assert set(epochs[0]) != set(epochs[1])
 
 

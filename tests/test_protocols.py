@@ -6,28 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from sslmri.cohorts.manifest import read_manifest
-from sslmri.cohorts.splits import assign_splits
-from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
 from sslmri.evidence.predictions import read_predictions
 from sslmri.files import sha256_of
 from sslmri.models.evidence import Metrics, find_evidence, read_evidence
 from sslmri.models.folder import read_encoder_card, read_model_card
-from sslmri.project import DEFAULT_MODEL
-from sslmri.training import data as data_module
 from sslmri.training.controls import run_controls
-from sslmri.training.data import RunOptions, check_no_leakage, open_cohort, read_names, record_training_groups
+from sslmri.training.data import RunOptions, open_cohort, read_names, record_training_groups
 from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
 from sslmri.training.report import report_metrics
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_bank, run_evaluate, run_finetune, run_pretrain
-from tests.conftest import SHARED, needs_shared
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
 STEPS: dict[str, Callable[[RunOptions], object]] = {
@@ -299,21 +293,3 @@ def test_no_command_measures_a_model_on_data_that_were_split_again(measure, coho
     with pytest.raises(TrainingError, match=rf"^The data were split again since the model in {shipped} "):
         measure(options)
     assert {path: path.stat().st_mtime_ns for path in shipped.rglob("*")} == before
-
-
-@needs_shared("data")
-def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_since(tmp_path):
-    records = [record for record in assign_splits(read_manifest(SHARED / "data" / "manifest.csv")) if record.split]
-    store = Store(np.zeros((0, 1, 1), np.uint8), records, [])
-    card = read_model_card(DEFAULT_MODEL)
-    assert card.evidence_note.endswith("its results belong to the former split.")
-    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
-        check_no_leakage(card, DEFAULT_MODEL, store, "group-disjoint")
-
-
-@needs_shared("data")
-@pytest.mark.parametrize("measure", MEASURES)
-def test_the_shipped_model_is_refused_before_a_slice_is_prepared(measure, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_module, "open_store", lambda *_: pytest.fail("was prepared"))
-    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
-        measure(RunOptions(SHARED / "data" / "manifest.csv", DEFAULT_MODEL, cache=tmp_path))

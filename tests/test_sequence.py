@@ -75,7 +75,7 @@ def test_slices_are_measured_by_patient_and_apart_where_the_source_cannot_tell(m
     assert found.accuracy.rate.raw == pytest.approx(35 / 40)
     assert (found.same_source.rate.raw, found.same_source.n_slices) == (pytest.approx(15 / 20), 20)
     assert np.array(found.confusion).trace() == 35
-    assert "right in **0.88 " in sequence_sentence(found)
+    assert "correct for **0.88 " in sequence_sentence(found)
     assert "same scanners, 0.75 " in sequence_sentence(found)
     monkeypatch.setattr(sequences, "fold_arrays", lambda run, fold: None)
     assert measure_sequences(tmp_path, store, "0" * 64) is None

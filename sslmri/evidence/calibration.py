@@ -97,7 +97,7 @@ def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.nd
         groups: (N,) names.
     """
     seen, values = np.unique(truth), logits.astype(np.float64)
-    folds = _assign_folds(truth, groups)
+    folds = assign_folds(truth, groups, _FOLDS, _MIN_GROUPS_OF_BIAS)
     if len(seen) < 2 or folds is None:
         return np.zeros(logits.shape[1])
     plain, shifted = 0.0, 0.0
@@ -112,15 +112,22 @@ def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.nd
     return temperature * bias
 
 
-def _assign_folds(truth: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
-    """Returns a fold for each slice, whole groups assigned class by class; None where a class has too few groups."""
+def assign_folds(truth: np.ndarray, groups: np.ndarray, n_folds: int, min_groups: int = 1) -> np.ndarray | None:
+    """Returns a fold for each slice, whole groups assigned class by class; None where a class has too few groups.
+
+    Args:
+        truth: (N,) class indices.
+        groups: (N,) names.
+        n_folds: number of folds.
+        min_groups: that each class needs.
+    """
     fold_of: dict[str, int] = {}
     for index in np.unique(truth):
         names = np.unique(groups[truth == index])
-        if len(names) < _MIN_GROUPS_OF_BIAS:
+        if len(names) < min_groups:
             return None
-        fold_of |= {str(group): number % _FOLDS for number, group in enumerate(names)}
-    return np.array([fold_of[str(group)] for group in groups])
+        fold_of |= {str(group): number % n_folds for number, group in enumerate(names)}
+    return np.array([fold_of[str(group)] for group in groups], dtype=np.int64)
 
 
 def _negative_log_likelihood(values: np.ndarray, truth: np.ndarray) -> float:

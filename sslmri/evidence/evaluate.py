@@ -50,11 +50,7 @@ def evaluate_disease(
     check_frame(disease, frame)
     fold, by_fold = folds or (None, None)
     sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), fold)
-    if set_thresholds and tuple(set_thresholds) != disease.classes:
-        raise ModelError(
-            f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
-            "use the card of this classifier."
-        )
+    _check_classes(disease, set_thresholds or {})
     is_older = _older_groups(frame, ages)
     compared = {name: _sample(disease, frame, probabilities) for name, probabilities in (baselines or {}).items()}
     metrics = DiseaseMetrics(
@@ -66,7 +62,10 @@ def evaluate_disease(
         sets=set_metrics(sample, set_thresholds, by_fold) if set_thresholds else None,
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
-        baselines={name: baseline_metrics(disease, each, is_older) for name, each in compared.items()},
+        baselines={
+            name: baseline_metrics(disease, replace(each, weights=each.weights[:1]), is_older)
+            for name, each in compared.items()
+        },
         grade=Grade("insufficient", "not graded yet"),
         notes=(),
         older=older_metrics(sample, is_older),
@@ -74,6 +73,14 @@ def evaluate_disease(
     )
     grade = grade_evidence(disease, frame, metrics, is_shared)
     return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
+
+
+def _check_classes(disease: Disease, set_thresholds: Mapping[str, float | None]) -> None:
+    if set_thresholds and tuple(set_thresholds) != disease.classes:
+        raise ModelError(
+            f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
+            "use the card of this classifier."
+        )
 
 
 def _older_groups(frame: pd.DataFrame, ages: np.ndarray | None) -> np.ndarray | None:

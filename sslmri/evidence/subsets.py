@@ -10,7 +10,7 @@ from sslmri.evidence.confusion import accuracy, balanced_accuracy, confusions
 from sslmri.evidence.intervals import disease_shortage, estimate
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.ranking import aurocs
-from sslmri.evidence.sample import Sample
+from sslmri.evidence.sample import Sample, draw_weights
 from sslmri.models.metrics import BaselineMetrics, Gain, LaterStages, OlderMetrics, TypeMetrics
 
 OLDER_FROM = 60  # years: the healthy young of a cohort are told from the ill by their age alone
@@ -59,6 +59,7 @@ def older_metrics(sample: Sample, is_older: np.ndarray | None) -> OlderMetrics |
     if is_older is None:
         return None
     chosen = sample.only(is_older)
+    chosen = replace(chosen, weights=draw_weights(chosen.labels))  # each resample needs groups of both kinds
     auroc = estimate(any_disease_aurocs(chosen.by_group()), disease_shortage(chosen.labels))
     return OlderMetrics(OLDER_FROM, len(chosen.labels), int(chosen.sizes.sum()), auroc)
 

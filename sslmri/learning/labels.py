@@ -21,8 +21,8 @@ _MIN_GROUPS = 3  # validation groups of a class: with two, chance would choose t
 def balanced_epoch(train: Store, per_class: int, per_group: int, generator: Generator) -> list[int]:
     """Returns the shuffled rows of one epoch: each class as often as the largest of its disease, at most ``per_class``.
 
-    A group gives at most ``per_group`` of its slices, drawn anew for each epoch: more of them look alike and would
-    take the place of other people. Smaller classes are raised by drawing again; a repeated slice differs each time,
+    A group gives at most ``per_group`` of its slices, drawn for each epoch: more of them look alike and would take the
+    place of other people. Smaller classes are raised by drawing again; a repeated slice differs each time,
     because every training slice is augmented before it reaches the encoder.
     """
     groups_of = _rows_by_class(train)

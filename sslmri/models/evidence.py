@@ -69,7 +69,7 @@ class Controls(Evidence):
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class SequenceMetrics(Evidence):
-    """How often the sequence of a slice is named rightly, on groups left out.
+    """How often the sequence of a slice is predicted correctly, on groups left out.
 
     Attributes:
         names: of the sequences, in the order of the confusion matrix.

@@ -183,7 +183,7 @@ class BaselineMetrics:
 
 @dataclass(frozen=True, config=STRICT)
 class Gain:
-    """What a classifier adds to its best baseline, by a bootstrap of both on the same groups."""
+    """The difference between a classifier and its best baseline, by a paired bootstrap over groups."""
 
     measure: str
     baseline: str

@@ -3,25 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.errors import ScanError, TrainingError
 from sslmri.evidence.false_alarms import false_alarms, family_wise_false_alarms
 from sslmri.evidence.localisation import (
-    Target,
-    game_metrics,
     localisable,
-    localisation_messages,
-    open_target,
-    points_inside,
-    random_head_metrics,
-    random_point,
-    rank_correlation,
 )
 from sslmri.evidence.shortcuts import (
     RULE,
@@ -33,21 +22,16 @@ from sslmri.evidence.shortcuts import (
 )
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
-from sslmri.learning.model import Head, Model, calibrated
+from sslmri.learning.model import Model, calibrated
 from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseControls, Localisation, Rate
 from sslmri.scans.slices import Preparation
-from sslmri.screening.maps import enlarge
-from sslmri.screening.saliency import class_maps
-from sslmri.text import printable_line
+from sslmri.training.data import require_group_disjoint
 from sslmri.training.options import RunOptions
+from sslmri.training.saliency_controls import localise
 from sslmri.training.steps import open_run
-
-_BATCH = 64
-_RANDOM_HEADS = 10
-_SEED = 0
 
 
 def run_controls(options: RunOptions) -> Controls:
@@ -59,8 +43,7 @@ def run_controls(options: RunOptions) -> Controls:
     Raises:
         SslmriError: the data or the model is at fault.
     """
-    if options.protocol != GROUP_DISJOINT:
-        raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
+    require_group_disjoint(options)
     model, (records, store) = open_run(options)
     labelled = store.where(disease=model.heads)
     train, test = labelled.where(split="train"), labelled.where(split="test")
@@ -73,7 +56,7 @@ def run_controls(options: RunOptions) -> Controls:
         encoder_sha256=model.card.files[ENCODER_FILE],
         rule=RULE,
         diseases={
-            key: _disease_controls(model, key, train, test, probabilities[key], flagged[key], marked)
+            key: _disease_controls(model, key, labelled, probabilities[key], flagged[key], marked)
             for key in model.heads
             if _has_both_splits(key, train, test)
         },
@@ -109,52 +92,93 @@ def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
 def _disease_controls(
     model: Model,
     key: str,
-    train: Store,
-    test: Store,
+    labelled: Store,
     probabilities: np.ndarray,
     flagged: np.ndarray,
     marked: Sequence[Record],
 ) -> DiseaseControls:
     """Returns the controls of one classifier; probabilities (N, C) and flagged (N,) are of all N test slices."""
-    disease, preparation = DISEASES[key], model.card.encoder.preparation
-    rows = test.indices(disease=key)
-    own_train, own_test = train.where(disease=key), test.select(rows)
-    truth = own_train.truth
-    traits = {
-        "background": [background_features(model.encoder, store, preparation) for store in (own_train, own_test)],
-        "thumbnail": [thumbnails(store.slices) for store in (own_train, own_test)],
-        "file": own_file_traits(own_train, own_test),
-    }
-    predicted = {
-        name: control_probabilities(learned, truth, tested, len(disease.classes), is_wide=name == "background")
-        for name, (learned, tested) in traits.items()
-    }
-    chance, reference, shortcuts, messages = compare_with_shortcuts(
-        disease, own_test.truth, probabilities[rows], predicted, own_test.groups
+    test, slices = labelled.where(split="test"), labelled.where(disease=key)
+    split = slices.indices(split="train"), slices.indices(split="test")
+    return disease_controls(
+        key,
+        slices.select(split[1]),
+        probabilities[test.indices(disease=key)],
+        shortcut_probabilities(model.encoder, slices, [split], model.card.encoder.preparation),
+        healthy_alarms(test.records, flagged, but=key),
+        localise([(model, [record for record in marked if record.disease == key])], key),
+    )
+
+
+def disease_controls(
+    key: str,
+    test: Store,
+    probabilities: np.ndarray,
+    shortcuts: Mapping[str, np.ndarray],
+    healthy_flagged: dict[str, Rate],
+    localisation: Localisation | None,
+    groups: np.ndarray | None = None,
+) -> DiseaseControls:
+    """Returns the controls of one classifier on the N test slices of its disease.
+
+    Args:
+        key: of the disease.
+        test: the N slices.
+        probabilities: (N, C) of the classifier.
+        shortcuts: (N, C) of each control.
+        healthy_flagged: as from ``healthy_alarms``.
+        localisation: as from ``localise``.
+        groups: (N,) names of groups of one class, where those of the slices have several.
+    """
+    chance, reference, results, messages = compare_with_shortcuts(
+        DISEASES[key], test.truth, probabilities, shortcuts, test.groups if groups is None else groups
     )
     return DiseaseControls(
-        n_slices=len(rows),
-        n_groups=len(set(own_test.groups)),
+        n_slices=len(test.records),
+        n_groups=len(set(test.groups.tolist())),
         chance=chance,
         model=reference,
-        shortcuts=shortcuts,
+        shortcuts=results,
         messages=tuple(messages),
-        healthy_flagged=healthy_alarms(test.records, flagged, but=key),
-        localisation=localise([(model, [record for record in marked if record.disease == key])], key),
+        healthy_flagged=healthy_flagged,
+        localisation=localisation,
     )
 
 
-def background_features(encoder: Encoder, store: Store, preparation: Preparation) -> np.ndarray:
+def shortcut_probabilities(
+    encoder: Encoder, slices: Store, splits: Sequence[tuple[list[int], list[int]]], preparation: Preparation
+) -> dict[str, np.ndarray]:
+    """Returns what each control predicts for the test slices of each split in turn: (M, C).
+
+    Args:
+        encoder: whose features of the background are compared.
+        slices: of one disease.
+        splits: rows of the training and of the test slices; several in a cross-validation.
+        preparation: of the slices.
+    """
+    used = sorted({row for split in splits for rows in split for row in rows})
+    chosen, place = slices.select(used), {row: position for position, row in enumerate(used)}
+    traits = {
+        "background": _background_features(encoder, chosen, preparation),
+        "thumbnail": thumbnails(chosen.slices),
+        "file": file_traits([record.path for record in chosen.records]),
+    }
+    truth, n_classes = chosen.truth, len(DISEASES[str(chosen.records[0].disease)].classes)
+    predicted: dict[str, list[np.ndarray]] = {name: [] for name in traits}
+    for split in splits:
+        train, test = ([place[row] for row in rows] for rows in split)
+        for name, values in traits.items():
+            is_wide = name == "background"
+            fitted = control_probabilities(values[train], truth[train], values[test], n_classes, is_wide)
+            predicted[name].append(fitted)
+    return {name: np.concatenate(parts) for name, parts in predicted.items()}
+
+
+def _background_features(encoder: Encoder, store: Store, preparation: Preparation) -> np.ndarray:
     """Returns the features of N prepared slices without the head: (N, D); equal ones, many once blank, cost one."""
     slices = blank_head(store.slices)
     flat, member = np.unique(slices.reshape(len(slices), -1), axis=0, return_inverse=True)
     return extract_features(encoder, flat.reshape(-1, *slices.shape[1:]), preparation, "float32").numpy()[member]
-
-
-def own_file_traits(train: Store, test: Store) -> list[np.ndarray]:
-    """Returns the traits of the training and of the test files, in the same columns."""
-    traits = file_traits([record.path for record in [*train.records, *test.records]])
-    return [traits[: len(train.records)], traits[len(train.records) :]]
 
 
 def _healthy_rows(records: Sequence[Record], but: str | None = None) -> list[int]:
@@ -180,83 +204,3 @@ def family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) ->
     rows = _healthy_rows(records)
     cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
     return family_wise_false_alarms({key: flags[rows] for key, flags in flagged.items()}, cohorts, groups)
-
-
-def _open(record: Record, preparation: Preparation) -> Target | None:
-    """Returns a record's slice with its lesion, None where that is too small or the image cannot be read."""
-    try:
-        return open_target(record, preparation)
-    except ScanError as error:
-        print(printable_line(f"left out: {record.name}: {error}"))
-        return None
-
-
-def localise(parts: Sequence[tuple[Model, Sequence[Record]]], key: str) -> Localisation | None:
-    """Returns where the maps of one head point on records with a marked finding, None where there are none.
-
-    Args:
-        parts: each model with the records that it is measured on: several in a cross-validation.
-        key: of the disease.
-    """
-    targets: list[Target] = []
-    measured: list[tuple[np.ndarray, ...]] = []
-    for model, marked in parts:
-        opened = [_open(record, model.card.encoder.preparation) for record in marked]
-        found = [target for target in opened if target is not None]
-        targets += found
-        batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
-        measured += [_maps_of(model, model.heads[key], batch) for batch in batches]
-    if not targets:
-        return None
-    predicted, true, hits, correlations = (np.concatenate(values) for values in zip(*measured, strict=True))
-    true_class, chance = game_metrics(targets, true), random_point(targets)
-    random = random_head_metrics(targets, hits, correlations)
-    return Localisation(
-        n_slices=len(targets),
-        n_groups=len({target.record.group_key for target in targets}),
-        n_left_out=sum(len(marked) for _, marked in parts) - len(targets),
-        random_point=chance,
-        predicted=game_metrics(targets, predicted),
-        true=true_class,
-        random_head=random,
-        messages=tuple(localisation_messages(true_class.pointing, chance.head, random.pointing)),
-    )
-
-
-@torch.inference_mode()
-def _maps_of(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.ndarray, ...]:
-    """Returns what N targets show, with R random heads.
-
-    In turn: the maps of the predicted and of the true class, (N, H, W); whether the map of the true class by each
-    random head points at the finding, (N, R); its rank correlation with that of the true head, (N, R). Random heads
-    are compared before rectification, so that a map below 0 everywhere has a highest value too.
-    """
-    maps = model.feature_maps(np.stack([target.slice_ for target in targets]))
-    truth = torch.tensor([DISEASES[str(t.record.disease)].classes.index(str(t.record.label)) for t in targets])
-    shown = class_maps(maps, head)
-    known = torch.einsum("nkhw,nk->nhw", maps, head.weight[truth]).numpy()
-    guessed = torch.einsum("nkhw,rnk->nrhw", maps, _random_weights(head)[:, truth]).numpy()
-    return (
-        _enlarged(shown, head.slice_logits(maps).argmax(dim=1), targets),
-        _enlarged(shown, truth, targets),
-        np.array(
-            [
-                [points_inside(enlarge(one, t.region.shape), t.region) for one in own]
-                for own, t in zip(guessed, targets, strict=True)
-            ]
-        ),
-        np.array([[rank_correlation(one, true) for one in own] for own, true in zip(guessed, known, strict=True)]),
-    )
-
-
-def _enlarged(maps: Tensor, classes: Tensor, targets: Sequence[Target]) -> np.ndarray:
-    """Returns the map of one class for each target at the shape of its slice: (N, C, h, w) -> (N, H, W)."""
-    chosen = maps[torch.arange(len(targets)), classes].numpy()
-    return np.stack([enlarge(map_, target.region.shape) for map_, target in zip(chosen, targets, strict=True)])
-
-
-def _random_weights(head: Head) -> Tensor:
-    """Returns the weights of random heads, each class of the scale that it has in the head: (R, C, 2048)."""
-    generator = torch.Generator().manual_seed(_SEED)
-    normal = torch.randn(_RANDOM_HEADS, *head.weight.shape, generator=generator)
-    return normal * head.weight.std(dim=1, keepdim=True)

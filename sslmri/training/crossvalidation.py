@@ -1,8 +1,8 @@
 """Cross-validation of the whole recipe, and the final model: trained the same way on everything.
 
-For each fold everything that learns is trained without it, for a fixed number of epochs and without early stopping,
-and predicts its slices. The shipped model learns from all groups; its calibration, thresholds and results come from
-these out-of-fold predictions.
+For each fold a model is trained without it, for a fixed number of epochs and without early stopping, and predicts its
+slices. The final model learns from all groups; its calibration, thresholds and results come from these out-of-fold
+predictions.
 """
 
 from collections import defaultdict
@@ -13,26 +13,24 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
 from sslmri.cohorts.folds import NEGATIVES_FILE, label_negatives, leave_out, with_folds
 from sslmri.cohorts.manifest import read_manifest
-from sslmri.cohorts.protocols import GROUP_DISJOINT
 from sslmri.cohorts.store import Store, open_store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
-from sslmri.learning.model import BATCH, Model
+from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.sequence import sample_sequences
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.cards import Settings, recorded
 from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_model_card
 from sslmri.scans.scan import SEQUENCES
-from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
-from sslmri.training.data import Cohort, default_manifest
+from sslmri.training.data import Cohort, default_manifest, require_group_disjoint
 from sslmri.training.fit import Pretrained, fit_model, load_pretrained
+from sslmri.training.heads import logits_and_peaks
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import OutOfFold, measure_folds
 from sslmri.training.steps import Results, run_all, run_pretrain
@@ -63,7 +61,7 @@ def folds_of(store: Store) -> list[int]:
     return sorted({record.fold for record in store.records if record.fold is not None})
 
 
-def is_enough(store: Store) -> bool:
+def has_enough_groups(store: Store) -> bool:
     """Returns whether there are labelled groups enough to leave each out in turn."""
     return len(folds_of(store)) >= _MIN_FOLDS and len(set(store.labelled.groups.tolist())) >= _MIN_GROUPS
 
@@ -86,7 +84,7 @@ def run_crossvalidate(
     """
     require_group_disjoint(options)
     _, store = open_folds(options)
-    if not is_enough(store):
+    if not has_enough_groups(store):
         print("Too few labelled groups to leave each out in turn: they are split once into training and test.")
         return run_all(options, pretraining, finetuning)
     require_new(options)
@@ -149,7 +147,7 @@ def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSe
 
 
 def read_folds(run: Path, store: Store) -> OutOfFold:
-    """Returns what the models of the trained folds say of the slices that they never saw.
+    """Returns the predictions of the trained folds' models for the slices left out.
 
     Raises:
         TrainingError: no fold was trained, or one on other data.
@@ -168,18 +166,15 @@ def read_folds(run: Path, store: Store) -> OutOfFold:
         parts.append(arrays)
     if not parts:
         raise TrainingError(f"Expected a trained fold in {run}, got none: run `python train.py crossvalidate` first.")
-    joined = {name: np.concatenate([arrays[name] for arrays in parts]) for name in parts[0]}
     logits, peaks = (
-        {name.removeprefix(kind): values for name, values in joined.items() if name.startswith(kind)}
+        {
+            name.removeprefix(kind): np.concatenate([arrays[name] for arrays in parts])
+            for name in parts[0]
+            if name.startswith(kind)
+        }
         for kind in ("logits/", "peaks/")
     )
     return OutOfFold(store.select(rows), np.array(folds), logits, peaks)
-
-
-def require_group_disjoint(options: RunOptions) -> None:
-    """Refuses the protocol that has no folds."""
-    if options.protocol != GROUP_DISJOINT:
-        raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
 
 
 def require_new(options: RunOptions) -> None:
@@ -222,39 +217,35 @@ def check_folds(store: Store, chosen: Sequence[int]) -> None:
     folds = folds_of(store)
     if unknown := sorted(set(chosen) - set(folds)):
         raise TrainingError(f"Expected folds out of {', '.join(map(str, folds))}, got {unknown[0]}: name one of them.")
-    where: dict[tuple[str, str], set[int]] = defaultdict(set)
+    folds_with: dict[tuple[str, str], set[int | None]] = defaultdict(set)
     for record in store.labelled.records:
-        where[str(record.disease), str(record.label)].add(record.fold if record.fold is not None else -1)
-    for key in dict.fromkeys(disease for disease, _ in where):
-        found = set().union(*(own for (disease, _), own in where.items() if disease == key))
-        if len(found) < 2:
+        folds_with[str(record.disease), str(record.label)].add(record.fold)
+    for key in DISEASES:
+        found = set().union(*(own for (disease, _), own in folds_with.items() if disease == key))
+        if len(found) == 1:
             raise TrainingError(
                 f"Expected groups of {DISEASES[key].title} in two folds or more, got all in fold {found.pop()}: give "
                 "them other folds."
             )
-    for (_, label), own in where.items():
-        if len(own) < 2:
-            print(f"Fold {min(own)} is trained without {class_title(label)}: no other fold shows it.")
+    for (_, label), own in folds_with.items():
+        if len(own) == 1:
+            print(f"Fold {own.pop()} is trained without {class_title(label)}: no other fold shows it.")
 
 
-@torch.inference_mode()
 def _predict(run: Path, test: Store) -> None:
-    """Writes what the model of a fold says of its N labelled test slices, logits and peaks of the maps (N, C).
+    """Writes the predictions of a fold's model for its N labelled test slices: logits and peaks of the maps (N, C).
 
-    Beside them are the logits of the sequence, of test slices with a known one, labelled or not.
+    The same file holds the logits of the sequence, for test slices with a known one, labelled or not.
     """
     model = Model.load(run)
     known, test = sample_sequences(test if model.sequence else test.select([])), test.labelled
     sequence = model.sequence_logits(known.slices) if known.records else np.zeros((0, len(SEQUENCES)))
-    parts: dict[str, list[np.ndarray]] = defaultdict(list)
-    for start in range(0, len(test.records), BATCH):
-        maps = model.feature_maps(test.batch(range(len(test.records))[start : start + BATCH]))
-        for key, head in model.heads.items():
-            parts[f"logits/{key}"].append(head.slice_logits(maps).numpy())
-            parts[f"peaks/{key}"].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
-    arrays: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
+    arrays: dict[str, Any] = {"sequence": sequence, "sequence_names": np.array([r.name for r in known.records])}
+    for key, (logits, peaks) in logits_and_peaks(
+        model.encoder, model.heads, test, model.card.encoder.preparation
+    ).items():
+        arrays |= {f"logits/{key}": logits, f"peaks/{key}": peaks}
     names = np.array([record.name for record in test.records])
-    arrays |= {"sequence": sequence, "sequence_names": np.array([record.name for record in known.records])}
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:

@@ -105,6 +105,16 @@ def check_protocol(what: str, found: Protocol, protocol: Protocol) -> None:
         )
 
 
+def require_group_disjoint(options: RunOptions) -> None:
+    """Refuses the protocol that puts patients into both training and test.
+
+    Raises:
+        TrainingError: naming the protocol.
+    """
+    if options.protocol != GROUP_DISJOINT:
+        raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
+
+
 def check_unseen(run: Path, store: Store, protocol: Protocol) -> None:
     """Refuses a pre-trained encoder of another protocol, or one trained on what is now validated or tested on.
 

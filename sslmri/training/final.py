@@ -9,13 +9,16 @@ from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
+from sslmri.evidence.shortcuts import RULE
 from sslmri.files import write_atomically, write_json
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
-from sslmri.models.evidence import write_evidence
+from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.folder import ENCODER_FILE
+from sslmri.models.history import created_now
 from sslmri.text import count
+from sslmri.training.controls import family_wise
 from sslmri.training.crossvalidation import (
     FOLDS,
     START,
@@ -24,16 +27,13 @@ from sslmri.training.crossvalidation import (
     open_folds,
     pretrained_start,
     read_folds,
-    require_group_disjoint,
 )
-from sslmri.training.data import GROUPS_FILE, read_names
+from sslmri.training.data import GROUPS_FILE, read_names, require_group_disjoint
 from sslmri.training.fit import fit_model
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import control_folds, measure_folds
+from sslmri.training.out_of_fold import control_folds, measure_folds, measure_same_source
 from sslmri.training.sequences import measure_sequences
 from sslmri.training.steps import Results, write_results
-
-_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
@@ -45,32 +45,32 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
     require_group_disjoint(options)
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     records, store = open_folds(options)
-    found = read_folds(options.run, store)
-    trained = sorted(set(found.folds.tolist()))
+    predictions = read_folds(options.run, store)
+    trained = sorted(set(predictions.folds.tolist()))
     for fold in trained:
         check_settings(options.run / FOLDS / str(fold), options, pretraining, finetuning)
     start = pretrained_start(options, replace(options, resume=True), pretraining, store)
-    held_out = {key: found.held_out(key) for key in found.logits}
+    held_out = {key: predictions.held_out(key) for key in predictions.logits}
     seen = read_names(options.run / START / "pretrain" / GROUPS_FILE) or set()
-    note = evidence_note(trained, folds_of(store), seen & set(found.slices.groups.tolist()))
+    note = evidence_note(trained, folds_of(store), seen & set(predictions.slices.groups.tolist()))
     fit_model(options, start, store, finetuning, held_out, gate=_for_gate(store), evidence_note=note)
     model = Model.load(options.run)
-    folder = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT]
-    results, frames, fitted = measure_folds(found, store)
+    folder, encoder_sha256 = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], model.card.files[ENCODER_FILE]
+    results, frames, fitted = measure_folds(predictions, store)
+    models = {fold: Model.load(options.run / FOLDS / str(fold)) for fold in trained}
     annotated = [record for record in records if record.use == LOCALISATION_USE and record.fold is None]
-    controls = control_folds(
-        found,
-        fitted,
-        store,
-        lambda fold: options.run / FOLDS / str(fold),
-        start.encoder,
-        options.preparation,
-        model.card.files[ENCODER_FILE],
-        annotated,
+    flagged = {key: head.flagged(predictions.logits[key]) for key, head in fitted.items()}
+    controls = Controls(
+        created=created_now(),
+        encoder_sha256=encoder_sha256,
+        rule=RULE,
+        diseases=control_folds(predictions, fitted, store, models, start.encoder, annotated),
+        family_wise=family_wise(predictions.slices.records, flagged),
+        same_source=measure_same_source(predictions, fitted),
     )
-    write_results(folder, model, found.slices, results, frames, GROUP_DISJOINT)
+    write_results(folder, model, predictions.slices, results, frames, GROUP_DISJOINT)
     write_evidence(folder, controls)
-    if sequences := measure_sequences(options.run, store, model.card.files[ENCODER_FILE]):
+    if sequences := measure_sequences(options.run, store, encoder_sha256):
         write_evidence(folder, sequences)
     write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
     shared = options.run / START / "pretrain"
@@ -93,7 +93,7 @@ def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = 
     if len(trained) == 1:
         models = f"one model, trained the same way without fold {trained[0]}"
     else:
-        models = f"{_COUNTS[min(len(trained), 10)]} models, each trained the same way without one fold"
+        models = f"{len(trained)} models, each trained the same way without one fold"
     missing = [str(fold) for fold in folds if fold not in trained]
     text = f"These results are of {models}, and measured on that fold; this model learned from all groups."
     if seen:

@@ -58,8 +58,8 @@ def fit_model(
         start: the pre-trained encoder.
         store: prepared slices with their splits.
         settings: of fine-tuning.
-        held_out: what models of the same recipe say of slices they never saw; without it the heads are calibrated on
-            the validation split.
+        held_out: out-of-fold predictions of models of the same recipe; without them the heads are calibrated on the
+            validation split.
         gate: the slices that the gate is fitted on, with their splits; without them the model has no gate.
         evidence_note: what a reader of the model's results must know.
     """

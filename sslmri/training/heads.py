@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from sslmri.cohorts.manifest import Record
@@ -27,7 +28,7 @@ SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its pr
 
 
 class HeldOut(NamedTuple):
-    """What a head says of N slices that it was not trained on.
+    """The predictions of a head for N slices that it was not trained on.
 
     Attributes:
         slices: the N slices of its disease.
@@ -44,7 +45,6 @@ class HeldOut(NamedTuple):
         return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
 
 
-@torch.inference_mode()
 def evaluate_heads(
     encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
 ) -> dict[str, HeldOut]:
@@ -52,14 +52,25 @@ def evaluate_heads(
     held_out = {}
     for key, head in heads.items():
         slices = validation.where(disease=key)
-        logits, peaks = [np.zeros((0, len(head.bias)))], [np.zeros((0, len(head.bias)))]
-        for start in range(0, len(slices.records), BATCH):
-            batch = slices.batch(range(len(slices.records))[start : start + BATCH])
-            maps = maps_of(encoder, batch, preparation).last
-            logits.append(head.slice_logits(maps).numpy().astype(np.float64))
-            peaks.append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
-        held_out[key] = HeldOut(slices, np.concatenate(logits), np.concatenate(peaks))
+        logits, peaks = logits_and_peaks(encoder, {key: head}, slices, preparation)[key]
+        held_out[key] = HeldOut(slices, logits.astype(np.float64), peaks)
     return held_out
+
+
+@torch.inference_mode()
+def logits_and_peaks(
+    encoder: Encoder, heads: Mapping[str, Head], slices: Store, preparation: Preparation
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns for each head the logits of N slices and the highest value of each class's map, both (N, C) float32."""
+    empty = {key: np.zeros((0, len(head.bias)), np.float32) for key, head in heads.items()}
+    logits, peaks = ({key: [rows] for key, rows in empty.items()} for _ in range(2))
+    for start in range(0, len(slices.records), BATCH):
+        batch = slices.batch(range(len(slices.records))[start : start + BATCH])
+        maps = maps_of(encoder, batch, preparation).last
+        for key, head in heads.items():
+            logits[key].append(head.slice_logits(maps).numpy())
+            peaks[key].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
+    return {key: (np.concatenate(logits[key]), np.concatenate(peaks[key])) for key in heads}
 
 
 def with_bias(head: Head, decisions: Decisions) -> Head:
@@ -82,17 +93,13 @@ def write_head_cards(
     Args:
         folder: of the model.
         heads: by disease.
-        held_out: what each says of its left-out slices.
+        held_out: the predictions of each for its left-out slices.
         decisions: fitted on these.
         records: of the training, with their splits.
         settings: of the fine-tuning.
     """
     encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
     for key, decided in decisions.items():
-        rows = counts[counts["disease"] == key]
-        by_class: dict[str, dict[str, Counts]] = {label: {} for label in DISEASES[key].classes}
-        for label, split, groups, slices in rows[["label", "split", "groups", "slices"]].itertuples(index=False):
-            by_class[label][split] = Counts(int(groups), int(slices))
         found = held_out[key]
         any_disease = 1 - decided.probabilities(found.logits)[:, 0]
         card = HeadCard(
@@ -109,11 +116,19 @@ def write_head_cards(
             set_thresholds=decided.set_thresholds,
             set_rule=SET_RULE,
             saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),
-            counts=by_class,
+            counts=_by_class(counts[counts["disease"] == key]),
             created=created_now(),
             pooling=heads[key].pooling,
         )
         write_card(head_path(folder, key, ".json"), card)
+
+
+def _by_class(counts: pd.DataFrame) -> dict[str, dict[str, Counts]]:
+    """Returns the rows of one disease in ``class_counts`` by class and split."""
+    by_class: dict[str, dict[str, Counts]] = {}
+    for label, split, groups, slices in counts[["label", "split", "groups", "slices"]].itertuples(index=False):
+        by_class.setdefault(label, {})[split] = Counts(int(groups), int(slices))
+    return by_class
 
 
 def saliency_scale(peaks: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from sslmri.training.crossvalidation import fold_arrays, folds_of
 
 
 def measure_sequences(run: Path, store: Store, encoder_sha256: str) -> SequenceMetrics | None:
-    """Returns how the models of the trained folds name the sequence of slices they never saw; None without any.
+    """Returns how often the trained folds' models predict the sequence of left-out slices correctly; None without any.
 
     Args:
         run: the run folder.

@@ -15,7 +15,7 @@ _ARCHITECTURES = {
 
 
 def facts(card: ModelCard, sequence: SequenceMetrics | None = None) -> str:
-    """Returns what an encoder is, what it learned from and how, and how well it names sequences, as a Markdown list."""
+    """Returns what an encoder is, how it was trained and how well it predicts the sequence, as a Markdown list."""
     encoder = card.encoder
     height, width = encoder.preparation.image_size
     architecture = _ARCHITECTURES.get(encoder.architecture.name, escape_markdown(encoder.architecture.name))
@@ -39,13 +39,13 @@ def facts(card: ModelCard, sequence: SequenceMetrics | None = None) -> str:
 
 
 def sequence_sentence(found: SequenceMetrics) -> str:
-    """Returns how often the sequence of a slice is named rightly, on groups left out."""
+    """Returns how often the sequence of a slice is predicted correctly, on groups left out."""
     same = found.same_source
     apart = (
         f"; where several come from the same scanners, {same.rate} of {count(same.n_slices, 'slice')}" if same else ""
     )
     return (
-        f"A head names the sequence ({', '.join(found.names)}) of slices of left-out groups: right in "
+        f"A head predicts the sequence ({', '.join(found.names)}) of a slice; on groups left out it is correct for "
         f"**{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
     )
 

@@ -1,0 +1,111 @@
+"""Where the saliency maps of a classifier point, on slices with an annotated lesion."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslmri.cohorts.manifest import Record
+from sslmri.diseases import DISEASES
+from sslmri.errors import ScanError
+from sslmri.evidence.localisation import (
+    Target,
+    game_metrics,
+    localisation_messages,
+    open_target,
+    points_inside,
+    random_head_metrics,
+    random_point,
+    rank_correlation,
+)
+from sslmri.learning.model import Head, Model
+from sslmri.models.metrics import Localisation
+from sslmri.scans.slices import Preparation
+from sslmri.screening.maps import enlarge
+from sslmri.screening.saliency import class_maps
+from sslmri.text import printable_line
+
+_BATCH = 64
+_RANDOM_HEADS = 10
+_SEED = 0
+
+
+def _open(record: Record, preparation: Preparation) -> Target | None:
+    """Returns a record's slice with its lesion, None where that is too small or the image cannot be read."""
+    try:
+        return open_target(record, preparation)
+    except ScanError as error:
+        print(printable_line(f"left out: {record.name}: {error}"))
+        return None
+
+
+def localise(parts: Sequence[tuple[Model, Sequence[Record]]], key: str) -> Localisation | None:
+    """Returns where the maps of one head point on records with a marked finding, None where there are none.
+
+    Args:
+        parts: each model with the records that it is measured on: several in a cross-validation.
+        key: of the disease.
+    """
+    targets: list[Target] = []
+    measured: list[tuple[np.ndarray, ...]] = []
+    for model, marked in parts:
+        opened = [_open(record, model.card.encoder.preparation) for record in marked]
+        found = [target for target in opened if target is not None]
+        targets += found
+        batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+        measured += [_maps_of(model, model.heads[key], batch) for batch in batches]
+    if not targets:
+        return None
+    predicted, true, hits, correlations = (np.concatenate(values) for values in zip(*measured, strict=True))
+    true_class, chance = game_metrics(targets, true), random_point(targets)
+    random = random_head_metrics(targets, hits, correlations)
+    return Localisation(
+        n_slices=len(targets),
+        n_groups=len({target.record.group_key for target in targets}),
+        n_left_out=sum(len(marked) for _, marked in parts) - len(targets),
+        random_point=chance,
+        predicted=game_metrics(targets, predicted),
+        true=true_class,
+        random_head=random,
+        messages=tuple(localisation_messages(true_class.pointing, chance.head, random.pointing)),
+    )
+
+
+@torch.inference_mode()
+def _maps_of(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.ndarray, ...]:
+    """Returns what N targets show, with R random heads.
+
+    In turn: the maps of the predicted and of the true class, (N, H, W); whether the map of the true class by each
+    random head points at the finding, (N, R); its rank correlation with that of the true head, (N, R). Random heads
+    are compared before rectification, so that a map below 0 everywhere has a highest value too.
+    """
+    maps = model.feature_maps(np.stack([target.slice_ for target in targets]))
+    truth = torch.tensor([DISEASES[str(t.record.disease)].classes.index(str(t.record.label)) for t in targets])
+    shown = class_maps(maps, head)
+    known = torch.einsum("nkhw,nk->nhw", maps, head.weight[truth]).numpy()
+    guessed = torch.einsum("nkhw,rnk->nrhw", maps, _random_weights(head)[:, truth]).numpy()
+    return (
+        _enlarged(shown, head.slice_logits(maps).argmax(dim=1), targets),
+        _enlarged(shown, truth, targets),
+        np.array(
+            [
+                [points_inside(enlarge(one, t.region.shape), t.region) for one in own]
+                for own, t in zip(guessed, targets, strict=True)
+            ]
+        ),
+        np.array([[rank_correlation(one, true) for one in own] for own, true in zip(guessed, known, strict=True)]),
+    )
+
+
+def _enlarged(maps: Tensor, classes: Tensor, targets: Sequence[Target]) -> np.ndarray:
+    """Returns the map of one class for each target at the shape of its slice: (N, C, h, w) -> (N, H, W)."""
+    chosen = maps[torch.arange(len(targets)), classes].numpy()
+    return np.stack([enlarge(map_, target.region.shape) for map_, target in zip(chosen, targets, strict=True)])
+
+
+def _random_weights(head: Head) -> Tensor:
+    """Returns the weights of random heads, each class of the scale that it has in the head: (R, C, 2048)."""
+    generator = torch.Generator().manual_seed(_SEED)
+    normal = torch.randn(_RANDOM_HEADS, *head.weight.shape, generator=generator)
+    return normal * head.weight.std(dim=1, keepdim=True)

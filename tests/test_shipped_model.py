@@ -1,0 +1,51 @@
+"""The model that comes with the program: its evidence, its limits, and what it is not measured on."""
+
+import numpy as np
+import pytest
+
+from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.store import Store
+from sslmri.dashboard.data.summary import find_summary
+from sslmri.errors import TrainingError
+from sslmri.models.evidence import Controls, GateTable, LabelEfficiency, Metrics, find_evidence
+from sslmri.models.folder import read_model_card
+from sslmri.project import DEFAULT_MODEL
+from sslmri.screening.messages import limits
+from sslmri.training import data as data_module
+from sslmri.training.data import check_no_leakage
+from sslmri.training.options import RunOptions
+from tests.conftest import SHARED, needs_shared
+from tests.test_protocols import MEASURES
+
+
+def test_shipped_evidence_is_that_of_the_shipped_model() -> None:
+    card = read_model_card(DEFAULT_MODEL)
+    for kind in (Metrics, Controls, LabelEfficiency, GateTable):
+        assert isinstance(find_evidence(card, kind), kind)
+    assert find_evidence(card, Metrics, "as-published").protocol == "as-published"
+    assert find_summary(card) is not None
+
+
+def test_the_limits_of_the_shipped_classifiers_are_on_their_cards() -> None:
+    card = read_model_card(DEFAULT_MODEL)
+    assert "no better than chance (AUROC 0.50" in " ".join(limits(card, "tumours"))
+    assert "measures the size of the ventricles" in " ".join(limits(card, "alzheimers"))
+
+
+@needs_shared("data")
+def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_since(tmp_path):
+    records = [record for record in assign_splits(read_manifest(SHARED / "data" / "manifest.csv")) if record.split]
+    store = Store(np.zeros((0, 1, 1), np.uint8), records, [])
+    card = read_model_card(DEFAULT_MODEL)
+    assert card.evidence_note.endswith("its results belong to the former split.")
+    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
+        check_no_leakage(card, DEFAULT_MODEL, store, "group-disjoint")
+
+
+@needs_shared("data")
+@pytest.mark.parametrize("measure", MEASURES)
+def test_the_shipped_model_is_refused_before_a_slice_is_prepared(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "open_store", lambda *_: pytest.fail("was prepared"))
+    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
+        measure(RunOptions(SHARED / "data" / "manifest.csv", DEFAULT_MODEL, cache=tmp_path))
