@@ -4,7 +4,7 @@ One content for ``MODEL_CARD.md`` and for the About page. No torch and no Stream
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -135,15 +135,16 @@ def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str
     if metrics is None:
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
     rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
-    text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {', '.join(_baselines(metrics))}."
+    baselines = ", ".join(baseline_titles(metrics.diseases.values()).values())
+    text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {baselines}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
     return Section("Performance", note + text, {"Results compared with baselines": pd.DataFrame(rows)})
 
 
-def _baselines(metrics: Metrics) -> list[str]:
-    """Returns the titles of the baselines that were measured."""
-    known = {name for result in metrics.diseases.values() for name in result.baselines}
-    return [title for name, title in BASELINE_TITLES.items() if name in known]
+def baseline_titles(results: Iterable[DiseaseMetrics]) -> dict[str, str]:
+    """Returns the titles of the baselines that were measured for any of the results, by name."""
+    known = {name for result in results for name in result.baselines}
+    return {name: title for name, title in BASELINE_TITLES.items() if name in known}
 
 
 def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[dict[str, str]]:

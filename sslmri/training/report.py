@@ -1,22 +1,22 @@
 """The tables that ``evaluate``, ``controls`` and ``label-efficiency`` print."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import BASELINE, MEASURES, PIXELS, RANDOM, SIMCLR
 from sslmri.evidence.tables import cells, localisation_rows, shortcut_rows
 from sslmri.models.evidence import Controls, LabelEfficiency, Point
 from sslmri.models.metrics import DiseaseMetrics, Estimate
-from sslmri.models.model_card import BASELINE_TITLES, headline
+from sslmri.models.model_card import baseline_titles, headline
 from sslmri.text import markdown_table
-
-_COLUMNS = ("task", "measure", "model", "95 % interval", *BASELINE_TITLES.values(), "groups", "slices")
 
 
 def report_metrics(results: Mapping[str, DiseaseMetrics]) -> str:
     """Returns the table of an evaluation: each metric with its interval, baselines, groups and slices; then notes."""
-    rows = [row for key, result in results.items() for row in _metric_rows(DISEASES[key].title, result)]
-    return "\n".join([markdown_table(_COLUMNS, rows), *_notes(results)])
+    titles = baseline_titles(results.values())
+    columns = ("task", "measure", "model", "95 % interval", *titles.values(), "groups", "slices")
+    rows = [row for key, result in results.items() for row in _metric_rows(DISEASES[key].title, result, titles)]
+    return "\n".join([markdown_table(columns, rows), *_notes(results)])
 
 
 def report_controls(evidence: Controls) -> str:
@@ -54,11 +54,11 @@ def report_efficiency(evidence: LabelEfficiency) -> str:
     return markdown_table(columns, rows)
 
 
-def _metric_rows(title: str, result: DiseaseMetrics) -> Iterator[tuple[str, ...]]:
+def _metric_rows(title: str, result: DiseaseMetrics, baselines: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """Yields the rows of one disease: all classes, then the types or the later stages where it has them."""
     for row in headline(result):
-        baselines = [_number(getattr(result.baselines.get(kind), row.baseline, None)) for kind in BASELINE_TITLES]
-        yield title, row.measure, *cells(row.estimate, _number), *baselines, str(row.n_groups), str(row.n_slices)
+        values = [_number(getattr(result.baselines.get(name), row.baseline, None)) for name in baselines]
+        yield title, row.measure, *cells(row.estimate, _number), *values, str(row.n_groups), str(row.n_slices)
 
 
 def _notes(results: Mapping[str, DiseaseMetrics]) -> list[str]:

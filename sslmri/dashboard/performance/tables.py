@@ -57,8 +57,8 @@ def protocols(results: Mapping[Protocol, DiseaseMetrics], encoders: Mapping[Prot
             "patients shared": _shared(result, protocol),
             "value (95 % interval)": "not estimable" if row.estimate.value is None else str(row.estimate),
             **{
-                BASELINE_TITLES[key]: "none" if value is None else proportion(value)
-                for key, value in _baselines(result, row.baseline).items()
+                title: "none" if (value := _baselines(result, row.baseline)[key]) is None else proportion(value)
+                for key, title in model_card.baseline_titles(results.values()).items()
             },
             "test groups": row.n_groups,
             "test slices": row.n_slices,
