@@ -18,7 +18,13 @@ from sslmri.project import exit_code
 from sslmri.training.options import LabelEfficiencySettings, RunOptions
 
 CROSSVALIDATED = FinetuneSettings(  # without early stopping: nothing is chosen by a fold
-    labels_per_class=100_000, slices_per_class=384, slices_per_group=4, epochs=12, patience=1000, batch_size=32
+    labels_per_class=100_000,
+    slices_per_class=384,
+    slices_per_group=4,
+    epochs=12,
+    patience=1000,
+    batch_size=32,
+    refits_atrophy=True,
 )
 
 # The steps are imported where they start: torch, pandas and scikit-learn take seconds that --help does not need.

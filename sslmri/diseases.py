@@ -20,6 +20,7 @@ class Disease:
         limits: plain sentences on what was measured of classifiers trained on the public cohorts.
         is_ordinal: whether the classes are stages of growing severity.
         is_focal: whether the finding is a lesion at one place, which decides the answer however small it is.
+        is_atrophy: whether the finding is tissue that has shrunk and fluid in its place, all over the slice.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Disease:
     limits: tuple[str, ...] = ()
     is_ordinal: bool = False
     is_focal: bool = False
+    is_atrophy: bool = False
 
     @property
     def reference(self) -> str:
@@ -65,6 +67,7 @@ DISEASES: dict[str, Disease] = {
             caveat="A stage with few subjects can be neither learned nor evaluated on unseen subjects.",
             limits=("The classifier mostly measures the size of the ventricles.",),
             is_ordinal=True,
+            is_atrophy=True,
         ),
         Disease(
             key="tumours",

@@ -7,12 +7,15 @@ from scipy.special import log_softmax
 from sslmri.errors import ModelError
 from sslmri.evidence.calibration import (
     fit_bias,
+    fit_decisions,
     fit_set_thresholds,
     fit_temperature,
     fit_thresholds,
+    fit_volume_decisions,
+    group_logits,
     threshold_metrics,
 )
-from sslmri.evidence.verdict import abstaining, prediction_sets
+from sslmri.evidence.verdict import Decisions, abstaining, pool_slices, prediction_sets
 from sslmri.models.cards import OperatingPoint
 
 
@@ -202,7 +205,7 @@ def test_slices_of_one_person_are_not_taken_for_many() -> None:
     assert threshold_of(probability.repeat(50), groups.repeat(50)) == once
 
 
-def test_a_class_with_under_five_groups_has_no_threshold_and_then_no_class_is_excluded() -> None:
+def test_a_class_with_under_five_groups_has_no_threshold_and_is_in_every_set() -> None:
     generator = np.random.default_rng(3)
     probability, groups = people(4, generator)
     assert threshold_of(probability, groups) is None
@@ -210,7 +213,8 @@ def test_a_class_with_under_five_groups_has_no_threshold_and_then_no_class_is_ex
     assert threshold_of(probability, groups) == probability.min()
     bars = {"a": 0.4, "b": None, "c": 0.5}
     assert abstaining(bars) == ("b",)
-    assert prediction_sets(np.array([[0.9, 0.0, 0.1], [0.3, 0.2, 0.5], [0.3, 0.3, 0.4]]), bars).all()
+    sets = prediction_sets(np.array([[0.9, 0.0, 0.1], [0.3, 0.2, 0.5], [0.3, 0.3, 0.4]]), bars)
+    assert sets.tolist() == [[True, True, False], [False, True, True], [False, True, False]]
 
 
 def test_set_may_be_empty() -> None:
@@ -222,6 +226,50 @@ def test_sets_of_another_number_of_classes_are_refused() -> None:
         prediction_sets(np.full((1, 3), 1 / 3), {"a": 0.9, "b": 0.8})
 
 
-def test_no_validation_slices_make_every_class_abstain() -> None:
+def test_without_validation_slices_no_class_is_ever_excluded() -> None:
     found = fit_set_thresholds(np.zeros((0, 2)), np.array([], dtype=int), np.array([], dtype=str), ("a", "b"))
     assert found == {"a": None, "b": None}
+
+
+def people_with_logits(n_people: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns overconfident logits (N, 2) of 20 slices of each person, with the classes and names (N,)."""
+    generator = np.random.default_rng(seed)
+    truth = np.arange(n_people) % 2
+    own = truth * 2.0 - 1 + generator.normal(0, 1.5, n_people)
+    scores = own.repeat(20) + generator.normal(0, 3, 20 * n_people)
+    names = np.array([f"p{number:03}" for number in range(n_people)])
+    return np.stack([-scores, scores], axis=1), truth.repeat(20), names.repeat(20)
+
+
+def test_what_decides_for_people_is_calibrated_on_people() -> None:
+    logits, truth, groups = people_with_logits(80, 0)
+    cases = group_logits(logits, truth, groups, "mean")
+    assert cases.names.tolist() == sorted(set(groups))
+    expected = [logits[groups == name].mean(axis=0) for name in cases.names]
+    np.testing.assert_allclose(cases.logits, expected)
+    people_fit, slice_fit = fit_volume_decisions(cases, ("a", "b")), fit_decisions(logits, truth, groups, ("a", "b"))
+    assert people_fit is not None
+    new = group_logits(*people_with_logits(400, 1), "mean")
+
+    def loss(decisions: Decisions) -> float:
+        return -float(np.log(decisions.probabilities(new.logits)[np.arange(400), new.truth]).mean())
+
+    assert loss(people_fit) < loss(slice_fit)
+    for limit, rows in ((people_fit.high, cases.truth == 0), (people_fit.low, cases.truth == 1)):
+        any_disease = 1 - people_fit.probabilities(cases.logits)[rows, 0]
+        assert max(np.mean(any_disease < limit), np.mean(any_disease >= limit)) >= 0.85
+
+
+def test_few_people_give_no_decisions_of_their_own() -> None:
+    for n_people, is_fitted in ((18, False), (20, True)):
+        cases = group_logits(*people_with_logits(n_people, 2), "mean")
+        assert (fit_volume_decisions(cases, ("a", "b")) is not None) == is_fitted
+
+
+def test_a_lesion_in_few_slices_is_not_averaged_away() -> None:
+    logits = np.array([[0.0, -3.0]] * 19 + [[0.0, 6.0]])
+    pooled, mean = pool_slices(logits, "log-mean-exp"), pool_slices(logits, "mean")
+    np.testing.assert_allclose(np.exp(pooled), np.exp(logits).mean(axis=0))
+    assert pooled[1] > pooled[0]
+    assert mean[1] < mean[0]
+    np.testing.assert_allclose(pool_slices(logits[-1:], "log-mean-exp"), logits[-1])

@@ -23,13 +23,15 @@ from sslmri.training.out_of_fold import OutOfFold, cross_fit, measure_same_sourc
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
+FINETUNE = replace(TINY_FINETUNE, refits_atrophy=True)
+
 
 @pytest.fixture(scope="module")
 def options(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOptions:
     """Returns the options of a run whose folds are all trained."""
     folder = tmp_path_factory.mktemp("folds")
     options = RunOptions(data=cohort, run=folder / "run", cache=folder / "cache")
-    run_crossvalidate(options, TINY_PRETRAIN, TINY_FINETUNE)
+    run_crossvalidate(options, TINY_PRETRAIN, FINETUNE)
     return replace(options, resume=True)
 
 
@@ -53,7 +55,7 @@ def test_every_labelled_slice_is_tested_once_by_a_model_that_never_saw_its_group
 
 def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_folds(options, tmp_path):
     run = copied(options, tmp_path)
-    results = run_final(run, TINY_PRETRAIN, TINY_FINETUNE)
+    results = run_final(run, TINY_PRETRAIN, FINETUNE)
     card = read_model_card(run.run)
     store = open_folds(run).store
     assert card.training.counts.groups == len(set(store.labelled.groups.tolist()))
@@ -85,12 +87,12 @@ def test_a_run_killed_in_a_fold_goes_on_to_the_same_predictions(options, tmp_pat
 
     monkeypatch.setattr(crossvalidation, "_predict", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_crossvalidate(run, TINY_PRETRAIN, TINY_FINETUNE, (0, 1))
+        run_crossvalidate(run, TINY_PRETRAIN, FINETUNE, (0, 1))
     monkeypatch.undo()
     with pytest.raises(TrainingError, match="Expected a new run, got one that has begun"):
-        run_crossvalidate(run, TINY_PRETRAIN, TINY_FINETUNE)
+        run_crossvalidate(run, TINY_PRETRAIN, FINETUNE)
     resumed = replace(run, resume=True)
-    run_crossvalidate(resumed, TINY_PRETRAIN, TINY_FINETUNE, (0, 1))
+    run_crossvalidate(resumed, TINY_PRETRAIN, FINETUNE, (0, 1))
     store = open_folds(options).store
     both, full = read_folds(run.run, store), read_folds(options.run, store)
     assert sorted(set(both.folds.tolist())) == [0, 1]
@@ -100,7 +102,7 @@ def test_a_run_killed_in_a_fold_goes_on_to_the_same_predictions(options, tmp_pat
 
 
 def test_a_fold_of_other_settings_is_refused(options, tmp_path):
-    other = replace(TINY_FINETUNE, label_smoothing=0.2)
+    other = replace(FINETUNE, label_smoothing=0.2)
     with pytest.raises(TrainingError, match="got another label_smoothing in"):
         run_crossvalidate(options, TINY_PRETRAIN, other)
     with pytest.raises(TrainingError, match="got another label_smoothing in"):
@@ -109,15 +111,15 @@ def test_a_fold_of_other_settings_is_refused(options, tmp_path):
 
 def test_other_pretraining_and_another_preparation_are_refused_too(options):
     with pytest.raises(TrainingError, match="got another temperature in"):
-        run_crossvalidate(options, replace(TINY_PRETRAIN, temperature=0.5), TINY_FINETUNE)
+        run_crossvalidate(options, replace(TINY_PRETRAIN, temperature=0.5), FINETUNE)
     smaller = replace(options, preparation=replace(options.preparation, image_size=(64, 64)))
     with pytest.raises(TrainingError, match="got another preparation in"):
-        run_crossvalidate(smaller, TINY_PRETRAIN, TINY_FINETUNE)
+        run_crossvalidate(smaller, TINY_PRETRAIN, FINETUNE)
 
 
 def test_folds_that_cannot_be_trained_are_refused_and_missing_classes_named(options, capsys):
     with pytest.raises(TrainingError, match="Expected folds out of 0, 1, 2, 3, 4, got 7"):
-        run_crossvalidate(options, TINY_PRETRAIN, TINY_FINETUNE, (0, 7))
+        run_crossvalidate(options, TINY_PRETRAIN, FINETUNE, (0, 7))
     records = [record("a", "1", "glioma", 0), record("b", "2", "no_tumour", 1), record("c", "3", "no_tumour", 0)]
     check_folds(Store(np.zeros((3, 2, 2), np.uint8), records, []), ())
     assert "Fold 0 is trained without glioma: no other fold shows it." in capsys.readouterr().out
@@ -141,13 +143,13 @@ def test_folds_that_are_missing_damaged_or_of_other_data_are_refused(options, tm
 
 def test_the_published_protocol_has_no_folds(options):
     with pytest.raises(TrainingError, match="Expected the protocol group-disjoint"):
-        run_crossvalidate(replace(options, protocol="as-published"), TINY_PRETRAIN, TINY_FINETUNE)
+        run_crossvalidate(replace(options, protocol="as-published"), TINY_PRETRAIN, FINETUNE)
 
 
 def test_few_groups_are_split_once_and_a_sentence_says_so(options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(crossvalidation, "_MIN_GROUPS", 1000)
     run = replace(options, run=tmp_path / "run", resume=False)
-    results = run_crossvalidate(run, TINY_PRETRAIN, TINY_FINETUNE)
+    results = run_crossvalidate(run, TINY_PRETRAIN, FINETUNE)
     assert "Too few labelled groups to leave each out in turn: they are split once" in capsys.readouterr().out
     assert results["ms"].slices.n_groups < len(set(open_folds(run).store.where(disease="ms").groups.tolist()))
     assert (run.run / "model" / "model.json").exists()

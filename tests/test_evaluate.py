@@ -216,12 +216,13 @@ def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
         held = prediction_sets(table[list(TUMOURS.classes)].to_numpy(), bars)
         assert case.mean_size.value == pytest.approx(held.sum(axis=1).mean())
         assert case.empty.value == 0.0
+        assert held[:, 2].all()
         for index, label in enumerate(TUMOURS.classes):
             expected = held[(table["label"] == label).to_numpy(), index].mean()
             assert case.coverage[label].raw == pytest.approx(expected)
     silent = sets.slices.coverage["meningioma"]
     assert (silent.value, silent.raw) == (None, 1.0)
-    assert silent.reason.startswith("no set: fewer than 5 validation groups of a class")
+    assert silent.reason.startswith("in every set: fewer than 5 validation groups")
 
 
 def test_thresholds_of_another_disease_are_refused() -> None:

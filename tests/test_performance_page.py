@@ -83,7 +83,9 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
-    assert "No 90 % prediction sets: too few validation patients with no tumour." in words_of(app)
+    sets = table_of(app, "coverage, slices").set_index("class")
+    assert sets["in the set from"].tolist() == ["", "0.25", "0.25", "0.25"]
+    assert sets.loc["no tumour", "coverage, slices"].startswith("in every set")
 
 
 def test_both_protocols_are_always_in_sight(own: tuple[Path, Metrics]) -> None:

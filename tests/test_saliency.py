@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import GradCAM, HiResCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from sslmri.errors import ModelError
@@ -56,6 +56,24 @@ def test_closed_form_equals_the_grad_cam_package(model, slice_):
                 engine.activations_and_grads.activations[0].cpu().numpy(),
                 engine.activations_and_grads.gradients[0].cpu().numpy(),
             )
+        assert np.allclose(ours[index], np.maximum(raw[0], 0), atol=1e-4 * max(1, ours[index].max()))
+
+
+def test_of_a_head_with_weights_for_each_half_it_is_hirescam_of_the_second_stage(model, slice_):
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(3, model.encoder.architecture.texture_dim, generator=generator)
+    head = Head(weight, torch.zeros(3), "halves")
+    maps = head.read(model.maps(slice_[None]))
+    ours = class_maps(maps, head)[0].numpy()
+    batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
+    network = _OneHead(Explainer(model)._encoder, head)
+    for index in range(3):
+        with HiResCAM(model=network, target_layers=[network.encoder.layer2]) as engine:
+            engine(input_tensor=batch, targets=[ClassifierOutputTarget(index)])
+            activations, gradients = (
+                getattr(engine.activations_and_grads, name)[0].cpu().numpy() for name in ("activations", "gradients")
+            )
+            raw = engine.get_cam_image(batch, None, [ClassifierOutputTarget(index)], activations, gradients, False)
         assert np.allclose(ours[index], np.maximum(raw[0], 0), atol=1e-4 * max(1, ours[index].max()))
 
 

@@ -41,6 +41,9 @@ def test_slices_of_a_known_sequence_are_drawn_evenly():
     store = store_of([*["T1"] * 10, *["FLAIR"] * 4, "mixed", ""])
     assert sequence_truth(store).tolist() == [0] * 10 + [3] * 4 + [-1] * 2
     assert sequence_truth(sample_sequences(store, 3)).tolist() == [0] * 3 + [3] * 3
+    parts = store_of(["T1"] * 10), store_of(["T1"] * 4 + ["FLAIR"] * 2, "other")
+    both = Store(np.zeros((16, 8, 8), np.uint8), [record for part in parts for record in part.records], [])
+    assert [r.cohort for r in sample_sequences(both, 3).records] == ["c"] * 3 + ["other"] * 5
 
 
 @pytest.mark.parametrize("kinds", [("T1", "T2"), ("T1", "T1ce", "FLAIR")])
@@ -52,7 +55,7 @@ def test_the_head_equals_a_logistic_regression_on_standardised_features(monkeypa
     monkeypatch.setattr(sequence, "extract_textures", lambda *_: torch.from_numpy(features))
     head = fit_sequence_head(Encoder(SMALL_ENCODER), store, Preparation())
     scaled = StandardScaler().fit_transform(features)
-    expected = LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000).fit(scaled, truth)
+    expected = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(scaled, truth)
     given = head.logits(torch.from_numpy(features).float()).softmax(dim=1).numpy()
     np.testing.assert_allclose(given[:, expected.classes_], expected.predict_proba(scaled), atol=1e-5)
     assert not given[:, [i for i in range(4) if i not in expected.classes_]].any()

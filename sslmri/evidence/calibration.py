@@ -2,43 +2,37 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from sslmri.cohorts.registry import MIN_GROUPS
-from sslmri.models.cards import MASKED, OperatingPoint, ThresholdMetrics
+from sslmri.evidence.verdict import Decisions, pool_slices
+from sslmri.models.cards import MASKED, OperatingPoint, Pooling, ThresholdMetrics
 
 SET_COVERAGE = 0.9
 _THRESHOLD_FRACTION = 0.9  # sensitivity at the lower threshold, specificity at the upper one
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
+_MIN_PEOPLE = 10  # with the disease, and without
 _FOLDS, _MIN_GROUPS_OF_BIAS = 4, 3  # with two groups of a class, one left out, the other is the class
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """How the logits of a head become probabilities, a verdict and a prediction set.
+class GroupedLogits(NamedTuple):
+    """The slices of each group as one case: names (G,) in order, pooled logits (G, C) and class indices (G,)."""
 
-    Attributes:
-        bias: (C,) added to the logits, for the class frequencies met.
-        temperature: the logits are then divided by it, before the softmax.
-        low: below this probability of any disease class a case is not flagged.
-        high: from this one on it is.
-        set_thresholds: from these probabilities on a class is in the prediction set, by class; None: it abstains.
-    """
+    names: np.ndarray
+    logits: np.ndarray
+    truth: np.ndarray
 
-    bias: np.ndarray
-    temperature: float
-    low: float
-    high: float
-    set_thresholds: dict[str, float | None]
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Returns the calibrated probabilities of logits: (N, C) -> (N, C)."""
-        return np.asarray(softmax((logits + self.bias) / self.temperature, axis=1))
+def group_logits(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, pooling: Pooling) -> GroupedLogits:
+    """Returns the cases of the N slices' groups: logits (N, C), truth and groups (N,)."""
+    names, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    pooled = [pool_slices(logits[member == number], pooling) for number in range(len(names))]
+    return GroupedLogits(names, np.stack(pooled), truth[first])
 
 
 def fit_decisions(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: Sequence[str]) -> Decisions:
@@ -56,6 +50,19 @@ def fit_decisions(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, cla
     probabilities = np.asarray(softmax((logits + bias) / temperature, axis=1))
     low, high = (min(limit, 1.0) for limit in fit_thresholds(1 - probabilities[:, 0], truth > 0))
     return Decisions(bias, temperature, low, high, fit_set_thresholds(probabilities, truth, groups, classes))
+
+
+def fit_volume_decisions(cases: GroupedLogits, classes: Sequence[str]) -> Decisions | None:
+    """Returns the decisions of one head for several slices of a person, None with too few people to fit them on.
+
+    Args:
+        cases: of people that it was not trained on.
+        classes: the C class keys.
+    """
+    n_disease = int((cases.truth > 0).sum())
+    if min(n_disease, len(cases.truth) - n_disease) < _MIN_PEOPLE:
+        return None
+    return fit_decisions(cases.logits, cases.truth, cases.names, classes)
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -197,7 +204,7 @@ def threshold_metrics(probability: np.ndarray, is_disease: np.ndarray, low: floa
 def fit_set_thresholds(
     probabilities: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: Sequence[str]
 ) -> dict[str, float | None]:
-    """Returns for each class the probability from which on it is in a 90 % prediction set; None: it abstains.
+    """Returns for each class the probability from which on it is in a 90 % prediction set; None: from any.
 
     Split-conformal, class by class (Mondrian: Vovk 2012, arXiv:1209.2673; Angelopoulos & Bates 2021, section 4.1,
     arXiv:2107.07511), with 1 - p of the true class as nonconformity. Slices of one group are no independent draws, so
@@ -209,7 +216,7 @@ def fit_set_thresholds(
 
     Under 9 groups that quantile is infinite: K groups promise no more than K / (K + 1). With 5 to 8 the threshold is
     the lowest probability of the class in any of its slices, which keeps exactly that promise (83 to 89 %). Under 5
-    the class abstains. How many slices there are does not matter: a group of one slice counts as much as any other.
+    it is in every set. How many slices there are does not matter: a group of one slice counts as much as any other.
 
     Args:
         probabilities: (N, C), calibrated, of validation slices.

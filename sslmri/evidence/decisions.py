@@ -1,20 +1,36 @@
 """How the thresholds and prediction sets of a classifier perform on test groups."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from sslmri.cohorts.registry import MIN_GROUPS
-from sslmri.evidence.calibration import Decisions
 from sslmri.evidence.intervals import estimate, shortage
 from sslmri.evidence.sample import Sample
-from sslmri.evidence.verdict import Verdict, abstaining, prediction_sets, verdicts
+from sslmri.evidence.verdict import Decisions, Verdict, prediction_sets, verdicts
 from sslmri.models.metrics import Estimate, OperatingPoint, SetCoverage, SetMetrics, ThresholdMetrics, Thresholds
 
 FoldDecisions = Mapping[int, Decisions]  # by fold: what was fitted on the other folds
 
 
-def threshold_metrics(sample: Sample, low: float, high: float, by_fold: FoldDecisions | None = None) -> Thresholds:
+class GroupCases(NamedTuple):
+    """The G groups as cases of their own, in the order of their names.
+
+    Attributes:
+        probabilities: (G, C).
+        decisions: of the classifier for a case of several slices.
+        by_fold: what judges the groups of each fold in their place, where the classifier is cross-validated.
+    """
+
+    probabilities: np.ndarray
+    decisions: Decisions
+    by_fold: FoldDecisions | None = None
+
+
+def threshold_metrics(
+    sample: Sample, low: float, high: float, by_fold: FoldDecisions | None = None, grouped: GroupCases | None = None
+) -> Thresholds:
     """Returns sensitivity and specificity of any disease at both thresholds, of slices and of groups.
 
     At ``low`` a case is positive unless its verdict is *not flagged*; at ``high`` only where it is *flagged*.
@@ -24,26 +40,36 @@ def threshold_metrics(sample: Sample, low: float, high: float, by_fold: FoldDeci
         low: threshold of the classifier.
         high: threshold of the classifier.
         by_fold: what judges the cases of each fold in their place, where the classifier is cross-validated.
+        grouped: the groups as cases with thresholds of their own; None: those of slices.
     """
-    by_case = [(cases, _verdicts(cases, low, high, by_fold)) for cases in (sample, sample.by_group())]
+    decided = (grouped.decisions.low, grouped.decisions.high, grouped.by_fold) if grouped else (low, high, by_fold)
+    groups, limits = sample.by_group(), decided[:2]
+    by_case = (sample, _verdicts(sample, low, high, by_fold)), (groups, _verdicts(groups, *decided))
 
-    def at(threshold: float, *positive: Verdict) -> ThresholdMetrics:
-        slices, groups = (_operating_point(cases, given, positive) for cases, given in by_case)
-        return ThresholdMetrics(threshold, slices, groups)
+    def at(threshold: float, of_group: float, *positive: Verdict) -> ThresholdMetrics:
+        of_slices, of_groups = (_operating_point(cases, given, positive) for cases, given in by_case)
+        return ThresholdMetrics(threshold, of_slices, of_groups, of_group if grouped else None)
 
-    return Thresholds(low=at(low, Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at(high, Verdict.FLAGGED))
+    return Thresholds(
+        low=at(low, limits[0], Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at(high, limits[1], Verdict.FLAGGED)
+    )
 
 
 def set_metrics(
-    sample: Sample, set_thresholds: Mapping[str, float | None], by_fold: FoldDecisions | None = None
+    sample: Sample,
+    set_thresholds: Mapping[str, float | None],
+    by_fold: FoldDecisions | None = None,
+    grouped: GroupCases | None = None,
 ) -> SetMetrics:
     """Returns how often the sets hold the true class and how large they are, of slices and of groups.
 
-    The thresholds were chosen on slices; a group's set is that of the mean probabilities of its slices, as in a
-    screening. With ``by_fold`` the cases of each fold have the sets of thresholds fitted on the others.
+    With ``by_fold`` the cases of each fold have the sets of thresholds fitted on the others; the groups have those of
+    slices unless they are ``grouped``.
     """
-    slices, groups = (_coverage(cases, set_thresholds, by_fold) for cases in (sample, sample.by_group()))
-    return SetMetrics(dict(set_thresholds), slices, groups)
+    of_groups = (grouped.decisions.set_thresholds, grouped.by_fold) if grouped else (set_thresholds, by_fold)
+    return SetMetrics(
+        dict(set_thresholds), _coverage(sample, set_thresholds, by_fold), _coverage(sample.by_group(), *of_groups)
+    )
 
 
 def _verdicts(sample: Sample, low: float, high: float, by_fold: FoldDecisions | None) -> np.ndarray:
@@ -72,16 +98,18 @@ def _coverage(sample: Sample, set_thresholds: Mapping[str, float | None], by_fol
         sets[rows] = prediction_sets(sample.probabilities[rows], decided.set_thresholds)
     is_covered = sets[np.arange(len(sets)), sample.truth]
     sizes = sets.sum(axis=1)
-    none = f"no set: fewer than {MIN_GROUPS} validation groups of a class" if abstaining(set_thresholds) else None
+    always = f"in every set: fewer than {MIN_GROUPS} validation groups"
 
-    def of_class(index: int) -> Estimate:
+    def of_class(index: int, threshold: float | None) -> Estimate:
         is_class = sample.labels == index
         n_groups = int(is_class.sum())
-        return estimate(sample.mean(is_covered, is_class), none or shortage(n_groups), n_groups)
+        return estimate(
+            sample.mean(is_covered, is_class), always if threshold is None else shortage(n_groups), n_groups
+        )
 
     reason = shortage(len(sample.labels))
     return SetCoverage(
-        coverage={label: of_class(index) for index, label in enumerate(set_thresholds)},
+        coverage={label: of_class(index, limit) for index, (label, limit) in enumerate(set_thresholds.items())},
         mean_size=estimate(sample.mean(sizes), reason),
         empty=estimate(sample.mean(sizes == 0), reason, len(sample.labels)),
     )

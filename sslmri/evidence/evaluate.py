@@ -9,7 +9,7 @@ import pandas as pd
 from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.decisions import FoldDecisions, set_metrics, threshold_metrics
+from sslmri.evidence.decisions import FoldDecisions, GroupCases, set_metrics, threshold_metrics
 from sslmri.evidence.grade import grade_evidence
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.notes import notes_of
@@ -27,6 +27,7 @@ def evaluate_disease(
     thresholds: tuple[float, float] | None = None,
     set_thresholds: Mapping[str, float | None] | None = None,
     folds: tuple[np.ndarray, FoldDecisions] | None = None,
+    grouped: GroupCases | None = None,
     ages: np.ndarray | None = None,
     is_shared: bool = False,
 ) -> DiseaseMetrics:
@@ -40,6 +41,7 @@ def evaluate_disease(
         set_thresholds: the thresholds of the prediction sets, by class, or None.
         folds: of a cross-validation: the fold of each slice (N,), and by fold the thresholds that judge its slices,
             fitted on the other folds; ``thresholds`` and ``set_thresholds`` are then those of the classifier.
+        grouped: the groups as cases, with decisions of their own; None: by the mean of their slices, decided as these.
         ages: (N,) in years, NaN where unknown; None where no age is known.
         is_shared: whether patients are in both training and test.
 
@@ -50,6 +52,7 @@ def evaluate_disease(
     check_frame(disease, frame)
     fold, by_fold = folds or (None, None)
     sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), fold)
+    sample = replace(sample, by_groups=grouped.probabilities if grouped else None)
     _check_classes(disease, set_thresholds or {})
     is_older = _older_groups(frame, ages)
     compared = {name: _sample(disease, frame, probabilities) for name, probabilities in (baselines or {}).items()}
@@ -58,8 +61,8 @@ def evaluate_disease(
         unit=unit_of(frame["group"]),
         slices=case_metrics(sample, disease.classes),
         groups=case_metrics(sample.by_group(), disease.classes),
-        thresholds=threshold_metrics(sample, *thresholds, by_fold) if thresholds else None,
-        sets=set_metrics(sample, set_thresholds, by_fold) if set_thresholds else None,
+        thresholds=threshold_metrics(sample, *thresholds, by_fold, grouped) if thresholds else None,
+        sets=set_metrics(sample, set_thresholds, by_fold, grouped) if set_thresholds else None,
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
         baselines={

@@ -19,6 +19,7 @@ class Sample:
         labels: (G,) class of each group.
         weights: (1 + B, G); the first row is 1 throughout, the others say how often a resample draws each group.
         folds: (G,) fold of each group, 0 where there is one test split.
+        by_groups: (G, C) probabilities of each group as one case; None: the mean of its slices.
     """
 
     probabilities: np.ndarray
@@ -26,6 +27,7 @@ class Sample:
     labels: np.ndarray
     weights: np.ndarray
     folds: np.ndarray
+    by_groups: np.ndarray | None = None
 
     @property
     def n_classes(self) -> int:
@@ -69,14 +71,21 @@ class Sample:
         """Returns the sample without the other groups: kept (G,) bool."""
         rows = np.repeat(kept, self.sizes)
         return Sample(
-            self.probabilities[rows], self.sizes[kept], self.labels[kept], self.weights[:, kept], self.folds[kept]
+            self.probabilities[rows],
+            self.sizes[kept],
+            self.labels[kept],
+            self.weights[:, kept],
+            self.folds[kept],
+            None if self.by_groups is None else self.by_groups[kept],
         )
 
     def by_group(self) -> "Sample":
-        """Returns the sample with each group as one case: the mean probabilities of its slices."""
-        means = self.sums(self.probabilities) / self.sizes[:, np.newaxis]
+        """Returns the sample with each group as one case."""
+        means = self.by_groups
+        if means is None:
+            means = self.sums(self.probabilities) / self.sizes[:, np.newaxis]
         # rounded: means of equal values must tie, whatever the group's size
-        return replace(self, probabilities=means.round(12), sizes=np.ones_like(self.sizes))
+        return replace(self, probabilities=means.round(12), sizes=np.ones_like(self.sizes), by_groups=None)
 
 
 def draw_sample(

@@ -114,7 +114,7 @@ def types_only(sample: Sample) -> Sample:
     kept = shown.probabilities[:, 1:]
     sums = kept.sum(axis=1, keepdims=True)
     normalised = np.where(sums > 0, kept / np.where(sums > 0, sums, 1), 1 / kept.shape[1])
-    return replace(shown, probabilities=normalised, labels=shown.labels - 1)
+    return replace(shown, probabilities=normalised, labels=shown.labels - 1, by_groups=None)
 
 
 def has_types(disease: Disease) -> bool:

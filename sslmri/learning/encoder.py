@@ -105,6 +105,17 @@ def pool(maps: Tensor) -> Tensor:
     return maps.mean(dim=(2, 3))
 
 
+def halves(maps: Tensor) -> Tensor:
+    """Returns each channel twice, kept in the upper and in the lower half: (N, C, h, w) -> (N, 2C, h, w).
+
+    Both are doubled, so that the mean of each over space is the mean of the channel over that half.
+    """
+    middle = maps.shape[2] // 2
+    both = maps.new_zeros(maps.shape[0], 2, *maps.shape[1:])
+    both[:, 0, :, :middle], both[:, 1, :, middle:] = 2 * maps[:, :, :middle], 2 * maps[:, :, middle:]
+    return both.flatten(1, 2)
+
+
 def textures(maps: Tensor) -> Tensor:
     """Returns the mean and the standard deviation of each channel over space: (N, C, h, w) -> (N, 2C).
 

@@ -67,7 +67,7 @@ def extract_logits(
     """Returns the logits of every head for prepared slices (N, H, W) uint8: (N, C) float32 each, on the CPU."""
     logits: dict[str, list[Tensor]] = {key: [torch.zeros(0, len(head.bias))] for key, head in heads.items()}
     for maps in stream_maps(encoder, slices, preparation, precision):
-        last = maps.last.float().cpu()
+        maps = Maps(*(stage.float().cpu() for stage in maps))
         for key, head in heads.items():
-            logits[key].append(head.slice_logits(last))
+            logits[key].append(head.slice_logits(head.read(maps)))
     return {key: torch.cat(parts) for key, parts in logits.items()}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import Encoder, Maps, normalise, pool, textures
+from sslmri.learning.encoder import Encoder, Maps, halves, normalise, pool, textures
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import HeadCard, ModelCard, Pooling
 from sslmri.models.folder import (
@@ -40,14 +40,23 @@ class Head:
     Attributes:
         weight: (C, K) float32.
         bias: (C,) float32.
-        pooling: ``mean``, which equals the head on the mean features, or ``log-mean-exp``: the logarithm of the mean
+        pooling: ``mean``, which equals the head on the mean features; ``log-mean-exp``: the logarithm of the mean
             exponential, in which a small lesion counts (Pinheiro and Collobert 2015, arXiv:1411.6228, section 3.2,
-            r = 1).
+            r = 1); or ``halves``: the mean over the maps of the second stage, with weights of their own for the upper
+            and the lower half.
     """
 
     weight: Tensor
     bias: Tensor
     pooling: Pooling = "mean"
+
+    def read(self, maps: Maps) -> Tensor:
+        """Returns the maps that the head is applied to, (N, K, h, w)."""
+        return halves(maps.early) if self.pooling == "halves" else maps.last
+
+    def rounded(self) -> "Head":
+        """Returns the head as it is once saved."""
+        return replace(self, weight=self.weight.half().float(), bias=self.bias.half().float())
 
     def logits(self, features: Tensor) -> Tensor:
         """Returns the logits of single locations, or of mean features: (N, K) -> (N, C)."""
@@ -58,10 +67,10 @@ class Head:
         return torch.einsum("nkhw,ck->nchw", maps, self.weight) + self.bias[:, None, None]
 
     def slice_logits(self, maps: Tensor) -> Tensor:
-        """Returns the logits of slices from their last feature maps: (N, K, h, w) -> (N, C)."""
-        if self.pooling == "mean":
-            return self.logits(pool(maps))
-        return self.local_logits(maps).flatten(2).logsumexp(dim=2) - math.log(maps.shape[2] * maps.shape[3])
+        """Returns the logits of slices from the maps that the head reads: (N, K, h, w) -> (N, C)."""
+        if self.pooling == "log-mean-exp":
+            return self.local_logits(maps).flatten(2).logsumexp(dim=2) - math.log(maps.shape[2] * maps.shape[3])
+        return self.logits(pool(maps))
 
 
 @dataclass(frozen=True)
@@ -103,9 +112,9 @@ class Model:
         batches = (slices[start : start + BATCH] for start in range(0, len(slices), BATCH))
         logits: dict[str, list[Tensor]] = {key: [torch.zeros(0, len(head.bias))] for key, head in self.heads.items()}
         for batch in batches:
-            maps = self.feature_maps(batch)
+            maps = self.maps(batch)
             for key, head in self.heads.items():
-                logits[key].append(head.slice_logits(maps))
+                logits[key].append(head.slice_logits(head.read(maps)))
         return {key: torch.cat(parts).numpy() for key, parts in logits.items()}
 
     @torch.inference_mode()
@@ -125,11 +134,7 @@ def maps_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> M
 
 def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
     """Returns copies of encoder and heads as they are once saved: every weight rounded to float16, kept as float32."""
-    rounded = {
-        key: replace(head, weight=head.weight.half().float(), bias=head.bias.half().float())
-        for key, head in heads.items()
-    }
-    return deepcopy(encoder).half().float().eval(), rounded
+    return deepcopy(encoder).half().float().eval(), {key: head.rounded() for key, head in heads.items()}
 
 
 def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head], sequence: Head | None = None) -> None:
@@ -189,7 +194,10 @@ def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
 def _load_head(model: ModelCard, card: HeadCard) -> Head:
     path, n_classes = head_path(model.folder, card.disease), len(card.classes)
     data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
-    shapes = {"weight": (n_classes, model.encoder.architecture.feature_dim), "bias": (n_classes,)}
+    architecture = model.encoder.architecture
+    # two numbers for each channel of the second stage, of its halves as of its textures
+    width = architecture.texture_dim if card.pooling == "halves" else architecture.feature_dim
+    shapes = {"weight": (n_classes, width), "bias": (n_classes,)}
     return Head(**_tensors(data, path, shapes), pooling=card.pooling)
 
 

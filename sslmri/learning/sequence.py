@@ -4,22 +4,21 @@ Textures of the second stage show how bright each kind of tissue is; the feature
 invariant to brightness and contrast, were less accurate.
 """
 
+from collections import defaultdict
+
 import numpy as np
-import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from sslmri.cohorts.sampling import sample_groups
 from sslmri.cohorts.store import Store
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_textures
+from sslmri.learning.logistic import fit_logistic
 from sslmri.learning.model import Head
-from sslmri.models.cards import MASKED
 from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
 
-_PER_SEQUENCE = 500  # slices: a pass of the encoder over them takes a minute on two cores
-_INVERSE_PENALTY = 0.01  # C: half as many textures as slices
+_PER_SEQUENCE = 400  # slices of each cohort: a pass of the encoder over all takes a minute on two cores
+_INVERSE_PENALTY = 0.1  # C
 
 
 def sequence_truth(slices: Store) -> np.ndarray:
@@ -29,12 +28,21 @@ def sequence_truth(slices: Store) -> np.ndarray:
 
 
 def sample_sequences(slices: Store, per_sequence: int = _PER_SEQUENCE) -> Store:
-    """Returns at most ``per_sequence`` slices of each sequence, as equally many of each group as it has."""
-    truth, chosen = sequence_truth(slices), []
-    for index in range(len(SEQUENCES)):
-        rows = np.flatnonzero(truth == index).tolist()
-        chosen += [rows[position] for position in sample_groups([slices.records[row] for row in rows], per_sequence)]
-    return slices.select(sorted(chosen))
+    """Returns at most ``per_sequence`` slices of each sequence in each cohort, as equally many of each group as it has.
+
+    Cohorts with several sequences, which no source gives away, then weigh as much as large ones with a single one.
+    """
+    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for row, (index, record) in enumerate(zip(sequence_truth(slices).tolist(), slices.records, strict=True)):
+        if index >= 0:
+            rows[index, record.cohort].append(row)
+    return slices.select(
+        sorted(
+            own[position]
+            for own in rows.values()
+            for position in sample_groups([slices.records[row] for row in own], per_sequence)
+        )
+    )
 
 
 def fit_sequence_head(encoder: Encoder, slices: Store, preparation: Preparation) -> Head | None:
@@ -50,13 +58,4 @@ def fit_sequence_head(encoder: Encoder, slices: Store, preparation: Preparation)
     if len(np.unique(truth)) < 2:
         return None
     features = extract_textures(encoder, chosen, preparation).numpy()
-    scaler = StandardScaler().fit(features)
-    fitted = LogisticRegression(C=_INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
-    fitted.fit(scaler.transform(features), truth)
-    coefficients, intercepts = fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:  # scikit-learn keeps one row for two classes
-        coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.array([-1, 1]) * intercepts / 2
-    weight, bias = np.zeros((len(SEQUENCES), features.shape[1])), np.full(len(SEQUENCES), MASKED)
-    weight[fitted.classes_] = coefficients / scaler.scale_
-    bias[fitted.classes_] = intercepts - weight[fitted.classes_] @ scaler.mean_
-    return Head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
+    return fit_logistic(features, truth, len(SEQUENCES), _INVERSE_PENALTY)

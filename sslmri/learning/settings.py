@@ -119,6 +119,7 @@ class FinetuneSettings:
         output_stride: of the encoder from fine-tuning on: 16 gives finer maps for 1.7 times the work of 32.
         dense_weight: of the loss that supervises each location of slices whose lesion is annotated, or that show none;
             0 leaves it out.
+        refits_atrophy: whether heads of atrophy are fitted again after fine-tuning, on halves of the second stage.
         consistency_weight: of the loss that keeps the features of a slice under a small perturbation; 0 leaves it out,
             in half the time per step.
         seed: of the heads, the order of slices and their augmentation.
@@ -142,6 +143,7 @@ class FinetuneSettings:
     average_decay: float = 0.99
     output_stride: Literal[32, 16] = 16
     dense_weight: float = 1.0
+    refits_atrophy: bool = False
     consistency_weight: float = 0.0
     seed: int = 0
     device: str = "auto"

@@ -28,7 +28,7 @@ THRESHOLD_RULE = (
 SET_RULE = (
     "Each class has its own probability threshold, chosen on left-out slices of that class with every group weighted "
     "equally, so that the sets contain the true class for 90 % of the slices of new groups. With 5 to 8 left-out "
-    "groups of a class only 83 to 89 % are guaranteed; with fewer for any class no set is given."
+    "groups of a class only 83 to 89 % are guaranteed; a class with fewer is in every set."
 )
 
 MASKED = -6e4  # the logit of a class without training slices: probability 0 at any temperature; float16 can hold it
@@ -36,7 +36,7 @@ MASKED = -6e4  # the logit of a class without training slices: probability 0 at 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Pooling = Literal["mean", "log-mean-exp"]
+Pooling = Literal["mean", "log-mean-exp", "halves"]
 Settings = dict[str, Any]  # JSON, as a step was given them
 _SIDES = range(16, 1025)  # pixels of a prepared slice: what fits into the memory of any host
 _MAX_FILES = 64  # of a model; four heads and a gate bank are 12
@@ -115,6 +115,25 @@ ThresholdMetrics = dict[Literal["low", "high"], OperatingPoint]
 
 
 @dataclass(frozen=True, config=STRICT)
+class VolumeDecisions:
+    """How the pooled logits of a volume become probabilities, a verdict and a prediction set; fitted on people.
+
+    Attributes:
+        bias: (C,) added to the logits.
+        temperature: the logits are then divided by it before the softmax.
+        threshold_low: as of a slice.
+        threshold_high: as of a slice.
+        set_thresholds: as of a slice.
+    """
+
+    bias: tuple[float, ...]
+    temperature: Positive
+    threshold_low: Probability
+    threshold_high: Probability
+    set_thresholds: dict[str, float | None]
+
+
+@dataclass(frozen=True, config=STRICT)
 class HeadCard:
     """What a disease head is and how its logits become probabilities, a verdict and a prediction set.
 
@@ -131,12 +150,13 @@ class HeadCard:
         threshold_metrics: what each threshold reached, by ``low`` and ``high``; empty where the validation slices were
             all with disease or all without.
         set_thresholds: from this probability on a class is in the 90 % prediction set; None for a class with too few
-            validation groups: then no set is given.
+            validation groups: it is in every set.
         set_rule: how these were chosen.
         saliency_scale: value of the saliency map, in logits, at the top of the colour scale.
         counts: groups and slices by class and split.
         created: when, UTC, ISO 8601.
-        pooling: how the logits of a slice are pooled from those of its locations.
+        pooling: which feature maps the head reads and how the logits of a slice are pooled from those of locations.
+        volume: what decides for several slices of a person; None: what decides for one.
     """
 
     disease: str
@@ -155,6 +175,7 @@ class HeadCard:
     counts: dict[str, dict[str, Counts]]
     created: str
     pooling: Pooling = "mean"
+    volume: VolumeDecisions | None = None
 
     def __post_init__(self) -> None:
         """Refuses classes that are not those of the disease, thresholds out of order and missing counts."""
@@ -165,7 +186,10 @@ class HeadCard:
             raise ValueError("set_thresholds and counts name each class of the disease")
         if not all("train" in counts for counts in self.counts.values()):
             raise ValueError("counts name the training split of each class")
-        if self.threshold_low > self.threshold_high:
+        volume = self.volume
+        if volume and (len(volume.bias), {*volume.set_thresholds}) != (len(self.classes), {*self.classes}):
+            raise ValueError("the decisions for a volume name each class of the disease")
+        if self.threshold_low > self.threshold_high or (volume and volume.threshold_low > volume.threshold_high):
             raise ValueError("threshold_low is not above threshold_high")
         json.dumps(self.finetuning, allow_nan=False)
 

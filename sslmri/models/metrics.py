@@ -70,7 +70,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True, config=STRICT)
 class CaseMetrics:
-    """Metrics of one kind of case: slices, or groups with the mean probabilities of their slices.
+    """Metrics of one kind of case: slices, or groups with all their slices.
 
     ``auroc`` and ``average_precision`` are of any disease against the reference class. Rows of the confusion matrix
     are the truth, columns what was predicted.
@@ -99,11 +99,12 @@ class OperatingPoint:
 
 @dataclass(frozen=True, config=STRICT)
 class ThresholdMetrics:
-    """A threshold on the probability of any disease, and what it reaches by slices and by groups."""
+    """A threshold on the probability of any disease, that of groups where it is another, and what both reach."""
 
     threshold: float
     slices: OperatingPoint
     groups: OperatingPoint
+    group_threshold: float | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

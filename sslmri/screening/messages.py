@@ -123,9 +123,9 @@ def set_line(finding: Finding) -> str | None:
 
 
 def set_rule(head: HeadCard) -> str:
-    """Returns how the prediction sets of a classifier are made, or why it gives none."""
+    """Returns how the prediction sets of a classifier are made, and which classes they never exclude."""
     few = ", ".join(class_title(label) for label in abstaining(head.set_thresholds))
-    return f"No 90 % set: too few calibration patients with {few}." if few else f"90 % set. {head.set_rule}"
+    return f"90 % set. {head.set_rule}" + (f" In every set, with too few calibration patients: {few}." if few else "")
 
 
 def map_line(summary: ScreeningSummary, finding: Finding) -> str:

@@ -13,15 +13,20 @@ from sslmri.learning.model import Head, Model
 from sslmri.screening.maps import ENGINES
 
 
-def class_maps(feature_maps: Tensor, head: Head) -> Tensor:
+def class_maps(maps: Tensor, head: Head) -> Tensor:
     """Returns Grad-CAM of every class in closed form: (N, K, h, w) -> (N, C, h, w), in logits.
 
     With a linear head the mean gradient of logit c is ``w_ck / (h w)``: pooling, by the mean or by log-mean-exp,
     weighs the locations by numbers that add up to 1. So the map of Selvaraju et al. 2017 (arXiv:1610.02391, eq. 1 and
-    2) is ``relu(sum_k w_ck A_k) / (h w)``: no backward pass.
+    2) is ``relu(sum_k w_ck A_k) / (h w)``: no backward pass. Of a head with weights for each half it is, on the maps of
+    the second stage, HiResCAM (Draelos and Carin 2020, arXiv:2011.08891, eq. 3).
+
+    Args:
+        maps: that the head reads.
+        head: of C classes.
     """
-    height, width = feature_maps.shape[-2:]
-    return torch.einsum("nkhw,ck->nchw", feature_maps, head.weight).relu() / (height * width)
+    height, width = maps.shape[-2:]
+    return torch.einsum("nkhw,ck->nchw", maps, head.weight).relu() / (height * width)
 
 
 class Explainer:
@@ -55,7 +60,8 @@ class Explainer:
         with self._lock, torch.enable_grad():
             network = _OneHead(self._encoder, self._model.heads[disease])
             engine_type = getattr(pytorch_grad_cam, ENGINES[method])
-            with engine_type(model=network, target_layers=[self._encoder.get_submodule("layer4")]) as engine:
+            layer = self._encoder.get_submodule("layer2" if network.head.pooling == "halves" else "layer4")
+            with engine_type(model=network, target_layers=[layer]) as engine:
                 maps = engine(input_tensor=batch, targets=[ClassifierOutputTarget(class_index)])
         return np.asarray(maps[0], dtype=np.float32)
 
@@ -66,7 +72,7 @@ class _OneHead(nn.Module):
     def __init__(self, encoder: nn.Module, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
-        self._head = head
+        self.head = head
 
     def forward(self, slices: Tensor) -> Tensor:
-        return self._head.slice_logits(self.encoder.feature_maps(slices))  # type: ignore[operator]
+        return self.head.slice_logits(self.head.read(self.encoder.maps(slices)))  # type: ignore[operator]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslmri.diseases import Notice
 from sslmri.errors import ModelError
-from sslmri.evidence.verdict import Verdict, prediction_set, verdicts
+from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, verdicts
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model, calibrated
@@ -98,7 +98,7 @@ class Screener:
         }
         region = cache(lambda index: head_mask(slices[index]))  # the same for every disease
         findings = {
-            key: _find(self.card.heads[key], probabilities[key], maps[key], scan, region, reasons[key])
+            key: _find(self.card.heads[key], logits[key], probabilities[key], maps[key], scan, region, reasons[key])
             for key in in_order(self.card.heads)
         }
         warnings = (
@@ -176,8 +176,9 @@ class Screener:
             early.append(textures(batch.early))
             features.append(pool(batch.last))
             for key, head in self._model.heads.items():
-                logits[key].append(head.slice_logits(batch.last))
-                maps[key].append(class_maps(batch.last, head))
+                read = head.read(batch)
+                logits[key].append(head.slice_logits(read))
+                maps[key].append(class_maps(read, head))
 
         def joined(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
             return {key: torch.cat(values).numpy() for key, values in parts.items()}
@@ -187,25 +188,27 @@ class Screener:
 
 def _find(
     card: HeadCard,
+    logits: np.ndarray,
     by_slice: np.ndarray,
     maps: np.ndarray,
     scan: PreparedScan,
     region: Callable[[int], np.ndarray],
     reason: str | None,
 ) -> Finding:
-    """Returns the finding of a classifier from the probabilities (S, C) and maps (S, C, h, w) of its slices."""
-    mean = by_slice.mean(axis=0)
-    top = int(mean.argmax())
+    """Returns the finding of a classifier from its S slices: logits and probabilities (S, C), maps (S, C, h, w)."""
+    decisions = decisions_for(card, len(logits))
+    (answer,) = decisions.probabilities(pool_slices(logits.astype(np.float64), card.pooling)[None])
+    top = int(answer.argmax())
     key = int(by_slice[:, top].argmax())
-    (verdict,) = verdicts(mean[None], card.threshold_high, card.threshold_low)
+    (verdict,) = verdicts(answer[None], decisions.high, decisions.low)
     return Finding(
         disease=card.disease,
         verdict=Verdict.NOT_ASSESSED if reason else verdict,
         reason=reason,
-        flagged_from=card.threshold_high,
-        not_flagged_below=card.threshold_low,
-        probabilities={label: float(value) for label, value in zip(card.classes, mean, strict=True)},
-        prediction_set=prediction_set(mean, {label: card.set_thresholds[label] for label in card.classes}),
+        flagged_from=decisions.high,
+        not_flagged_below=decisions.low,
+        probabilities={label: float(value) for label, value in zip(card.classes, answer, strict=True)},
+        prediction_set=prediction_set(answer, {label: decisions.set_thresholds[label] for label in card.classes}),
         key_slice=scan.slice_numbers[key],
         **measure_map(maps[key, top], region(key), scan.box, card.saliency_scale),
     )

@@ -5,10 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
 from sslmri.gate.fit import build_bank
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.finetune import finetune
+from sslmri.learning.logistic import fit_atrophy_head
 from sslmri.learning.model import Model, as_saved, load_encoder, save_weights
 from sslmri.learning.precision import with_precision
 from sslmri.learning.sequence import fit_sequence_head
@@ -67,6 +71,10 @@ def fit_model(
     train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
     record_training_groups(folder, train, options.protocol)
     encoder, heads = as_saved(*finetune(start.encoder, train, validation, options.preparation, folder, settings))
+    if settings.refits_atrophy:
+        several = [key for key in heads if len(np.unique(train.where(disease=key).truth)) > 1]
+        atrophy = [key for key in several if DISEASES[key].is_atrophy]
+        heads |= {key: fit_atrophy_head(encoder, train, key, options.preparation) for key in atrophy}
     held_out = held_out or evaluate_heads(encoder, heads, validation, options.preparation)
     decisions = {key: held_out[key].decisions(key) for key in heads}
     heads = {key: with_bias(head, decisions[key]) for key, head in heads.items()}

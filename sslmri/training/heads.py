@@ -13,12 +13,13 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.calibration import Decisions, fit_decisions, threshold_metrics
+from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits, threshold_metrics
+from sslmri.evidence.verdict import Decisions
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import BATCH, Head, head_path, maps_of
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, HeadCard, recorded
+from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, HeadCard, VolumeDecisions, recorded
 from sslmri.models.folder import ENCODER_FILE, write_card
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
@@ -41,8 +42,27 @@ class HeldOut(NamedTuple):
     peaks: np.ndarray
 
     def decisions(self, disease: str) -> Decisions:
-        """Returns how logits become answers, fitted on these slices."""
+        """Returns how the logits of a slice become answers, fitted on these slices."""
         return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
+
+    def volume_decisions(self, disease: str, bias: np.ndarray) -> VolumeDecisions | None:
+        """Returns how the logits of several slices become answers, fitted on the groups of these slices.
+
+        A lesion is in some slices of a person and not in others: what decides for one of them decides for all.
+
+        Args:
+            disease: its key.
+            bias: (C,) that the head adds to its logits.
+        """
+        if DISEASES[disease].is_focal or not len(self.logits):
+            return None
+        cases = group_logits(self.logits + bias, self.slices.truth, self.slices.groups, "mean")
+        fitted = fit_volume_decisions(cases, DISEASES[disease].classes)
+        if fitted is None:
+            return None
+        return VolumeDecisions(
+            tuple(fitted.bias.tolist()), fitted.temperature, fitted.low, fitted.high, fitted.set_thresholds
+        )
 
 
 def evaluate_heads(
@@ -66,8 +86,9 @@ def logits_and_peaks(
     logits, peaks = ({key: [rows] for key, rows in empty.items()} for _ in range(2))
     for start in range(0, len(slices.records), BATCH):
         batch = slices.batch(range(len(slices.records))[start : start + BATCH])
-        maps = maps_of(encoder, batch, preparation).last
+        stages = maps_of(encoder, batch, preparation)
         for key, head in heads.items():
+            maps = head.read(stages)
             logits[key].append(head.slice_logits(maps).numpy())
             peaks[key].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
     return {key: (np.concatenate(logits[key]), np.concatenate(peaks[key])) for key in heads}
@@ -119,6 +140,7 @@ def write_head_cards(
             counts=_by_class(counts[counts["disease"] == key]),
             created=created_now(),
             pooling=heads[key].pooling,
+            volume=found.volume_decisions(key, decided.bias),
         )
         write_card(head_path(folder, key, ".json"), card)
 

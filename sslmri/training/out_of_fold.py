@@ -13,10 +13,18 @@ from sslmri.cohorts.regions import has_region
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import baseline_probabilities, dark_fraction, trait_probabilities
-from sslmri.evidence.calibration import Decisions, assign_folds, fit_decisions
+from sslmri.evidence.calibration import (
+    GroupedLogits,
+    assign_folds,
+    fit_decisions,
+    fit_volume_decisions,
+    group_logits,
+)
+from sslmri.evidence.decisions import GroupCases
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.same_source import same_source
+from sslmri.evidence.verdict import Decisions
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Model
 from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, SameSource
@@ -58,6 +66,7 @@ class CrossFitted(NamedTuple):
         by_part: the decisions for the slices of a part, fitted on the other parts.
         probabilities: (N, C) by these.
         decisions: fitted on all parts, for slices of other diseases.
+        grouped: the same of the groups.
     """
 
     rows: np.ndarray
@@ -65,6 +74,7 @@ class CrossFitted(NamedTuple):
     by_part: dict[int, Decisions]
     probabilities: np.ndarray
     decisions: Decisions
+    grouped: GroupCases
 
     def flagged(self, logits: np.ndarray) -> np.ndarray:
         """Returns whether the head flags each tested slice, of whatever disease: logits (M, C) -> (M,) bool."""
@@ -85,12 +95,22 @@ def cross_fit(predictions: OutOfFold, key: str) -> CrossFitted:
     if len(np.unique(parts)) < _MIN_FOLDS:
         assigned = assign_folds(truth, groups, _PARTS)
         parts = parts if assigned is None else assigned
+    names, focal = one_class_groups(held_out.slices), DISEASES[key].is_focal
+    cases = group_logits(held_out.logits, truth, names, "log-mean-exp" if focal else "mean")
+    case_parts = parts[np.unique(names, return_index=True)[1]]
     probabilities, by_part = np.zeros_like(held_out.logits), {}
+    case_probabilities, case_by_part = np.zeros_like(cases.logits), {}
     for part in np.unique(parts).tolist():
-        inside = parts == part
+        inside, others = parts == part, case_parts != part
         by_part[part] = fit_decisions(held_out.logits[~inside], truth[~inside], groups[~inside], classes)
         probabilities[inside] = by_part[part].probabilities(held_out.logits[inside])
-    return CrossFitted(rows, parts, by_part, probabilities, held_out.decisions(key))
+        fitted = None if focal else fit_volume_decisions(GroupedLogits(*(each[others] for each in cases)), classes)
+        case_by_part[part] = fitted or by_part[part]
+        case_probabilities[~others] = case_by_part[part].probabilities(cases.logits[~others])
+    decisions = held_out.decisions(key)
+    of_volumes = None if focal else fit_volume_decisions(cases, classes)
+    grouped = GroupCases(case_probabilities, of_volumes or decisions, case_by_part)
+    return CrossFitted(rows, parts, by_part, probabilities, decisions, grouped)
 
 
 def measure_folds(
@@ -110,6 +130,7 @@ def measure_folds(
             thresholds=(head.decisions.low, head.decisions.high),
             set_thresholds=head.decisions.set_thresholds,
             folds=(head.parts, head.by_part),
+            grouped=head.grouped,
             ages=_ages(slices),
         )
     return results, frames, fitted

@@ -80,7 +80,7 @@ def _maps_of(model: Model, head: Head, targets: Sequence[Target]) -> tuple[np.nd
     random head points at the finding, (N, R); its rank correlation with that of the true head, (N, R). Random heads
     are compared before rectification, so that a map below 0 everywhere has a highest value too.
     """
-    maps = model.feature_maps(np.stack([target.slice_ for target in targets]))
+    maps = head.read(model.maps(np.stack([target.slice_ for target in targets])))
     truth = torch.tensor([DISEASES[str(t.record.disease)].classes.index(str(t.record.label)) for t in targets])
     shown = class_maps(maps, head)
     known = torch.einsum("nkhw,nk->nhw", maps, head.weight[truth]).numpy()
@@ -105,7 +105,7 @@ def _enlarged(maps: Tensor, classes: Tensor, targets: Sequence[Target]) -> np.nd
 
 
 def _random_weights(head: Head) -> Tensor:
-    """Returns the weights of random heads, each class of the scale that it has in the head: (R, C, 2048)."""
+    """Returns the weights of random heads, each class of the scale that it has in the head: (R, C, K)."""
     generator = torch.Generator().manual_seed(_SEED)
     normal = torch.randn(_RANDOM_HEADS, *head.weight.shape, generator=generator)
     return normal * head.weight.std(dim=1, keepdim=True)

@@ -15,8 +15,11 @@ from sslmri.cohorts.summary import summarise
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
+from sslmri.evidence.calibration import group_logits
+from sslmri.evidence.decisions import GroupCases
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
+from sslmri.evidence.verdict import decisions_for
 from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
@@ -237,12 +240,14 @@ def _evaluate_head(model: Model, key: str, store: Store, protocol: Protocol) -> 
     )
     logits = model.logits(test.slices)[key].astype(np.float64)
     frame = predictions_frame(test.records, calibrated(logits, head.calibration_temperature), DISEASES[key])
+    decisions, cases = decisions_for(head, 2), group_logits(logits, test.truth, test.groups, head.pooling)
     result = evaluate_disease(
         DISEASES[key],
         frame,
         baseline_probabilities(train.slices, train.truth, test.slices, len(head.classes)),
         thresholds=(head.threshold_low, head.threshold_high),
         set_thresholds=head.set_thresholds,
+        grouped=GroupCases(decisions.probabilities(cases.logits), decisions),
         is_shared=protocol == AS_PUBLISHED,
     )
     return replace(result, n_shared_groups=len(shared_groups(store.records, key))), frame

@@ -11,10 +11,9 @@ from sslmri.dashboard import charts
 from sslmri.dashboard.performance import curves, tables
 from sslmri.dashboard.section import draw_chart, draw_notes, draw_table
 from sslmri.dashboard.text import count, escape_markdown
-from sslmri.diseases import DISEASES, Disease, class_title
+from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.grade import RULE
 from sslmri.evidence.reliability import BINS_RULE
-from sslmri.evidence.verdict import abstaining
 from sslmri.models.cards import SET_RULE, ModelCard
 from sslmri.models.evidence import Metrics, is_of_model
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
@@ -89,7 +88,7 @@ def draw_classes(disease: Disease, result: DiseaseMetrics) -> None:
     with left:
         _draw_confusion("Confusion matrix, slices", result.slices, disease, f"confusion-{key}", "Of slices.")
     with right:
-        note = f"The probabilities of a {unit} are the mean over its slices."
+        note = f"The probabilities of a {unit} follow from all its slices."
         _draw_confusion(f"Confusion matrix, {unit}s", result.groups, disease, f"groups-{key}", note)
     left, right = st.columns(2, gap="large")
     with left:
@@ -132,11 +131,9 @@ def draw_calibration(disease: Disease, result: DiseaseMetrics) -> None:
     with right:
         if result.sets is None:
             st.caption("Prediction sets: not measured.")
-        elif few := abstaining(result.sets.thresholds):
-            st.caption(f"No 90 % prediction sets: too few validation patients with {', '.join(map(class_title, few))}.")
         else:
             draw_table("Prediction sets of 90 %", tables.coverage(result.sets, result), f"sets-{disease.key}", SET_RULE)
-            st.caption(tables.set_note(result.sets.slices))
+            st.caption(tables.set_note(result.sets, result.unit))
 
 
 def grade_of(metrics: Metrics | None, key: str) -> str:

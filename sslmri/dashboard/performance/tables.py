@@ -11,7 +11,7 @@ from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import Disease, class_title
 from sslmri.models import model_card
-from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, SetCoverage, SetMetrics
+from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, SetMetrics
 from sslmri.models.model_card import BASELINE_TITLES, SPLIT_RULES
 
 SPLIT_TITLES = {protocol: rule.partition(": ")[0] for protocol, rule in SPLIT_RULES.items()}
@@ -87,7 +87,8 @@ def overall(result: DiseaseMetrics) -> pd.DataFrame:
     rows = [(title, getattr(result.slices, name), getattr(result.groups, name)) for name, title in _OVERALL.items()]
     if result.thresholds:
         for name, point in (("lower", result.thresholds.low), ("upper", result.thresholds.high)):
-            suffix = f"at the {name} threshold ({point.threshold:.2f})"
+            own = "" if point.group_threshold is None else f"; {result.unit}s {point.group_threshold:.2f}"
+            suffix = f"at the {name} threshold ({point.threshold:.2f}{own})"
             rows.append((f"Sensitivity {suffix}", point.slices.sensitivity, point.groups.sensitivity))
             rows.append((f"Specificity {suffix}", point.slices.specificity, point.groups.specificity))
     texts = [(title, str(slices), str(groups)) for title, slices, groups in rows]
@@ -118,9 +119,12 @@ def coverage(sets: SetMetrics, result: DiseaseMetrics) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def set_note(slices: SetCoverage) -> str:
-    """Returns how large the sets are."""
-    return f"Mean number of classes in a set, slices: {slices.mean_size}; fraction of empty sets: {slices.empty}."
+def set_note(sets: SetMetrics, unit: str) -> str:
+    """Returns how large the sets of slices and of groups are."""
+    return (
+        f"Mean number of classes in a set, slices: {sets.slices.mean_size}, {unit}s: {sets.groups.mean_size}; "
+        f"fraction of empty sets, slices: {sets.slices.empty}."
+    )
 
 
 def reliability(metrics: CaseMetrics) -> pd.DataFrame:

@@ -1,0 +1,70 @@
+"""Heads fitted by logistic regression on what the fine-tuned encoder computes on its way: sequence, and atrophy."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from sslmri.cohorts.sampling import sample_groups
+from sslmri.cohorts.store import Store
+from sslmri.diseases import DISEASES
+from sslmri.learning.encoder import Encoder, halves, pool
+from sslmri.learning.features import stream_maps
+from sslmri.learning.model import Head
+from sslmri.models.cards import MASKED
+from sslmri.scans.slices import Preparation
+
+_SLICES = 1280  # of a disease of atrophy, as equally many of each group as it has
+_COMPONENTS, _INVERSE_PENALTY = 100, 0.003  # of the principal components, and C
+
+
+def fit_atrophy_head(encoder: Encoder, slices: Store, disease: str, preparation: Preparation) -> Head:
+    """Returns a head on the halves of the second stage, whose maps resolve fluid and tissue at their places.
+
+    With few subjects a linear classifier of these is more accurate than the fine-tuned last stage.
+
+    Args:
+        encoder: as it is used later.
+        slices: of the training groups.
+        disease: its key.
+        preparation: of the slices.
+    """
+    own = slices.where(disease=disease)
+    chosen = own.select(sample_groups(own.records, _SLICES))
+    features = torch.cat([pool(halves(maps.early)) for maps in stream_maps(encoder, chosen, preparation)]).cpu().numpy()
+    n_classes = len(DISEASES[disease].classes)
+    fitted = fit_logistic(features, chosen.truth, n_classes, _INVERSE_PENALTY, _COMPONENTS)
+    return replace(fitted, pooling="halves").rounded()
+
+
+def fit_logistic(
+    features: np.ndarray, truth: np.ndarray, n_classes: int, inverse_penalty: float, n_components: int | None = None
+) -> Head:
+    """Returns a class-balanced logistic regression; classes without a slice are masked.
+
+    Args:
+        features: (N, K), standardised for the fit.
+        truth: (N,) class indices, of two classes or more.
+        n_classes: C.
+        inverse_penalty: C of scikit-learn.
+        n_components: of a PCA before the fit; None leaves it out.
+    """
+    scaler = StandardScaler().fit(features)
+    regression = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=1000)
+    standardised = scaler.transform(features)
+    if n_components is None:
+        regression.fit(standardised, truth)
+        coefficients, intercepts = regression.coef_, regression.intercept_
+    else:
+        pca = PCA(min(n_components, *features.shape), svd_solver="full")
+        regression.fit(pca.fit_transform(standardised), truth)
+        coefficients, intercepts = regression.coef_ @ pca.components_, regression.intercept_
+    if len(regression.classes_) == 2:  # scikit-learn keeps one row for two classes
+        coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.array([-1, 1]) * intercepts / 2
+    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, MASKED)
+    weight[regression.classes_] = coefficients / scaler.scale_
+    bias[regression.classes_] = intercepts - weight[regression.classes_] @ scaler.mean_
+    return Head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
