@@ -13,7 +13,8 @@ from sslmri.cohorts.store import Store
 from sslmri.errors import ScanError, TrainingError
 from sslmri.gate.synthetic import synthetic_images
 from sslmri.learning.encoder import pool, textures
-from sslmri.learning.model import BATCH, Model
+from sslmri.learning.features import stream_maps
+from sslmri.learning.model import Model
 from sslmri.models.bank import BankCase, EncoderFeatures, FeatureBank, unit
 from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from sslmri.scans.scan import Scan, ScanInfo
@@ -47,9 +48,9 @@ def build_bank(model: Model, store: Store) -> FeatureBank:
     n_synthetic = min(_MAX_SYNTHETIC, len(train.records))
     synthetic = prepared_images(train.slices, model.card.encoder.preparation, n_synthetic)
     return fit_bank(
-        encode(model, train.slices),
+        encode(model, train),
         train.records,
-        encode(model, validation.slices),
+        encode(model, validation),
         validation.records,
         encode(model, synthetic),
     )
@@ -66,12 +67,11 @@ def prepared_images(slices: np.ndarray, preparation: Preparation, count: int, se
     return np.stack(prepared)
 
 
-def encode(model: Model, slices: np.ndarray) -> EncoderFeatures:
-    """Returns what the model's encoder sees in prepared slices (N, H, W) uint8."""
+def encode(model: Model, slices: Store | np.ndarray) -> EncoderFeatures:
+    """Returns what the model's encoder sees in prepared slices (N, H, W) uint8; a store is read batch by batch."""
     lengths = model.encoder.architecture.texture_dim, model.encoder.architecture.feature_dim
     parts = [EncoderFeatures(*(np.zeros((0, length), np.float32) for length in lengths))]
-    for start in range(0, len(slices), BATCH):
-        maps = model.maps(slices[start : start + BATCH])
+    for maps in stream_maps(model.encoder, slices, model.card.encoder.preparation):
         parts.append(EncoderFeatures(textures(maps.early).numpy(), pool(maps.last).numpy()))
     return joined(parts)
 

@@ -38,7 +38,7 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
     """
     train, test = (store.where(split=split) for split in ("train", "test"))
     synthetic = prepared_images(train.slices, model.card.encoder.preparation, _N_SYNTHETIC, _SEED)
-    features = joined([encode(model, part) for part in (test.slices, outside.slices, synthetic)])
+    features = joined([encode(model, part) for part in (test, outside, synthetic)])
     records = [*test.records, *outside.records]
     cohorts = [record.cohort for record in records] + [SYNTHETIC] * len(synthetic)
     groups = [record.group_key for record in records] + [str(i) for i in range(len(synthetic))]
@@ -52,6 +52,16 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
         rows=rows,
         diseases=rates,
     )
+
+
+def answers(model: Model, slices: Store) -> dict[str, np.ndarray]:
+    """Returns which of N slices each classifier of a model gives an answer to: bool (N,); all without a gate."""
+    bank = FeatureBank.of(model.card)
+    if bank is None:
+        return {key: np.ones(len(slices.records), dtype=bool) for key in model.heads}
+    seen = encode(model, slices)
+    is_brain = decide_brain_mri(bank, seen.textures).passes
+    return {key: decide_in_distribution(bank, seen.features, key).passes & is_brain for key in model.heads}
 
 
 def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.shortcuts import RULE
 from sslmri.files import write_atomically, write_json
+from sslmri.gate.measure import answers
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
@@ -59,12 +60,13 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
     results, frames, fitted = measure_folds(predictions, store)
     models = {fold: Model.load(options.run / FOLDS / str(fold)) for fold in trained}
     annotated = [record for record in records if record.use == LOCALISATION_USE and record.fold is None]
-    flagged = {key: head.flagged(predictions.logits[key]) for key, head in fitted.items()}
+    answered = answers(model, predictions.slices)
+    flagged = {key: head.flagged(predictions.logits[key]) & answered[key] for key, head in fitted.items()}
     controls = Controls(
         created=created_now(),
         encoder_sha256=encoder_sha256,
         rule=RULE,
-        diseases=control_folds(predictions, fitted, store, models, start.encoder, annotated),
+        diseases=control_folds(predictions, fitted, flagged, store, models, start.encoder, annotated),
         family_wise=family_wise(predictions.slices.records, flagged),
         same_source=measure_same_source(predictions, fitted),
     )

@@ -152,6 +152,7 @@ def one_class_groups(slices: Store) -> np.ndarray:
 def control_folds(
     predictions: OutOfFold,
     fitted: Mapping[str, CrossFitted],
+    flagged: Mapping[str, np.ndarray],
     store: Store,
     models: Mapping[int, Model],
     start: Encoder,
@@ -162,6 +163,7 @@ def control_folds(
     Args:
         predictions: of the tested slices.
         fitted: by disease.
+        flagged: by disease, (N,), whether a screening flags each tested slice.
         store: all slices.
         models: the model trained without each fold.
         start: the encoder before fine-tuning, whose features of the background are compared.
@@ -181,7 +183,7 @@ def control_folds(
             test,
             head.probabilities,
             shortcut_probabilities(start, slices, _fold_rows(slices, predictions.folds), preparation),
-            healthy_alarms(records, head.flagged(predictions.logits[key]), but=key),
+            healthy_alarms(records, flagged[key], but=key),
             localise(marked, key),
             one_class_groups(test),
         )
