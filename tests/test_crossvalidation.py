@@ -12,7 +12,7 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.calibration import fit_decisions
-from sslmri.models.evidence import Controls, Metrics, find_evidence
+from sslmri.models.evidence import Controls, GateTable, Metrics, find_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.screening.screener import Screener
 from sslmri.training import crossvalidation
@@ -73,6 +73,10 @@ def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_f
     assert controls.diseases.keys() == results.keys()
     assert controls.diseases["tumours"].localisation is not None
     assert card.heads["tumours"].pooling == "log-mean-exp"
+    assert card.heads["alzheimers"].pooling == "halves"
+    gate = find_evidence(card, GateTable)
+    assert gate is not None
+    assert gate.rule.startswith("Measured slice by slice on the first fold")
     assert Screener.load(run.run).bank is not None
 
 

@@ -27,7 +27,7 @@ RULE = (
 _N_SYNTHETIC, _SEED = 480, 1  # another seed than the bank's
 
 
-def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) -> GateTable:
+def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store, rule: str = RULE) -> GateTable:
     """Returns how many slices of each cohort the gate of a model lets pass.
 
     Args:
@@ -35,6 +35,7 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
         bank: of the model.
         store: the model's data; its test slices are measured.
         outside: slices of the cohorts that are in no split, measured as well.
+        rule: what was measured on what.
     """
     train, test = (store.where(split=split) for split in ("train", "test"))
     synthetic = prepared_images(train.slices, model.card.encoder.preparation, _N_SYNTHETIC, _SEED)
@@ -47,7 +48,7 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store) 
     return GateTable(
         encoder_sha256=model.card.files[ENCODER_FILE],
         created=created_now(),
-        rule=RULE,
+        rule=rule,
         n_cases=len(bank.cases),
         rows=rows,
         diseases=rates,

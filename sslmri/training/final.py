@@ -4,18 +4,21 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from sslmri.cohorts.folds import LOCALISATION_USE
+from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.shortcuts import RULE
 from sslmri.files import write_atomically, write_json
-from sslmri.gate.measure import answers
+from sslmri.gate.measure import answers, measure_gate
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
-from sslmri.models.evidence import Controls, write_evidence
+from sslmri.models.bank import FeatureBank
+from sslmri.models.evidence import Controls, GateTable, write_evidence
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.text import count
@@ -34,7 +37,13 @@ from sslmri.training.fit import fit_model
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import control_folds, measure_folds, measure_same_source
 from sslmri.training.sequences import measure_sequences
-from sslmri.training.steps import Results, write_results
+from sslmri.training.steps import Results, open_outside, write_results
+
+_GATE_RULE = (
+    "Measured slice by slice on the first fold, from which the gate takes its thresholds and not its rules, on cohorts "
+    "that are in no fold, and on synthetic images that are not brain MRI, drawn with another seed. The encoder learned "
+    "from all folds."
+)
 
 
 def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
@@ -54,7 +63,9 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
     held_out = {key: predictions.held_out(key) for key in predictions.logits}
     seen = read_names(options.run / START / "pretrain" / GROUPS_FILE) or set()
     note = evidence_note(trained, folds_of(store), seen & set(predictions.slices.groups.tolist()))
-    fit_model(options, start, store, finetuning, held_out, gate=_for_gate(store), evidence_note=note)
+    fit_model(
+        options, start, store, finetuning, held_out, gate=_with_first_fold_as("validation", store), evidence_note=note
+    )
     model = Model.load(options.run)
     folder, encoder_sha256 = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], model.card.files[ENCODER_FILE]
     results, frames, fitted = measure_folds(predictions, store)
@@ -70,6 +81,7 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
         family_wise=family_wise(predictions.slices.records, flagged),
         same_source=measure_same_source(predictions, fitted),
     )
+    write_evidence(folder, _gate_table(options, model, records, store))
     write_results(folder, model, predictions.slices, results, frames, GROUP_DISJOINT)
     write_evidence(folder, controls)
     if sequences := measure_sequences(options.run, store, encoder_sha256):
@@ -103,8 +115,15 @@ def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = 
     return text if not missing else f"{text} Folds not measured: {', '.join(missing)}."
 
 
-def _for_gate(store: Store) -> Store:
-    """Returns the store with the slices of the first fold as the validation split, which sets the gate's thresholds."""
+def _with_first_fold_as(split: Literal["validation", "test"], store: Store) -> Store:
+    """Returns the store with the slices of the first fold in a split: they set the gate's thresholds."""
     first = folds_of(store)[0]
-    records = [replace(record, split="validation") if record.fold == first else record for record in store.records]
+    records = [replace(record, split=split) if record.fold == first else record for record in store.records]
     return replace(store, records=records)
+
+
+def _gate_table(options: RunOptions, model: Model, records: list[Record], store: Store) -> GateTable:
+    """Returns what the model's gate lets pass of the first fold, and of cohorts that are in no fold."""
+    bank, outside = FeatureBank.of(model.card), open_outside(options, records, store)
+    assert bank is not None
+    return measure_gate(model, bank, _with_first_fold_as("test", store), outside, _GATE_RULE)

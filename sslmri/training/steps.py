@@ -1,6 +1,7 @@
 """Pre-train, fine-tune, evaluate, fit the gate: each step works on the data of a run and writes into its run folder."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
 from sslmri.cohorts.splits import shared_groups
 from sslmri.cohorts.store import Store, open_store
@@ -204,12 +206,17 @@ def run_bank(options: RunOptions) -> GateTable:
     with replaced(model.card.folder) as new:
         save_bank(new, bank)
         write_model_file(new, model.card.name, model.card.training, model.card.created, model.card.evidence_note)
-    inside = {record.cohort for record in store.records}
-    others = [record for record in records if record.cohort not in inside]
-    outside = open_store(others, model.card.encoder.preparation, options.cache) if others else store.select([])
-    table = measure_gate(model, bank, store, outside)
+    prepared = replace(options, preparation=model.card.encoder.preparation)
+    table = measure_gate(model, bank, store, open_outside(prepared, records, store))
     write_evidence(model.card.folder / EVIDENCE_FOLDERS[options.protocol], table)
     return table
+
+
+def open_outside(options: RunOptions, records: Sequence[Record], store: Store) -> Store:
+    """Returns the slices of the records whose cohorts are not in a store."""
+    inside = {record.cohort for record in store.records}
+    others = [record for record in records if record.cohort not in inside]
+    return open_store(others, options.preparation, options.cache) if others else store.select([])
 
 
 def measured(model: Model, store: Store, protocol: Protocol) -> tuple[Results, dict[str, pd.DataFrame]]:
