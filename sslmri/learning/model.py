@@ -121,8 +121,12 @@ class Model:
     def sequence_logits(self, slices: np.ndarray) -> np.ndarray:
         """Returns the logits of the sequence of prepared slices: (N, H, W) uint8 -> (N, 4), by ``SEQUENCES``."""
         assert self.sequence is not None
-        batches = (slices[start : start + BATCH] for start in range(0, len(slices), BATCH))
-        return np.concatenate([self.sequence.logits(textures(self.maps(batch).early)).numpy() for batch in batches])
+        batches = [slices[start : start + BATCH] for start in range(0, len(slices), BATCH)]
+        early = (
+            self.encoder.early_maps(normalise(torch.from_numpy(np.array(batch)), self.card.encoder.preparation))
+            for batch in batches
+        )
+        return np.concatenate([self.sequence.logits(textures(maps)).numpy() for maps in early])
 
 
 @torch.inference_mode()

@@ -23,6 +23,8 @@ _DIRECTIONS = {
 }
 OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 
+_SEQUENCE_TITLES = {"T1": "T1", "T1ce": "T1 with contrast agent", "T2": "T2", "FLAIR": "FLAIR"}
+
 
 def one_sided(card: HeadCard) -> str | None:
     """Returns why a classifier can give no result for any scan: it was trained on one side of its question only."""
@@ -169,6 +171,14 @@ def limits(card: ModelCard, disease: str) -> list[str]:
     """Returns what a reader must know of a classifier before believing its result."""
     untrained = [_untrained(label) for label in card.heads[disease].untrained]
     return [*untrained, caveat_of(disease, card.training.cohorts)]
+
+
+def other_sequence(disease: str, sequence: str | None) -> str | None:
+    """Returns why a classifier is not run on a scan of a known sequence, None where it may be."""
+    needed = DISEASES[disease].sequence
+    if sequence is None or needed is None or sequence == needed:
+        return None
+    return f"Trained on {_SEQUENCE_TITLES[needed]}, this is {_SEQUENCE_TITLES[sequence]}."
 
 
 def sequence_line(summary: ScreeningSummary) -> str | None:

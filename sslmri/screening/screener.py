@@ -21,7 +21,7 @@ from sslmri.models.history import created_now
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
 from sslmri.screening.maps import measure_map
-from sslmri.screening.messages import left_out, one_sided, untrained_notices
+from sslmri.screening.messages import left_out, one_sided, other_sequence, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.saliency import Explainer, class_maps
 from sslmri.text import in_order
@@ -91,7 +91,9 @@ class Screener:
         self, scan: PreparedScan, seen: EncoderFeatures, logits: dict[str, np.ndarray], maps: dict[str, np.ndarray]
     ) -> Screening:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
-        not_brain, reasons = self._decide(seen)
+        not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
+        sequence = info.sequence or (None if not_brain else self._sequence_of(seen))
+        reasons = self._reasons(seen, not_brain, sequence)
         probabilities = {
             key: calibrated(logits[key].astype(np.float64), card.calibration_temperature)
             for key, card in self.card.heads.items()
@@ -107,7 +109,6 @@ class Screener:
             *left_out(numbers, info.n_slices),
             *(untrained_notices(self.card) if not_brain is None else ()),
         )
-        sequence = info.sequence or (None if not_brain else self._sequence_of(seen))
         summary = ScreeningSummary(
             sha256=info.sha256,
             model_sha256=self.card.sha256,
@@ -135,17 +136,15 @@ class Screener:
         mean = calibrated(logits, 1.0).mean(axis=0)
         return SEQUENCES[int(mean.argmax())] if mean.max() >= _SURE_OF_SEQUENCE else None
 
-    def _decide(self, seen: EncoderFeatures) -> tuple[str | None, dict[str, str | None]]:
-        """Returns why the scan is not brain MRI and why each classifier is not assessed; None without a reason."""
-        reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
-        if self._bank is None:
-            return None, reasons
-        not_brain = decide_brain_mri(self._bank, seen.textures).reason
+    def _reasons(self, seen: EncoderFeatures, not_brain: str | None, sequence: str | None) -> dict[str, str | None]:
+        """Returns by disease why its classifier is not assessed, None without a reason."""
         if not_brain:
-            return not_brain, dict.fromkeys(reasons, not_brain)
-        return None, {
-            key: reason or decide_in_distribution(self._bank, seen.features, key).reason
-            for key, reason in reasons.items()
+            return dict.fromkeys(self.card.heads, not_brain)
+        return {
+            key: one_sided(card)
+            or other_sequence(key, sequence)
+            or (decide_in_distribution(self._bank, seen.features, key).reason if self._bank else None)
+            for key, card in self.card.heads.items()
         }
 
     def explain(self, slice_: np.ndarray, disease: str, label: str, method: str) -> np.ndarray:
