@@ -28,7 +28,6 @@ _SHRINKAGE = 0.03  # of the covariance within cohorts towards an isotropic one
 _PENALTY = 3.0  # C of the support vector machines
 _SMOOTHING = 0.1  # fraction of the mean standard deviation added to that of each feature before it divides
 _WEAKEST = 1e-4  # of the standard deviation along the first axis: weaker axes hold rounding errors
-_BRAIN_REJECTED = 0.01  # fraction of validation slices that the brain rule rejects at most
 _REJECTED, _ACCEPTED = 0.02, 0.05  # fractions of validation slices, in distribution and not, between which to cut
 _CLOSE = 0.9  # fraction of validation slices that have a close match among training slices
 
@@ -145,14 +144,14 @@ def whitened_axes(centred: np.ndarray, cohorts: np.ndarray) -> np.ndarray:
 def fit_brain(train: np.ndarray, synthetic: np.ndarray, validation: np.ndarray) -> tuple[PcaProjection, RbfSvm]:
     """Returns what separates brain slices from synthetic images, from the textures (., T) of both.
 
-    At least 99 % of the validation slices reach its threshold.
+    At least 98 % of the validation slices reach its threshold.
     """
     both = np.concatenate([train, synthetic])
     projection = fit_projection(both, _BRAIN_WIDTH)
     svm = fit_svm(projection.project(both), np.arange(len(both)) < len(train))
     if not len(validation):
         return projection, svm
-    lowest = float(np.quantile(svm.scores(projection.project(validation)), _BRAIN_REJECTED))
+    lowest = float(np.quantile(svm.scores(projection.project(validation)), _REJECTED))
     return projection, replace(svm, threshold=min(lowest, 0.0))
 
 
