@@ -45,14 +45,19 @@ def checked_size(dataset: Dataset) -> Size:
         for frame in _encapsulated(dataset, size[0]):
             _check_frame(frame, dataset.file_meta.TransferSyntaxUID, size[1:], bits)
         return size
-    expected = math.prod(size) * bits // 8
-    if len(dataset.PixelData) not in (expected, expected + expected % 2):
+    expected, row = math.prod(size) * bits // 8, size[2] * bits // 8
+    excess = dataset.PixelData[expected:]
+    if len(dataset.PixelData) < expected or len(excess.rstrip(b"\x00")) >= row:  # PS3.5, 8.1.1: padding is ignored
         raise ScanError(DAMAGED)
+    if excess:
+        dataset.PixelData = dataset.PixelData[:expected]
     return size
 
 
 def decoded_frames(dataset: Dataset, size: Size) -> list[np.ndarray]:
     """Returns the frames of a file, each (rows, columns) of the stored integers, before slope and intercept.
+
+    Bits that are not of the pixel are cleared: an overlay may lie in them (PS3.5, 8.1.1).
 
     Raises:
         ScanError: there are not as many frames as ``checked_size`` returned, or they have another size.
@@ -62,13 +67,23 @@ def decoded_frames(dataset: Dataset, size: Size) -> list[np.ndarray]:
     plugin = _PLUGINS.get(dataset.file_meta.TransferSyntaxUID, "")  # pydicom would try all that are installed
     if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit:
         dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit  # pydicom thinks that gdcm reads 8 bits only
-    for frame in iter_pixels(dataset, raw=True, decoding_plugin=plugin):
+    for frame in iter_pixels(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False):
         if frame.shape != size[1:] or len(frames) == size[0]:
             raise ScanError(DAMAGED)
-        frames.append(frame)
+        frames.append(_stored_bits(dataset, frame))
     if len(frames) < size[0]:
         raise ScanError(DAMAGED)
     return frames
+
+
+def _stored_bits(dataset: Dataset, frame: np.ndarray) -> np.ndarray:
+    """Returns the value in the stored bits of each pixel; decoders of JPEG return them as the lowest bits."""
+    n_bits, n_stored = 8 * frame.itemsize, int(dataset.BitsStored)
+    is_coded = dataset.file_meta.TransferSyntaxUID in _JPEG | _JPEG_2000
+    n_low = n_stored if is_coded else int(dataset.get("HighBit", n_stored - 1)) + 1
+    if not 0 < n_stored <= n_low <= n_bits or n_stored == n_bits:
+        return frame
+    return (frame << (n_bits - n_low)) >> (n_bits - n_stored)  # the latter extends the sign of signed pixels
 
 
 def _encapsulated(dataset: Dataset, count: int) -> Iterator[bytes]:

@@ -62,7 +62,7 @@ def _refused_type(dataset: Dataset) -> str | None:
     types = _words(dataset, "ImageType")
     if _LOCALISERS.intersection(types):
         return "This is a localiser. Upload the series that was planned with it."
-    if "MOSAIC" in types:
+    if "MOSAIC" in types and int(dataset.get("NumberOfFrames") or 1) == 1:  # enhanced files keep the word of old ones
         return "This is a mosaic of slices. Export the slices one by one."
     is_phase = _values(dataset, "ImageType")[2:3] == [_SIEMENS_PHASE]
     component = _words(dataset, "ComplexImageComponent")

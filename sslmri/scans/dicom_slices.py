@@ -26,6 +26,7 @@ def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
         Exception: whatever the decoder raises on damaged data.
     """
     groups = _functional_groups(dataset, size[0])
+    _check_stacks(groups)
     frames = zip(decoded_frames(dataset, size), groups, strict=True)
     return [_slice_image(dataset, index, pixels, own_groups) for index, (pixels, own_groups) in enumerate(frames)]
 
@@ -45,6 +46,13 @@ def _functional_groups(dataset: Dataset, count: int) -> list[list[Dataset]]:
     return [[*per_frame[i : i + 1], *shared] for i in range(count)]
 
 
+def _check_stacks(groups: list[list[Dataset]]) -> None:
+    """Checks that all frames are of one stack; where each has an identifier of its own, these say nothing."""
+    stacks = {_value(Dataset(), own_groups, "FrameContentSequence", "StackID") for own_groups in groups} - {None}
+    if 1 < len(stacks) < len(groups):
+        raise ScanError(f"The file holds {len(stacks)} stacks of slices. Export one of them.")
+
+
 def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[Dataset]) -> SliceImage:
     number = dataset.get("InstanceNumber")
     is_single = "NumberOfFrames" not in dataset or int(dataset.NumberOfFrames or 1) == 1
@@ -56,8 +64,10 @@ def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[
         pixels=pixels,
         slope=slope,
         intercept=intercept,
+        padding=_padding(dataset, pixels.dtype),
         is_inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
         number=index if not is_single else None if number is None else int(number),
+        normal=_normal(_directions(dataset, groups)),
         position=_position(dataset, groups, is_single),
         thickness_mm=_thickness(dataset, groups),
     )
@@ -75,16 +85,42 @@ def _value(dataset: Dataset, groups: list[Dataset], sequence: str, keyword: str)
 def _position(dataset: Dataset, groups: list[Dataset], is_single: bool) -> SlicePosition | None:
     bare = dataset if is_single else Dataset()  # one position for many frames is none
     position = _vector(_value(bare, groups, "PlanePositionSequence", "ImagePositionPatient"), 3)
-    directions = _vector(_value(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    directions = _directions(dataset, groups)
     spacing = _vector(_value(dataset, groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
     if position is None or directions is None or spacing is None:
         return None
-    directions = directions.reshape(2, 3)
+    if not ((spacing > 0) & (spacing < _MAX_MM)).all():
+        return None
+    return SlicePosition(position, directions, (float(spacing[0]), float(spacing[1])))
+
+
+def _directions(dataset: Dataset, groups: list[Dataset]) -> np.ndarray | None:
+    """Returns the unit vectors (2, 3) along which the column and the row index grow, or None."""
+    vector = _vector(_value(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    if vector is None:
+        return None
+    directions = vector.reshape(2, 3)
     lengths = np.linalg.norm(directions, axis=1)
     is_sound = np.allclose(lengths, 1.0, atol=_SKEW) and abs(directions[0] @ directions[1]) < _SKEW
-    if not is_sound or not ((spacing > 0) & (spacing < _MAX_MM)).all():
+    return directions / lengths[:, None] if is_sound else None
+
+
+def _normal(directions: np.ndarray | None) -> np.ndarray | None:
+    return None if directions is None else np.cross(*directions)
+
+
+def _padding(dataset: Dataset, kind: np.dtype[np.integer]) -> tuple[int, int] | None:
+    """Returns the lowest and the highest stored integer that stand for no value, or None.
+
+    A tag that gives the bits of a signed integer as an unsigned one, or the reverse, is read as the pixels are.
+    """
+    ends = (dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit"))
+    values = [end for end in ends if isinstance(end, int)]
+    limit = 1 << 8 * kind.itemsize
+    if not isinstance(ends[0], int) or not all(-limit // 2 <= value < limit for value in values):
         return None
-    return SlicePosition(position, directions / lengths[:, None], (float(spacing[0]), float(spacing[1])))
+    stored = np.array([value % limit for value in values], np.uint64).astype(f"u{kind.itemsize}").view(kind)
+    return int(stored.min()), int(stored.max())
 
 
 def _thickness(dataset: Dataset, groups: list[Dataset]) -> float | None:

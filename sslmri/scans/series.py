@@ -16,6 +16,7 @@ _GAP = 1.5  # slice distances, in units of the median, from which on a slice is 
 _UNEVEN = 0.1  # fraction of the median that distances may differ by
 _SAME_SPACING = 0.01  # fraction of the pixel spacing that slices of one series may differ by
 _MIN_FIELD_MM = 80.0  # a small child's head is larger; animals and cut-outs are not
+_PLANES = ("sagittal", "coronal", "axial")  # of slices across the R, A and S axes
 _FROM = ("the left", "behind", "below")  # where counting along the R, A and S axes begins
 _SEVERAL = "The slices differ in {}: they are several series. Upload one of them."
 _TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the patient's left and to posterior
@@ -43,8 +44,10 @@ class SliceImage:
     Attributes:
         pixels: (H, W), the stored integers.
         slope, intercept: from stored integers to the file's values.
+        padding: lowest and highest of the stored integers that stand for no value (Pixel Padding Value), or None.
         is_inverted: whether high values are dark (MONOCHROME1).
         number: of the slice in its series, or None where the file does not say.
+        normal: (3,) across the slice, in the axes of ``SlicePosition``, or None where the file does not say.
         position: None where the file does not say.
         thickness_mm: of the slice or to its neighbour, or None.
     """
@@ -52,17 +55,20 @@ class SliceImage:
     pixels: np.ndarray
     slope: float
     intercept: float
+    padding: tuple[int, int] | None
     is_inverted: bool
     number: int | None
+    normal: np.ndarray | None
     position: SlicePosition | None
     thickness_mm: float | None
 
 
 def assemble(images: Sequence[SliceImage]) -> Volume:
-    """Returns the slices of one series as a volume, axial where it is known how they lie.
+    """Returns the slices of one series as a volume, axial where it is known how they lie; padding is NaN.
 
     Raises:
-        ScanError: the slices differ in size or direction, several lie at one position, or they are too many.
+        ScanError: the slices differ in size or direction, several lie at one position, they are too many, or they
+            are not known to be axial and their positions are missing.
     """
     shapes = {image.pixels.shape for image in images}
     if len(shapes) > 1 or len({image.is_inverted for image in images}) > 1:
@@ -73,11 +79,29 @@ def assemble(images: Sequence[SliceImage]) -> Volume:
 
 
 def _unpositioned(images: Sequence[SliceImage]) -> Volume:
+    if len(images) > 1:
+        _check_axial(images)
     numbers = {image.number for image in images if image.number is not None}
     if len(numbers) == len(images):
         images = sorted(images, key=lambda image: image.number or 0)
     order = "The files do not state slice positions: slices are in the order of their numbers, left and right unknown."
     return Volume(_stacked(images), warnings=(order,) if len(images) > 1 else ())
+
+
+def _check_axial(images: Sequence[SliceImage]) -> None:
+    """Checks that slices of unknown position are axial: those of another plane cannot be resliced."""
+    normals = [image.normal for image in images if image.normal is not None]
+    if len(normals) < len(images):
+        raise ScanError(
+            "The DICOM files do not state the orientation of their slices, which may not be axial. Export the series "
+            "again with Image Position and Image Orientation (Patient)."
+        )
+    planes = {_PLANES[int(np.abs(normal).argmax())] for normal in normals} - {"axial"}
+    if planes:
+        raise ScanError(
+            f"The slices are {planes.pop()} and the DICOM files do not state their positions, without which axial "
+            "slices cannot be made. Export the series again with Image Position (Patient)."
+        )
 
 
 def _positioned(images: Sequence[SliceImage], positions: Sequence[SlicePosition]) -> Volume:
@@ -139,7 +163,11 @@ def _without_duplicates(
 
 
 def _slice_distance(heights: np.ndarray, normal_ras: np.ndarray) -> tuple[float | None, tuple[str, ...]]:
-    """Returns the distance of adjacent slices in mm, None for a single slice, and a warning where it is uneven."""
+    """Returns the distance of adjacent slices in mm, None for a single slice, and a warning where it is uneven.
+
+    Raises:
+        ScanError: more slices are missing between them than there are.
+    """
     if len(heights) == 1:
         return None, ()
     distances = np.diff(heights)
@@ -147,6 +175,11 @@ def _slice_distance(heights: np.ndarray, normal_ras: np.ndarray) -> tuple[float 
     gaps = np.flatnonzero(distances > _GAP * median)
     if len(gaps):
         n_missing = round(float(distances[gaps].sum()) / median) - len(gaps)
+        if n_missing > len(heights):
+            raise ScanError(
+                f"The slices lie in {len(gaps) + 1} separate stacks, up to {distances.max():.0f} mm apart. "
+                "Upload one of them."
+            )
         side = _FROM[int(np.abs(normal_ras).argmax())]
         return median, (
             f"Missing: {count(n_missing, 'slice')} in {count(len(gaps), 'place')}; distances across them are wrong. "
@@ -161,11 +194,13 @@ def _slice_distance(heights: np.ndarray, normal_ras: np.ndarray) -> tuple[float 
 
 
 def _stacked(images: Sequence[SliceImage]) -> np.ndarray:
-    """Returns the values of slices, (D, H, W) float32, MONOCHROME1 inverted."""
+    """Returns the values of slices, (D, H, W) float32, padding NaN, MONOCHROME1 inverted."""
     voxels = np.empty((len(images), *images[0].pixels.shape), dtype=np.float32)
     for plane, image in zip(voxels, images, strict=True):
         np.multiply(image.pixels, np.float32(image.slope), out=plane, casting="unsafe")
         plane += np.float32(image.intercept)
+        if image.padding is not None:
+            plane[(image.pixels >= image.padding[0]) & (image.pixels <= image.padding[1])] = np.nan
     if images[0].is_inverted:
-        np.subtract(voxels.max(), voxels, out=voxels)
+        np.subtract(np.fmax.reduce(voxels, axis=None), voxels, out=voxels)
     return voxels

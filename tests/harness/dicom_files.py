@@ -74,9 +74,14 @@ def axial_series(voxels: np.ndarray, step: float = 4.0, **tags: object) -> list[
     ]
 
 
-def enhanced(voxels: np.ndarray, heights: Sequence[float], slopes: Sequence[float]) -> bytes:
-    """Returns an enhanced multi-frame file: place and slope in the functional groups of each frame."""
-    made = dataset(voxels, ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None)
+def enhanced(
+    voxels: np.ndarray, heights: Sequence[float], slopes: Sequence[float], stacks: str = "", **tags: object
+) -> bytes:
+    """Returns an enhanced multi-frame file: place and slope in the functional groups of each frame.
+
+    ``stacks`` holds the identifier of each frame's stack, a letter each.
+    """
+    made = dataset(voxels, ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None, **tags)
     shared = _group(PixelMeasuresSequence={"PixelSpacing": [1.5, 1.25], "SliceThickness": 4})
     made.SharedFunctionalGroupsSequence = Items([shared])
     made.PerFrameFunctionalGroupsSequence = Items(
@@ -87,6 +92,8 @@ def enhanced(voxels: np.ndarray, heights: Sequence[float], slopes: Sequence[floa
         )
         for height, slope in zip(heights, slopes, strict=True)
     )
+    for group, stack in zip(made.PerFrameFunctionalGroupsSequence, stacks, strict=False):
+        group.FrameContentSequence = _group(FrameContentSequence={"StackID": stack}).FrameContentSequence
     return as_bytes(made)
 
 

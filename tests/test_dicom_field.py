@@ -1,0 +1,137 @@
+"""DICOM as scanners, archives and anonymisers leave it: read as it was meant, or refused by name."""
+
+import numpy as np
+import pytest
+from pydicom.uid import JPEG2000Lossless
+
+from sslmri.scans.dicom import read_dicom
+from tests.harness.dicom_files import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    as_bytes,
+    axial_series,
+    dataset,
+    dicom,
+    enhanced,
+    refusal_of,
+)
+from tests.harness.parsing import parse_scan, parse_series
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    """Returns slices that all differ, (12, 64, 72) uint16."""
+    return np.random.default_rng(0).integers(0, 4000, (12, 64, 72), dtype=np.uint16)
+
+
+def contents(files: list[tuple[str, bytes]]) -> list[bytes]:
+    return [data for _, data in files]
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding", "tags"),
+    [
+        ("i2", -2000, {"PixelPaddingValue": -2000}),
+        ("u2", 63536, {"PixelPaddingValue": 63536}),
+        ("u2", 60000, {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": 59000}),
+        ("u2", 4095, {"PixelPaddingValue": 4095, "RescaleSlope": 2, "RescaleIntercept": -7}),
+    ],
+)
+def test_pixel_padding_is_background(voxels, kind, padding, tags):
+    pixels = voxels.astype(kind) + 10
+    pixels[:, :20] = padding
+    scan = parse_series(axial_series(pixels, **tags))
+    slope, intercept = tags.get("RescaleSlope", 1), tags.get("RescaleIntercept", 0)
+    assert np.array_equal(scan.voxels[:, 20:], (voxels[:, 20:] + 10) * np.float32(slope) + intercept)
+    assert (scan.voxels[:, :20] == scan.voxels[:, 20:].min()).all()
+
+
+def test_pixel_padding_of_inverted_pixels_is_background(voxels):
+    pixels = voxels[0].copy()
+    pixels[:20] = 65535
+    scan = parse_scan(dicom(pixels, PixelPaddingValue=65535, PhotometricInterpretation="MONOCHROME1"), "a")
+    assert np.array_equal(scan.voxels[0, 20:], pixels[20:].max() - pixels[20:].astype(np.float32))
+    assert (scan.voxels[0, :20] == 0).all()
+
+
+def test_pixel_padding_that_no_pixel_can_hold_changes_nothing(voxels):
+    pixels = (voxels[0] // 16).astype(np.uint8)
+    assert np.array_equal(parse_scan(dicom(pixels, PixelPaddingValue=63536), "a").voxels[0], pixels)
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_bits_above_the_stored_ones_are_no_part_of_a_pixel(voxels, is_signed):
+    values = voxels[0] if not is_signed else voxels[0].astype(np.int16) - 2000
+    overlaid = (values.astype(np.uint16) & 0xFFF) | ((np.arange(72, dtype=np.uint16) % 2) << 12)
+    made = dataset(overlaid, BitsStored=12, HighBit=11, PixelRepresentation=int(is_signed))
+    assert np.array_equal(parse_scan(as_bytes(made), "a").voxels[0], values)
+
+
+def test_bits_above_the_stored_ones_are_cleared_in_jpeg_2000(voxels):
+    made = dataset(voxels[0] | np.uint16(0x1000))
+    made.compress(JPEG2000Lossless, generate_instance_uid=False)
+    made.BitsStored, made.HighBit = 12, 11
+    assert np.array_equal(parse_scan(as_bytes(made), "a").voxels[0], voxels[0])
+
+
+def test_pixels_in_the_upper_bits_are_read_by_their_high_bit(voxels):
+    shifted = dicom((voxels[0] << 4) | 5, BitsStored=12, HighBit=15)
+    assert np.array_equal(parse_scan(shifted, "a").voxels[0], voxels[0])
+
+
+@pytest.mark.parametrize("excess", [bytes(2), b"\x07\x08", bytes(3 * 144), bytes(10_000) + b"end."])
+def test_bytes_behind_the_last_pixel_are_dropped(voxels, excess):
+    made = dataset(voxels[0])
+    made.PixelData += excess
+    if excess.endswith(b"end."):
+        assert "header and its pixels disagree" in refusal_of(as_bytes(made))
+    else:
+        assert np.array_equal(parse_scan(as_bytes(made), "a").voxels[0], voxels[0])
+
+
+def test_one_padded_slice_of_a_series_is_read_like_the_others(voxels):
+    files = axial_series(voxels)
+    padded = dataset(voxels[5], ImagePositionPatient=[0, 0, 20], InstanceNumber=6)
+    padded.PixelData += bytes(2)
+    files[5] = (files[5][0], as_bytes(padded))
+    scan = parse_series(files)
+    assert np.array_equal(scan.voxels, voxels)
+    assert scan.info.warnings == ()
+
+
+def test_frames_that_are_called_a_mosaic_are_read_as_frames(voxels):
+    data = enhanced(voxels, range(12), [1] * 12, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
+    assert np.array_equal(parse_scan(data, "a").voxels, voxels)
+
+
+@pytest.mark.parametrize(("directions", "plane"), [(SAGITTAL, "sagittal"), (CORONAL, "coronal")])
+def test_slices_of_another_plane_without_positions_are_refused(voxels, directions, plane):
+    files = axial_series(voxels, ImagePositionPatient=None, ImageOrientationPatient=list(directions))
+    assert f"The slices are {plane}" in refusal_of(*contents(files))
+
+
+def test_slices_of_unknown_plane_are_refused_and_a_single_one_is_read(voxels):
+    files = axial_series(voxels, ImagePositionPatient=None, ImageOrientationPatient=None)
+    assert "do not state the orientation" in refusal_of(*contents(files))
+    assert "do not state the orientation" in refusal_of(dicom(voxels, ImageOrientationPatient=None))
+    assert np.array_equal(parse_scan(files[0][1], "a").voxels[0], voxels[0])
+
+
+def test_axial_slices_without_positions_are_read_in_the_order_of_their_numbers(voxels):
+    files = axial_series(voxels, ImagePositionPatient=None, ImageOrientationPatient=list(AXIAL))
+    volume = read_dicom(contents(files[::-1]))
+    assert np.array_equal(volume.voxels, voxels)
+    assert "left and right unknown" in volume.warnings[0]
+
+
+def test_two_stacks_in_one_file_are_refused(voxels):
+    heights = [*range(6), *range(7, 13)]
+    assert "2 stacks" in refusal_of(enhanced(voxels, heights, [1] * 12, stacks="111111222222"))
+    assert parse_scan(enhanced(voxels, range(12), [1] * 12, stacks="1" * 12), "a").voxels.shape == voxels.shape
+    assert parse_scan(enhanced(voxels, range(12), [1] * 12, stacks="abcdefghijkl"), "a").voxels.shape == voxels.shape
+
+
+def test_two_stacks_far_apart_are_refused_though_nothing_names_them(voxels):
+    heights = [*range(0, 24, 4), *range(400, 424, 4)]
+    assert "2 separate stacks, up to 380 mm apart" in refusal_of(enhanced(voxels, heights, [1] * 12))
