@@ -166,7 +166,7 @@ def test_a_position_that_the_file_does_not_tell_is_said_to_be_unknown(head):
     assert volume.orientation is None
     assert volume.spacing_mm == pytest.approx(SPACING)
     assert np.array_equal(volume.voxels, head), "shown with anterior on top, as nearly all files lie"
-    assert "left and right are unknown" in volume.warnings[0]
+    assert "the plane of its slices, left and right are unknown" in volume.warnings[0]
 
 
 def test_the_qform_places_a_file_without_sform(head):
@@ -177,6 +177,32 @@ def test_the_qform_places_a_file_without_sform(head):
         if image.header["pixdim"][0] == 1:
             unsaid = changed(image.to_bytes(), sform_code=0, pixdim=[0, *image.header["pixdim"][1:]])
             assert np.array_equal(read_nifti(unsaid).voxels, head)
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        {"srow_x": [0] * 4, "srow_y": [0] * 4, "srow_z": [0] * 4},
+        {"srow_y": [0, 0, 0, 5]},
+        {"srow_x": [np.nan, 0, 0, 0]},
+        {"quatern_b": 3, "quatern_c": 3},
+        {"pixdim": [7, 2, 2, 4, 0, 0, 0, 0]},
+    ],
+)
+def test_of_two_positions_the_usable_one_counts(head, unusable):
+    image = image_of(head, "LPS")
+    image.set_qform(image.affine, 1)
+    volume = read_nifti(changed(image.to_bytes(), **unusable))
+    assert np.array_equal(volume.voxels, head)
+    assert volume.spacing_mm == pytest.approx(SPACING)
+    assert (volume.orientation, volume.warnings) == ("SPL", ())
+
+
+def test_a_quaternion_written_with_few_digits_is_a_rotation(head):
+    image = image_of(head, "RPI")
+    image.set_qform(image.affine, 1)
+    data = changed(image.to_bytes(), sform_code=0, quatern_b=1.0001)
+    assert np.array_equal(read_nifti(data).voxels, head)
 
 
 def test_two_positions_that_disagree_are_told(head):
@@ -194,6 +220,18 @@ def test_other_units_of_length_become_millimetres(head):
     assert read_nifti(changed(metres, xyzt_units=1)).spacing_mm == pytest.approx(SPACING)
     micrometres = nifti(head, spacing=(4000.0, 2000.0, 2000.0))
     assert read_nifti(changed(micrometres, xyzt_units=3)).spacing_mm == pytest.approx(SPACING)
+
+
+@pytest.mark.parametrize("unit", [1, 3])
+def test_a_unit_that_makes_no_head_is_taken_for_millimetres(head, unit):
+    volume = read_nifti(changed(nifti(head), xyzt_units=unit))
+    assert volume.spacing_mm == pytest.approx(SPACING)
+    assert "millimetres are assumed" in volume.warnings[0]
+
+
+def test_blank_unused_dimensions_and_bits_are_read(head):
+    blank = changed(nifti(head), dim=[4, 80, 96, 40, 0, 0, 0, 0], bitpix=0)
+    assert np.array_equal(read_nifti(blank).voxels, head)
 
 
 def test_header_extensions_are_read_over(head):

@@ -40,7 +40,7 @@ LIES = {
     "no rotation": ({"sform_code": 0, "qform_code": 1, "quatern_b": 3, "quatern_c": 3}, "qform"),
     "negative spacing": ({"sform_code": 0, "qform_code": 1, "pixdim": [1, -2, 2, 4, 0, 0, 0, 0]}, "qform"),
     "pair": ({"magic": b"ni1"}, "a header without voxels"),
-    "analyze": ({"magic": b""}, "an Analyze file"),
+    "analyze": ({"magic": b""}, "an Analyze header"),
 }
 
 
@@ -75,12 +75,23 @@ def test_a_file_that_breaks_off_is_refused(head, share, pack):
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\x00", b"more", gzip.compress(b"\x1f")[:-1]],
-    ids=["zero", "text", "half a part"],
+    [b"more", b"\x00\x00more", gzip.compress(b"\x1f")[:-1]],
+    ids=["text", "text after zeros", "half a part"],
 )
 def test_anything_behind_the_gzip_data_is_refused(head, garbage):
     with pytest.raises(ScanError, match="gzip"):
         read_nifti(gzip.compress(nifti(head)) + garbage)
+
+
+def test_zeros_behind_the_gzip_data_are_ignored(head):
+    assert np.array_equal(read_nifti(gzip.compress(nifti(head)) + bytes(5000)).voxels, head)
+    with pytest.raises(ScanError, match="gzip"):
+        read_nifti(gzip.compress(nifti(head))[:-9] + bytes(5000))
+
+
+def test_gzip_of_another_file_is_named(head):
+    with pytest.raises(ScanError, match="not a NIfTI file but an NRRD volume"):
+        read_nifti(gzip.compress(b"NRRD0004\ntype: short\n"))
 
 
 def test_gzip_in_several_parts_is_read_as_one(head):

@@ -215,7 +215,7 @@ REFUSED = {
     "empty": (b"", "an empty file"),
     "text": (b"<html><script>alert(1)</script>", "a text file"),
     "noise": (bytes(range(256)), "a file of unknown type"),
-    "gif": (b"GIF89a" + bytes(40), "a GIF image"),
+    "gif": (b"GIF89a" + bytes(40), "GIF file is incomplete or damaged"),
     "pdf": (b"%PDF-1.7", "a PDF file"),
     "dicom": (bytes(128) + b"DICM" + bytes(64), "This DICOM file holds no image"),
     "nifti": (bytes(344) + b"n+1\x00" + bytes(64), "not a NIfTI file"),

@@ -1,4 +1,4 @@
-"""A zip file to a volume: the DICOM files of one series, images of one size, or a single NIfTI, read in memory."""
+"""A zip file to a volume: the DICOM files of one series, images of one size, or one NIfTI or Analyze scan."""
 
 import io
 import re
@@ -14,6 +14,7 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import IMAGES, SOURCES, TEXT, file_type, natural_order
+from sslmri.scans.image_names import check_one_scan
 from sslmri.scans.images import declared_size, read_image
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
 from sslmri.scans.scan import left_out
@@ -38,7 +39,8 @@ class _Entry:
 
 
 def read_archive(data: bytes) -> Volume:
-    """Returns the volume in a zip file: one DICOM series, images in the natural order of their names, or one NIfTI.
+    """Returns the volume in a zip file: one DICOM series, images in the natural order of their names, or one
+    NIfTI or Analyze scan.
 
     Names are compared and never used as paths. Folders, hidden files and texts are skipped; a warning lists anything
     else that is not read by its number.
@@ -54,7 +56,9 @@ def read_archive(data: bytes) -> Volume:
         _check_directory(infos)
         infos.sort(key=lambda info: natural_order(info.filename))
         entries = [_Entry(info, _type(archive, info)) for info in infos]
-        return _volume(archive, [entry for entry in entries if entry.type != TEXT] or entries)
+        pairs = _pairs(entries)
+        paired = set(pairs.values())  # voxels may begin like a text or like any other file
+        return _volume(archive, [entry for entry in entries if entry.type != TEXT or entry in paired] or entries, pairs)
 
 
 def _is_visible(info: zipfile.ZipInfo) -> bool:
@@ -86,14 +90,26 @@ def _type(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
         return "a damaged file"
 
 
-def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
+def _pairs(entries: Sequence[_Entry]) -> dict[_Entry, _Entry]:
+    """Returns each header of a NIfTI or Analyze pair with the file of its voxels, of the same name but for .img."""
+    by_name = {_plain_name(entry): entry for entry in entries}
+    headers = [entry for entry in entries if entry.type == "NIfTI" and _plain_name(entry).endswith(".hdr")]
+    names = {header: _plain_name(header).removesuffix(".hdr") + ".img" for header in headers}
+    return {header: by_name[name] for header, name in names.items() if name in by_name}
+
+
+def _plain_name(entry: _Entry) -> str:
+    return entry.info.filename.lower().removesuffix(".gz")
+
+
+def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:
     types = Counter(entry.type for entry in entries)
     if types["DICOM"]:
         from sslmri.scans.dicom import read_dicom  # here, as pydicom takes a while that other files need not wait for
 
         return read_dicom(_read_or_none(archive, entry) for entry in entries)
     if types["NIfTI"]:
-        return _nifti(archive, entries)
+        return _nifti(archive, entries, pairs)
     if any(types[image] for image in IMAGES):
         return _images(archive, entries)
     if types["zip"]:
@@ -103,19 +119,28 @@ def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     raise ScanError(f"The zip file holds {types.most_common(1)[0][0]} and no DICOM, NIfTI, PNG, JPEG or TIFF file.")
 
 
-def _nifti(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
-    from sslmri.scans.nifti import read_nifti
+def _nifti(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:
+    from sslmri.scans.nifti import read_nifti, read_pair
 
-    nifti = [entry for entry in entries if entry.type == "NIfTI"]
+    voxel_files = set(pairs.values())
+    nifti = [entry for entry in entries if entry.type == "NIfTI" and entry not in voxel_files]
     if len(nifti) > 1:
         raise ScanError(f"The zip file holds {len(nifti)} NIfTI files. Upload them one by one.")
-    others = [number for number, entry in enumerate(entries, start=1) if entry.type != "NIfTI"]
-    volume = read_nifti(_read(archive, nifti[0].info))
+    read = {*nifti, *voxel_files}
+    others = [number for number, entry in enumerate(entries, start=1) if entry not in read]
+    data = _read(archive, nifti[0].info)
+    paired = pairs.get(nifti[0])
+    volume = read_pair(data, _read(archive, paired.info)) if paired else read_nifti(data)
     return replace(volume, warnings=(*left_out(others, len(entries), "are not NIfTI"), *volume.warnings))
 
 
 def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
-    """Returns the images of the most common size as slices; a warning lists the others by number."""
+    """Returns the images of the most common size as slices; a warning lists the others by number.
+
+    Raises:
+        ScanError: by their names the images are of several scans, or none is sound.
+    """
+    check_one_scan([entry.info.filename for entry in entries if entry.type in IMAGES])
     pages = dict(_decoded(archive, entries))
     if not pages:
         raise ScanError("All images in the zip file are damaged. Upload it again.")

@@ -2,7 +2,7 @@
 
 import re
 
-IMAGES = ("PNG", "JPEG", "TIFF")
+IMAGES = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WebP", "JPEG 2000", "ICO")
 SOURCES = (*IMAGES, "DICOM", "NIfTI", "zip")
 TEXT = "a text file"
 
@@ -12,6 +12,14 @@ _MAGIC = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"II*\x00", "TIFF"),
     (0, b"MM\x00*", "TIFF"),
+    (0, b"II+\x00", "TIFF"),  # BigTIFF
+    (0, b"MM\x00+", "TIFF"),
+    (0, b"BM", "BMP"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBPVP8", "WebP"),
+    (0, b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\x00\x00\x01\x00", "ICO"),
     (0, b"\x1f\x8b", "NIfTI"),
     (344, b"n+1\x00", "NIfTI"),
     (344, b"ni1\x00", "NIfTI"),
@@ -21,10 +29,27 @@ _MAGIC = (
     (0, b"\x00\x00\x02\x1c", "NIfTI"),
     (0, b"PK\x03\x04", "zip"),
     (0, b"PK\x05\x06", "zip"),
-    (0, b"GIF8", "a GIF image"),
     (0, b"%PDF", "a PDF file"),
-    (0, b"BM", "a BMP image"),
     (0, b"8BPS", "a Photoshop file"),
+    (4, b"ftypavi", "an AVIF image"),
+    (4, b"ftyphei", "a HEIC image"),
+    (4, b"ftyphev", "a HEIC image"),
+    (4, b"ftypmif1", "a HEIC image"),
+    (4, b"ftypmsf1", "a HEIC image"),
+    (4, b"ftyp", "a video"),
+    (0, b"NRRD", "an NRRD volume"),
+    (0, b"ObjectType", "a MetaImage volume"),
+    (0, b"NDims", "a MetaImage volume"),
+    (0, b"CDF", "a MINC or netCDF volume"),
+    (0, b"MATLAB", "a MATLAB file"),
+    (0, b"\x89HDF\r\n", "an HDF5 file (MATLAB 7.3, MINC 2)"),
+    (0, b"# === DATA DESCRIPTION FILE", "a Philips PAR header"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"7z\xbc\xaf", "a 7-Zip archive"),
+    (0, b"Rar!", "a RAR archive"),
+    (0, b"BZh", "a bzip2 file"),
+    (0, b"\xfd7zXZ", "an xz file"),
+    (257, b"ustar", "a tar archive"),
     (0, b"<", TEXT),
 )
 _TEXT_BYTES = 1024

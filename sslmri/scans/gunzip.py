@@ -18,7 +18,7 @@ def open_gunzipped(data: bytes) -> io.BufferedIOBase:
     """Returns a file that reads the content of gzip bytes, or the bytes themselves where they are not gzip.
 
     The checksums are compared only once it is read to the end. Reading raises a ScanError on damaged data, on anything
-    that follows the gzip data, and on more than ``check_decompressed`` allows.
+    but zeros that follows the gzip data, and on more than ``check_decompressed`` allows.
     """
     if data.startswith(b"\x1f\x8b"):
         return io.BufferedReader(_Pieces(_gunzip(data)), _OUTPUT_BYTES)
@@ -49,6 +49,7 @@ class _Pieces(io.RawIOBase):
 def _gunzip(data: bytes) -> Iterator[bytes]:
     """Yields the content of gzip bytes, never an empty piece, through all their members and checksums."""
     position = n_decompressed = 0
+    n_unpadded = len(data.rstrip(b"\0"))  # zeros may follow, as tapes and some programs fill blocks
     for _ in range(_MAX_MEMBERS):
         inflater = zlib.decompressobj(_GZIP_ONLY)
         while not inflater.eof:
@@ -67,6 +68,6 @@ def _gunzip(data: bytes) -> Iterator[bytes]:
             elif not compressed:
                 raise ScanError("The gzip data is incomplete. Upload the file again.")
         position -= len(inflater.unused_data)
-        if position == len(data):
+        if position >= n_unpadded:
             return
     raise ScanError(f"The gzip data has over {_MAX_MEMBERS:,} parts. Compress the scan again.")

@@ -1,6 +1,7 @@
 """The size of a JPEG 2000 frame and what it would cost to decode: decoders set up all its parts before reading one."""
 
 from sslmri.errors import ScanError
+from sslmri.scans.limits import MAX_VOXELS
 
 _UNUSUAL = "The JPEG 2000 coding of this file is unusual and not supported. Export the scan uncompressed."
 _CODESTREAM = b"\xff\x4f\xff\x51"
@@ -19,6 +20,28 @@ def coded_size(frame: bytes) -> tuple[int, int] | None:
     at = frame.find(_CODESTREAM, 0, 1024) + 2
     if at < 2 or len(frame) < at + 40 or _number(frame, at + 38, 2) != 1:
         return None
+    return _checked_size(frame, at)
+
+
+def check_picture(data: bytes) -> None:
+    """Checks a file of one or several components.
+
+    Raises:
+        ScanError: it is incomplete, too large, divided into too many parts, or has colours of over 8 bits.
+    """
+    at = data.find(_CODESTREAM) + 2
+    if at < 2 or len(data) < at + 41:
+        raise ScanError("The JPEG 2000 file is incomplete. Upload it again.")
+    rows, columns = _checked_size(data, at)
+    n_components = _number(data, at + 38, 2)
+    if n_components * rows * columns > MAX_VOXELS:
+        raise ScanError(f"The image is too large: over {MAX_VOXELS // 1_000_000} million pixels.")
+    if n_components > 1 and data[at + 40] & 127 > 7:  # Pillow would keep the upper 8 bits
+        raise ScanError("This is a JPEG 2000 file with colours of over 8 bits. Export the image in greyscale.")
+
+
+def _checked_size(frame: bytes, at: int) -> tuple[int, int]:
+    """Returns (rows, columns) by the header at this position."""
     columns, rows, left, top, *tile = (_number(frame, at + offset, 4) for offset in range(6, 38, 4))
     size = rows - top, columns - left
     n_tiles = _count(rows - tile[3], tile[1]) * _count(columns - tile[2], tile[0])

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2, plain or gzip, to axial slices."""
+"""NIfTI-1 and NIfTI-2, plain or gzip, and pairs of a header and an image file, NIfTI or Analyze, to axial slices."""
 
 import io
 import math
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sslmri.errors import ScanError
+from sslmri.scans.file_type import file_type
 from sslmri.scans.gunzip import open_gunzipped
 from sslmri.scans.limits import MAX_VOXELS, check_decompressed, check_size
 from sslmri.scans.scan import Spacing
-from sslmri.scans.volume import Volume, axial_volume
+from sslmri.scans.volume import Volume, axial_volume, is_geometry
 
 _HEADER_BYTES = {348: b"n+1", 540: b"n+2"}  # length of the header: magic of a file that holds its voxels too
 _INTENSITY_TYPES = {
@@ -23,12 +24,16 @@ _OTHER_TYPES = {1: "single bits", 32: "complex numbers", 1792: "complex numbers"
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # units of length: unknown, metre, millimetre, micrometre
 _BLOCK = 2**19  # voxels converted at once
 _UNKNOWN_ORIENTATION = (
-    "The file does not state the orientation of the patient: it is displayed as is customary, and left and right are "
-    "unknown."
+    "The file does not state the orientation of the patient: the plane of its slices, left and right are unknown. "
+    "They are shown as axial; of another plane, they give no valid result."
 )
 _TWO_ORIENTATIONS = (
     "The two orientations in the file header (sform and qform) disagree: left and right may be exchanged."
 )
+_OTHER_UNITS = "The unit of length in the file header gives a field of view that no head has: millimetres are assumed."
+_FIELD_MM = (40.0, 1000.0)  # of the longest side of a plausible field of view
+_ROUNDED = 1.01  # sum of squares of a quaternion up to which it is a rotation written with few digits
+_UPLOAD_PAIR = "Upload the .hdr and the .img file in one zip file, or export the scan as .nii.gz."
 _INCOMPLETE = "The NIfTI file is incomplete. Upload it again."
 _DAMAGED = "The header of the NIfTI file is damaged"
 
@@ -46,12 +51,35 @@ def read_nifti(data: bytes) -> Volume:
     """
     file = open_gunzipped(data)
     header = _read_header(file)
-    (*shape, n_volumes), kind, offset = _shape(header), _kind(header), _offset(header)
+    magic = bytes(header["magic"].item())[:3]
+    if magic in (b"ni1", b"ni2"):
+        raise ScanError(f"This NIfTI file holds a header without voxels. {_UPLOAD_PAIR}")
+    if magic != _HEADER_BYTES[int(header["sizeof_hdr"])]:
+        raise ScanError(f"This is an Analyze header, or a damaged NIfTI file. {_UPLOAD_PAIR}")
+    length = int(header["sizeof_hdr"])
+    return _read_volume(file, len(data), header, _offset(header, length) - length)
+
+
+def read_pair(header_file: bytes, voxel_file: bytes) -> Volume:
+    """Returns the volume of a NIfTI or Analyze header (.hdr) and the file of its voxels (.img), either of them gzip.
+
+    Raises:
+        ScanError: as for ``read_nifti``.
+    """
+    header = _read_header(open_gunzipped(header_file))
+    if not bytes(header["magic"].item()).startswith(b"n"):
+        _blank_analyze(header)
+    return _read_volume(open_gunzipped(voxel_file), len(voxel_file), header, _offset(header, 0))
+
+
+def _read_volume(file: io.BufferedIOBase, n_compressed: int, header: _Header, offset: int) -> Volume:
+    """Returns the volume whose voxels begin so many bytes further in a file of so many."""
+    (*shape, n_volumes), kind = _shape(header), _kind(header)
     n_bytes = offset + math.prod(shape) * n_volumes * kind.itemsize
-    check_decompressed(n_bytes, len(data))
-    if not data.startswith(b"\x1f\x8b") and n_bytes > len(data):
+    check_decompressed(n_bytes, n_compressed)
+    if isinstance(file, io.BytesIO) and n_bytes > n_compressed - file.tell():
         raise ScanError(_INCOMPLETE)
-    _skip(file, offset - int(header["sizeof_hdr"]))
+    _skip(file, offset)
     voxels = _read_voxels(file, (shape[0], shape[1], shape[2]), kind, _scaling(header))
     while file.read(_BLOCK):  # a gzip checksum is compared at the end only
         pass
@@ -66,29 +94,32 @@ def _read_header(file: io.BufferedIOBase) -> _Header:
     from nibabel.nifti1 import Nifti1Header  # here, as it takes half a second that images need not wait for
     from nibabel.nifti2 import Nifti2Header
 
-    start = file.read(4)
+    start = file.read(348)
     for order in "<>":
-        length = struct.unpack(f"{order}i", start)[0] if len(start) == 4 else 0
+        length = struct.unpack_from(f"{order}i", start)[0] if len(start) >= 4 else 0
         if length in _HEADER_BYTES:
             break
     else:
-        raise ScanError("This is not a NIfTI file. Export the scan as .nii.gz.")
-    block = start + file.read(length - 4)
+        found = file_type(start)
+        but = f" but {found}" if found.startswith(("a ", "an ")) else ""
+        raise ScanError(f"This is not a NIfTI file{but}. Export the scan as .nii.gz.")
+    block = start + file.read(max(0, length - len(start)))
     if len(block) < length:
         raise ScanError(_INCOMPLETE)
-    header = (Nifti1Header if length == 348 else Nifti2Header)(block, order, check=False)
-    magic = bytes(header["magic"].item())
-    if magic.startswith(b"ni"):
-        raise ScanError("This NIfTI file holds a header without voxels. Export one .nii file.")
-    if magic[:3] != _HEADER_BYTES[length]:
-        raise ScanError("This is an Analyze file or its header is damaged. Export the scan as .nii.gz.")
-    return header
+    return (Nifti1Header if length == 348 else Nifti2Header)(block, order, check=False)
+
+
+def _blank_analyze(header: _Header) -> None:
+    """Blanks what NIfTI added to the header of Analyze 7.5, which has other fields there and no orientation."""
+    for name in ("qform_code", "sform_code", "xyzt_units", "scl_slope", "scl_inter"):
+        header[name] = 0
 
 
 def _shape(header: _Header) -> tuple[int, int, int, int]:
     """Returns (z, y, x), the order in which the voxels lie in the file, and the number of volumes."""
     n_dimensions, *sizes = (int(size) for size in header["dim"])
     sizes = sizes[:n_dimensions] if 2 <= n_dimensions <= 7 else []
+    sizes[3:] = [size or 1 for size in sizes[3:]]  # some programs leave dimensions blank that are not used
     if not sizes or min(sizes) < 1:
         raise ScanError(f"{_DAMAGED}: it has no valid dimensions.")
     x, y, z = (*sizes, 1)[:3]
@@ -104,17 +135,20 @@ def _kind(header: _Header) -> np.dtype[Any]:
         found = _OTHER_TYPES.get(code, f"an unknown type ({code})")
         raise ScanError(f"The voxels of this file are {found}. Export magnitude images as integers or floats.")
     kind = np.dtype(_INTENSITY_TYPES[code]).newbyteorder(header.endianness)
-    if bits != 8 * kind.itemsize:
+    if bits not in (0, 8 * kind.itemsize):
         raise ScanError(f"{_DAMAGED}: type and size of the voxels disagree.")
     return kind
 
 
-def _offset(header: _Header) -> int:
-    """Returns where the voxels begin, in bytes; 0 stands for directly after the header."""
-    declared, length = float(header["vox_offset"]), int(header["sizeof_hdr"])
+def _offset(header: _Header, length: int) -> int:
+    """Returns where the voxels begin, in bytes, behind a header of this length in their file or none.
+
+    0 stands for directly after the header.
+    """
+    declared = float(header["vox_offset"])
     offset = int(declared) if np.isfinite(declared) else -1
     if offset == 0:
-        return length + 4
+        return length + 4 if length else 0
     if offset < length:
         raise ScanError(f"{_DAMAGED}: the voxels would begin inside it.")
     return offset
@@ -154,24 +188,46 @@ def _read_voxels(
 
 def _oriented(voxels: np.ndarray, header: _Header) -> Volume:
     """Returns the voxels (z, y, x) as axial slices, by the sform or else the qform of the header."""
-    scale = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    sform, qform = header.get_sform(coded=True)[0], _qform(header)
-    affine = qform if sform is None else sform
-    if affine is None:
-        x, y, z = (float(size) * scale for size in header["pixdim"][1:4])
-        return _unoriented(voxels, (z, y, x))
-    directions, spacing = _axes(affine)
-    warnings = () if sform is None or qform is None or _agree(sform, qform) else (_TWO_ORIENTATIONS,)
-    return axial_volume(voxels, directions, (spacing[0] * scale, spacing[1] * scale, spacing[2] * scale), warnings)
+    sform = header.get_sform(coded=True)[0]
+    qform = _qform(header, is_needed=sform is None or not is_geometry(*_axes(sform)))
+    affines = [affine for affine in (sform, qform) if affine is not None]
+    if not affines:
+        x, y, z = (abs(float(size)) for size in header["pixdim"][1:4])
+        spacing, warnings = _in_mm((z, y, x), header, voxels.shape)
+        return _unoriented(voxels, spacing, warnings)
+    usable = [affine for affine in affines if is_geometry(*_axes(affine))]
+    directions, spacing = _axes((usable or affines)[0])
+    spacing, warnings = _in_mm(spacing, header, voxels.shape)
+    if len(usable) == 2 and not _agree(*usable):
+        warnings += (_TWO_ORIENTATIONS,)
+    return axial_volume(voxels, directions, spacing, warnings)
 
 
-def _qform(header: _Header) -> np.ndarray | None:
+def _qform(header: _Header, is_needed: bool) -> np.ndarray | None:
+    """Returns the affine of the qform, None where it has none, or an invalid one that is not needed."""
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1  # the handedness: the standard reads 0 as 1
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    square = sum(float(header[name]) ** 2 for name in names)
+    if 1 < square < _ROUNDED:
+        for name in names:
+            header[name] /= math.sqrt(square)
     try:
         return header.get_qform(coded=True)[0]
     except Exception as error:  # nibabel raises several classes on numbers that are no rotation
+        if not is_needed:
+            return None
         raise ScanError(f"{_DAMAGED}: the rotation (qform) is invalid.") from error
+
+
+def _in_mm(spacing: Spacing, header: _Header, shape: tuple[int, ...]) -> tuple[Spacing, tuple[str, ...]]:
+    """Returns the spacing in mm by the unit of the header, and a warning where only millimetres can be meant."""
+    unit = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
+    field = max(size * count for size, count in zip(spacing, shape, strict=True))
+    is_mm = unit != 1 and not _FIELD_MM[0] < field * unit < _FIELD_MM[1] and _FIELD_MM[0] < field < _FIELD_MM[1]
+    if is_mm:
+        unit = 1.0
+    return (spacing[0] * unit, spacing[1] * unit, spacing[2] * unit), (_OTHER_UNITS,) if is_mm else ()
 
 
 def _axes(affine: np.ndarray) -> tuple[np.ndarray, Spacing]:
@@ -188,8 +244,8 @@ def _agree(one: np.ndarray, other: np.ndarray) -> bool:
     return bool((np.einsum("ij,ij->i", _axes(one)[0], _axes(other)[0]) > np.sqrt(0.5)).all())
 
 
-def _unoriented(voxels: np.ndarray, spacing: Spacing) -> Volume:
+def _unoriented(voxels: np.ndarray, spacing: Spacing, warnings: tuple[str, ...]) -> Volume:
     """Returns voxels of unknown orientation: y grows to anterior by custom, so rows are flipped to show it on top."""
     check_size(voxels.shape)
     is_known = all(np.isfinite(size) and size > 0 for size in spacing)
-    return Volume(voxels[:, ::-1], spacing if is_known else None, warnings=(_UNKNOWN_ORIENTATION,))
+    return Volume(voxels[:, ::-1], spacing if is_known else None, warnings=(_UNKNOWN_ORIENTATION, *warnings))

@@ -70,8 +70,17 @@ def axial_volume(
     return Volume(oriented, (slice_mm, row_mm, column_mm), target, warnings=warnings)
 
 
+def is_geometry(directions: np.ndarray, spacing_mm: Spacing) -> bool:
+    """Returns whether directions and spacings, as of ``axial_volume``, span a volume."""
+    return _span_space(directions) and all(np.isfinite(spacing) and spacing > 0 for spacing in spacing_mm)
+
+
+def _span_space(directions: np.ndarray) -> bool:
+    return bool(np.isfinite(directions).all() and abs(np.linalg.det(directions)) > _MIN_DETERMINANT)
+
+
 def _check_geometry(directions: np.ndarray, spacing_mm: Spacing) -> None:
-    if not (np.isfinite(directions).all() and abs(np.linalg.det(directions)) > _MIN_DETERMINANT):
+    if not _span_space(directions):
         raise ScanError("The orientation in the file header is invalid. Export the scan again.")
     if not all(np.isfinite(spacing) and spacing > 0 for spacing in spacing_mm):
         spacings = " x ".join(f"{spacing:g}" for spacing in spacing_mm)
