@@ -1,10 +1,15 @@
 """DICOM as scanners, archives and anonymisers leave it: read as it was meant, or refused by name."""
 
+import gzip
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from sslmri.scans.dicom import read_dicom
+from sslmri.scans.group_files import group_paths
 from tests.harness.dicom_files import (
     AXIAL,
     CORONAL,
@@ -13,10 +18,12 @@ from tests.harness.dicom_files import (
     axial_series,
     dataset,
     dicom,
+    encoded,
     enhanced,
     refusal_of,
 )
 from tests.harness.parsing import parse_scan, parse_series
+from tests.test_archive import zipped
 
 
 @pytest.fixture
@@ -135,3 +142,106 @@ def test_two_stacks_in_one_file_are_refused(voxels):
 def test_two_stacks_far_apart_are_refused_though_nothing_names_them(voxels):
     heights = [*range(0, 24, 4), *range(400, 424, 4)]
     assert "2 separate stacks, up to 380 mm apart" in refusal_of(enhanced(voxels, heights, [1] * 12))
+
+
+def bare(data: bytes) -> bytes:
+    """Returns a file without preamble and meta header: from its first tag of group 8 on."""
+    match = re.search(rb"\x08\x00\x16\x00(UI|.\x00\x00\x00)|\x00\x08\x00\x16UI", data)
+    assert match is not None
+    return data[match.start() :]
+
+
+def test_a_file_without_preamble_is_read(voxels):
+    data = dicom(voxels[0])
+    implicit, big_endian = (encoded(voxels[0], syntax) for syntax in (ImplicitVRLittleEndian, ExplicitVRBigEndian))
+    for start in (data[132:], bare(data), bare(implicit), bare(big_endian)):
+        scan = parse_scan(start, "a")
+        assert np.array_equal(scan.voxels[0], voxels[0])
+        assert (scan.info.source, scan.info.orientation) == ("DICOM", "SPL")
+
+
+def test_a_header_without_transfer_syntax_is_read(voxels):
+    for data in (dicom(voxels[0]), encoded(voxels[0], ImplicitVRLittleEndian)):
+        meta = b"\x02\x00\x02\x00UI\x04\x001.2\x00"
+        assert np.array_equal(parse_scan(bytes(128) + b"DICM" + meta + bare(data), "a").voxels[0], voxels[0])
+
+
+def test_compressed_pixels_without_transfer_syntax_are_refused_by_the_missing_tag(voxels):
+    assert "Transfer Syntax UID is missing" in refusal_of(bare(encoded(voxels[0], JPEG2000Lossless)))
+
+
+def test_gzip_compressed_dicom_is_refused_by_name(voxels):
+    assert "gzip-compressed DICOM" in refusal_of(gzip.compress(dicom(voxels[0])))
+
+
+def own_series(voxels: np.ndarray, step: float = 4.0, **tags: object) -> list[tuple[str, bytes]]:
+    """Returns the files of axial slices, each of which names a series of its own."""
+    uids = (f"9.{i}" for i in range(len(voxels)))
+    return [
+        (f"slice {i}", dicom(p, SeriesInstanceUID=uid, InstanceNumber=i, ImagePositionPatient=[0, 0, i * step], **tags))
+        for i, (p, uid) in enumerate(zip(voxels, uids, strict=True))
+    ]
+
+
+def test_slices_that_each_name_a_series_are_one_scan(voxels):
+    scan = parse_scan(zipped(*own_series(voxels)), "a.zip")
+    assert np.array_equal(scan.voxels, voxels)
+    assert "Each file names a series of its own: 12 files" in scan.info.warnings[0]
+
+
+def test_slices_of_several_studies_or_without_even_distance_are_not_put_together(voxels):
+    gap = own_series(voxels)[:4] + own_series(voxels)[8:]
+    assert "names a series of its own, and they are not one even stack" in refusal_of(*contents(gap))
+    studies = [dicom(p, SeriesInstanceUID=f"9.{i}", StudyInstanceUID=f"8.{i}") for i, p in enumerate(voxels)]
+    assert "names a series of its own" in refusal_of(*studies)
+
+
+LOCALISERS = {
+    "by its image type": [{"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}],
+    "by its planes": [{"ImageOrientationPatient": list(plane)} for plane in (AXIAL, SAGITTAL, CORONAL)],
+    "of another modality": [{"Modality": "CT"}],
+}
+
+
+@pytest.mark.parametrize("kind", LOCALISERS)
+def test_a_localiser_beside_one_series_is_left_out(voxels, kind):
+    planes = [dicom(voxels[0], SeriesInstanceUID="9.9", **tags) for tags in LOCALISERS[kind]]
+    index = dataset(voxels[0])
+    del index.PixelData
+    index.SOPClassUID = index.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    first = [(f"SE0/IM{i}", data) for i, data in enumerate(planes)]
+    scan = parse_scan(zipped(("DICOMDIR", as_bytes(index)), *first, *axial_series(voxels)), "disc.zip")
+    assert np.array_equal(scan.voxels, voxels)
+    n = 13 + len(planes)
+    assert f"{len(planes)} of {n} files are of a localiser or another series" in " ".join(scan.info.warnings)
+    assert f"1 of {n} files hold no image" in " ".join(scan.info.warnings)
+
+
+def test_only_a_localiser_is_refused_as_one(voxels):
+    tags = LOCALISERS["by its image type"][0]
+    assert "This is a localiser" in refusal_of(*(dicom(p, SeriesInstanceUID=f"9.{p[0, 0]}", **tags) for p in voxels))
+
+
+def written(folder: Path, files: list[tuple[str, bytes]]) -> list[Path]:
+    folder.mkdir()
+    for name, data in files:
+        (folder / name).write_bytes(data)
+    return sorted(folder.iterdir())
+
+
+def test_a_series_in_several_folders_is_one_scan(voxels, tmp_path):
+    files = axial_series(voxels)
+    paths = [path for i in range(3) for path in written(tmp_path / str(i), files[i * 4 : i * 4 + 4])]
+    assert group_paths(paths) == [tuple(paths)]
+
+
+def test_a_copy_of_a_series_in_another_folder_stays_a_scan_by_itself(voxels, tmp_path):
+    one, other = (written(tmp_path / name, axial_series(voxels[:3])) for name in "ab")
+    assert group_paths([*one, *other]) == [tuple(one), tuple(other)]
+
+
+def test_loose_slices_without_a_common_series_are_one_scan(voxels, tmp_path):
+    own = written(tmp_path / "own", own_series(voxels))
+    unnamed = written(tmp_path / "none", axial_series(voxels, SeriesInstanceUID=None, PatientID="2"))
+    lone = written(tmp_path / "lone", [("a", dicom(voxels[0], SeriesInstanceUID="7.7", PatientID="3"))])
+    assert group_paths([*own, *unnamed, *lone]) == [tuple(own), tuple(unnamed), tuple(lone)]

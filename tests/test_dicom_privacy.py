@@ -94,11 +94,15 @@ def test_burned_in_text_is_told(voxels):
 
 
 def test_files_of_one_series_share_a_key_that_says_nothing(voxels):
-    keys = {parse_series_key(data) for _, data in axial_series(voxels)}
-    (key,) = keys
-    assert key is not None
-    assert len(key) == 64
-    assert parse_series_key(dicom(voxels[0], SeriesInstanceUID="9.9")) != key
+    keys = [parse_series_key(data) for _, data in axial_series(voxels)]
+    ((series, stack),) = {key[:2] for key in keys if key is not None}
+    assert series is not None
+    assert stack is not None
+    assert len(series) == len(stack) == 64
+    other = parse_series_key(dicom(voxels[0], SeriesInstanceUID="9.9", PatientID="9"))
+    assert other is not None
+    assert other.series != series
+    assert other.stack != stack
     assert parse_series_key(b"\x89PNG") is None
     assert parse_series_key(bytes(128) + b"DICM" + b"\xff" * 60) is None
 

@@ -129,7 +129,7 @@ def test_a_header_that_lies_about_its_size_is_refused(voxels, rows):
 
 
 def test_a_file_of_endless_tags_is_refused(voxels, monkeypatch):
-    monkeypatch.setattr("sslmri.scans.dicom._MAX_READS", 20)
+    monkeypatch.setattr("sslmri.scans.dicom_file._MAX_READS", 20)
     assert "too many tags" in refusal_of(dicom(voxels[0]))
 
 
@@ -139,7 +139,7 @@ def test_functional_groups_without_end_are_not_parsed(voxels, monkeypatch):
 
 
 def test_a_deflated_file_cannot_swell_without_end(voxels, monkeypatch):
-    monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 5000)
+    monkeypatch.setattr("sslmri.scans.dicom_file._MAX_INFLATED", 5000)
     assert "expands too much" in refusal_of(encoded(voxels[0], DeflatedExplicitVRLittleEndian))
 
 
@@ -191,7 +191,7 @@ def test_a_jpeg_2000_frame_of_endless_parts_is_not_decoded(monkeypatch, spoil):
 
 
 def test_files_that_swell_count_together(voxels, monkeypatch):
-    monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 3 * voxels[0].nbytes)
+    monkeypatch.setattr("sslmri.scans.dicom_file._MAX_INFLATED", 3 * voxels[0].nbytes)
     files = []
     for i, pixels in enumerate(voxels[:4]):
         made = dataset(pixels, ImagePositionPatient=[0, 0, i])
@@ -204,7 +204,7 @@ def test_files_that_swell_count_together(voxels, monkeypatch):
 def test_the_series_of_a_deflated_file_is_told_without_swelling(voxels, monkeypatch):
     data = encoded(voxels[0], DeflatedExplicitVRLittleEndian)
     assert parse_series_key(data) == parse_series_key(dicom(voxels[0]))
-    monkeypatch.setattr("sslmri.scans.dicom._MAX_INFLATED", 5000)
+    monkeypatch.setattr("sslmri.scans.dicom_file._MAX_INFLATED", 5000)
     assert parse_series_key(data) is None
 
 

@@ -70,6 +70,7 @@ def seeds() -> dict[str, bytes]:
     runs.compress(RLELossless, generate_instance_uid=False)
     return {
         "DICOM": dicom(voxels[0]),
+        "DICOM, no preamble": dicom(voxels[0])[132:],
         "DICOM, run lengths": as_bytes(runs),
         "DICOM, enhanced": enhanced(voxels, range(4), [1] * 4),
         "zip of DICOM": zipped(*axial_series(voxels)),
@@ -79,7 +80,8 @@ def seeds() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["DICOM", "DICOM, run lengths", "DICOM, enhanced", "zip of DICOM", "zip of PNG", "NIfTI"]
+    "kind",
+    ["DICOM", "DICOM, no preamble", "DICOM, run lengths", "DICOM, enhanced", "zip of DICOM", "zip of PNG", "NIfTI"],
 )
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(seeds, kind):
     chance = random.Random(kind)

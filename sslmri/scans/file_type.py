@@ -52,6 +52,7 @@ _MAGIC = (
     (257, b"ustar", "a tar archive"),
     (0, b"<", TEXT),
 )
+_BARE_DICOM = re.compile(rb"(?s)[\x02\x08]\x00.\x00([A-Z]{2}|.[\x00-\x03]\x00\x00)|\x00[\x02\x08]\x00.[A-Z]{2}")
 _TEXT_BYTES = 1024
 _CONTROL_BYTES = set(range(32)) - {9, 10, 12, 13, 27}
 
@@ -63,6 +64,8 @@ def file_type(data: bytes) -> str:
     for offset, magic, name in _MAGIC:
         if data[offset : offset + len(magic)] == magic:
             return name
+    if _BARE_DICOM.match(data):  # without preamble: the first tag is of group 2 or 8
+        return "DICOM"
     return TEXT if _is_text(data[:_TEXT_BYTES]) else "a file of unknown type"
 
 

@@ -1,46 +1,80 @@
 """The loose DICOM files of one series are one scan; any other file is a scan by itself."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_BYTES
 from sslmri.scans.sandbox import series_key
+from sslmri.scans.scan import SeriesKey
 
 _START_BYTES = 1024  # which determine the type of a file
 _File = TypeVar("_File")
 
 
-def group_by_series(files: Iterable[_File], key_of: Callable[[_File], Hashable | None]) -> list[tuple[_File, ...]]:
+def _no_folder(_: object) -> None:
+    return None
+
+
+def group_by_series(
+    files: Iterable[_File],
+    key_of: Callable[[_File], SeriesKey | None],
+    folder_of: Callable[[_File], Hashable] = _no_folder,
+) -> list[tuple[_File, ...]]:
     """Returns the files of each scan, at the position of the first of them.
+
+    The files of a series in one folder are one scan. Those in other folders continue it where no slice number occurs
+    in both: otherwise they are a copy, or of another patient whose identifiers were replaced by the same ones. Slices
+    that each name a series of their own, or none, are put together in the same way where they are of one stack.
 
     Args:
         files: in any order.
-        key_of: returns what the files of one series share, or None for a file that is a scan by itself.
+        key_of: returns what tells to which series a file belongs, or None for a file that is a scan by itself.
+        folder_of: returns the folder of a file.
     """
-    scans: dict[Hashable, list[_File]] = {}
-    for number, file in enumerate(files):
+    parts: dict[Hashable, list[tuple[_File, SeriesKey | None]]] = defaultdict(list)
+    for position, file in enumerate(files):
         key = key_of(file)
-        scans.setdefault(number if key is None else key, []).append(file)
-    return [tuple(files) for files in scans.values()]
+        parts[(folder_of(file), key.series) if key and key.series else position].append((file, key))
+    scans: list[list[_File]] = []
+    open_scans: dict[str, list[tuple[list[_File], set[int]]]] = defaultdict(list)
+    for part in parts.values():
+        members, keys = [file for file, _ in part], [key for _, key in part if key]
+        numbers = {key.number for key in keys if key.number is not None}
+        names = _names(keys)
+        known = [known for name in names for known in open_scans[name] if known[1].isdisjoint(numbers)]
+        if known and len(numbers) == len(members):
+            known[0][0].extend(members)
+            known[0][1].update(numbers)
+        else:
+            scans.append(members)
+            for name in names if numbers else ():
+                open_scans[name].append((members, numbers))
+    return [tuple(members) for members in scans]
+
+
+def _names(keys: Sequence[SeriesKey]) -> list[str]:
+    """Returns by what other files may belong to files of one key: their series and, of a single slice, its stack."""
+    names = (keys[0].series, keys[0].stack if len(keys) == 1 else None) if keys else ()
+    return [name for name in names if name]
 
 
 def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Returns the files of each scan; a series is in one folder.
+    """Returns the files of each scan; a series may lie in several folders, as on a disc.
 
     A file that cannot be read stays alone, so that it is refused at its position.
     """
-    return group_by_series(paths, _key_of_path)
+    return group_by_series(paths, _key_of_path, lambda path: path.parent)
 
 
-def _key_of_path(path: Path) -> tuple[Path, str] | None:
+def _key_of_path(path: Path) -> SeriesKey | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
-            key = series_key(start + file.read()) if file_type(start) == "DICOM" else None
-            return (path.parent, key) if key else None
+            return series_key(start + file.read()) if file_type(start) == "DICOM" else None
     except OSError:
         return None

@@ -9,9 +9,12 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import IMAGES, SOURCES, file_type, natural_order
+from sslmri.scans.gunzip import open_gunzipped
 from sslmri.scans.limits import MAX_BYTES, MAX_SERIES_BYTES, check_bytes
-from sslmri.scans.scan import Scan, ScanInfo
+from sslmri.scans.scan import Scan, ScanInfo, SeriesKey
 from sslmri.scans.volume import Volume
+
+_START_BYTES = 1024  # which determine the type of a file
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
         raise ScanError(f"The {source} file is incomplete or damaged. Upload it again.") from None
 
 
-def parse_series_key(data: bytes) -> str | None:
-    """Returns a hash common to all DICOM files of one series and to no other file, or None for any other file."""
+def parse_series_key(data: bytes) -> SeriesKey | None:
+    """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
     if file_type(data) != "DICOM":
         return None
     from sslmri.scans.dicom import series_key
@@ -117,6 +120,8 @@ def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:
 
         return Volume(read_image(contents[0], source))
     if source == "NIfTI":
+        if file_type(open_gunzipped(contents[0]).read(_START_BYTES)) == "DICOM":
+            raise ScanError("This is a gzip-compressed DICOM file. Upload it uncompressed.")
         from sslmri.scans.nifti import read_nifti
 
         return read_nifti(contents[0])

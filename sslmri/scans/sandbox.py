@@ -31,7 +31,7 @@ from sslmri.scans import parse
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_VOXELS
 from sslmri.scans.parse import ScanFiles
-from sslmri.scans.scan import Scan, Spacing
+from sslmri.scans.scan import Scan, SeriesKey, Spacing
 from sslmri.scans.volume import Volume
 
 # Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
@@ -73,8 +73,8 @@ def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
     return _read(ScanFiles.of_series(files))
 
 
-def series_key(data: bytes) -> str | None:
-    """Returns a hash that all DICOM files of one series share, or None for a file that is a scan by itself."""
+def series_key(data: bytes) -> SeriesKey | None:
+    """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
     if file_type(data) != "DICOM":
         return None
     try:
@@ -258,10 +258,13 @@ def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:
     return (voxels[plane : plane + n_planes, row : row + n_rows] for plane, row in starts)
 
 
-def _interpret_key(answer: dict[str, Any], _: np.ndarray | None) -> str | None:
+def _interpret_key(answer: dict[str, Any], _: np.ndarray | None) -> SeriesKey | None:
     """Returns the key in an answer; anything else raises."""
-    key = answer["key"]
-    return None if key is None else _matching("[0-9a-f]{64}", key)
+    if answer["key"] is None:
+        return None
+    *hashes, number = answer["key"]
+    series, stack = (None if text is None else _matching("[0-9a-f]{64}", text) for text in hashes)
+    return SeriesKey(series, stack, None if number is None else int(number))
 
 
 def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volume | str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,20 @@ _MAX_LISTED = 10  # numbers that a warning lists
 Spacing = tuple[float, float, float]
 
 SEQUENCES = ("T1", "T1ce", "T2", "FLAIR")  # T1ce: with contrast agent
+
+
+class SeriesKey(NamedTuple):
+    """What tells to which series a DICOM file belongs; hashes, which say nothing of its tags.
+
+    Attributes:
+        series: common to the files of one series, or None where the file names none.
+        stack: common to the slices of one stack even where each names a series of its own, or None for anything else.
+        number: of the file in its series, or None where it does not say.
+    """
+
+    series: str | None
+    stack: str | None
+    number: int | None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
 from sslmri.dashboard.text import escape_markdown
 from sslmri.scans import read_scan, read_series, series_key
 from sslmri.scans.group_files import group_by_series
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import Scan, SeriesKey
 from sslmri.text import count
 
 MAX_SCANS = 8  # at once on the Screening page
@@ -37,8 +37,8 @@ class FileUpload:
         return hashlib.sha256(self.data).hexdigest()
 
     @cached_property
-    def series(self) -> str | None:
-        """What the files of one DICOM series have in common; None for any other file."""
+    def series(self) -> SeriesKey | None:
+        """What tells to which DICOM series the file belongs; None for any other file."""
         return series_key(self.data)
 
     @property

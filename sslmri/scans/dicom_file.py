@@ -1,0 +1,147 @@
+"""DICOM files to pydicom's data sets, within limits, and what tells of a file to which series it belongs."""
+
+import hashlib
+import io
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom import config, dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from sslmri.errors import ScanError
+from sslmri.scans.dicom_frames import TOO_MANY_TAGS
+from sslmri.scans.file_type import file_type
+from sslmri.scans.limits import max_decompressed_size
+from sslmri.scans.scan import SeriesKey
+
+_MAX_READS = 300_000  # pydicom reads each tag on its own: a file of millions of empty tags would take minutes
+_MAX_INFLATED = 160 * 2**20  # of all files together: 64 million voxels of 16 bits, and their tags
+_OUTPUT_BYTES = 2**20  # inflated at once
+_PREAMBLE = bytes(128) + b"DICM"
+_KEY_TAGS = ["SeriesInstanceUID", "InstanceNumber", "NumberOfFrames"]
+_STACK_TAGS = [
+    "StudyInstanceUID", "PatientID", "SeriesNumber", "EchoTime", "Rows", "Columns", "PixelSpacing",
+    "ImageOrientationPatient",
+]  # fmt: skip
+
+config.settings.reading_validation_mode = config.IGNORE
+
+
+class _CountedBytes(io.BytesIO):
+    """Bytes that refuse to be read in too many small pieces."""
+
+    n_reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.n_reads += 1
+        if self.n_reads > _MAX_READS:
+            raise ScanError(TOO_MANY_TAGS)
+        return super().read(size)
+
+
+@dataclass
+class DicomOpener:
+    """Opens the files of one upload.
+
+    Attributes:
+        n_inflated: bytes to which deflated files were inflated, those that were refused too.
+    """
+
+    n_inflated: int = 0
+
+    def read(self, data: bytes, **options: Any) -> Dataset:
+        """Returns the data set of a file, with or without a preamble; ``options`` go to pydicom's ``dcmread``.
+
+        Raises:
+            ScanError: it has too many tags, inflates to too much, or does not state its compression.
+            Exception: whatever pydicom raises on damaged data.
+        """
+        dataset = dcmread(self._opened(data), **options)
+        if not dataset.file_meta.get("TransferSyntaxUID"):
+            dataset.file_meta.TransferSyntaxUID = _apparent_syntax(dataset)
+        return dataset
+
+    def _opened(self, data: bytes) -> _CountedBytes:
+        """Returns a file to read, inflated where it is deflated: pydicom itself would inflate without a limit."""
+        if data[128:132] != b"DICM" and file_type(data) == "DICOM":
+            data = _PREAMBLE + data
+        if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
+            return _CountedBytes(data)
+        file = io.BytesIO(data)
+        read_preamble(file, False)
+        meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2))
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return _CountedBytes(data)
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        start = DicomBytesIO()
+        start.write(_PREAMBLE)
+        write_file_meta_info(start, meta, enforce_standard=False)
+        plain = _CountedBytes()
+        plain.write(start.getvalue())
+        self._inflate(data[file.tell() :], plain, max_decompressed_size(len(data)))
+        plain.seek(0)
+        return plain
+
+    def _inflate(self, compressed: bytes, into: io.BytesIO, max_bytes: int) -> None:
+        stream, is_within = zlib.decompressobj(-zlib.MAX_WBITS), True
+        while is_within and not stream.eof and (piece := stream.decompress(compressed, _OUTPUT_BYTES)):
+            into.write(piece)
+            compressed = stream.unconsumed_tail
+            self.n_inflated += len(piece)
+            is_within = into.tell() <= max_bytes and self.n_inflated <= _MAX_INFLATED
+        if not (stream.eof and is_within):
+            raise ScanError("The deflated DICOM file is incomplete or expands too much. Export it uncompressed.")
+
+
+def _apparent_syntax(dataset: Dataset) -> UID:
+    """Returns the transfer syntax in which pydicom found a data set whose header does not state it."""
+    if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
+        raise ScanError(
+            "The DICOM header does not state how the pixels are compressed (Transfer Syntax UID is missing). "
+            "Export the scan again."
+        )
+    is_implicit, is_little_endian = dataset.original_encoding
+    if is_implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
+
+
+def read_series_key(data: bytes) -> SeriesKey:
+    """Returns what tells to which series a file belongs.
+
+    Raises:
+        Exception: whatever pydicom raises on damaged data.
+    """
+    tags = [*_KEY_TAGS, *_STACK_TAGS]
+    return series_key_of(DicomOpener().read(data, stop_before_pixels=True, specific_tags=tags))
+
+
+def series_key_of(dataset: Dataset) -> SeriesKey:
+    """Returns what tells to which series a data set belongs, as hashes that say nothing of its tags."""
+    uid, number, orientation = (
+        dataset.get(tag) for tag in ("SeriesInstanceUID", "InstanceNumber", "ImageOrientationPatient")
+    )
+    values = {tag: str(dataset.get(tag)) for tag in _STACK_TAGS}
+    is_slice = bool(orientation) and int(dataset.get("NumberOfFrames") or 1) == 1
+    if is_slice:
+        values["ImageOrientationPatient"] = str([round(float(cosine), 2) + 0.0 for cosine in orientation])
+    return SeriesKey(
+        series=_hash(str(uid)) if uid else None,
+        stack=_hash(str(values)) if is_slice else None,
+        number=None if number is None else int(number),
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
