@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from sslmri.scans.dicom import read_dicom
 from sslmri.scans.group_files import group_paths
@@ -43,6 +43,7 @@ def contents(files: list[tuple[str, bytes]]) -> list[bytes]:
         ("u2", 63536, {"PixelPaddingValue": 63536}),
         ("u2", 60000, {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": 59000}),
         ("u2", 4095, {"PixelPaddingValue": 4095, "RescaleSlope": 2, "RescaleIntercept": -7}),
+        ("u2", 63536, {"PixelPaddingValue": 63536, "BitsStored": 13, "HighBit": 12}),
     ],
 )
 def test_pixel_padding_is_background(voxels, kind, padding, tags):
@@ -52,6 +53,17 @@ def test_pixel_padding_is_background(voxels, kind, padding, tags):
     slope, intercept = tags.get("RescaleSlope", 1), tags.get("RescaleIntercept", 0)
     assert np.array_equal(scan.voxels[:, 20:], (voxels[:, 20:] + 10) * np.float32(slope) + intercept)
     assert (scan.voxels[:, :20] == scan.voxels[:, 20:].min()).all()
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_pixel_padding_is_found_in_every_byte_order(voxels, syntax):
+    pixels = voxels[0].astype(np.int16) + 10
+    pixels[:20] = -2000
+    made = dataset(pixels, PixelPaddingValue=-2000)
+    made.file_meta.TransferSyntaxUID = UID(syntax)
+    if syntax == ExplicitVRBigEndian:
+        made.PixelData = pixels.byteswap().tobytes()
+    assert (parse_scan(as_bytes(made), "a").voxels[0, :20] == pixels[20:].min()).all()
 
 
 def test_pixel_padding_of_inverted_pixels_is_background(voxels):

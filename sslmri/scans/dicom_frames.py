@@ -70,14 +70,19 @@ def decoded_frames(dataset: Dataset, size: Size) -> list[np.ndarray]:
     for frame in iter_pixels(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False):
         if frame.shape != size[1:] or len(frames) == size[0]:
             raise ScanError(DAMAGED)
-        frames.append(_stored_bits(dataset, frame))
+        frames.append(stored_bits(dataset, frame))
     if len(frames) < size[0]:
         raise ScanError(DAMAGED)
     return frames
 
 
-def _stored_bits(dataset: Dataset, frame: np.ndarray) -> np.ndarray:
-    """Returns the value in the stored bits of each pixel; decoders of JPEG return them as the lowest bits."""
+def stored_bits(dataset: Dataset, frame: np.ndarray) -> np.ndarray:
+    """Returns the value in the stored bits of each pixel; decoders of JPEG return them as the lowest bits.
+
+    Args:
+        dataset: the file.
+        frame: of its pixels, or of values that are stored as they are.
+    """
     n_bits, n_stored = 8 * frame.itemsize, int(dataset.BitsStored)
     is_coded = dataset.file_meta.TransferSyntaxUID in _JPEG | _JPEG_2000
     n_low = n_stored if is_coded else int(dataset.get("HighBit", n_stored - 1)) + 1

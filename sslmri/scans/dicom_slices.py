@@ -7,7 +7,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from sslmri.errors import ScanError
-from sslmri.scans.dicom_frames import DAMAGED, TOO_MANY_TAGS, Size, decoded_frames
+from sslmri.scans.dicom_frames import DAMAGED, TOO_MANY_TAGS, Size, decoded_frames, stored_bits
 from sslmri.scans.series import SliceImage, SlicePosition
 
 _MAX_GROUP_BYTES = 6 * 2**20  # of functional groups, which are parsed tag by tag
@@ -119,7 +119,8 @@ def _padding(dataset: Dataset, kind: np.dtype[np.integer]) -> tuple[int, int] | 
     limit = 1 << 8 * kind.itemsize
     if not isinstance(ends[0], int) or not all(-limit // 2 <= value < limit for value in values):
         return None
-    stored = np.array([value % limit for value in values], np.uint64).astype(f"u{kind.itemsize}").view(kind)
+    cells = np.array([value % limit for value in values], np.uint64).astype(f"u{kind.itemsize}")
+    stored = stored_bits(dataset, cells.view(kind.newbyteorder("=")))
     return int(stored.min()), int(stored.max())
 
 
