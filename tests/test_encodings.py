@@ -52,9 +52,9 @@ def test_another_brain_gets_another_answer(screener: Screener, files: dict[str, 
     ("patient", "disease"), [("dementia", "alzheimers"), ("glioma", "tumours"), ("meningioma", "tumours")]
 )
 def test_a_flagged_simulated_patient_whose_map_glows_is_not_covered_by_0_percent(patient, disease, screener):
-    """Above half of the fixed scale, as coverage was once defined, lies nothing in these three of five."""
+    """A focal map covers a few hundredths of the head."""
     finding = screener.screen(make_patient(patient)[0]).summary.findings[disease]
     assert finding.verdict == Verdict.FLAGGED
     assert finding.coverage is not None
-    assert finding.coverage > 0.1
-    assert 0.1 < finding.peak < 0.5
+    assert finding.coverage > 0.02
+    assert finding.peak > 0.1

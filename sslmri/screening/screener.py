@@ -93,7 +93,7 @@ class Screener:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
         not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
         sequence = info.sequence or (None if not_brain else self._sequence_of(seen))
-        reasons = self._reasons(seen, not_brain, sequence)
+        reasons = self._reasons(seen, not_brain, info.sequence)  # what the image shows is too often wrong
         probabilities = {
             key: calibrated(logits[key].astype(np.float64), card.calibration_temperature)
             for key, card in self.card.heads.items()
