@@ -2,7 +2,7 @@
 
 Nothing here is a patient. Each is a simulated subject whose framing, intensities and sharpness were matched to the
 public cohort that a classifier was trained on; other scans would not be assessed. Subject, style and extent were
-selected as the examples that the shipped model handles best: they show how the program works, not how accurate it is.
+selected as examples that the shipped model flags: they show how the program works, not how accurate it is.
 """
 
 import hashlib
@@ -78,8 +78,8 @@ class Patient:
 
 PATIENTS: dict[str, Patient] = {
     "healthy": Patient("Healthy", "tumours", "no_tumour", 1, None, (-20, 94)),
-    "dementia": Patient("Mild dementia", "alzheimers", "mild_demented", 122, _STRIPPED_T1, (-10, 40)),
-    "glioma": Patient("Glioma", "tumours", "glioma", 7, _CONTRAST_T1, (10, 75)),
+    "dementia": Patient("Mild dementia", "alzheimers", "mild_demented", 9, _STRIPPED_T1, (-10, 40)),
+    "glioma": Patient("Glioma", "tumours", "glioma", 1, _CONTRAST_T1, (10, 75)),
     "meningioma": Patient("Meningioma", "tumours", "meningioma", 46, _CONTRAST_T1, (20, 85)),
     "pituitary": Patient("Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
     "ms": Patient("Multiple sclerosis", "ms", "multiple_sclerosis", 125, _T2, (-46, 24)),

@@ -12,7 +12,7 @@ from sslmri.cohorts.patients import PATIENTS, make_patient
 from sslmri.scans.scan import Scan
 
 ABOUT = (
-    "Simulated, not real patients. Built from an average brain and selected as the examples this model handles best. "
+    "Simulated, not real patients. Built from an average brain and selected as examples that this model flags. "
     "They show how the page works, not how accurate the model is; some are misclassified."
 )
 _CHOSEN = "patient"
