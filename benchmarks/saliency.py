@@ -22,7 +22,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from benchmarks.images import write_images
-from sslmri.learning.encoder import normalise, pool
+from sslmri.learning.encoder import Encoder, normalise
 from sslmri.learning.model import Head, Model
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.slices import to_slices
@@ -91,13 +91,13 @@ def _compare(model: Model, slices: np.ndarray, rounds: int) -> tuple[float, floa
 def _ours(model: Model, slices: np.ndarray) -> tuple[float, float]:
     """Returns the seconds of the forward pass up to the logits, and of all maps after it."""
     started = time.perf_counter()
-    features = model.feature_maps(slices)
-    pooled = pool(features)
-    for head in model.heads.values():
-        head.logits(pooled)
+    stages = model.maps(slices)
+    read = {key: head.read(stages) for key, head in model.heads.items()}
+    for key, head in model.heads.items():
+        head.slice_logits(read[key])
     between = time.perf_counter()
-    for head in model.heads.values():
-        class_maps(features, head).numpy()
+    for key, head in model.heads.items():
+        class_maps(read[key], head).numpy()
     return between - started, time.perf_counter() - between
 
 
@@ -106,19 +106,20 @@ def _grad_cam(model: Model, slices: np.ndarray) -> None:
     batch = batch.contiguous(memory_format=torch.channels_last)
     for head in model.heads.values():
         network = _OneHead(model.encoder, head)
-        with GradCAM(model=network, target_layers=[model.encoder.get_submodule("layer4")]) as engine:
+        layer = model.encoder.get_submodule("layer2" if head.pooling == "halves" else "layer4")
+        with GradCAM(model=network, target_layers=[layer]) as engine:
             for index in range(len(head.bias)):
                 engine(input_tensor=batch, targets=[ClassifierOutputTarget(index)] * len(slices))
 
 
 class _OneHead(nn.Module):
-    def __init__(self, encoder: nn.Module, head: Head) -> None:
+    def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
         self._head = head
 
     def forward(self, slices: Tensor) -> Tensor:
-        return self._head.logits(self.encoder(slices))
+        return self._head.slice_logits(self._head.read(self.encoder.maps(slices)))
 
 
 if __name__ == "__main__":
