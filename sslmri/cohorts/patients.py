@@ -79,7 +79,7 @@ class Patient:
 PATIENTS: dict[str, Patient] = {
     "healthy": Patient("Healthy", "tumours", "no_tumour", 1, None, (-20, 94)),
     "dementia": Patient("Mild dementia", "alzheimers", "mild_demented", 9, _STRIPPED_T1, (-10, 40)),
-    "glioma": Patient("Glioma", "tumours", "glioma", 1, _CONTRAST_T1, (10, 75)),
+    "glioma": Patient("Glioma", "tumours", "glioma", 6, _CONTRAST_T1, (10, 75)),
     "meningioma": Patient("Meningioma", "tumours", "meningioma", 46, _CONTRAST_T1, (20, 85)),
     "pituitary": Patient("Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
     "ms": Patient("Multiple sclerosis", "ms", "multiple_sclerosis", 125, _T2, (-46, 24)),
