@@ -102,7 +102,8 @@ class Final(TrainingOptions):
 
         pretraining = replace(self.pretrain, precision=self.precision)
         finetuning = replace(self.finetune, precision=self.precision)
-        print(report.report_metrics(final.run_final(self, pretraining, finetuning)))
+        results, controls = final.run_final(self, pretraining, finetuning)
+        print(f"{report.report_metrics(results)}\n\n{report.report_controls(controls)}")
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,13 @@ import torch
 import tyro
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import Tensor, nn
 
 from benchmarks.images import write_images
-from sslmri.learning.encoder import Encoder, normalise
-from sslmri.learning.model import Head, Model
+from sslmri.learning.encoder import normalise
+from sslmri.learning.model import Model
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.slices import to_slices
-from sslmri.screening.saliency import class_maps
+from sslmri.screening.saliency import OneHead, class_maps
 from tests.harness.parsing import parse_scan
 
 _BATCHES = (1, 16)
@@ -105,21 +104,10 @@ def _grad_cam(model: Model, slices: np.ndarray) -> None:
     batch = normalise(torch.from_numpy(slices), model.card.encoder.preparation)
     batch = batch.contiguous(memory_format=torch.channels_last)
     for head in model.heads.values():
-        network = _OneHead(model.encoder, head)
-        layer = model.encoder.get_submodule("layer2" if head.pooling == "halves" else "layer4")
-        with GradCAM(model=network, target_layers=[layer]) as engine:
+        network = OneHead(model.encoder, head)
+        with GradCAM(model=network, target_layers=[network.stage]) as engine:
             for index in range(len(head.bias)):
                 engine(input_tensor=batch, targets=[ClassifierOutputTarget(index)] * len(slices))
-
-
-class _OneHead(nn.Module):
-    def __init__(self, encoder: Encoder, head: Head) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self._head = head
-
-    def forward(self, slices: Tensor) -> Tensor:
-        return self._head.slice_logits(self._head.read(self.encoder.maps(slices)))
 
 
 if __name__ == "__main__":

@@ -76,4 +76,7 @@ for step, scores, loss, score in (
     with left:
         draw_chart(f"{loss} by epoch", charts.loss_line(history, loss), history, f"loss-{step}")
     with right:
+        if history.columns.difference(["epoch", "loss"]).empty:
+            st.caption(f"{score}: there were no validation groups.")
+            continue
         draw_chart(f"{score} by epoch", charts.disease_lines(history, score), history, f"score-{step}")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError
 from sslmri.evidence.calibration import (
     fit_bias,
@@ -241,13 +242,16 @@ def people_with_logits(n_people: int, seed: int) -> tuple[np.ndarray, np.ndarray
     return np.stack([-scores, scores], axis=1), truth.repeat(20), names.repeat(20)
 
 
-def test_what_decides_for_people_is_calibrated_on_people() -> None:
+def test_decisions_for_volumes_are_calibrated_on_people() -> None:
     logits, truth, groups = people_with_logits(80, 0)
     cases = group_logits(logits, truth, groups, "mean")
     assert cases.names.tolist() == sorted(set(groups))
     expected = [logits[groups == name].mean(axis=0) for name in cases.names]
     np.testing.assert_allclose(cases.logits, expected)
-    people_fit, slice_fit = fit_volume_decisions(cases, ("a", "b")), fit_decisions(logits, truth, groups, ("a", "b"))
+    people_fit, slice_fit = (
+        fit_volume_decisions(cases, DISEASES["ms"]),
+        fit_decisions(logits, truth, groups, ("a", "b")),
+    )
     assert people_fit is not None
     new = group_logits(*people_with_logits(400, 1), "mean")
 
@@ -263,7 +267,8 @@ def test_what_decides_for_people_is_calibrated_on_people() -> None:
 def test_few_people_give_no_decisions_of_their_own() -> None:
     for n_people, is_fitted in ((18, False), (20, True)):
         cases = group_logits(*people_with_logits(n_people, 2), "mean")
-        assert (fit_volume_decisions(cases, ("a", "b")) is not None) == is_fitted
+        assert (fit_volume_decisions(cases, DISEASES["ms"]) is not None) == is_fitted
+        assert fit_volume_decisions(cases, DISEASES["tumours"]) is None
 
 
 def test_a_lesion_in_few_slices_is_not_averaged_away() -> None:

@@ -55,7 +55,7 @@ def test_every_labelled_slice_is_tested_once_by_a_model_that_never_saw_its_group
 
 def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_folds(options, tmp_path):
     run = copied(options, tmp_path)
-    results = run_final(run, TINY_PRETRAIN, FINETUNE)
+    results, measured = run_final(run, TINY_PRETRAIN, FINETUNE)
     card = read_model_card(run.run)
     store = open_folds(run).store
     assert card.training.counts.groups == len(set(store.labelled.groups.tolist()))
@@ -69,7 +69,7 @@ def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_f
     assert {key: each.slices.n_cases for key, each in results.items()} == {
         key: len(store.indices(disease=key)) for key in DISEASES
     }
-    assert controls is not None
+    assert controls == measured
     assert controls.diseases.keys() == results.keys()
     assert controls.diseases["tumours"].localisation is not None
     assert card.heads["tumours"].pooling == "log-mean-exp"

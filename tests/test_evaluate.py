@@ -13,10 +13,10 @@ from sklearn import metrics
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.calibration import Decisions
-from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.decisions import CaseDecisions
+from sslmri.evidence.evaluate import GroupCases, evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
-from sslmri.evidence.verdict import prediction_sets
+from sslmri.evidence.verdict import Decisions, prediction_sets
 from sslmri.models.metrics import BaselineMetrics, DiseaseMetrics
 
 TUMOURS, STAGES, MS = DISEASES["tumours"], DISEASES["alzheimers"], DISEASES["ms"]
@@ -43,6 +43,14 @@ def frame_of(disease: Disease, n_groups: int = 6, strength: float = 2.0, own_coh
     )
     exponents = np.exp(logits)
     return predictions_frame(records, exponents / exponents.sum(axis=1, keepdims=True), disease)
+
+
+def decisions_of(
+    disease: Disease, low: float = 0.5, high: float = 0.5, set_thresholds: dict[str, float | None] | None = None
+) -> CaseDecisions:
+    """Returns decisions of these thresholds; without any for the sets no class is excluded."""
+    limits = set_thresholds if set_thresholds is not None else dict.fromkeys(disease.classes)
+    return CaseDecisions(Decisions(np.zeros(len(disease.classes)), 1.0, low, high, limits))
 
 
 def baselines_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:
@@ -189,7 +197,7 @@ def test_later_stages_with_too_few_groups_are_not_estimable() -> None:
 
 def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
-    result = evaluate_disease(TUMOURS, frame, None, thresholds=(0.6, 0.8)).thresholds
+    result = evaluate_disease(TUMOURS, frame, None, decisions_of(TUMOURS, 0.6, 0.8)).thresholds
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for name, threshold in (("low", 0.6), ("high", 0.8)):
         point = getattr(result, name)
@@ -201,7 +209,7 @@ def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> N
             assert case.sensitivity.value == pytest.approx(positive[disease].mean())
             assert case.specificity.value == pytest.approx((~positive[~disease]).mean())
     few = frame[(frame["label"] != "no_tumour") | frame["group"].str.endswith("0")]
-    low = evaluate_disease(TUMOURS, few, None, thresholds=(0.6, 0.8)).thresholds.low.slices
+    low = evaluate_disease(TUMOURS, few, None, decisions_of(TUMOURS, 0.6, 0.8)).thresholds.low.slices
     assert low.specificity.reason == "not estimable: 1 test group of the reference class, 5 needed"
     assert low.sensitivity.value is not None
 
@@ -209,7 +217,7 @@ def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> N
 def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
     bars = dict(zip(TUMOURS.classes, (0.5, 0.2, None, 0.4), strict=True))
-    sets = evaluate_disease(TUMOURS, frame, None, set_thresholds=bars).sets
+    sets = evaluate_disease(TUMOURS, frame, None, decisions_of(TUMOURS, set_thresholds=bars)).sets
     assert sets.thresholds == bars
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for case, table in ((sets.slices, frame), (sets.groups, means)):
@@ -227,7 +235,7 @@ def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
 
 def test_thresholds_of_another_disease_are_refused() -> None:
     with pytest.raises(ModelError, match="Expected thresholds of normal, multiple_sclerosis, got those of normal"):
-        evaluate_disease(MS, frame_of(MS), None, set_thresholds={"normal": 0.5})
+        evaluate_disease(MS, frame_of(MS), None, decisions_of(MS, set_thresholds={"normal": 0.5}))
 
 
 def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None:
@@ -256,9 +264,8 @@ def test_each_fold_is_judged_by_its_own_thresholds() -> None:
         0: Decisions(nothing, 1.0, 0.2, 0.4, {"normal": 0.3, "multiple_sclerosis": 0.6}),
         1: Decisions(nothing, 1.0, 0.5, 0.9, {"normal": 0.1, "multiple_sclerosis": 0.2}),
     }
-    result = evaluate_disease(
-        MS, frame, None, thresholds=(0.3, 0.5), set_thresholds=by_fold[0].set_thresholds, folds=(folds, by_fold)
-    )
+    own = Decisions(nothing, 1.0, 0.3, 0.5, by_fold[0].set_thresholds)
+    result = evaluate_disease(MS, frame, None, CaseDecisions(own, by_fold), folds=folds)
     any_ms, is_ms = frame["multiple_sclerosis"].to_numpy(), frame["label"].to_numpy() == "multiple_sclerosis"
     is_flagged = any_ms >= np.where(folds == 0, 0.4, 0.9)
     assert result.thresholds is not None
@@ -269,6 +276,22 @@ def test_each_fold_is_judged_by_its_own_thresholds() -> None:
     sizes = (frame["normal"] >= np.where(folds == 0, 0.3, 0.1)).astype(int)
     sizes += any_ms >= np.where(folds == 0, 0.6, 0.2)
     assert result.sets.slices.mean_size.raw == pytest.approx(sizes.mean())
+
+
+def test_groups_have_decisions_of_their_own() -> None:
+    frame = frame_of(MS, n_groups=20, strength=1.0)
+    own = np.random.default_rng(1).dirichlet([1, 1], frame["group"].nunique())
+    limits: dict[str, float | None] = {"normal": 0.7, "multiple_sclerosis": 0.8}
+    result = evaluate_disease(
+        MS, frame, None, decisions_of(MS, 0.3, 0.5), grouped=GroupCases(own, decisions_of(MS, 0.1, 0.9, limits))
+    )
+    is_ms = frame.groupby("group")["label"].first().to_numpy() == "multiple_sclerosis"
+    assert result.groups.auroc.raw == pytest.approx(metrics.roc_auc_score(is_ms, own[:, 1]))
+    assert result.thresholds is not None
+    assert result.sets is not None
+    assert (result.thresholds.high.threshold, result.thresholds.high.group_threshold) == (0.5, 0.9)
+    assert result.thresholds.high.groups.sensitivity.raw == pytest.approx((own[is_ms, 1] >= 0.9).mean())
+    assert result.sets.groups.mean_size.raw == pytest.approx((own >= [0.7, 0.8]).sum(axis=1).mean())
 
 
 def test_the_gain_over_the_best_baseline_is_drawn_on_the_same_groups() -> None:

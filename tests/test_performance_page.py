@@ -8,8 +8,10 @@ import pytest
 
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
+from sslmri.evidence.decisions import CaseDecisions
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import read_predictions
+from sslmri.evidence.verdict import decisions_for
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate
@@ -68,9 +70,12 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     folder, metrics = own
     head = configured.heads["tumours"]
     set_thresholds: dict[str, float | None] = dict.fromkeys(head.classes, 0.25)
-    thresholds = (head.threshold_low, head.threshold_high)
+
+    def of_slices(limits: dict[str, float | None]) -> CaseDecisions:
+        return CaseDecisions(replace(decisions_for(head, 1), set_thresholds=limits))
+
     frame = read_predictions(folder, DISEASES["tumours"])
-    result = evaluate_disease(DISEASES["tumours"], frame, None, thresholds=thresholds, set_thresholds=set_thresholds)
+    result = evaluate_disease(DISEASES["tumours"], frame, None, of_slices(set_thresholds))
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
@@ -79,7 +84,7 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     overall = table_of(app, "subjects")["measure"].tolist()
     assert f"Specificity at the upper threshold ({head.threshold_high:.2f})" in overall
     without = {**set_thresholds, "no_tumour": None}
-    result = evaluate_disease(DISEASES["tumours"], frame, None, thresholds=thresholds, set_thresholds=without)
+    result = evaluate_disease(DISEASES["tumours"], frame, None, of_slices(without))
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")

@@ -12,7 +12,7 @@ from sslmri.errors import ModelError
 from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Head, Model
 from sslmri.screening.maps import METHODS, colour_table, enlarge, measure_map, paint
-from sslmri.screening.saliency import Explainer, _OneHead, class_maps
+from sslmri.screening.saliency import Explainer, OneHead, class_maps
 from tests.small_encoder import SMALL_ENCODER
 
 
@@ -45,13 +45,13 @@ def test_closed_form_equals_the_grad_cam_package(model, slice_):
     head = random_head(3)
     ours = class_maps(model.feature_maps(slice_[None]), head)[0].numpy()
     batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
-    network = _OneHead(Explainer(model)._encoder, head)
+    network = OneHead(Explainer(model)._encoder, head)
     for index in range(3):
-        with GradCAM(model=network, target_layers=[network.encoder.layer4]) as engine:
+        with GradCAM(model=network, target_layers=[network.stage]) as engine:
             engine(input_tensor=batch, targets=[ClassifierOutputTarget(index)])
             raw = engine.get_cam_image(
                 batch,
-                network.encoder.layer4,
+                network.stage,
                 [ClassifierOutputTarget(index)],
                 engine.activations_and_grads.activations[0].cpu().numpy(),
                 engine.activations_and_grads.gradients[0].cpu().numpy(),
@@ -66,9 +66,9 @@ def test_of_a_head_with_weights_for_each_half_it_is_hirescam_of_the_second_stage
     maps = head.read(model.maps(slice_[None]))
     ours = class_maps(maps, head)[0].numpy()
     batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
-    network = _OneHead(Explainer(model)._encoder, head)
+    network = OneHead(Explainer(model)._encoder, head)
     for index in range(3):
-        with HiResCAM(model=network, target_layers=[network.encoder.layer2]) as engine:
+        with HiResCAM(model=network, target_layers=[network.stage]) as engine:
             engine(input_tensor=batch, targets=[ClassifierOutputTarget(index)])
             activations, gradients = (
                 getattr(engine.activations_and_grads, name)[0].cpu().numpy() for name in ("activations", "gradients")

@@ -32,7 +32,7 @@ _MS = (Folder(rf"^nonms|^noms|{_HEALTHY}", "normal"), Folder(r"^ms|multiplescler
 _IXI_NAME = r"(.*[-_])?(?P<subject>IXI\d{3})\D.*?(?P<slice>\d+)"
 
 _TWO_MODERATE = "Only two subjects have moderate dementia."
-_TWO_DATASETS = "In the training data they do."
+_TWO_DATASETS = "In the training data most of them do."
 _TWO_SCANNERS = "In the training data they were, and only two controls have a known origin."
 _NINE_CONTROLS = "The training data have nine controls and mixed sequences."
 _OASIS_2D = Cohort(

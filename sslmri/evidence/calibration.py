@@ -9,6 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from sslmri.cohorts.registry import MIN_GROUPS
+from sslmri.diseases import Disease
 from sslmri.evidence.verdict import Decisions, pool_slices
 from sslmri.models.cards import MASKED, OperatingPoint, Pooling, ThresholdMetrics
 
@@ -52,17 +53,19 @@ def fit_decisions(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, cla
     return Decisions(bias, temperature, low, high, fit_set_thresholds(probabilities, truth, groups, classes))
 
 
-def fit_volume_decisions(cases: GroupedLogits, classes: Sequence[str]) -> Decisions | None:
-    """Returns the decisions of one head for several slices of a person, None with too few people to fit them on.
+def fit_volume_decisions(cases: GroupedLogits, disease: Disease) -> Decisions | None:
+    """Returns the decisions of one head for a volume, None where those for a slice hold.
+
+    They do with too few people to fit others on, and for a lesion, which some slices of a person show and others not.
 
     Args:
         cases: of people that it was not trained on.
-        classes: the C class keys.
+        disease: of the head.
     """
     n_disease = int((cases.truth > 0).sum())
-    if min(n_disease, len(cases.truth) - n_disease) < _MIN_PEOPLE:
+    if disease.is_focal or min(n_disease, len(cases.truth) - n_disease) < _MIN_PEOPLE:
         return None
-    return fit_decisions(cases.logits, cases.truth, cases.names, classes)
+    return fit_decisions(cases.logits, cases.truth, cases.names, disease.classes)
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:

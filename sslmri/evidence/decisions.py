@@ -14,67 +14,48 @@ from sslmri.models.metrics import Estimate, OperatingPoint, SetCoverage, SetMetr
 FoldDecisions = Mapping[int, Decisions]  # by fold: what was fitted on the other folds
 
 
-class GroupCases(NamedTuple):
-    """The G groups as cases of their own, in the order of their names.
+class CaseDecisions(NamedTuple):
+    """The decisions of a classifier for cases of one kind, slices or groups.
 
     Attributes:
-        probabilities: (G, C).
-        decisions: of the classifier for a case of several slices.
-        by_fold: what judges the groups of each fold in their place, where the classifier is cross-validated.
+        overall: of the classifier.
+        by_fold: those for the cases of each fold in their place, where the classifier is cross-validated.
     """
 
-    probabilities: np.ndarray
-    decisions: Decisions
+    overall: Decisions
     by_fold: FoldDecisions | None = None
 
 
-def threshold_metrics(
-    sample: Sample, low: float, high: float, by_fold: FoldDecisions | None = None, grouped: GroupCases | None = None
-) -> Thresholds:
+def threshold_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseDecisions) -> Thresholds:
     """Returns sensitivity and specificity of any disease at both thresholds, of slices and of groups.
 
-    At ``low`` a case is positive unless its verdict is *not flagged*; at ``high`` only where it is *flagged*.
-
-    Args:
-        sample: the test slices.
-        low: threshold of the classifier.
-        high: threshold of the classifier.
-        by_fold: what judges the cases of each fold in their place, where the classifier is cross-validated.
-        grouped: the groups as cases with thresholds of their own; None: those of slices.
+    At the lower threshold a case is positive unless its verdict is *not flagged*; at the upper one only where it is
+    *flagged*.
     """
-    decided = (grouped.decisions.low, grouped.decisions.high, grouped.by_fold) if grouped else (low, high, by_fold)
-    groups, limits = sample.by_group(), decided[:2]
-    by_case = (sample, _verdicts(sample, low, high, by_fold)), (groups, _verdicts(groups, *decided))
+    groups = sample.by_group()
+    by_case = (sample, _verdicts(sample, of_slices)), (groups, _verdicts(groups, of_groups))
 
-    def at(threshold: float, of_group: float, *positive: Verdict) -> ThresholdMetrics:
-        of_slices, of_groups = (_operating_point(cases, given, positive) for cases, given in by_case)
-        return ThresholdMetrics(threshold, of_slices, of_groups, of_group if grouped else None)
+    def at(name: str, *positive: Verdict) -> ThresholdMetrics:
+        slices, groups = (_operating_point(cases, given, positive) for cases, given in by_case)
+        threshold, of_group = (getattr(each.overall, name) for each in (of_slices, of_groups))
+        return ThresholdMetrics(threshold, slices, groups, of_group)
 
-    return Thresholds(
-        low=at(low, limits[0], Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at(high, limits[1], Verdict.FLAGGED)
-    )
+    return Thresholds(low=at("low", Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at("high", Verdict.FLAGGED))
 
 
-def set_metrics(
-    sample: Sample,
-    set_thresholds: Mapping[str, float | None],
-    by_fold: FoldDecisions | None = None,
-    grouped: GroupCases | None = None,
-) -> SetMetrics:
-    """Returns how often the sets hold the true class and how large they are, of slices and of groups.
-
-    With ``by_fold`` the cases of each fold have the sets of thresholds fitted on the others; the groups have those of
-    slices unless they are ``grouped``.
-    """
-    of_groups = (grouped.decisions.set_thresholds, grouped.by_fold) if grouped else (set_thresholds, by_fold)
+def set_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseDecisions) -> SetMetrics:
+    """Returns how often the sets contain the true class and how large they are, of slices and of groups."""
     return SetMetrics(
-        dict(set_thresholds), _coverage(sample, set_thresholds, by_fold), _coverage(sample.by_group(), *of_groups)
+        dict(of_slices.overall.set_thresholds),
+        _coverage(sample, of_slices),
+        _coverage(sample.by_group(), of_groups),
     )
 
 
-def _verdicts(sample: Sample, low: float, high: float, by_fold: FoldDecisions | None) -> np.ndarray:
+def _verdicts(sample: Sample, decisions: CaseDecisions) -> np.ndarray:
+    high, low = decisions.overall.high, decisions.overall.low
     given = np.array(verdicts(sample.probabilities, high, low), dtype=object)
-    for fold, decided in (by_fold or {}).items():
+    for fold, decided in (decisions.by_fold or {}).items():
         rows = sample.folds[sample.owner] == fold
         given[rows] = verdicts(sample.probabilities[rows], decided.high, decided.low)
     return given
@@ -91,9 +72,10 @@ def _operating_point(sample: Sample, given: np.ndarray, positive: Sequence[Verdi
     )
 
 
-def _coverage(sample: Sample, set_thresholds: Mapping[str, float | None], by_fold: FoldDecisions | None) -> SetCoverage:
+def _coverage(sample: Sample, decisions: CaseDecisions) -> SetCoverage:
+    set_thresholds = decisions.overall.set_thresholds
     sets = prediction_sets(sample.probabilities, set_thresholds)
-    for fold, decided in (by_fold or {}).items():
+    for fold, decided in (decisions.by_fold or {}).items():
         rows = sample.folds[sample.owner] == fold
         sets[rows] = prediction_sets(sample.probabilities[rows], decided.set_thresholds)
     is_covered = sets[np.arange(len(sets)), sample.truth]

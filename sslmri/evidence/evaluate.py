@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.decisions import FoldDecisions, GroupCases, set_metrics, threshold_metrics
+from sslmri.evidence.decisions import CaseDecisions, set_metrics, threshold_metrics
 from sslmri.evidence.grade import grade_evidence
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.notes import notes_of
@@ -19,15 +20,21 @@ from sslmri.evidence.subsets import OLDER_FROM, baseline_metrics, gains, older_m
 from sslmri.models.metrics import DiseaseMetrics, Grade
 
 
+class GroupCases(NamedTuple):
+    """The G groups as cases, in the order of their names: probabilities (G, C), and their decisions."""
+
+    probabilities: np.ndarray
+    decisions: CaseDecisions
+
+
 def evaluate_disease(
     disease: Disease,
     frame: pd.DataFrame,
     baselines: Mapping[str, np.ndarray] | None,
+    decisions: CaseDecisions | None = None,
     *,
-    thresholds: tuple[float, float] | None = None,
-    set_thresholds: Mapping[str, float | None] | None = None,
-    folds: tuple[np.ndarray, FoldDecisions] | None = None,
     grouped: GroupCases | None = None,
+    folds: np.ndarray | None = None,
     ages: np.ndarray | None = None,
     is_shared: bool = False,
 ) -> DiseaseMetrics:
@@ -37,11 +44,9 @@ def evaluate_disease(
         disease: of the classifier.
         frame: as from ``predictions_frame``, of the N test slices.
         baselines: (N, C) probabilities of each baseline for the same slices, or None.
-        thresholds: the low and high threshold on the probability of any disease, or None.
-        set_thresholds: the thresholds of the prediction sets, by class, or None.
-        folds: of a cross-validation: the fold of each slice (N,), and by fold the thresholds that judge its slices,
-            fitted on the other folds; ``thresholds`` and ``set_thresholds`` are then those of the classifier.
-        grouped: the groups as cases, with decisions of their own; None: by the mean of their slices, decided as these.
+        decisions: the decisions for slices, or None.
+        grouped: None: a group has the mean probabilities of its slices, and their decisions.
+        folds: (N,), the fold of each slice, of a cross-validation.
         ages: (N,) in years, NaN where unknown; None where no age is known.
         is_shared: whether patients are in both training and test.
 
@@ -50,19 +55,34 @@ def evaluate_disease(
         ManifestError: a group with two classes.
     """
     check_frame(disease, frame)
-    fold, by_fold = folds or (None, None)
-    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), fold)
+    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), folds)
     sample = replace(sample, by_groups=grouped.probabilities if grouped else None)
-    _check_classes(disease, set_thresholds or {})
     is_older = _older_groups(frame, ages)
     compared = {name: _sample(disease, frame, probabilities) for name, probabilities in (baselines or {}).items()}
-    metrics = DiseaseMetrics(
+    metrics = _measured(disease, frame, sample, compared, is_older)
+    if decisions:
+        _check_classes(disease, decisions.overall.set_thresholds)
+        both = decisions, grouped.decisions if grouped else decisions
+        metrics = replace(metrics, thresholds=threshold_metrics(sample, *both), sets=set_metrics(sample, *both))
+    grade = grade_evidence(disease, frame, metrics, is_shared)
+    return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
+
+
+def _measured(
+    disease: Disease,
+    frame: pd.DataFrame,
+    sample: Sample,
+    compared: Mapping[str, Sample],
+    is_older: np.ndarray | None,
+) -> DiseaseMetrics:
+    """Returns all metrics that need no decisions, with the same of each baseline, not graded yet."""
+    return DiseaseMetrics(
         classes=disease.classes,
         unit=unit_of(frame["group"]),
         slices=case_metrics(sample, disease.classes),
         groups=case_metrics(sample.by_group(), disease.classes),
-        thresholds=threshold_metrics(sample, *thresholds, by_fold, grouped) if thresholds else None,
-        sets=set_metrics(sample, set_thresholds, by_fold, grouped) if set_thresholds else None,
+        thresholds=None,
+        sets=None,
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
         baselines={
@@ -74,12 +94,10 @@ def evaluate_disease(
         older=older_metrics(sample, is_older),
         gains=gains(disease, sample, compared),
     )
-    grade = grade_evidence(disease, frame, metrics, is_shared)
-    return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
 
 
 def _check_classes(disease: Disease, set_thresholds: Mapping[str, float | None]) -> None:
-    if set_thresholds and tuple(set_thresholds) != disease.classes:
+    if tuple(set_thresholds) != disease.classes:
         raise ModelError(
             f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
             "use the card of this classifier."

@@ -29,7 +29,7 @@ class Decisions:
         temperature: the logits are then divided by it, before the softmax.
         low: below this probability of any disease class a case is not flagged.
         high: from this one on it is.
-        set_thresholds: from these probabilities on a class is in the prediction set, by class; None: it abstains.
+        set_thresholds: from these probabilities on a class is in the prediction set, by class; None: in every set.
     """
 
     bias: np.ndarray
@@ -44,7 +44,7 @@ class Decisions:
 
 
 def decisions_for(card: HeadCard, n_slices: int) -> Decisions:
-    """Returns what decides for a scan with that many slices."""
+    """Returns the decisions of a classifier for a scan of that many slices."""
     if n_slices > 1 and (volume := card.volume):
         bias = np.array(volume.bias)
         limits = volume.threshold_low, volume.threshold_high

@@ -55,8 +55,8 @@ def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store, 
     )
 
 
-def answers(model: Model, slices: Store) -> dict[str, np.ndarray]:
-    """Returns which of N slices each classifier of a model gives an answer to: bool (N,); all without a gate."""
+def assessed_slices(model: Model, slices: Store) -> dict[str, np.ndarray]:
+    """Returns which of N slices each classifier of a model would assess: bool (N,); all without a gate."""
     bank = FeatureBank.of(model.card)
     if bank is None:
         return {key: np.ones(len(slices.records), dtype=bool) for key in model.heads}

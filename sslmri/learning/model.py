@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import Encoder, Maps, halves, normalise, pool, textures
+from sslmri.learning.encoder import Encoder, Maps, halves, normalise, pool
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import HeadCard, ModelCard, Pooling
 from sslmri.models.folder import (
@@ -116,17 +116,6 @@ class Model:
             for key, head in self.heads.items():
                 logits[key].append(head.slice_logits(head.read(maps)))
         return {key: torch.cat(parts).numpy() for key, parts in logits.items()}
-
-    @torch.inference_mode()
-    def sequence_logits(self, slices: np.ndarray) -> np.ndarray:
-        """Returns the logits of the sequence of prepared slices: (N, H, W) uint8 -> (N, 4), by ``SEQUENCES``."""
-        assert self.sequence is not None
-        batches = [slices[start : start + BATCH] for start in range(0, len(slices), BATCH)]
-        early = (
-            self.encoder.early_maps(normalise(torch.from_numpy(np.array(batch)), self.card.encoder.preparation))
-            for batch in batches
-        )
-        return np.concatenate([self.sequence.logits(textures(maps)).numpy() for maps in early])
 
 
 @torch.inference_mode()

@@ -30,7 +30,7 @@ def sequence_truth(slices: Store) -> np.ndarray:
 def sample_sequences(slices: Store, per_sequence: int = _PER_SEQUENCE) -> Store:
     """Returns at most ``per_sequence`` slices of each sequence in each cohort, as equally many of each group as it has.
 
-    Cohorts with several sequences, which no source gives away, then weigh as much as large ones with a single one.
+    So cohorts with several sequences, in which the source says nothing, count as much as large ones with a single one.
     """
     rows: dict[tuple[int, str], list[int]] = defaultdict(list)
     for row, (index, record) in enumerate(zip(sequence_truth(slices).tolist(), slices.records, strict=True)):

@@ -156,7 +156,7 @@ class HeadCard:
         counts: groups and slices by class and split.
         created: when, UTC, ISO 8601.
         pooling: which feature maps the head reads and how the logits of a slice are pooled from those of locations.
-        volume: what decides for several slices of a person; None: what decides for one.
+        volume: calibration, thresholds and sets for a volume; None: those for a slice.
     """
 
     disease: str

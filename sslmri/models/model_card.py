@@ -228,7 +228,9 @@ def _classifiers(heads: _Heads) -> pd.DataFrame:
             "training": head.regime,
             "not flagged below": f"{head.threshold_low:.3f}",
             "flagged from": f"{head.threshold_high:.3f}",
-            "of a volume": f"{head.volume.threshold_low:.3f}, {head.volume.threshold_high:.3f}" if head.volume else "",
+            "the same for a volume": f"{head.volume.threshold_low:.3f}, {head.volume.threshold_high:.3f}"
+            if head.volume
+            else "",
             "calibration temperature": f"{head.calibration_temperature:.3f}",
             "map scale (logits)": f"{head.saliency_scale:.3f}",
         }

@@ -116,7 +116,7 @@ def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_En
         raise ScanError("The zip file holds another zip file. Upload the inner one.")
     if not entries:
         raise ScanError("The zip file is empty.")
-    raise ScanError(f"The zip file holds {types.most_common(1)[0][0]} and no DICOM, NIfTI, PNG, JPEG or TIFF file.")
+    raise ScanError(f"The zip file holds {types.most_common(1)[0][0]} and no DICOM, NIfTI, Analyze or image file.")
 
 
 def _nifti(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:

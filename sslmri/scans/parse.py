@@ -41,7 +41,7 @@ class ScanFiles:
         name, source = bare_name(name), file_type(data)
         check_bytes(len(data), MAX_BYTES, name)
         if source not in SOURCES:
-            raise ScanError(f"This is {source}. Upload DICOM, NIfTI, PNG, JPEG, TIFF or a zip file.", name)
+            raise ScanError(f"This is {source}. Upload DICOM, NIfTI, Analyze, an image or a zip file.", name)
         return cls(name, source, hashlib.sha256(data).hexdigest(), (data,))
 
     @classmethod

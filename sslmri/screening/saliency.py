@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslmri.errors import ModelError
-from sslmri.learning.encoder import normalise
+from sslmri.learning.encoder import Encoder, normalise
 from sslmri.learning.model import Head, Model
 from sslmri.screening.maps import ENGINES
 
@@ -58,21 +58,22 @@ class Explainer:
         preparation = self._model.card.encoder.preparation
         batch = normalise(torch.from_numpy(np.array(slice_))[None], preparation)
         with self._lock, torch.enable_grad():
-            network = _OneHead(self._encoder, self._model.heads[disease])
+            network = OneHead(self._encoder, self._model.heads[disease])
             engine_type = getattr(pytorch_grad_cam, ENGINES[method])
-            layer = self._encoder.get_submodule("layer2" if network.head.pooling == "halves" else "layer4")
-            with engine_type(model=network, target_layers=[layer]) as engine:
+            with engine_type(model=network, target_layers=[network.stage]) as engine:
                 maps = engine(input_tensor=batch, targets=[ClassifierOutputTarget(class_index)])
         return np.asarray(maps[0], dtype=np.float32)
 
 
-class _OneHead(nn.Module):
-    """Encoder and one head as the single network that the grad-cam package expects."""
+class OneHead(nn.Module):
+    """Encoder and one head as the single network that the grad-cam package expects, with the stage that it explains."""
 
-    def __init__(self, encoder: nn.Module, head: Head) -> None:
+    def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = head
+        self._head = head
+        self.stage = encoder.layer2 if head.pooling == "halves" else encoder.layer4
 
     def forward(self, slices: Tensor) -> Tensor:
-        return self.head.slice_logits(self.head.read(self.encoder.maps(slices)))  # type: ignore[operator]
+        """Returns the logits of slices: (N, 1, H, W) -> (N, C)."""
+        return self._head.slice_logits(self._head.read(self.encoder.maps(slices)))

@@ -20,7 +20,7 @@ from sslmri.evidence.shortcuts import (
     file_traits,
     thumbnails,
 )
-from sslmri.gate.measure import answers
+from sslmri.gate.measure import assessed_slices
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
 from sslmri.learning.model import Model, calibrated
@@ -49,9 +49,9 @@ def run_controls(options: RunOptions) -> Controls:
     labelled = store.where(disease=model.heads)
     train, test = labelled.where(split="train"), labelled.where(split="test")
     probabilities = _probabilities(model, test)
-    answered = answers(model, test)
+    assessed = assessed_slices(model, test)
     flagged = {
-        key: (1 - p[:, 0] >= model.card.heads[key].threshold_high) & answered[key] for key, p in probabilities.items()
+        key: (1 - p[:, 0] >= model.card.heads[key].threshold_high) & assessed[key] for key, p in probabilities.items()
     }
     bad = {name for name, _ in store.bad}
     marked = [record for record in localisable(records) if record.name not in bad]

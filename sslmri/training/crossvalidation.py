@@ -20,6 +20,7 @@ from sslmri.cohorts.store import Store, open_store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
+from sslmri.learning.features import extract_textures
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.sequence import sample_sequences
@@ -239,11 +240,11 @@ def _predict(run: Path, test: Store) -> None:
     """
     model = Model.load(run)
     known, test = sample_sequences(test if model.sequence else test.select([])), test.labelled
-    sequence = model.sequence_logits(known.slices) if known.records else np.zeros((0, len(SEQUENCES)))
+    preparation, sequence = model.card.encoder.preparation, np.zeros((0, len(SEQUENCES)), np.float32)
+    if model.sequence:
+        sequence = model.sequence.logits(extract_textures(model.encoder, known, preparation)).numpy()
     arrays: dict[str, Any] = {"sequence": sequence, "sequence_names": np.array([r.name for r in known.records])}
-    for key, (logits, peaks) in logits_and_peaks(
-        model.encoder, model.heads, test, model.card.encoder.preparation
-    ).items():
+    for key, (logits, peaks) in logits_and_peaks(model.encoder, model.heads, test, preparation).items():
         arrays |= {f"logits/{key}": logits, f"peaks/{key}": peaks}
     names = np.array([record.name for record in test.records])
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from sslmri.cohorts.folds import LOCALISATION_USE
@@ -13,7 +14,7 @@ from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.shortcuts import RULE
 from sslmri.files import write_atomically, write_json
-from sslmri.gate.measure import answers, measure_gate
+from sslmri.gate.measure import assessed_slices, measure_gate
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
@@ -46,7 +47,9 @@ _GATE_RULE = (
 )
 
 
-def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
+def run_final(
+    options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings
+) -> tuple[Results, Controls]:
     """Trains the recipe of the run's folds on all groups, writes the model with their results, and returns these.
 
     Raises:
@@ -69,10 +72,11 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
     model = Model.load(options.run)
     folder, encoder_sha256 = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], model.card.files[ENCODER_FILE]
     results, frames, fitted = measure_folds(predictions, store)
+    write_results(folder, model, predictions.slices, results, frames, GROUP_DISJOINT)
     models = {fold: Model.load(options.run / FOLDS / str(fold)) for fold in trained}
     annotated = [record for record in records if record.use == LOCALISATION_USE and record.fold is None]
-    answered = answers(model, predictions.slices)
-    flagged = {key: head.flagged(predictions.logits[key]) & answered[key] for key, head in fitted.items()}
+    assessed = assessed_slices(model, predictions.slices)
+    flagged = {key: head.flagged(predictions.logits[key]) & assessed[key] for key, head in fitted.items()}
     controls = Controls(
         created=created_now(),
         encoder_sha256=encoder_sha256,
@@ -81,19 +85,22 @@ def run_final(options: RunOptions, pretraining: PretrainSettings, finetuning: Fi
         family_wise=family_wise(predictions.slices.records, flagged),
         same_source=measure_same_source(predictions, fitted),
     )
-    write_evidence(folder, _gate_table(options, model, records, store))
-    write_results(folder, model, predictions.slices, results, frames, GROUP_DISJOINT)
     write_evidence(folder, controls)
+    write_evidence(folder, _gate_table(options, model, records, store))
     if sequences := measure_sequences(options.run, store, encoder_sha256):
         write_evidence(folder, sequences)
     write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
-    shared = options.run / START / "pretrain"
-    pretrained = shared if shared.exists() else options.run / "pretrain"
-    histories = {"pretrain": pretrained, "finetune": options.run / "finetune"}
+    _copy_histories(options.run, folder)
+    return results, controls
+
+
+def _copy_histories(run: Path, folder: Path) -> None:
+    """Copies the histories of both trainings into the evidence."""
+    shared = run / START / "pretrain"
+    histories = {"pretrain": shared if shared.exists() else run / "pretrain", "finetune": run / "finetune"}
     for step, source in histories.items():
         if (source / "history.jsonl").exists():
             write_atomically(folder / f"{step}.jsonl", partial(shutil.copyfile, source / "history.jsonl"))
-    return results
 
 
 def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = ()) -> str:

@@ -46,18 +46,16 @@ class HeldOut(NamedTuple):
         return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
 
     def volume_decisions(self, disease: str, bias: np.ndarray) -> VolumeDecisions | None:
-        """Returns how the logits of several slices become answers, fitted on the groups of these slices.
-
-        A lesion is in some slices of a person and not in others: what decides for one of them decides for all.
+        """Returns how the logits of a volume become answers, fitted on the groups of these slices, or None.
 
         Args:
             disease: its key.
             bias: (C,) that the head adds to its logits.
         """
-        if DISEASES[disease].is_focal or not len(self.logits):
+        if not len(self.logits):
             return None
         cases = group_logits(self.logits + bias, self.slices.truth, self.slices.groups, "mean")
-        fitted = fit_volume_decisions(cases, DISEASES[disease].classes)
+        fitted = fit_volume_decisions(cases, DISEASES[disease])
         if fitted is None:
             return None
         return VolumeDecisions(

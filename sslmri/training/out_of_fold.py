@@ -20,8 +20,8 @@ from sslmri.evidence.calibration import (
     fit_volume_decisions,
     group_logits,
 )
-from sslmri.evidence.decisions import GroupCases
-from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.decisions import CaseDecisions
+from sslmri.evidence.evaluate import GroupCases, evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.same_source import same_source
 from sslmri.evidence.verdict import Decisions
@@ -90,27 +90,38 @@ def cross_fit(predictions: OutOfFold, key: str) -> CrossFitted:
     Where fewer than three folds were trained, the groups of each class are assigned to five parts in their place.
     """
     held_out, rows = predictions.held_out(key), np.array(predictions.slices.indices(disease=key), dtype=np.intp)
-    truth, groups, classes = held_out.slices.truth, held_out.slices.groups, DISEASES[key].classes
+    truth, groups, disease = held_out.slices.truth, held_out.slices.groups, DISEASES[key]
     parts = predictions.folds[rows]
     if len(np.unique(parts)) < _MIN_FOLDS:
         assigned = assign_folds(truth, groups, _PARTS)
         parts = parts if assigned is None else assigned
-    names, focal = one_class_groups(held_out.slices), DISEASES[key].is_focal
-    cases = group_logits(held_out.logits, truth, names, "log-mean-exp" if focal else "mean")
+
+    def fit_slices(part: int) -> Decisions:
+        others = parts != part
+        return fit_decisions(held_out.logits[others], truth[others], groups[others], disease.classes)
+
+    by_part = {part: fit_slices(part) for part in np.unique(parts).tolist()}
+    names, decisions = one_class_groups(held_out.slices), held_out.decisions(key)
+    cases = group_logits(held_out.logits, truth, names, "log-mean-exp" if disease.is_focal else "mean")
     case_parts = parts[np.unique(names, return_index=True)[1]]
-    probabilities, by_part = np.zeros_like(held_out.logits), {}
-    case_probabilities, case_by_part = np.zeros_like(cases.logits), {}
-    for part in np.unique(parts).tolist():
-        inside, others = parts == part, case_parts != part
-        by_part[part] = fit_decisions(held_out.logits[~inside], truth[~inside], groups[~inside], classes)
-        probabilities[inside] = by_part[part].probabilities(held_out.logits[inside])
-        fitted = None if focal else fit_volume_decisions(GroupedLogits(*(each[others] for each in cases)), classes)
-        case_by_part[part] = fitted or by_part[part]
-        case_probabilities[~others] = case_by_part[part].probabilities(cases.logits[~others])
-    decisions = held_out.decisions(key)
-    of_volumes = None if focal else fit_volume_decisions(cases, classes)
-    grouped = GroupCases(case_probabilities, of_volumes or decisions, case_by_part)
-    return CrossFitted(rows, parts, by_part, probabilities, decisions, grouped)
+
+    def fit_groups(part: int) -> Decisions | None:
+        return fit_volume_decisions(GroupedLogits(*(each[case_parts != part] for each in cases)), disease)
+
+    case_by_part = {part: fit_groups(part) or own for part, own in by_part.items()}
+    grouped = GroupCases(
+        _calibrated(cases.logits, case_parts, case_by_part),
+        CaseDecisions(fit_volume_decisions(cases, disease) or decisions, case_by_part),
+    )
+    return CrossFitted(rows, parts, by_part, _calibrated(held_out.logits, parts, by_part), decisions, grouped)
+
+
+def _calibrated(logits: np.ndarray, parts: np.ndarray, by_part: Mapping[int, Decisions]) -> np.ndarray:
+    """Returns the probabilities of cases (N, C) by the decisions for the part (N,) of each."""
+    probabilities = np.zeros_like(logits)
+    for part, decisions in by_part.items():
+        probabilities[parts == part] = decisions.probabilities(logits[parts == part])
+    return probabilities
 
 
 def measure_folds(
@@ -127,10 +138,9 @@ def measure_folds(
             DISEASES[key],
             frames[key],
             _baselines(store.where(disease=key), predictions.folds),
-            thresholds=(head.decisions.low, head.decisions.high),
-            set_thresholds=head.decisions.set_thresholds,
-            folds=(head.parts, head.by_part),
+            CaseDecisions(head.decisions, head.by_part),
             grouped=head.grouped,
+            folds=head.parts,
             ages=_ages(slices),
         )
     return results, frames, fitted

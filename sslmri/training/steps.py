@@ -18,8 +18,8 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.calibration import group_logits
-from sslmri.evidence.decisions import GroupCases
-from sslmri.evidence.evaluate import evaluate_disease
+from sslmri.evidence.decisions import CaseDecisions
+from sslmri.evidence.evaluate import GroupCases, evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
 from sslmri.evidence.verdict import decisions_for
 from sslmri.files import write_atomically, write_json
@@ -247,14 +247,13 @@ def _evaluate_head(model: Model, key: str, store: Store, protocol: Protocol) -> 
     )
     logits = model.logits(test.slices)[key].astype(np.float64)
     frame = predictions_frame(test.records, calibrated(logits, head.calibration_temperature), DISEASES[key])
-    decisions, cases = decisions_for(head, 2), group_logits(logits, test.truth, test.groups, head.pooling)
+    of_volume, cases = decisions_for(head, 2), group_logits(logits, test.truth, test.groups, head.pooling)
     result = evaluate_disease(
         DISEASES[key],
         frame,
         baseline_probabilities(train.slices, train.truth, test.slices, len(head.classes)),
-        thresholds=(head.threshold_low, head.threshold_high),
-        set_thresholds=head.set_thresholds,
-        grouped=GroupCases(decisions.probabilities(cases.logits), decisions),
+        CaseDecisions(decisions_for(head, 1)),
+        grouped=GroupCases(of_volume.probabilities(cases.logits), CaseDecisions(of_volume)),
         is_shared=protocol == AS_PUBLISHED,
     )
     return replace(result, n_shared_groups=len(shared_groups(store.records, key))), frame

@@ -30,7 +30,7 @@ _SCREENING_PAGE = "pages/screening.py"
 def take_in(card: ModelCard, cohort: Cohort) -> None:
     """Draws the uploader and screens what it holds; then the uploader is emptied and the page drawn again."""
     files = st.file_uploader(
-        f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, PNG, JPEG, TIFF or zip",
+        f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, images or zip",
         accept_multiple_files=True,
         key=f"cohort-files-{cohort.drop}",
         help="The DICOM files of one series are one scan. Results stay in the memory of this session on the server, "

@@ -45,8 +45,8 @@ def sequence_sentence(found: SequenceMetrics) -> str:
         f"; where several come from the same scanners, {same.rate} of {count(same.n_slices, 'slice')}" if same else ""
     )
     return (
-        f"A head predicts the sequence ({', '.join(found.names)}) of a slice; on groups left out it is correct for "
-        f"**{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
+        f"A classifier predicts the sequence ({', '.join(found.names)}) of a slice; on groups left out it is "
+        f"correct for **{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
     )
 
 

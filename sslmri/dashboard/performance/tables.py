@@ -87,7 +87,8 @@ def overall(result: DiseaseMetrics) -> pd.DataFrame:
     rows = [(title, getattr(result.slices, name), getattr(result.groups, name)) for name, title in _OVERALL.items()]
     if result.thresholds:
         for name, point in (("lower", result.thresholds.low), ("upper", result.thresholds.high)):
-            own = "" if point.group_threshold is None else f"; {result.unit}s {point.group_threshold:.2f}"
+            is_own = point.group_threshold not in (None, point.threshold)
+            own = f"; {result.unit}s {point.group_threshold:.2f}" if is_own else ""
             suffix = f"at the {name} threshold ({point.threshold:.2f}{own})"
             rows.append((f"Sensitivity {suffix}", point.slices.sensitivity, point.groups.sensitivity))
             rows.append((f"Specificity {suffix}", point.slices.specificity, point.groups.specificity))

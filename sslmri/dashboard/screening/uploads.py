@@ -131,7 +131,7 @@ def ask_for_scans() -> list[Upload]:
     with left:
         # no list of extensions: the content decides, and a refusal says what it is
         files = st.file_uploader(
-            "Drop scans: DICOM, NIfTI, PNG, JPEG, TIFF or zip",
+            "Drop scans: DICOM, NIfTI, images or zip",
             accept_multiple_files=True,
             help="A DICOM series can be uploaded as a zip or as all its files at once. Files stay in the memory of "
             f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
