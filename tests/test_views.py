@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Generator
 
 from sslmri.learning.settings import AugmentSettings, ViewSettings
-from sslmri.learning.views import augment, draw_augmentation, draw_views, make_views
+from sslmri.learning.views import augment, augment_slices, draw_augmentation, draw_views, make_views
 
 STILL = ViewSettings(
     size=64, min_area=1, max_area=1, max_aspect=1, flip_probability=0, jitter_probability=0, blur_probability=0
@@ -74,6 +75,15 @@ def test_augmentation_keeps_the_shape_and_differs_for_each_slice():
 def test_no_augmentation_is_the_identity():
     none = AugmentSettings(max_rotation_deg=0, max_scale=0, max_shift=0, flip_probability=0, brightness=0, contrast=0)
     assert torch.allclose(augment(slices(), draw_augmentation(6, none, Generator())), slices(), atol=1e-5)
+
+
+def test_augmented_slices_are_bytes_again_and_without_changes_the_same():
+    given = torch.randint(0, 256, (4, 20, 16), dtype=torch.uint8, generator=Generator().manual_seed(0)).numpy()
+    nothing = AugmentSettings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    np.testing.assert_array_equal(augment_slices(given, nothing, Generator()), given)
+    changed = augment_slices(given, AugmentSettings(), Generator().manual_seed(1))
+    assert (changed.shape, changed.dtype) == (given.shape, given.dtype)
+    np.testing.assert_array_equal(changed, augment_slices(given, AugmentSettings(), Generator().manual_seed(1)))
 
 
 def test_where_slices_are_blurred_some_stay_nearly_as_sharp_as_they_were():

@@ -7,12 +7,12 @@ from torch.nn import functional
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.learning.encoder import Encoder, as_images, pick_device
+from sslmri.learning.encoder import Encoder, pick_device
 from sslmri.learning.features import extract_features
 from sslmri.learning.labels import balanced_epoch, validation_scores
 from sslmri.learning.model import Head
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.learning.views import augment, draw_augmentation
+from sslmri.learning.views import augment_slices
 from sslmri.scans.slices import Preparation
 
 STEPS = 300  # full-batch steps, at most
@@ -71,10 +71,7 @@ def _augmented(train: Store, settings: FinetuneSettings) -> Store:
     """Returns a balanced epoch in which every slice is augmented, as uint8 again."""
     generator = Generator().manual_seed(settings.seed)
     epoch = train.select(balanced_epoch(train, settings.slices_per_class, settings.slices_per_group, generator))
-    images = as_images(torch.from_numpy(epoch.slices))
-    aspect = images.shape[2] / images.shape[3]
-    changed = augment(images, draw_augmentation(len(images), settings.augmentation, generator, aspect)).squeeze(1)
-    return Store((changed * 255).round().byte().numpy(), epoch.records, epoch.bad)
+    return Store(augment_slices(epoch.slices, settings.augmentation, generator), epoch.records, epoch.bad)
 
 
 def _fit(features: Tensor, target: Tensor, n_classes: int) -> list[tuple[Tensor, Tensor]]:

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -89,6 +90,13 @@ def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
     changed = _as_scanned(changed, parameters.gamma, parameters.bias)
     changed = _jittered(changed, parameters.gain, parameters.contrast)
     return _blur(changed, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(4 * max_sigma)) if max_sigma else changed
+
+
+def augment_slices(slices: np.ndarray, settings: AugmentSettings, generator: Generator) -> np.ndarray:
+    """Returns each slice with an augmentation of its own: (N, H, W) uint8 -> (N, H, W) uint8."""
+    images = torch.from_numpy(slices).unsqueeze(1).float() / 255
+    parameters = draw_augmentation(len(slices), settings, generator, slices.shape[1] / slices.shape[2])
+    return np.asarray((augment(images, parameters).squeeze(1) * 255).round().byte())
 
 
 def _square(theta: Tensor) -> Tensor:
