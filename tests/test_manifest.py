@@ -166,7 +166,7 @@ def test_missing_manifest_is_refused(tmp_path: Path) -> None:
         (b"", "empty file"),
         (b"\n \n", "empty file"),
         (HEADER.encode(), "header only"),
-        (b"path;cohort\na;b\n", "add path, cohort, disease, label."),
+        (b"path;cohort\na;b\n", "add disease, label."),
         (b"path,cohort,disease\n", "add label"),
         (HEADER.encode() + b",use\n", "got use twice"),
         (HEADER.encode() + b'\n"a.png,c\n', "cannot be read"),

@@ -1,15 +1,15 @@
 """Reads and writes manifests: the CSV files that list each slice with its subject and label."""
 
 import csv
-import io
 import os
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
+from sslmri.cohorts.csv_rows import read_rows
 from sslmri.cohorts.registry import UNKNOWN
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
@@ -21,7 +21,6 @@ OPTIONAL_COLUMNS = ("group", "slice", "contrast", "fold", "use", "box_xywh", "ag
 MANIFEST_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 TRAIN_USE = "train"
 _SHOWN = 5
-_MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
 _LONE = re.compile("[\ud800-\udfff]")
 _OPTIONAL_VALUES = {  # pattern of a column, and what an error says of it
     "fold": ("[0-9]{1,9}", "a fold of 0, 1, 2, ..."),
@@ -150,14 +149,7 @@ def check_names(names: Iterable[str]) -> None:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Returns the manifest as strings, indexed by line number, with the optional columns always present."""
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
-    try:
-        header, lines = next(reader, []), [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise ManifestError(
-            f"Expected comma-separated values in {path.name}, got a line {reader.line_num} that cannot be read "
-            f"({error}): save it again as CSV."
-        ) from error
+    header, lines, is_decimal_comma = read_rows(path)
     _check_columns(header, path.name)
     ragged = [number for number, row in lines if len(row) != len(header)]
     if ragged:
@@ -169,34 +161,19 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise ManifestError(f"Expected rows in {path.name}, got a header only: list one file per row.")
     table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
     table = table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
+    table["path"] = [_with_slashes(name, path.parent) for name in table["path"]]
+    if is_decimal_comma:
+        for column in ("age", "box_xywh"):
+            table[column] = table[column].str.replace(",", ".", regex=False)
     table["group"] = table["group"].where(table["group"].str.strip() != "", UNKNOWN + table["path"])
     return table
 
 
-def _read_text(path: Path) -> str:
-    """Returns the file's text, refusing what is no text file."""
-    if not path.is_file():
-        raise ManifestError(f"Expected a manifest at {path}, got no such file: give the path of a manifest.csv.")
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ManifestError(f"Expected at most {_MAX_BYTES >> 20} MB in {path}, got more: split the manifest.")
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise ManifestError(
-            f"Expected a readable manifest at {path}, got {error.strerror}: check its rights."
-        ) from error
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"Expected UTF-8 text in {path.name}, got byte 0x{content[error.start]:02x} in line {line}: save it so."
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ManifestError(f"Expected text in {path.name}, got a NUL byte in line {line}: save it as a CSV file.")
-    if not text.strip():
-        raise ManifestError(f"Expected a header and rows in {path.name}, got an empty file: write the manifest again.")
-    return text
+def _with_slashes(name: str, folder: Path) -> str:
+    """Returns a relative path as Windows writes it with slashes, unless backslashes are part of the name."""
+    if "\\" not in name or os.path.lexists(folder / name) or PureWindowsPath(name).drive or name.startswith("\\"):
+        return name
+    return PureWindowsPath(name).as_posix()
 
 
 def _check_columns(columns: Sequence[str], where: str) -> None:
@@ -273,8 +250,16 @@ def _check_paths(table: pd.DataFrame, folder: Path, check_files: bool) -> None:
     whole = table["path"].map(lambda name: os.path.normpath(os.path.join(folder, name)))
     _refuse(table, whole.duplicated(keep=False), "path", "each file in one row", "remove the repeated rows")
     if check_files:
+        missing_drive = table["path"].map(lambda name: os.name != "nt" and _is_absolute_on_windows(folder, name))
+        advice = "write the paths relative to the folder of the manifest"
+        _refuse(table, missing_drive.astype(bool), "path", "a path on this computer", advice)
         missing = ~whole.map(os.path.isfile).astype(bool)
         _refuse(table, missing, "path", f"a file under {folder.resolve()}", "restore the file or remove the row")
+
+
+def _is_absolute_on_windows(folder: Path, name: str) -> bool:
+    path = PureWindowsPath(name)
+    return bool(path.drive or name.startswith("\\")) and not os.path.lexists(folder / name)
 
 
 def _refuse(table: pd.DataFrame, bad: "pd.Series[bool]", column: str, expected: str, advice: str) -> None:
