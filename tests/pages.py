@@ -60,5 +60,11 @@ def choose(app: AppTest, label: str, value: str) -> None:
     assert not app.exception
 
 
+def show(app: AppTest, tab: str) -> None:
+    app.session_state["show"] = tab
+    app.run()
+    assert not app.exception
+
+
 def table_of(app: AppTest, column: str) -> pd.DataFrame:
     return next(table.value for table in app.dataframe if column in table.value.columns)

@@ -15,9 +15,9 @@ from sslmri.evidence.verdict import decisions_for
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate
-from tests.pages import choose, open_page, table_of, words_of
+from tests.pages import choose, open_page, show, table_of, words_of
 
-RANDOM_SPLIT = "random image split (as published)"
+DISJOINT, RANDOM_SPLIT = "patient-disjoint split", "random image split (as published)"
 
 
 @pytest.fixture
@@ -44,8 +44,18 @@ def test_performance_shows_every_disease(configured: ModelCard) -> None:
         grade = metrics.diseases[key].grade
         words = words_of(app)
         assert f"**{grade.grade.capitalize()} evidence.** {escape_markdown(grade.reason)}" in words
-        for title in ("Precision and recall of each class", "Reliability of the probabilities", "rediction sets"):
-            assert title in words
+        for tab, title in (
+            ("Per class", "Confusion matrix, slices"),
+            ("Curves", "Precision and recall of each class"),
+            ("Calibration", "Prediction sets of 90 %"),
+            ("Shortcuts", "Shortcuts, false alarms and localisation were not measured"),
+            ("Label efficiency", "Whether pre-training helps has not been measured"),
+            ("Training", "NT-Xent loss by epoch"),
+        ):
+            assert title not in words_of(app)
+            show(app, tab)
+            assert title in words_of(app)
+        show(app, "Summary")
 
 
 def test_performance_names_the_grade_of_each_disease(configured: ModelCard) -> None:
@@ -59,10 +69,12 @@ def test_protocol_that_was_not_measured_says_so_in_one_line(configured: ModelCar
     app = open_page("pages/performance.py")
     line = "Not measured for this model on the random image split (as published): images are split at random"
     assert any(line in str(caption.value) for caption in app.caption)
-    assert set(table_of(app, "patients shared")["split"]) == {"patient-disjoint split"}
+    assert RANDOM_SPLIT not in table_of(app, DISJOINT)
     choose(app, "Split", "as-published")
-    assert line in app.info[0].value
-    assert set(table_of(app, "patients shared")["split"]) == {"patient-disjoint split"}
+    for tab in ("Summary", "Per class", "Curves", "Calibration"):
+        show(app, tab)
+        assert line in app.info[0].value
+    show(app, "Training")
     assert "NT-Xent loss by epoch" not in words_of(app)
 
 
@@ -79,6 +91,7 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
+    show(app, "Calibration")
     sets = table_of(app, "coverage, slices").set_index("class")
     assert sets["in the set from"].tolist() == ["0.25", "0.25", "0.25", "0.25"]
     overall = table_of(app, "subjects")["measure"].tolist()
@@ -88,6 +101,7 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
+    show(app, "Calibration")
     sets = table_of(app, "coverage, slices").set_index("class")
     assert sets["in the set from"].tolist() == ["", "0.25", "0.25", "0.25"]
     assert sets.loc["no tumour", "coverage, slices"].startswith("in every set")
@@ -110,12 +124,13 @@ def test_both_protocols_are_always_in_sight(own: tuple[Path, Metrics]) -> None:
     ):
         choose(app, "Split", protocol)
         assert said in words_of(app)
-        table = table_of(app, "patients shared")
-        rows = table[table["measure"] == "Accuracy, slices"].set_index("split")
-        assert rows.loc[RANDOM_SPLIT, "value (95 % interval)"].startswith("0.99")
-        assert rows["patients shared"].to_dict() == {"patient-disjoint split": "no", RANDOM_SPLIT: "yes (7 groups)"}
-        assert rows.loc[RANDOM_SPLIT, "test slices"] == 4321
-        assert {"majority class", "1-NN on pixels", "PCA + logistic regression", "test groups"} <= set(table.columns)
+        rows = table_of(app, DISJOINT).set_index("measure").loc["Accuracy, slices"]
+        assert rows[RANDOM_SPLIT].startswith("0.99")
+        assert rows[DISJOINT] == "not estimable"  # of few groups
+        words = words_of(app).replace("\\", "")
+        assert "4,321 test slices" in words
+        assert "patients shared: 7 groups" in words
+        assert "patients shared: none" in words
 
 
 @pytest.mark.parametrize(("unit", "says"), [("subject", "one subject"), ("group", "A group is one subject where")])
@@ -123,6 +138,7 @@ def test_performance_says_what_a_group_is(unit: str, says: str, own: tuple[Path,
     folder, metrics = own
     diseases = {key: replace(result, unit=unit) for key, result in metrics.diseases.items()}
     write_evidence(folder, replace(metrics, diseases=diseases))
-    words = words_of(open_page("pages/performance.py"))
-    assert says in words
-    assert f"Confusion matrix, {unit}s" in words
+    app = open_page("pages/performance.py")
+    assert says in words_of(app)
+    show(app, "Per class")
+    assert f"Confusion matrix, {unit}s" in words_of(app)

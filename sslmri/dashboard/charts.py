@@ -136,7 +136,12 @@ def estimates(table: pd.DataFrame, by: str, name: str, colours: Sequence[str], t
     figure.add_scatter(
         x=known["value"],
         y=known[by],
-        error_x={"array": known["high"] - known["value"], "arrayminus": known["value"] - known["low"], "width": 5},
+        error_x={
+            "array": known["high"] - known["value"],
+            "arrayminus": known["value"] - known["low"],
+            "color": theme.ink(),
+            "width": 5,
+        },
         mode="markers",
         name=name,
         marker={"size": 11, "color": list(compress(colours, is_known))},
@@ -226,10 +231,20 @@ def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
             customdata=words,
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )
+        figure.add_scatter(
+            row=1,
+            col=column,
+            x=[1.05] * len(rows),
+            y=[_narrow(label) for label in rows["label"]],
+            mode="text",
+            text=[f"{value:.2f}{'' if known else '*'}" for value, known in zip(shown, is_known, strict=True)],
+            textposition="middle right",
+            hoverinfo="skip",
+        )
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(range=[0, 1.05], tickvals=[0, 0.5, 1], zeroline=False)
+    figure.update_xaxes(range=[0, 1.45], tickvals=[0, 0.5, 1], zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return layout(figure, 70 * len(disease.classes) + 90, showlegend=False, bargap=0.45, margin={"t": 30})
+    return layout(figure, 48 * len(disease.classes) + 90, showlegend=False, bargap=0.45, margin={"t": 30})
 
 
 def loss_line(table: pd.DataFrame, title: str) -> go.Figure:

@@ -31,8 +31,7 @@ def draw_controls(card: ModelCard, disease: Disease) -> None:
     if controls is None or result is None:
         st.caption(_NOT_MEASURED)
         return
-    if controls.same_source and controls.same_source.disease == disease.key:
-        _draw_same_source(controls.same_source)
+    draw_verdict(card, disease)
     _draw_shortcuts(result, disease, controls.rule)
     left, right = st.columns(2, gap="large")
     with left:
@@ -42,17 +41,31 @@ def draw_controls(card: ModelCard, disease: Disease) -> None:
         _draw_localisation(result.localisation, disease)
 
 
+def draw_verdict(card: ModelCard, disease: Disease) -> None:
+    """Draws in a sentence what the stored controls say against the results of a disease, if anything."""
+    controls = try_read(find_evidence, card, Controls)
+    if controls is None or disease.key not in controls.diseases:
+        return
+    carrying = _carrying(controls.diseases[disease.key])
+    if carrying:
+        st.markdown(
+            f"**A shortcut explains this result:** {', '.join(carrying)} alone do as well. It may not reflect "
+            "the disease."
+        )
+    if controls.same_source and controls.same_source.disease == disease.key:
+        _draw_same_source(controls.same_source)
+
+
+def _carrying(result: DiseaseControls) -> list[str]:
+    """Returns the shortcuts that alone do as well as the classifier."""
+    return [CONTROLS[name] for name, metrics in result.shortcuts.items() if metrics.verdict == CARRIES]
+
+
 def _draw_shortcuts(result: DiseaseControls, disease: Disease, rule: str) -> None:
     table = shortcut_table(result)
     figure = shortcut_chart(table, result.chance)
     title = f"{disease.title}: accuracy of shortcut-only classifiers"
     draw_chart(title, figure, table, f"shortcuts-{disease.key}", rule)
-    carrying = [CONTROLS[name] for name, metrics in result.shortcuts.items() if metrics.verdict == CARRIES]
-    if carrying:
-        st.markdown(
-            f"**A shortcut explains this result:** {', '.join(carrying)} alone do as well. It may not reflect the "
-            "disease."
-        )
     draw_notes(result.messages)
 
 

@@ -30,7 +30,6 @@ _NOT_MEASURED = (
 
 def draw_label_efficiency(card: ModelCard, disease: Disease) -> None:
     """Draws what each encoder reaches by labels per class, and how far SimCLR is above the others; or why not."""
-    st.subheader("Does pre-training help?")
     evidence = try_read(find_evidence, card, LabelEfficiency)
     if evidence is None:
         st.caption(_NOT_MEASURED)

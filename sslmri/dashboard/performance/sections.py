@@ -1,21 +1,24 @@
 """The sections of the performance page, each drawn from the evidence of one disease."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
-from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
+from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
 from sslmri.cohorts.registry import meaning_of
 from sslmri.dashboard import charts
 from sslmri.dashboard.performance import curves, tables
-from sslmri.dashboard.section import draw_chart, draw_notes, draw_table
+from sslmri.dashboard.performance.controls import draw_verdict
+from sslmri.dashboard.section import draw_chart, draw_notes, draw_table, try_read
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.diseases import DISEASES, Disease
+from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.grade import RULE
+from sslmri.evidence.predictions import read_predictions
 from sslmri.evidence.reliability import BINS_RULE
 from sslmri.models.cards import SET_RULE, ModelCard
-from sslmri.models.evidence import Metrics, is_of_model
+from sslmri.models.evidence import Metrics, find_history, is_of_model
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
 from sslmri.models.model_card import SPLIT_RULES
 
@@ -40,30 +43,60 @@ def encoder_of(card: ModelCard, metrics: Metrics) -> str:
     return "this model's" if is_of_model(card, metrics) else f"another encoder ({metrics.encoder_sha256[:8]})"
 
 
-def draw_protocols(metrics: Mapping[Protocol, Metrics | None], card: ModelCard, disease: Disease) -> None:
-    """Draws the headline metrics of a disease under both protocols, and one line for each that was not measured."""
+def draw_summary(
+    disease: Disease, metrics: Mapping[Protocol, Metrics | None], protocol: Protocol, card: ModelCard
+) -> None:
+    """Draws the conclusion on a disease first, then its main results with their baselines, on each split."""
+    chosen = metrics[protocol]
+    result = chosen.diseases.get(disease.key) if chosen else None
+    if chosen is None or result is None:
+        st.info(not_measured(card, protocol))
+    else:
+        st.markdown(
+            f"**{result.grade.grade.capitalize()} evidence.** {escape_markdown(result.grade.reason)}",
+            help=f"How evidence is graded. {RULE}",
+        )
+        draw_verdict(card, disease)
+        _draw_headline(disease, result, chosen, card)
+    _draw_protocols(metrics, card, disease)
+
+
+def draw_measured(
+    draw: Callable[[Disease, DiseaseMetrics, Path], None],
+    disease: Disease,
+    metrics: Mapping[Protocol, Metrics | None],
+    protocol: Protocol,
+    card: ModelCard,
+) -> None:
+    """Draws a section from the evidence of a split, or says that there is none."""
+    chosen = metrics[protocol]
+    result = chosen.diseases.get(disease.key) if chosen else None
+    if result is None:
+        st.info(not_measured(card, protocol))
+    else:
+        draw(disease, result, card.folder / EVIDENCE_FOLDERS[protocol])
+
+
+def _draw_protocols(metrics: Mapping[Protocol, Metrics | None], card: ModelCard, disease: Disease) -> None:
+    """Draws the main results of a disease on both splits, and one line for each that was not measured."""
     found = {protocol: one for protocol, one in metrics.items() if one and disease.key in one.diseases}
     measured = {protocol: one.diseases[disease.key] for protocol, one in found.items()}
-    encoders = {protocol: encoder_of(card, one) for protocol, one in found.items()}
     pixels = "".join(tables.pixels_sentence(result) for name, result in measured.items() if name == AS_PUBLISHED)
     draw_table(
         f"{disease.title}: results on each split",
-        tables.protocols(measured, encoders),
+        tables.protocols(measured),
         f"protocols-{disease.key}",
         "Where patients are shared between training and test, near-copies of the test slices were in the training "
         f"data: only results without shared patients say what to expect for a new patient.{pixels}",
     )
+    draw_notes([tables.split_note(name, result, encoder_of(card, found[name])) for name, result in measured.items()])
     for protocol in metrics.keys() - measured.keys():
         st.caption(not_measured(card, protocol))
 
 
-def draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, card: ModelCard) -> None:
-    """Draws what was measured, how strong the evidence is, and the main metrics with their baselines."""
+def _draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, card: ModelCard) -> None:
+    """Draws what was measured, and the main metrics with their baselines."""
     encoder = "" if is_of_model(card, metrics) else f" Measured on {encoder_of(card, metrics)}, trained on this split."
-    st.markdown(
-        f"**{result.grade.grade.capitalize()} evidence.** {escape_markdown(result.grade.reason)}",
-        help=f"How evidence is graded. {RULE}",
-    )
     title, _, meaning = SPLIT_RULES[metrics.protocol].partition(": ")
     st.markdown(
         f"**{title[0].upper()}{title[1:]}**: {meaning}.{encoder} {meaning_of(result.unit)} "
@@ -81,35 +114,32 @@ def draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, ca
     draw_notes([*tables.not_estimable(headline), *result.notes])
 
 
-def draw_classes(disease: Disease, result: DiseaseMetrics) -> None:
+def draw_classes(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
     """Draws confusion matrices and the metrics of each class, of slices and of groups."""
-    key, unit = disease.key, result.unit
-    left, right = st.columns(2, gap="large")
-    with left:
-        _draw_confusion("Confusion matrix, slices", result.slices, disease, f"confusion-{key}", "Of slices.")
-    with right:
-        note = f"The probabilities of a {unit} follow from all its slices."
-        _draw_confusion(f"Confusion matrix, {unit}s", result.groups, disease, f"groups-{key}", note)
-    left, right = st.columns(2, gap="large")
-    with left:
-        per_class = tables.per_class(result.slices)
-        draw_chart(
-            "Precision, recall, F1 by class",
-            charts.class_bars(per_class, disease),
-            per_class,
-            f"classes-{key}",
-            "Of slices. Grey and hatched: too few groups to estimate, the raw value is drawn.",
-        )
-        draw_notes(tables.not_estimable(per_class))
-    with right:
-        draw_table("Test groups and slices", tables.counts(result.slices, disease), f"counts-{key}")
-    draw_table("All metrics", tables.overall(result), f"overall-{key}", "Value with its 95 % interval.")
-    draw_table("All metrics by class, slices", tables.by_class(result.slices), f"by-class-slices-{key}")
-    draw_table(f"All metrics by class, {unit}s", tables.by_class(result.groups), f"by-class-groups-{key}")
+    unit = result.unit
+    pairs = (("slices", result.slices, "Of slices."), (f"{unit}s", result.groups, f"Each {unit} from all its slices."))
+    for column, (name, metrics, note) in zip(st.columns(2, gap="large"), pairs, strict=True):
+        with column:
+            _draw_confusion(f"Confusion matrix, {name}", metrics, disease, f"confusion-{name}-{disease.key}", note)
+            per_class = tables.per_class(metrics)
+            draw_chart(
+                f"Precision, recall, F1 by class, {name}",
+                charts.class_bars(per_class, disease),
+                per_class,
+                f"classes-{name}-{disease.key}",
+                f"{note} Grey and hatched, with *: too few groups for an interval.",
+            )
+            draw_notes(tables.not_estimable(per_class))
+    for name, metrics, _ in pairs:
+        draw_table(f"All metrics by class, {name}", tables.by_class(metrics), f"by-class-{name}-{disease.key}")
 
 
-def draw_curves(disease: Disease, result: DiseaseMetrics, roc: pd.DataFrame) -> None:
-    """Draws the ROC and the precision-recall curve of each class."""
+def draw_curves(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
+    """Draws the ROC and the precision-recall curve of each class, from the predictions in a folder of evidence."""
+    predictions = try_read(read_predictions, evidence, disease)
+    if predictions is None:
+        return
+    roc = roc_curves(predictions, disease)
     note = "Each class against the rest. Dotted: too few groups to estimate the area, the raw curve is drawn."
     left, right = st.columns(2, gap="large")
     with left:
@@ -120,8 +150,8 @@ def draw_curves(disease: Disease, result: DiseaseMetrics, roc: pd.DataFrame) -> 
         draw_chart("Precision and recall of each class, slices", figure, roc, f"recall-{disease.key}", note)
 
 
-def draw_calibration(disease: Disease, result: DiseaseMetrics) -> None:
-    """Draws whether probabilities mean what they say, and whether the prediction sets hold the true class."""
+def draw_calibration(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
+    """Draws whether probabilities mean what they say, whether sets hold the true class, and all metrics."""
     left, right = st.columns(2, gap="large")
     with left:
         table = tables.reliability(result.slices)
@@ -134,6 +164,28 @@ def draw_calibration(disease: Disease, result: DiseaseMetrics) -> None:
         else:
             draw_table("Prediction sets of 90 %", tables.coverage(result.sets, result), f"sets-{disease.key}", SET_RULE)
             st.caption(tables.set_note(result.sets, result.unit))
+    note = "Value with its 95 % interval."
+    draw_table("All metrics", tables.overall(result), f"overall-{disease.key}", note)
+
+
+def draw_training(card: ModelCard, protocol: Protocol) -> None:
+    """Draws the loss and the score of each step of training by epoch."""
+    for step, scores, loss, score in (
+        ("pretrain", "knn", "NT-Xent loss", "kNN probe, balanced accuracy"),
+        ("finetune", "auroc", "Fine-tuning loss", "Validation AUROC"),
+    ):
+        history = tables.history(find_history(card, step, protocol), scores)
+        if history.empty:
+            st.caption(f"{loss}: no history was kept for this split.")
+            continue
+        left, right = st.columns(2, gap="large")
+        with left:
+            draw_chart(f"{loss} by epoch", charts.loss_line(history, loss), history, f"loss-{step}")
+        with right:
+            if history.columns.difference(["epoch", "loss"]).empty:
+                st.caption(f"{score}: there were no validation groups.")
+                continue
+            draw_chart(f"{score} by epoch", charts.disease_lines(history, score), history, f"score-{step}")
 
 
 def grade_of(metrics: Metrics | None, key: str) -> str:

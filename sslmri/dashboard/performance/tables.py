@@ -9,7 +9,7 @@ import pandas as pd
 from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
 from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
-from sslmri.diseases import Disease, class_title
+from sslmri.diseases import class_title
 from sslmri.models import model_card
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, SetMetrics
 from sslmri.models.model_card import BASELINE_TITLES, SPLIT_RULES
@@ -42,31 +42,25 @@ def headline(result: DiseaseMetrics) -> pd.DataFrame:
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
 
 
-def protocols(results: Mapping[Protocol, DiseaseMetrics], encoders: Mapping[Protocol, str]) -> pd.DataFrame:
-    """Returns the headline metrics of a disease under each protocol, formatted for display.
-
-    Args:
-        results: the disease's evidence by protocol, those measured.
-        encoders: by protocol, whose encoder was measured.
-    """
-    rows = [
-        {
-            "measure": row.measure,
-            "split": SPLIT_TITLES[protocol],
-            "encoder": encoders[protocol],
-            "patients shared": _shared(result, protocol),
-            "value (95 % interval)": "not estimable" if row.estimate.value is None else str(row.estimate),
-            **{
-                title: "none" if (value := _baselines(result, row.baseline)[key]) is None else proportion(value)
-                for key, title in model_card.baseline_titles(results.values()).items()
-            },
-            "test groups": row.n_groups,
-            "test slices": row.n_slices,
+def protocols(results: Mapping[Protocol, DiseaseMetrics]) -> pd.DataFrame:
+    """Returns one row per main metric with its value on each split, formatted for display."""
+    columns = {
+        SPLIT_TITLES[protocol]: {
+            row.measure: "not estimable" if row.estimate.value is None else str(row.estimate)
+            for row in model_card.headline(result)
         }
         for protocol, result in results.items()
-        for row in model_card.headline(result)
-    ]
-    return pd.DataFrame(rows)
+    }
+    return pd.DataFrame(columns).rename_axis("measure").fillna("").reset_index()
+
+
+def split_note(protocol: Protocol, result: DiseaseMetrics, encoder: str) -> str:
+    """Returns whose encoder was measured on a split, on how many groups and slices, and who is shared."""
+    slices = result.slices
+    tested = f"{count(slices.n_groups, 'test group')}, {count(slices.n_cases, 'test slice')}"
+    is_shared = protocol == AS_PUBLISHED
+    shared = count(result.n_shared_groups, "group") if result.n_shared_groups else "yes" if is_shared else "none"
+    return f"{SPLIT_TITLES[protocol].capitalize()}: {tested}; encoder: {encoder}; patients shared: {shared}."
 
 
 def _baselines(result: DiseaseMetrics, attribute: str) -> dict[str, float | None]:
@@ -99,7 +93,12 @@ def overall(result: DiseaseMetrics) -> pd.DataFrame:
 def by_class(metrics: CaseMetrics) -> pd.DataFrame:
     """Returns every metric of each class, one row per class, formatted for display."""
     rows = [
-        {"class": class_title(label), **{title: str(getattr(scores, name)) for name, title in _BY_CLASS.items()}}
+        {
+            "class": class_title(label),
+            "groups": scores.n_groups,
+            **({} if metrics.n_cases == metrics.n_groups else {"slices": scores.n_cases}),
+            **{title: str(getattr(scores, name)) for name, title in _BY_CLASS.items()},
+        }
         for label, scores in metrics.per_class.items()
     ]
     return pd.DataFrame(rows)
@@ -155,13 +154,6 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.Data
     return pd.DataFrame(counts, columns=list(labels)).assign(truth=list(labels))[["truth", *labels]]
 
 
-def counts(metrics: CaseMetrics, disease: Disease) -> pd.DataFrame:
-    """Returns test groups and slices of each class."""
-    found = metrics.per_class
-    rows = [(class_title(label), found[label].n_groups, found[label].n_cases) for label in disease.classes]
-    return pd.DataFrame(rows, columns=["class", "test groups", "test slices"])
-
-
 def not_estimable(table: pd.DataFrame) -> list[str]:
     """Returns one sentence for each reason why values of a table cannot be estimated, naming what is missing."""
     missing = table[table["value"].isna()]
@@ -179,12 +171,6 @@ def history(entries: Sequence[Mapping[str, Any]], scores: str) -> pd.DataFrame:
     """
     rows = [{"epoch": entry["epoch"], "loss": entry["loss"], **(entry.get(scores) or {})} for entry in entries]
     return pd.DataFrame(rows)
-
-
-def _shared(result: DiseaseMetrics, protocol: Protocol) -> str:
-    """Returns whether patients are in both training and test, and how many groups are."""
-    n_shared = result.n_shared_groups
-    return ("yes" if protocol == AS_PUBLISHED else "no") + (f" ({count(n_shared, 'group')})" if n_shared else "")
 
 
 def _numeric(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
