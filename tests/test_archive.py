@@ -158,7 +158,7 @@ def many_entries(count: int) -> bytes:
 REFUSED = {
     "empty": (zipped(), "The zip file is empty."),
     "no directory": (b"PK\x03\x04" + bytes(40), "incomplete or damaged"),
-    "text": (zipped(("a.txt", b"words")), "holds a text file and no DICOM"),
+    "text": (zipped(("a.txt", b"words")), "holds a text file and no scan"),
     "nested": (zipped(("a.zip", zipped(("a.png", picture(1))))), "another zip file"),
     "encrypted": (encrypted(), "password-protected"),
     "entries": (many_entries(1001), "over 1,000 files"),

@@ -90,8 +90,8 @@ def test_zeros_behind_the_gzip_data_are_ignored(head):
 
 
 def test_gzip_of_another_file_is_named(head):
-    with pytest.raises(ScanError, match="not a NIfTI file but an NRRD volume"):
-        read_nifti(gzip.compress(b"NRRD0004\ntype: short\n"))
+    with pytest.raises(ScanError, match="not a NIfTI file but a Photoshop file"):
+        read_nifti(gzip.compress(b"8BPS" + bytes(400)))
 
 
 def test_gzip_in_several_parts_is_read_as_one(head):

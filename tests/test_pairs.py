@@ -69,9 +69,9 @@ def test_a_nifti_pair_keeps_its_orientation(head):
 
 def test_a_header_or_voxels_that_lack_the_other_are_refused(head):
     header, voxels = analyze(head)
-    with pytest.raises(ScanError, match="an Analyze header.*in one zip file"):
+    with pytest.raises(ScanError, match="an Analyze header.*together"):
         parse_scan(header, "scan.hdr")
-    assert "in one zip file" in refusal_of(zipped(("scan.hdr", header), ("other.img", voxels)))
+    assert "file together" in refusal_of(zipped(("scan.hdr", header), ("other.img", voxels)))
     assert "incomplete" in refusal_of(zipped(("scan.hdr", header), ("scan.img", voxels[:-1])))
 
 

@@ -223,7 +223,7 @@ REFUSED = {
     "huge": (png_of_size(13_000, 13_000), "13,000 x 13,000 pixels"),
     "too huge for Pillow": (png_of_size(60_000, 60_000), "over 64 million pixels"),
     "tiny": (png_of_size(2, 2), "At least 8 x 8"),
-    "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "over 64 MB"),
+    "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "over 136 MB"),
     "a tile far larger than its page": (lying_tile(1040), "unusually large tiles or strips"),
     "a strip of more bytes than are unpacked at once": (strip_of(8000, 8000, 32), "unusually large tiles or strips"),
     "such a strip, turned": (strip_of(64_000, 1000, 32, turn=6), "unusually large tiles or strips"),

@@ -66,7 +66,7 @@ def test_voxels_go_through_the_pipe_in_parts_of_a_bounded_size_and_number(monkey
 
 def test_a_series_and_its_key_are_those_of_the_reader():
     files = axial_series(np.random.default_rng(0).integers(0, 4000, (4, 32, 72), dtype=np.uint16))
-    assert same(sandbox.read_series(files), parse_series(files))
+    assert same(sandbox.read_files(files), parse_series(files))
     key = sandbox.series_key(files[0][1])
     assert key is not None
     assert key == parse.parse_series_key(files[0][1])
@@ -171,7 +171,7 @@ def test_files_that_are_too_large_together_are_refused_before_a_reader_is_asked(
     monkeypatch.setattr(parse, "MAX_SERIES_BYTES", 1000)
     monkeypatch.setattr(sandbox, "_ask", _raising(AssertionError))
     with pytest.raises(ScanError, match="a and 1 more: The upload is too large"):
-        sandbox.read_series([("a", bytes(600)), ("b", bytes(600))])
+        sandbox.read_files([("a", bytes(600)), ("b", bytes(600))])
 
 
 def test_the_seconds_of_one_scan_are_not_taken_from_the_next(faulty):

@@ -1,4 +1,4 @@
-"""A zip file to a volume: the DICOM files of one series, images of one size, or one NIfTI or Analyze scan."""
+"""A zip file to a volume: the DICOM files of one series, images of one size, or one file or pair of another format."""
 
 import io
 import re
@@ -19,6 +19,7 @@ from sslmri.scans.images import declared_size, read_image
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
 from sslmri.scans.scan import left_out
 from sslmri.scans.volume import Volume
+from sslmri.scans.volume_files import VOLUMES, plain_name, read_volume_file, voxel_names
 
 _MAX_ENTRIES = 1_000
 _START_BYTES = 1024  # of an entry, which determine its type
@@ -39,8 +40,8 @@ class _Entry:
 
 
 def read_archive(data: bytes) -> Volume:
-    """Returns the volume in a zip file: one DICOM series, images in the natural order of their names, or one
-    NIfTI or Analyze scan.
+    """Returns the volume in a zip file: one DICOM series, images in the natural order of their names, or one scan of
+    another format.
 
     Names are compared and never used as paths. Folders, hidden files and texts are skipped; a warning lists anything
     else that is not read by its number.
@@ -91,15 +92,11 @@ def _type(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
 
 
 def _pairs(entries: Sequence[_Entry]) -> dict[_Entry, _Entry]:
-    """Returns each header of a NIfTI or Analyze pair with the file of its voxels, of the same name but for .img."""
-    by_name = {_plain_name(entry): entry for entry in entries}
-    headers = [entry for entry in entries if entry.type == "NIfTI" and _plain_name(entry).endswith(".hdr")]
-    names = {header: _plain_name(header).removesuffix(".hdr") + ".img" for header in headers}
-    return {header: by_name[name] for header, name in names.items() if name in by_name}
-
-
-def _plain_name(entry: _Entry) -> str:
-    return entry.info.filename.lower().removesuffix(".gz")
+    """Returns each header that may stand without voxels with the file of these, by their names."""
+    by_name = {plain_name(entry.info.filename): entry for entry in entries}
+    headers = [entry for entry in entries if entry.type in VOLUMES]
+    names = {header: voxel_names(header.info.filename) for header in headers}
+    return {header: by_name[name] for header in headers for name in names[header] if name in by_name}
 
 
 def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:
@@ -108,30 +105,28 @@ def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_En
         from sslmri.scans.dicom import read_dicom  # here, as pydicom takes a while that other files need not wait for
 
         return read_dicom(_read_or_none(archive, entry) for entry in entries)
-    if types["NIfTI"]:
-        return _nifti(archive, entries, pairs)
+    if any(types[source] for source in VOLUMES):
+        return _single_volume(archive, entries, pairs)
     if any(types[image] for image in IMAGES):
         return _images(archive, entries)
     if types["zip"]:
         raise ScanError("The zip file holds another zip file. Upload the inner one.")
     if not entries:
         raise ScanError("The zip file is empty.")
-    raise ScanError(f"The zip file holds {types.most_common(1)[0][0]} and no DICOM, NIfTI, Analyze or image file.")
+    raise ScanError(f"The zip file holds {types.most_common(1)[0][0]} and no scan.")
 
 
-def _nifti(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:
-    from sslmri.scans.nifti import read_nifti, read_pair
-
+def _single_volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:
     voxel_files = set(pairs.values())
-    nifti = [entry for entry in entries if entry.type == "NIfTI" and entry not in voxel_files]
-    if len(nifti) > 1:
-        raise ScanError(f"The zip file holds {len(nifti)} NIfTI files. Upload them one by one.")
-    read = {*nifti, *voxel_files}
+    volumes = [entry for entry in entries if entry.type in VOLUMES and entry not in voxel_files]
+    sources = sorted({entry.type for entry in volumes})
+    if len(volumes) > 1:
+        raise ScanError(f"The zip file holds {len(volumes)} {' and '.join(sources)} files. Upload them one by one.")
+    read = {*volumes, *voxel_files}
     others = [number for number, entry in enumerate(entries, start=1) if entry not in read]
-    data = _read(archive, nifti[0].info)
-    paired = pairs.get(nifti[0])
-    volume = read_pair(data, _read(archive, paired.info)) if paired else read_nifti(data)
-    return replace(volume, warnings=(*left_out(others, len(entries), "are not NIfTI"), *volume.warnings))
+    parts = [entry for entry in (volumes[0], pairs.get(volumes[0])) if entry]
+    volume = read_volume_file(sources[0], [_read(archive, entry.info) for entry in parts])
+    return replace(volume, warnings=(*left_out(others, len(entries), f"are not {sources[0]}"), *volume.warnings))
 
 
 def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:

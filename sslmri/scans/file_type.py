@@ -3,7 +3,8 @@
 import re
 
 IMAGES = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WebP", "JPEG 2000", "ICO")
-SOURCES = (*IMAGES, "DICOM", "NIfTI", "zip")
+SOURCES = (*IMAGES, "DICOM", "NIfTI", "MGH", "NRRD", "MetaImage", "zip")
+FORMATS = "DICOM, NIfTI, Analyze, MGH (.mgz), NRRD, MetaImage, an image or a zip file"
 TEXT = "a text file"
 
 _MAGIC = (
@@ -27,6 +28,7 @@ _MAGIC = (
     (0, b"\x00\x00\x01\x5c", "NIfTI"),
     (0, b"\x1c\x02\x00\x00", "NIfTI"),
     (0, b"\x00\x00\x02\x1c", "NIfTI"),
+    (0, b"\x00\x00\x00\x01\x00\x00", "MGH"),  # version 1 in big-endian order, then a size below 65,536
     (0, b"PK\x03\x04", "zip"),
     (0, b"PK\x05\x06", "zip"),
     (0, b"%PDF", "a PDF file"),
@@ -37,9 +39,9 @@ _MAGIC = (
     (4, b"ftypmif1", "a HEIC image"),
     (4, b"ftypmsf1", "a HEIC image"),
     (4, b"ftyp", "a video"),
-    (0, b"NRRD", "an NRRD volume"),
-    (0, b"ObjectType", "a MetaImage volume"),
-    (0, b"NDims", "a MetaImage volume"),
+    (0, b"NRRD000", "NRRD"),
+    (0, b"ObjectType", "MetaImage"),
+    (0, b"NDims", "MetaImage"),
     (0, b"CDF", "a MINC or netCDF volume"),
     (0, b"MATLAB", "a MATLAB file"),
     (0, b"\x89HDF\r\n", "an HDF5 file (MATLAB 7.3, MINC 2)"),

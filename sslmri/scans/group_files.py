@@ -1,14 +1,15 @@
-"""The loose DICOM files of one series are one scan; any other file is a scan by itself."""
+"""Which loose files are one scan: those of one DICOM series, or a header and its voxels; any other is one by itself."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_BYTES
 from sslmri.scans.sandbox import series_key
 from sslmri.scans.scan import SeriesKey
+from sslmri.scans.volume_files import plain_name, voxel_names
 
 _START_BYTES = 1024  # which determine the type of a file
 _File = TypeVar("_File")
@@ -18,26 +19,36 @@ def _no_folder(_: object) -> None:
     return None
 
 
-def group_by_series(
+def group_files(
     files: Iterable[_File],
     key_of: Callable[[_File], SeriesKey | None],
+    name_of: Callable[[_File], str],
     folder_of: Callable[[_File], Hashable] = _no_folder,
 ) -> list[tuple[_File, ...]]:
     """Returns the files of each scan, at the position of the first of them.
 
     The files of a series in one folder are one scan. Those in other folders continue it where no slice number occurs
     in both: otherwise they are a copy, or of another patient whose identifiers were replaced by the same ones. Slices
-    that each name a series of their own, or none, are put together in the same way where they are of one stack.
+    that each name a series of their own, or none, are put together in the same way where they are of one stack. A
+    header and the file of its voxels, by their names, are one scan. A DICOMDIR is left out where there are the files
+    that it lists.
 
     Args:
         files: in any order.
         key_of: returns what tells to which series a file belongs, or None for a file that is a scan by itself.
+        name_of: returns the name of a file.
         folder_of: returns the folder of a file.
     """
     parts: dict[Hashable, list[tuple[_File, SeriesKey | None]]] = defaultdict(list)
+    files = list(files)
+    header_at = _headers([name_of(file) for file in files])
     for position, file in enumerate(files):
-        key = key_of(file)
-        parts[(folder_of(file), key.series) if key and key.series else position].append((file, key))
+        key = key_of(file) if position not in header_at else None
+        own = header_at.get(position, position)
+        parts[(folder_of(file), key.series) if key and key.series else own].append((file, key))
+    has_series = any(key for part in parts.values() for _, key in part)
+    if has_series:
+        parts = {own: part for own, part in parts.items() if not _is_index(name_of(part[0][0]))}
     scans: list[list[_File]] = []
     open_scans: dict[str, list[tuple[list[_File], set[int]]]] = defaultdict(list)
     for part in parts.values():
@@ -55,6 +66,21 @@ def group_by_series(
     return [tuple(members) for members in scans]
 
 
+def _headers(names: Sequence[str]) -> dict[int, int]:
+    """Returns the position of its header for each header and file of voxels, by their positions."""
+    at = {plain_name(name): position for position, name in enumerate(names)}
+    found: dict[int, int] = {}
+    for position, name in enumerate(names):
+        for voxels in voxel_names(name):
+            if voxels in at:
+                found |= {position: position, at[voxels]: position}
+    return found
+
+
+def _is_index(name: str) -> bool:
+    return PurePath(name).name.upper() == "DICOMDIR"
+
+
 def _names(keys: Sequence[SeriesKey]) -> list[str]:
     """Returns by what other files may belong to files of one key: their series and, of a single slice, its stack."""
     names = (keys[0].series, keys[0].stack if len(keys) == 1 else None) if keys else ()
@@ -66,7 +92,7 @@ def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
 
     A file that cannot be read stays alone, so that it is refused at its position.
     """
-    return group_by_series(paths, _key_of_path, lambda path: path.parent)
+    return group_files(paths, _key_of_path, str, lambda path: path.parent)
 
 
 def _key_of_path(path: Path) -> SeriesKey | None:

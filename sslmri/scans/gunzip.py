@@ -1,4 +1,4 @@
-"""Gzip decompressed in small steps up to its checksums, within limits that a bomb meets early."""
+"""Gzip and zlib data decompressed in small steps up to its checksums, within limits that a bomb meets early."""
 
 import io
 import zlib
@@ -12,6 +12,7 @@ _MAX_MEMBERS = 20_000  # blocked gzip has one of them for each 64 KB
 _INPUT_BYTES = 64 * 2**10  # compressed bytes given to zlib at once
 _OUTPUT_BYTES = 2**20  # decompressed bytes taken from zlib at once
 _GZIP_ONLY = 31  # zlib's wbits: a gzip header and trailer are expected and both checksums compared
+_GZIP_OR_ZLIB = 47
 
 
 def open_gunzipped(data: bytes) -> io.BufferedIOBase:
@@ -23,6 +24,11 @@ def open_gunzipped(data: bytes) -> io.BufferedIOBase:
     if data.startswith(b"\x1f\x8b"):
         return io.BufferedReader(_Pieces(_gunzip(data)), _OUTPUT_BYTES)
     return io.BytesIO(data)
+
+
+def open_inflated(data: bytes) -> io.BufferedIOBase:
+    """Returns a file that reads the content of gzip or zlib bytes, as ``open_gunzipped`` does."""
+    return io.BufferedReader(_Pieces(_gunzip(data, _GZIP_OR_ZLIB)), _OUTPUT_BYTES)
 
 
 class _Pieces(io.RawIOBase):
@@ -46,12 +52,12 @@ class _Pieces(io.RawIOBase):
         return count
 
 
-def _gunzip(data: bytes) -> Iterator[bytes]:
-    """Yields the content of gzip bytes, never an empty piece, through all their members and checksums."""
+def _gunzip(data: bytes, wbits: int = _GZIP_ONLY) -> Iterator[bytes]:
+    """Yields the content of compressed bytes, never an empty piece, through all their members and checksums."""
     position = n_decompressed = 0
     n_unpadded = len(data.rstrip(b"\0"))  # zeros may follow, as tapes and some programs fill blocks
     for _ in range(_MAX_MEMBERS):
-        inflater = zlib.decompressobj(_GZIP_ONLY)
+        inflater = zlib.decompressobj(wbits)
         while not inflater.eof:
             compressed = inflater.unconsumed_tail
             if not compressed:

@@ -12,7 +12,7 @@ from sslmri.scans.jpeg import check_segments
 from sslmri.scans.jpeg2000 import check_picture
 from sslmri.scans.limits import MAX_VOXELS, check_size
 
-_MAX_CHUNKS = 100_000  # of a PNG: 64 MB in pieces of 640 bytes, and usual are 8 KB
+_MAX_CHUNKS = 100_000  # of a PNG: 136 MB in pieces of 1,400 bytes, and usual are 8 KB
 _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
 _WIDTH_TAG, _LENGTH_TAG, _BITS_TAG, _STRIP_ROWS_TAG = 256, 257, 258, 278
 _MAX_PIECE = 2 * MAX_VOXELS  # bytes: libtiff decompresses a strip or a tile whole, besides the page

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sslmri.errors import ScanError
 
-MAX_BYTES = 64 * 2**20  # of one uploaded file
+MAX_BYTES = 136 * 2**20  # of one uploaded file: 256 x 256 x 256 voxels of 64 bits and a header
 MAX_SERIES_BYTES = 512 * 2**20  # of the files of one series together
 MAX_DECOMPRESSED = 512 * 2**20  # bytes
 MAX_RATIO = 200  # decompressed to compressed bytes; brain volumes reach 2 to 20, label masks 200

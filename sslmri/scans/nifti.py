@@ -11,9 +11,9 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import file_type
 from sslmri.scans.gunzip import open_gunzipped
-from sslmri.scans.limits import MAX_VOXELS, check_decompressed, check_size
 from sslmri.scans.scan import Spacing
-from sslmri.scans.volume import Volume, axial_volume, is_geometry
+from sslmri.scans.volume import Volume, axial_volume, is_geometry, unoriented_volume
+from sslmri.scans.voxel_data import VoxelLayout, read_voxels, volume_sizes
 
 _HEADER_BYTES = {348: b"n+1", 540: b"n+2"}  # length of the header: magic of a file that holds its voxels too
 _INTENSITY_TYPES = {
@@ -22,18 +22,13 @@ _INTENSITY_TYPES = {
 _OTHER_TYPES = {1: "single bits", 32: "complex numbers", 1792: "complex numbers", 2048: "complex numbers",
                 128: "colours", 2304: "colours", 1536: "128-bit numbers"}  # fmt: skip
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # units of length: unknown, metre, millimetre, micrometre
-_BLOCK = 2**19  # voxels converted at once
-_UNKNOWN_ORIENTATION = (
-    "The file does not state the orientation of the patient: the plane of its slices, left and right are unknown. "
-    "They are shown as axial; of another plane, they give no valid result."
-)
 _TWO_ORIENTATIONS = (
     "The two orientations in the file header (sform and qform) disagree: left and right may be exchanged."
 )
 _OTHER_UNITS = "The unit of length in the file header gives a field of view that no head has: millimetres are assumed."
 _FIELD_MM = (40.0, 1000.0)  # of the longest side of a plausible field of view
 _ROUNDED = 1.01  # sum of squares of a quaternion up to which it is a rotation written with few digits
-_UPLOAD_PAIR = "Upload the .hdr and the .img file in one zip file, or export the scan as .nii.gz."
+_UPLOAD_PAIR = "Upload the .hdr and the .img file together, or export the scan as .nii.gz."
 _INCOMPLETE = "The NIfTI file is incomplete. Upload it again."
 _DAMAGED = "The header of the NIfTI file is damaged"
 
@@ -74,20 +69,10 @@ def read_pair(header_file: bytes, voxel_file: bytes) -> Volume:
 
 def _read_volume(file: io.BufferedIOBase, n_compressed: int, header: _Header, offset: int) -> Volume:
     """Returns the volume whose voxels begin so many bytes further in a file of so many."""
-    (*shape, n_volumes), kind = _shape(header), _kind(header)
-    n_bytes = offset + math.prod(shape) * n_volumes * kind.itemsize
-    check_decompressed(n_bytes, n_compressed)
-    if isinstance(file, io.BytesIO) and n_bytes > n_compressed - file.tell():
-        raise ScanError(_INCOMPLETE)
-    _skip(file, offset)
-    voxels = _read_voxels(file, (shape[0], shape[1], shape[2]), kind, _scaling(header))
-    while file.read(_BLOCK):  # a gzip checksum is compared at the end only
-        pass
-    volume = _oriented(voxels, header)
-    if n_volumes == 1:
-        return volume
-    first = f"The file holds {n_volumes} volumes (time points, maps or directions): only the first was read."
-    return replace(volume, warnings=(first, *volume.warnings))
+    shape, n_volumes = volume_sizes(_sizes(header), _DAMAGED)
+    layout = VoxelLayout("NIfTI", shape, n_volumes, _kind(header), _scaling(header))
+    volume = _oriented(read_voxels(file, n_compressed, offset, layout), header)
+    return replace(volume, warnings=(*layout.warnings, *volume.warnings))
 
 
 def _read_header(file: io.BufferedIOBase) -> _Header:
@@ -115,17 +100,11 @@ def _blank_analyze(header: _Header) -> None:
         header[name] = 0
 
 
-def _shape(header: _Header) -> tuple[int, int, int, int]:
-    """Returns (z, y, x), the order in which the voxels lie in the file, and the number of volumes."""
+def _sizes(header: _Header) -> list[int]:
+    """Returns the sizes along x, y, z and further dimensions, none where their number is invalid."""
     n_dimensions, *sizes = (int(size) for size in header["dim"])
     sizes = sizes[:n_dimensions] if 2 <= n_dimensions <= 7 else []
-    sizes[3:] = [size or 1 for size in sizes[3:]]  # some programs leave dimensions blank that are not used
-    if not sizes or min(sizes) < 1:
-        raise ScanError(f"{_DAMAGED}: it has no valid dimensions.")
-    x, y, z = (*sizes, 1)[:3]
-    if x * y * z > MAX_VOXELS:
-        check_size((z, y, x))
-    return z, y, x, math.prod(sizes[3:])
+    return [*sizes[:3], *(size or 1 for size in sizes[3:])]  # some programs leave dimensions blank that are not used
 
 
 def _kind(header: _Header) -> np.dtype[Any]:
@@ -164,28 +143,6 @@ def _scaling(header: _Header) -> tuple[float, float] | None:
     return slope, intercept
 
 
-def _skip(file: io.BufferedIOBase, n_bytes: int) -> None:
-    """Skips header extensions in small steps."""
-    while n_bytes > 0 and (block := file.read(min(n_bytes, _BLOCK))):
-        n_bytes -= len(block)
-
-
-def _read_voxels(
-    file: io.BufferedIOBase, shape: tuple[int, int, int], kind: np.dtype[Any], scaling: tuple[float, float] | None
-) -> np.ndarray:
-    """Returns the voxels (z, y, x) as float32, converted as they are read: memory is taken only for what arrives."""
-    voxels = np.empty(shape[0] * shape[1] * shape[2], np.float32)
-    for start in range(0, voxels.size, _BLOCK):
-        part = voxels[start : start + _BLOCK]
-        block = file.read(part.size * kind.itemsize)
-        if len(block) < part.size * kind.itemsize:
-            raise ScanError(_INCOMPLETE)
-        values = np.frombuffer(block, kind)
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is replaced later
-            part[:] = values if scaling is None else values * np.float64(scaling[0]) + scaling[1]
-    return voxels.reshape(shape)
-
-
 def _oriented(voxels: np.ndarray, header: _Header) -> Volume:
     """Returns the voxels (z, y, x) as axial slices, by the sform or else the qform of the header."""
     sform = header.get_sform(coded=True)[0]
@@ -194,7 +151,7 @@ def _oriented(voxels: np.ndarray, header: _Header) -> Volume:
     if not affines:
         x, y, z = (abs(float(size)) for size in header["pixdim"][1:4])
         spacing, warnings = _in_mm((z, y, x), header, voxels.shape)
-        return _unoriented(voxels, spacing, warnings)
+        return unoriented_volume(voxels, spacing, warnings)
     usable = [affine for affine in affines if is_geometry(*_axes(affine))]
     directions, spacing = _axes((usable or affines)[0])
     spacing, warnings = _in_mm(spacing, header, voxels.shape)
@@ -242,10 +199,3 @@ def _axes(affine: np.ndarray) -> tuple[np.ndarray, Spacing]:
 def _agree(one: np.ndarray, other: np.ndarray) -> bool:
     """Returns whether each axis grows to the same side of the patient by both affines."""
     return bool((np.einsum("ij,ij->i", _axes(one)[0], _axes(other)[0]) > np.sqrt(0.5)).all())
-
-
-def _unoriented(voxels: np.ndarray, spacing: Spacing, warnings: tuple[str, ...]) -> Volume:
-    """Returns voxels of unknown orientation: y grows to anterior by custom, so rows are flipped to show it on top."""
-    check_size(voxels.shape)
-    is_known = all(np.isfinite(size) and size > 0 for size in spacing)
-    return Volume(voxels[:, ::-1], spacing if is_known else None, warnings=(_UNKNOWN_ORIENTATION, *warnings))

@@ -8,13 +8,11 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.file_type import IMAGES, SOURCES, file_type, natural_order
-from sslmri.scans.gunzip import open_gunzipped
+from sslmri.scans.file_type import FORMATS, IMAGES, SOURCES, file_type, natural_order
 from sslmri.scans.limits import MAX_BYTES, MAX_SERIES_BYTES, check_bytes
 from sslmri.scans.scan import Scan, ScanInfo, SeriesKey
 from sslmri.scans.volume import Volume
-
-_START_BYTES = 1024  # which determine the type of a file
+from sslmri.scans.volume_files import VOLUMES, plain_name, read_volume_file, voxel_names
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class ScanFiles:
 
     Attributes:
         name, source, sha256: as in ``ScanInfo``; the content determines the source, never the extension.
-        contents: the bytes of each file; of a series in the natural order of their names.
+        contents: the bytes of each file; of a series in the natural order of their names, of a pair the header first.
     """
 
     name: str
@@ -41,27 +39,32 @@ class ScanFiles:
         name, source = bare_name(name), file_type(data)
         check_bytes(len(data), MAX_BYTES, name)
         if source not in SOURCES:
-            raise ScanError(f"This is {source}. Upload DICOM, NIfTI, Analyze, an image or a zip file.", name)
+            raise ScanError(f"This is {source}. Upload {FORMATS}.", name)
         return cls(name, source, hashlib.sha256(data).hexdigest(), (data,))
 
     @classmethod
-    def of_series(cls, files: Sequence[tuple[str, bytes]]) -> "ScanFiles":
-        """Returns the files of one DICOM series, named by the first of them.
+    def of_files(cls, files: Sequence[tuple[str, bytes]]) -> "ScanFiles":
+        """Returns the files of one DICOM series, or a header and its voxels, named by the first of them.
 
         Raises:
             ScanError: they are too large together.
         """
         files = sorted(files, key=lambda file: natural_order(file[0]))
-        name = series_name([file_name for file_name, _ in files])
+        source, name = "DICOM", series_name([file_name for file_name, _ in files])
         check_bytes(sum(len(data) for _, data in files), MAX_SERIES_BYTES, name)
+        for header, voxels in (files, files[::-1]) if len(files) == 2 else ():
+            if plain_name(voxels[0]) in voxel_names(header[0]) and file_type(header[1]) != "DICOM":
+                source, files = file_type(header[1]), [header, voxels]
+        if source not in ("DICOM", *VOLUMES):
+            raise ScanError(f"This is {source}. Upload {FORMATS}.", name)
         hashes = sorted(hashlib.sha256(data).hexdigest() for _, data in files)
-        return cls(name, "DICOM", hashlib.sha256("".join(hashes).encode()).hexdigest(), tuple(d for _, d in files))
+        return cls(name, source, hashlib.sha256("".join(hashes).encode()).hexdigest(), tuple(d for _, d in files))
 
     def scan(self, volume: Volume) -> Scan:
         """Returns the scan whose volume was read from these files."""
         info = ScanInfo(
             name=self.name,
-            source=self.source,
+            source=volume.source or self.source if self.source == "NIfTI" else self.source,  # gzip may hold MGH
             sha256=self.sha256,
             n_slices=len(volume.voxels),
             spacing_mm=volume.spacing_mm,
@@ -119,12 +122,8 @@ def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:
         from sslmri.scans.images import read_image
 
         return Volume(read_image(contents[0], source))
-    if source == "NIfTI":
-        if file_type(open_gunzipped(contents[0]).read(_START_BYTES)) == "DICOM":
-            raise ScanError("This is a gzip-compressed DICOM file. Upload it uncompressed.")
-        from sslmri.scans.nifti import read_nifti
-
-        return read_nifti(contents[0])
+    if source in VOLUMES:
+        return read_volume_file(source, contents)
     from sslmri.scans.archive import read_archive
 
     return read_archive(contents[0])

@@ -64,13 +64,15 @@ def read_scan(data: bytes, name: str) -> Scan:
     return _read(ScanFiles.of_file(data, name))
 
 
-def read_series(files: Sequence[tuple[str, bytes]]) -> Scan:
-    """Returns the scan that DICOM files, each a name and its whole content, hold together, whatever their order.
+def read_files(files: Sequence[tuple[str, bytes]]) -> Scan:
+    """Returns the scan that files, each a name and its whole content, hold together, whatever their order.
+
+    They are the files of one DICOM series, or a header and the file of its voxels.
 
     Raises:
         ScanError: the files cannot be read as one scan, or not within the limits.
     """
-    return _read(ScanFiles.of_series(files))
+    return _read(ScanFiles.of_files(files))
 
 
 def series_key(data: bytes) -> SeriesKey | None:
@@ -276,7 +278,8 @@ def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volu
     texts = {"orientation": "[LRPAIS]{3}", "modality": "[A-Z]+", "sequence": "T1|T1ce|T2|FLAIR"}
     known = {key: _matching(pattern, answer[key]) for key, pattern in texts.items() if answer[key] is not None}
     warnings = tuple(_matching(_TEXT, warning) for warning in answer["warnings"])
-    return Volume(voxels, _spacing_of(answer["spacing_mm"]), warnings=warnings, **known)
+    source = "MGH" if answer.get("source") == "MGH" else None
+    return Volume(voxels, _spacing_of(answer["spacing_mm"]), warnings=warnings, source=source, **known)
 
 
 def _spacing_of(values: Sequence[float] | None) -> Spacing | None:

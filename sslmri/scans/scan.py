@@ -33,7 +33,7 @@ class ScanInfo:
 
     Attributes:
         name: name of the file, without folders.
-        source: format of the file: ``"PNG"``, ``"JPEG"``, ``"TIFF"``, ``"DICOM"``, ``"NIfTI"``, ``"zip"``.
+        source: format of the file, one of ``file_type.SOURCES``.
         sha256: hash of the file's bytes; for a series in several files, of the sorted hashes of all.
         n_slices: of the whole file.
         spacing_mm: (slice, row, column) spacing, or None where the file does not say.

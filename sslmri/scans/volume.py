@@ -14,6 +14,10 @@ _OBLIQUE_DEGREES = 15.0
 _MIN_DETERMINANT = 0.1  # below it the three directions lie almost in one plane
 _COARSE_MM = 2.0
 _COARSE_RATIO = 2.0
+_UNKNOWN_ORIENTATION = (
+    "The file does not state the orientation of the patient: the plane of its slices, left and right are unknown. "
+    "They are shown as axial; of another plane, they give no valid result."
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Volume:
     Attributes:
         voxels: (D, H, W) float32, in the units of the file; may be a reoriented view of what was read.
         spacing_mm, orientation, modality, sequence, warnings: as in ``ScanInfo``.
+        source: ``"MGH"`` where that was found in gzip data, else None.
     """
 
     voxels: np.ndarray
@@ -31,6 +36,7 @@ class Volume:
     modality: str | None = None
     sequence: str | None = None
     warnings: tuple[str, ...] = ()
+    source: str | None = None
 
 
 def axial_volume(
@@ -68,6 +74,17 @@ def axial_volume(
     if not is_single:
         warnings += _coarse_warning(row_mm, column_mm)
     return Volume(oriented, (slice_mm, row_mm, column_mm), target, warnings=warnings)
+
+
+def unoriented_volume(voxels: np.ndarray, spacing_mm: Spacing | None, warnings: tuple[str, ...] = ()) -> Volume:
+    """Returns voxels (z, y, x) of unknown orientation: y grows to anterior by custom, so rows are flipped.
+
+    Raises:
+        ScanError: the slices are too small or too many.
+    """
+    check_size(voxels.shape)
+    is_known = spacing_mm is not None and all(np.isfinite(size) and size > 0 for size in spacing_mm)
+    return Volume(voxels[:, ::-1], spacing_mm if is_known else None, warnings=(_UNKNOWN_ORIENTATION, *warnings))
 
 
 def is_geometry(directions: np.ndarray, spacing_mm: Spacing) -> bool:

@@ -18,8 +18,8 @@ def parse_scan(data: bytes, name: str) -> Scan:
 
 
 def parse_series(files: Sequence[tuple[str, bytes]]) -> Scan:
-    """Returns the scan that the DICOM files of one series hold; raises as ``parse_scan``."""
-    return _parse_files(ScanFiles.of_series(files))
+    """Returns the scan that the files of a series, or a header and its voxels, hold; raises as ``parse_scan``."""
+    return _parse_files(ScanFiles.of_files(files))
 
 
 def _parse_files(files: ScanFiles) -> Scan:

@@ -12,7 +12,7 @@ from tests.harness.server import ROOT, Server, serve
 from tests.harness.sessions import Request, Visit, ask, visit
 from tests.soak.result import Row, row
 
-MAX_UPLOAD_MB = 64
+MAX_UPLOAD_MB = 136
 _REFUSED = frozenset({400, 403, 404, 405, 413})
 _BOUNDARY = "scan"
 

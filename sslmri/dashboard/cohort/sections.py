@@ -18,6 +18,7 @@ from sslmri.diseases import DISEASES, Notice, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
+from sslmri.scans.file_type import FORMATS
 from sslmri.screening.outcome import Entry, Finding, Refusal, notice_line
 
 REFUSED = "refused"
@@ -30,11 +31,11 @@ _SCREENING_PAGE = "pages/screening.py"
 def take_in(card: ModelCard, cohort: Cohort) -> None:
     """Draws the uploader and screens what it holds; then the uploader is emptied and the page drawn again."""
     files = st.file_uploader(
-        f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, images or zip",
+        f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, other volumes, images or zip",
         accept_multiple_files=True,
         key=f"cohort-files-{cohort.drop}",
-        help="The DICOM files of one series are one scan. Results stay in the memory of this session on the server, "
-        "images do not; nothing is written to disk or sent on.",
+        help=f"{FORMATS}. The DICOM files of one series are one scan. Results stay in the memory of this session "
+        "on the server, images do not; nothing is written to disk or sent on.",
     )
     if cohort.note:
         st.warning(cohort.note)

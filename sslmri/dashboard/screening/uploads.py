@@ -1,4 +1,4 @@
-"""What a user gives the pages: files, the loose files of one DICOM series, or a simulated patient."""
+"""What a user gives the pages: files, loose files that are one scan, or a simulated patient."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,9 +14,12 @@ from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.screening import gallery
 from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
 from sslmri.dashboard.text import escape_markdown
-from sslmri.scans import read_scan, read_series, series_key
-from sslmri.scans.group_files import group_by_series
+from sslmri.scans import read_files, read_scan, series_key
+from sslmri.scans.file_type import FORMATS
+from sslmri.scans.group_files import group_files
+from sslmri.scans.limits import MAX_BYTES
 from sslmri.scans.scan import Scan, SeriesKey
+from sslmri.scans.volume_files import voxel_names
 from sslmri.text import count
 
 MAX_SCANS = 8  # at once on the Screening page
@@ -57,14 +60,18 @@ class FileUpload:
 
 @dataclass(frozen=True)
 class SeriesUpload:
-    """The loose files of one DICOM series, sorted by their hashes: however the browser orders them, one hash."""
+    """Loose files that are one scan, sorted by their hashes: however the browser orders them, one hash.
+
+    They are those of one DICOM series, or a header and the file of its voxels.
+    """
 
     parts: tuple[FileUpload, ...]
 
     @property
     def name(self) -> str:
         """What stands for the names of the files."""
-        return f"DICOM series of {count(len(self.parts), 'file')}"
+        header = next((part.name for part in self.parts if part.series is None and voxel_names(part.name)), None)
+        return header or f"DICOM series of {count(len(self.parts), 'file')}"
 
     @property
     def n_files(self) -> int:
@@ -83,7 +90,7 @@ class SeriesUpload:
 
     def read(self) -> Scan:
         """Returns the scan; see ``FileUpload.read``."""
-        return read_series([(part.name, part.data) for part in self.parts])
+        return read_files([(part.name, part.data) for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -118,10 +125,10 @@ Upload = FileUpload | SeriesUpload | PatientUpload
 
 
 def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
-    """Returns files in their order, the loose files of one DICOM series as one upload."""
+    """Returns files in their order, loose files that are one scan as one upload."""
     return [
         parts[0] if len(parts) == 1 else SeriesUpload(tuple(sorted(parts, key=lambda part: part.sha256)))
-        for parts in group_by_series(files, lambda file: file.series)
+        for parts in group_files(files, lambda file: file.series, lambda file: file.name)
     ]
 
 
@@ -131,9 +138,10 @@ def ask_for_scans() -> list[Upload]:
     with left:
         # no list of extensions: the content decides, and a refusal says what it is
         files = st.file_uploader(
-            "Drop scans: DICOM, NIfTI, images or zip",
+            "Drop scans: DICOM, NIfTI, other volumes, images or zip",
             accept_multiple_files=True,
-            help="A DICOM series can be uploaded as a zip or as all its files at once. Files stay in the memory of "
+            help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. A DICOM series can be uploaded as a zip or as all its "
+            "files at once, a header and its voxels too. Files stay in the memory of "
             f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
         )
     handed_over: Upload | None = st.session_state.get(HANDED_OVER)

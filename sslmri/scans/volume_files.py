@@ -1,0 +1,52 @@
+"""Files that hold one volume, or a header whose voxels are in a second file: which they are, and how each is read."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sslmri.errors import ScanError
+from sslmri.scans.file_type import SOURCES, file_type
+from sslmri.scans.gunzip import open_gunzipped
+from sslmri.scans.volume import Volume
+
+VOLUMES = ("NIfTI", "MGH", "NRRD", "MetaImage")
+_VOXEL_SUFFIX = {".hdr": (".img",), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".img")}
+_START_BYTES = 1024  # which determine the type of a file
+
+
+def voxel_names(name: str) -> tuple[str, ...]:
+    """Returns how the file of voxels may be named that belongs to a header of this name, as ``plain_name`` does."""
+    stem, dot, suffix = plain_name(name).rpartition(".")
+    return tuple(stem + voxels for voxels in _VOXEL_SUFFIX.get(dot + suffix, ()))
+
+
+def plain_name(name: str) -> str:
+    """Returns a name in lower case, without the suffix of compression."""
+    return name.lower().removesuffix(".gz")
+
+
+def read_volume_file(source: str, contents: Sequence[bytes]) -> Volume:
+    """Returns the volume in a file of one of ``VOLUMES``, or in a header and the file of its voxels.
+
+    Raises:
+        ScanError: the content is damaged, too large, or not one intensity for each voxel.
+    """
+    voxel_file = contents[1] if len(contents) > 1 else None
+    if source == "NRRD":
+        from sslmri.scans.nrrd import read_nrrd
+
+        return read_nrrd(contents[0], voxel_file)
+    if source == "MetaImage":
+        from sslmri.scans.metaimage import read_metaimage
+
+        return read_metaimage(contents[0], voxel_file)
+    file = open_gunzipped(contents[0])
+    found = file_type(file.read(_START_BYTES)) if contents[0].startswith(b"\x1f\x8b") else source
+    if found == "MGH":
+        from sslmri.scans.mgh import read_mgh
+
+        return replace(read_mgh(open_gunzipped(contents[0]), len(contents[0])), source=found)
+    if found != "NIfTI" and found in SOURCES:
+        raise ScanError(f"This is a gzip-compressed {found} file. Upload it uncompressed.")
+    from sslmri.scans.nifti import read_nifti, read_pair
+
+    return read_nifti(contents[0]) if voxel_file is None else read_pair(contents[0], voxel_file)
