@@ -6,6 +6,7 @@ from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.screening.findings import choose_scan, draw_findings
 from sslmri.dashboard.screening.gallery import draw_gallery
 from sslmri.dashboard.screening.review import draw_review
+from sslmri.dashboard.screening.sequence import choose_sequence
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.state import scan_of, screen_uploads
@@ -39,9 +40,11 @@ screening = screened[chosen].result if chosen is not None else None
 if chosen is None or not isinstance(screening, Screening):
     st.stop()
 
-upload, summary = uploads[chosen], screening.summary
-metrics = try_read(find_unseen_metrics, card)
+upload, metrics = uploads[chosen], try_read(find_unseen_metrics, card)
 left, right = st.columns([11, 9], gap="large")
+with right:
+    screening = choose_sequence(screening)
+summary = screening.summary
 with left:
     st.text(upload.name)
     finding = choose_finding(summary)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -36,6 +36,7 @@ class Screen:
         csv: also write the findings as a table, one row for each scan and disease.
         report: also write the findings as a PDF with the maps of the key slices, without names of files.
         overlays: also write each finding's map over its key slice, as PNG files into this folder.
+        sequence: of all these scans, T1ce with contrast agent, in place of what their files state or their images show.
     """
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -43,6 +44,7 @@ class Screen:
     csv: Path | None = None
     report: Path | None = None
     overlays: Path | None = None
+    sequence: Literal["T1", "T1ce", "T2", "FLAIR", "unknown"] | None = None
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
@@ -62,7 +64,7 @@ class Screen:
         screener = Screener.load(self.model)
         card, metrics = screener.card, find_unseen_metrics(screener.card)
         entries: list[Entry] = []  # without the arrays of the screenings
-        for entry, arrays in screen_files(screener, files):
+        for entry, arrays in screen_files(screener, files, self.sequence):
             print(json_line(card, entry, metrics), flush=True)
             if self.overlays and arrays:
                 write_overlays(self.overlays, card, entry, arrays)

@@ -18,6 +18,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def capital(text: str) -> str:
+    """Returns text with a capital first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Returns a table in Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))

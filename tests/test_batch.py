@@ -44,7 +44,7 @@ class Encoderless:
     def screen_slices(self, prepared: Sequence[PreparedScan]) -> list[Screening]:
         return [
             Screening(
-                ScreeningSummary(
+                summary := ScreeningSummary(
                     sha256=scan.info.sha256,
                     model_sha256="",
                     created="",
@@ -62,6 +62,7 @@ class Encoderless:
                     warnings=(),
                 ),
                 ScreeningArrays(scan.slices, np.empty((len(scan.slices), 0), np.float32), {}, {}),
+                summary,
             )
             for scan in prepared
         ]

@@ -1,4 +1,4 @@
-"""The sequence of a slice: the head that names it, how it is measured, and where it is shown."""
+"""The sequence of a slice: the head that names it and how it is measured."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,13 @@ from sslmri.cohorts.store import Store
 from sslmri.dashboard.encoder.messages import sequence_sentence
 from sslmri.learning import sequence
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.model import Head, Model
+from sslmri.learning.model import Model
 from sslmri.learning.sequence import fit_sequence_head, sample_sequences, sequence_truth
 from sslmri.models.folder import SEQUENCE_FILE
-from sslmri.scans import read_scan
 from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
-from sslmri.screening.messages import other_sequence, sequence_line
-from sslmri.screening.outcome import Entry, document
-from sslmri.screening.screener import Screener
 from sslmri.training import sequences
 from sslmri.training.sequences import measure_sequences
-from tests.pages import png
 from tests.small_encoder import SMALL_ENCODER
 from tests.test_folds import record
 
@@ -61,13 +56,6 @@ def test_the_head_equals_a_logistic_regression_on_standardised_features(monkeypa
     assert not given[:, [i for i in range(4) if i not in expected.classes_]].any()
 
 
-def test_a_classifier_is_run_on_the_sequence_it_was_trained_on_or_on_an_unknown_one():
-    assert other_sequence("ms", "T1") == "Trained on T2, this is T1."
-    assert other_sequence("tumours", "T1") == "Trained on T1 with contrast agent, this is T1."
-    for disease, known in (("ms", "T2"), ("ms", None), ("parkinsons", "FLAIR"), ("alzheimers", "T1")):
-        assert other_sequence(disease, known) is None
-
-
 def test_one_sequence_alone_teaches_nothing():
     assert fit_sequence_head(Encoder(SMALL_ENCODER), store_of(["T1"] * 8 + ["mixed"] * 8), Preparation()) is None
 
@@ -89,16 +77,6 @@ def test_slices_are_measured_by_patient_and_apart_where_the_source_cannot_tell(m
     assert "same scanners, 0.75 " in sequence_sentence(found)
     monkeypatch.setattr(sequences, "fold_arrays", lambda run, fold: None)
     assert measure_sequences(tmp_path, store, "0" * 64) is None
-
-
-@pytest.mark.parametrize(("bias", "name"), [(9.0, "FLAIR"), (0.0, None)])
-def test_a_screening_names_the_sequence_that_its_slices_look_like(gated_folder: Path, bias: float, name: str | None):
-    model = Model.load(gated_folder)
-    head = Head(torch.zeros(4, model.card.encoder.architecture.texture_dim), torch.tensor([0.0, 0.0, 0.0, bias]))
-    summary = Screener(replace(model, sequence=head)).screen(read_scan(png(), "scan.png")).summary
-    assert (summary.sequence, summary.sequence_from) == (name, "image" if name else None)
-    assert document(Entry(1, summary), "0" * 64, {})["sequence"] == {"name": name, "from": summary.sequence_from}
-    assert sequence_line(summary) == (f"{name} by its appearance" if name else None)
 
 
 def test_a_trained_model_carries_its_head(model_folder: Path):

@@ -20,6 +20,7 @@ from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
 from sslmri.screening.report.images import paint_key_slice, scaled
 from sslmri.screening.screener import Screener
+from sslmri.screening.sequences import Choice, with_sequence
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
@@ -27,18 +28,24 @@ _OVERLAY_SIDE = 512  # pixels along the longer side
 Screened = tuple[Entry, ScreeningArrays | None]
 
 
-def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Screened]:
+def screen_files(screener: Screener, paths: Iterable[Path], sequence: Choice | None = None) -> Iterator[Screened]:
     """Yields each scan with its arrays, in order; the files of one series in one folder are one scan.
 
     Worker processes read and prepare the next scans while the encoder sees these. Several batches go through it in
     parallel, each on one thread: threads that share a batch wait for each other at every layer. A single batch has all
     threads and no worker.
 
+    Args:
+        screener: with the model.
+        paths: the files.
+        sequence: of all scans, where the user says so.
+
     Raises:
         WorkerError: a worker was killed; the outcomes before that have come.
     """
     scans = group_paths(paths)
     groups = [scans[start : start + BATCH_SCANS] for start in range(0, len(scans), BATCH_SCANS)]
+    screen = partial(_screen_batch, screener, sequence)
     prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
     workers = max(1, min(os.cpu_count() or 1, len(groups)))
     in_parallel = max(1, min(torch.get_num_threads(), len(groups)))
@@ -51,7 +58,7 @@ def screen_files(screener: Screener, paths: Iterable[Path]) -> Iterator[Screened
         stopped = None
         try:
             for number, (group, batch) in enumerate(zip(groups, prepared, strict=True)):
-                pending.append(pool.submit(_screen_batch, screener, number * BATCH_SCANS + 1, group, batch))
+                pending.append(pool.submit(screen, number * BATCH_SCANS + 1, group, batch))
                 if len(pending) > in_parallel:
                     yield from pending.popleft().result()
         except WorkerError as error:
@@ -101,7 +108,11 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
 
 
 def _screen_batch(
-    screener: Screener, first: int, scans: Sequence[tuple[Path, ...]], prepared: Sequence[PreparedScan | ScanError]
+    screener: Screener,
+    sequence: Choice | None,
+    first: int,
+    scans: Sequence[tuple[Path, ...]],
+    prepared: Sequence[PreparedScan | ScanError],
 ) -> list[Screened]:
     readable = [scan for scan in prepared if isinstance(scan, PreparedScan)]
     screenings = iter(screener.screen_slices(readable) if readable else [])
@@ -110,7 +121,7 @@ def _screen_batch(
         if isinstance(scan, ScanError):
             screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), str(files[0]), len(files)), None))
         else:
-            screening = next(screenings)
+            screening = with_sequence(next(screenings), sequence)
             screened.append((Entry(number, screening.summary, str(files[0]), len(files)), screening.arrays))
     return screened
 

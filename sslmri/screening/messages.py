@@ -9,7 +9,7 @@ from sslmri.models.cards import INTENDED_USE, HeadCard, ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening.outcome import Entry, Finding, Review, ScreeningSummary
-from sslmri.text import count, format_timestamp, percent, proportion
+from sslmri.text import capital, count, format_timestamp, percent, proportion
 
 NOT_REVIEWED = "Not reviewed by a clinician."
 NOT_EVALUATED = "Not evaluated on unseen patients."
@@ -24,6 +24,8 @@ _DIRECTIONS = {
 OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 
 _SEQUENCE_TITLES = {"T1": "T1", "T1ce": "T1 with contrast agent", "T2": "T2", "FLAIR": "FLAIR"}
+_SEQUENCE_SOURCES = {"dicom": "as stated by DICOM", "image": "by its appearance", "reader": "as chosen by the reader"}
+SEQUENCE_UNKNOWN = "The sequence is not known. Each classifier answers as if it were the one it was trained on."
 
 
 def one_sided(card: HeadCard) -> str | None:
@@ -54,7 +56,7 @@ def untrained_notices(card: ModelCard) -> list[Notice]:
 
 
 def _untrained(label: str) -> str:
-    return f"{_capital(class_title(label))} cannot be predicted: no training example."
+    return f"{capital(class_title(label))} cannot be predicted: no training example."
 
 
 def head_line(card: ModelCard) -> str:
@@ -98,7 +100,7 @@ def _orientation(code: str | None) -> str:
 
 def probability_line(finding: Finding) -> str:
     """Returns the probability that the verdict follows from, next to its threshold."""
-    name = _capital(DISEASES[finding.disease].any_title)
+    name = capital(DISEASES[finding.disease].any_title)
     return f"{name} {proportion(finding.probability_any)} \u00b7 flagged from {proportion(finding.flagged_from)}"
 
 
@@ -154,7 +156,7 @@ def evidence_line(evidence: DiseaseMetrics | None) -> str:
     unseen = f"{count(evidence.slices.n_groups, evidence.unit)}, {count(evidence.slices.n_cases, 'slice')}"
     auroc = evidence.groups.auroc if evidence.groups.auroc.value is not None else "unknown"
     return (
-        f"{_capital(evidence.grade.grade)} evidence. On unseen patients ({unseen}): AUROC of any disease {auroc}; "
+        f"{capital(evidence.grade.grade)} evidence. On unseen patients ({unseen}): AUROC of any disease {auroc}; "
         f"accuracy of slices {evidence.slices.accuracy}."
     )
 
@@ -173,19 +175,32 @@ def limits(card: ModelCard, disease: str) -> list[str]:
     return [*untrained, caveat_of(disease, card.training.cohorts)]
 
 
-def other_sequence(disease: str, sequence: str | None) -> str | None:
-    """Returns why a classifier is not run on a scan of a known sequence, None where it may be."""
-    needed = DISEASES[disease].sequence
-    if sequence is None or needed is None or sequence == needed:
-        return None
-    return f"Trained on {_SEQUENCE_TITLES[needed]}, this is {_SEQUENCE_TITLES[sequence]}."
+def other_sequence(needed: str, sequence: str, *, is_seen: bool) -> str:
+    """Returns why the classifier of a sequence is not run on a scan of another one, stated or seen in the image."""
+    trained, is_one = f"Trained on {_SEQUENCE_TITLES[needed]}", "looks like" if is_seen else "is"
+    return f"{trained}, this {is_one} {_SEQUENCE_TITLES[sequence]}."
 
 
-def sequence_line(summary: ScreeningSummary) -> str | None:
-    """Returns the sequence of a scan and how it is known, None where it is not."""
-    if summary.sequence_from == "image":
-        return f"{summary.sequence} by its appearance"
-    return summary.sequence
+def disagreement(summary: ScreeningSummary, seen: str) -> str:
+    """Returns that a scan looks like another sequence than the file or the reader says."""
+    return f"The sequence is {sequence_line(summary)}, but the image looks like {_SEQUENCE_TITLES[seen]}."
+
+
+def agent_unknown(needed: str) -> str:
+    """Returns that a T1 is answered although the image does not reliably show whether a contrast agent was given."""
+    title = _SEQUENCE_TITLES[needed]
+    return f"Trained on {title}. The image does not reliably show whether this T1 is with contrast agent."
+
+
+def sequence_line(summary: ScreeningSummary) -> str:
+    """Returns the sequence of a scan and what says so."""
+    source = _SEQUENCE_SOURCES.get(summary.sequence_from or "", "")
+    return f"{sequence_title(summary.sequence)} {source}".strip()
+
+
+def sequence_title(sequence: str | None) -> str:
+    """Returns the name of a sequence for display."""
+    return "sequence not known" if sequence is None else _SEQUENCE_TITLES[sequence]
 
 
 def review_line(review: Review | None) -> str:
@@ -216,7 +231,3 @@ def short_verdict(finding: Finding) -> str:
     if finding.verdict == Verdict.NOT_ASSESSED:
         return finding.verdict
     return f"{finding.verdict} {proportion(finding.probability_any)}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -10,6 +10,8 @@ from sslmri.diseases import DISEASES, Notice
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
 
+SequenceSource = Literal["dicom", "image", "reader"]
+
 NOTABLE_PEAK = 0.1  # of the class's scale; a map whose peak is lower shows no notable saliency
 
 
@@ -71,11 +73,13 @@ class ScreeningSummary:
         n_file_slices: how many slices the file has.
         spacing_mm, orientation, modality, source: as in the scan.
         sequence: ``T1``, ``T1ce``, ``T2`` or ``FLAIR``; None where it is not known.
-        sequence_from: what says so: the DICOM file, or the image as the encoder sees it.
+        sequence_from: what says so: the DICOM file, the image as the encoder sees it, or the reader.
         is_brain_mri: None where the model has nothing to decide it by.
         reason: why it is not recognised as brain MRI, else None.
         findings: by disease, in the order of the diseases.
         warnings: what a reader must see.
+        sequence_seen: the mean probability over the slices of each sequence, as the encoder sees them; None without a
+            head for it.
     """
 
     sha256: str
@@ -88,11 +92,12 @@ class ScreeningSummary:
     modality: str | None
     source: str
     sequence: str | None
-    sequence_from: Literal["dicom", "image"] | None
+    sequence_from: SequenceSource | None
     is_brain_mri: bool | None
     reason: str | None
     findings: Mapping[str, Finding]
     warnings: tuple[Notice, ...]
+    sequence_seen: Mapping[str, float] | None = None
 
     @property
     def assessed(self) -> dict[str, Finding]:
@@ -123,10 +128,17 @@ class ScreeningArrays:
 
 @dataclass(frozen=True)
 class Screening:
-    """One screening with its arrays, as the screener returns it."""
+    """One screening with its arrays, as the screener returns it.
+
+    Attributes:
+        summary: its facts and findings.
+        arrays: what it was made from.
+        unrestricted: the summary before the sequence of the scan ruled any classifier out.
+    """
 
     summary: ScreeningSummary
     arrays: ScreeningArrays
+    unrestricted: ScreeningSummary
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from sslmri.models.history import created_now
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
 from sslmri.screening.maps import measure_map
-from sslmri.screening.messages import left_out, one_sided, other_sequence, untrained_notices
+from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.saliency import Explainer, class_maps
+from sslmri.screening.sequences import with_sequence
 from sslmri.text import in_order
 
-_SURE_OF_SEQUENCE = 0.8  # mean probability from which on the sequence is named
 UNGATED = "This model cannot check whether the scan is a brain MRI that resembles its training data."
 
 
@@ -92,8 +92,7 @@ class Screener:
     ) -> Screening:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
         not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
-        sequence = info.sequence or (None if not_brain else self._sequence_of(seen))
-        reasons = self._reasons(seen, not_brain, info.sequence)  # what the image shows is too often wrong
+        reasons = self._reasons(seen, not_brain)
         probabilities = {
             key: calibrated(logits[key].astype(np.float64), card.calibration_temperature)
             for key, card in self.card.heads.items()
@@ -119,30 +118,30 @@ class Screener:
             orientation=info.orientation,
             modality=info.modality,
             source=info.source,
-            sequence=sequence,
-            sequence_from=None if sequence is None else "dicom" if info.sequence else "image",
+            sequence=info.sequence,
+            sequence_from="dicom" if info.sequence else None,
             is_brain_mri=not_brain is None if self._bank else None,
             reason=not_brain,
             findings=findings,
             warnings=warnings,
+            sequence_seen=None if not_brain else self._sequences(seen),
         )
-        return Screening(summary, ScreeningArrays(slices, seen.features, maps, probabilities))
+        arrays = ScreeningArrays(slices, seen.features, maps, probabilities)
+        return with_sequence(Screening(summary, arrays, unrestricted=summary))
 
-    def _sequence_of(self, seen: EncoderFeatures) -> str | None:
-        """Returns the sequence that the slices look like on average, None without a head for it or in doubt."""
+    def _sequences(self, seen: EncoderFeatures) -> dict[str, float] | None:
+        """Returns the mean probability over the slices of each sequence, None without a head for it."""
         if self._model.sequence is None:
             return None
         logits = self._model.sequence.logits(torch.from_numpy(seen.textures)).numpy()
-        mean = calibrated(logits, 1.0).mean(axis=0)
-        return SEQUENCES[int(mean.argmax())] if mean.max() >= _SURE_OF_SEQUENCE else None
+        return dict(zip(SEQUENCES, calibrated(logits, 1.0).mean(axis=0).tolist(), strict=True))
 
-    def _reasons(self, seen: EncoderFeatures, not_brain: str | None, sequence: str | None) -> dict[str, str | None]:
+    def _reasons(self, seen: EncoderFeatures, not_brain: str | None) -> dict[str, str | None]:
         """Returns by disease why its classifier is not assessed, None without a reason."""
         if not_brain:
             return dict.fromkeys(self.card.heads, not_brain)
         return {
             key: one_sided(card)
-            or other_sequence(key, sequence)
             or (decide_in_distribution(self._bank, seen.features, key).reason if self._bank else None)
             for key, card in self.card.heads.items()
         }

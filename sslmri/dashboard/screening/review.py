@@ -57,7 +57,7 @@ def _ask(summary: ScreeningSummary, finding: Finding) -> tuple[bool, str | None,
         label_visibility="collapsed",
         format_func=lambda key: _TITLES[key],
         key=widget_key(summary, f"review-{finding.disease}"),
-        on_change=_unsign,
+        on_change=unsign,
         args=(summary,),
     )
     if answer == _AGREE:
@@ -73,7 +73,7 @@ def _ask(summary: ScreeningSummary, finding: Finding) -> tuple[bool, str | None,
         placeholder="Class instead",
         width=_FIELD_WIDTH,
         label_visibility="collapsed",
-        on_change=_unsign,
+        on_change=unsign,
         args=(summary,),
     )
     reason = row.text_input(
@@ -83,7 +83,7 @@ def _ask(summary: ScreeningSummary, finding: Finding) -> tuple[bool, str | None,
         placeholder="Reason, no names",
         width=_FIELD_WIDTH,
         label_visibility="collapsed",
-        on_change=_unsign,
+        on_change=unsign,
         args=(summary,),
     )
     return False, label, reason.strip()
@@ -113,7 +113,7 @@ def _note_time(summary: ScreeningSummary) -> None:
     st.session_state[widget_key(summary, "signed-at")] = created_now()
 
 
-def _unsign(summary: ScreeningSummary) -> None:
+def unsign(summary: ScreeningSummary) -> None:
     """Takes the tick away: it stands for what was on the page when it was set."""
     st.session_state[widget_key(summary, "signed")] = False
 

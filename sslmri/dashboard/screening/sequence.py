@@ -1,0 +1,33 @@
+"""The sequence of the scan in view: what says which it is, and the reader's own choice."""
+
+import streamlit as st
+
+from sslmri.dashboard.screening.review import unsign
+from sslmri.dashboard.screening.state import widget_key
+from sslmri.screening.messages import sequence_line, sequence_title
+from sslmri.screening.outcome import Screening
+from sslmri.screening.sequences import CHOICES, with_sequence
+from sslmri.text import capital
+
+_FOUND = "found"
+_WIDTH = 330  # pixels: the longest line in full
+
+
+def choose_sequence(screening: Screening) -> Screening:
+    """Returns the screening for the sequence that the reader chose, at first for the one found; without a new pass."""
+    summary = screening.unrestricted
+    if summary.reason:
+        return screening
+    titles = {_FOUND: capital(sequence_line(screening.summary))}
+    titles |= {choice: capital(sequence_title(None if choice == "unknown" else choice)) for choice in CHOICES}
+    chosen = st.selectbox(
+        "Sequence",
+        [_FOUND, *CHOICES],
+        format_func=titles.__getitem__,
+        key=widget_key(summary, "sequence"),
+        help="Each classifier answers the sequence it was trained on. Choose another one where this is wrong.",
+        width=_WIDTH,
+        on_change=unsign,
+        args=(summary,),
+    )
+    return next((with_sequence(screening, choice) for choice in CHOICES if choice == chosen), screening)

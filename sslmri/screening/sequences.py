@@ -1,0 +1,96 @@
+"""Which sequence a scan is, what says so, and which classifiers it leaves to answer. No torch here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, get_args
+
+from sslmri.diseases import DISEASES, Notice
+from sslmri.evidence.verdict import Verdict
+from sslmri.screening import messages
+from sslmri.screening.outcome import Finding, Screening, ScreeningSummary, SequenceSource
+
+Choice = Literal["T1", "T1ce", "T2", "FLAIR", "unknown"]  # of a reader, who may also say that nobody knows
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+
+_T1 = frozenset({"T1", "T1ce"})  # one kind: out of fold the head takes one for the other in 4 of 70 series
+_VOLUME = 3  # slices from which on the mean of their probabilities is surer than a single one
+_SURE_OF_SLICE, _SURE_OF_VOLUME = 0.8, 0.5
+# Mean probability of a kind from which on the image is of it. Out of fold it then is in 98.3 % of 5,295 slices and in
+# 99.4 % of 476 series; on the sequences they were trained on, 0.6 % of the slices and 1 of 406 series of the three
+# classifiers are taken for another kind.
+
+
+def with_sequence(screening: Screening, choice: Choice | None = None) -> Screening:
+    """Returns a screening in which only the classifiers for the sequence of the scan answer.
+
+    What the reader chose counts first, then what the DICOM file states, then what the image shows. All classifiers
+    have answered already, so that another choice needs no pass of the encoder.
+    """
+    summary = screening.unrestricted
+    if summary.reason:
+        return replace(screening, summary=summary)
+    name, source = _sequence(summary, choice)
+    summary = replace(summary, sequence=name, sequence_from=source)
+    findings = {key: _ruled(finding, summary) for key, finding in summary.findings.items()}
+    summary = replace(summary, findings=findings)
+    return replace(screening, summary=replace(summary, warnings=(*summary.warnings, *_notices(summary))))
+
+
+def name_seen(summary: ScreeningSummary, sure: float | None = None) -> str | None:
+    """Returns the sequence that the image shows; None in doubt.
+
+    T1 with and without contrast agent are one kind; of the two the more probable is named.
+
+    Args:
+        summary: of the scan.
+        sure: mean probability from which on a kind is named; by the number of slices where none is given.
+    """
+    seen = summary.sequence_seen
+    if not seen:
+        return None
+    best = max(seen, key=lambda name: (_of_kind(seen, name), seen[name]))
+    sure = sure or (_SURE_OF_VOLUME if len(summary.slice_numbers) >= _VOLUME else _SURE_OF_SLICE)
+    return best if _of_kind(seen, best) >= sure else None
+
+
+def _sequence(summary: ScreeningSummary, choice: Choice | None) -> tuple[str | None, SequenceSource | None]:
+    if choice is not None:
+        return (None if choice == "unknown" else choice), "reader"
+    if summary.sequence is not None:
+        return summary.sequence, "dicom"
+    name = name_seen(summary)
+    return name, None if name is None else "image"
+
+
+def _ruled(finding: Finding, summary: ScreeningSummary) -> Finding:
+    """Returns a finding, not assessed where the scan is of a sequence that its classifier was not trained on."""
+    needed, name = DISEASES[finding.disease].sequence, summary.sequence
+    if needed is None or name is None:
+        return finding
+    fits = name in _kind(needed) if summary.sequence_from == "image" else name == needed
+    if fits:
+        return finding
+    reason = messages.other_sequence(needed, name, is_seen=summary.sequence_from == "image")
+    return replace(finding, verdict=Verdict.NOT_ASSESSED, reason=reason)
+
+
+def _notices(summary: ScreeningSummary) -> list[Notice]:
+    """Returns what a reader must know of the sequence: that it is unknown, uncertain, or looks like another one."""
+    name, seen = summary.sequence, name_seen(summary, _SURE_OF_SLICE)
+    if name is None:
+        return [Notice(None, messages.SEQUENCE_UNKNOWN)]
+    if summary.sequence_from == "image":
+        needed = {key: DISEASES[key].sequence for key in summary.assessed}
+        return [Notice(key, messages.agent_unknown(each)) for key, each in needed.items() if each and each != name]
+    if seen is None or seen in _kind(name):
+        return []
+    return [Notice(None, messages.disagreement(summary, seen))]
+
+
+def _of_kind(seen: Mapping[str, float], sequence: str) -> float:
+    """Returns the probability of a sequence together with those that look like it."""
+    return sum(seen[name] for name in _kind(sequence))
+
+
+def _kind(sequence: str) -> frozenset[str]:
+    return _T1 if sequence in _T1 else frozenset({sequence})
