@@ -213,6 +213,15 @@ def test_lossy_codings_of_over_8_bits_are_read(name, highest):
         ({"AcquisitionContrast": "T2_STAR"}, None),
         ({"SeriesDescription": "T1 FLAIR"}, None),
         ({"SeriesDescription": "DOE^T1000 brain"}, None),
+        ({"ScanningSequence": "SE", "EchoTime": 12, "RepetitionTime": 550}, "T1"),
+        ({"ScanningSequence": "SE", "EchoTime": 12, "RepetitionTime": 550, "ContrastBolusAgent": "Gadovist"}, "T1ce"),
+        ({"ScanningSequence": ["GR", "IR"], "EchoTime": 3, "RepetitionTime": 2300, "InversionTime": 900}, "T1"),
+        ({"ScanningSequence": "SE", "EchoTime": 96, "RepetitionTime": 5500}, "T2"),
+        ({"ScanningSequence": ["SE", "IR"], "EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500}, "FLAIR"),
+        ({"ScanningSequence": "SE", "EchoTime": 20, "RepetitionTime": 3000}, None),  # proton density
+        ({"ScanningSequence": "GR", "EchoTime": 5, "RepetitionTime": 25}, None),
+        ({"ScanningSequence": "EP", "EchoTime": 90, "RepetitionTime": 5000}, None),
+        ({"ScanningSequence": "SE", "EchoTime": 12, "RepetitionTime": 550, "SeriesDescription": "AX T2"}, "T2"),
         ({}, None),
     ],
 )

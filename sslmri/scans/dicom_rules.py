@@ -92,7 +92,7 @@ def stated_sequence(dataset: Dataset) -> str | None:
     """Returns ``T1``, ``T1ce``, ``T2`` or ``FLAIR`` where the file states it unambiguously, else None.
 
     The acquisition contrast (0008,9209) comes first, then the description of the series and the name of the protocol;
-    of their text nothing but one of these four names is kept.
+    of their text nothing but one of these four names is kept. Where it names none, the times of the sequence decide.
     """
     contrast = _values(dataset, "AcquisitionContrast")
     text = " ".join(contrast or (*_values(dataset, "SeriesDescription"), *_values(dataset, "ProtocolName"))).upper()
@@ -100,12 +100,39 @@ def stated_sequence(dataset: Dataset) -> str | None:
     names = {name for name, pattern in _SEQUENCES.items() if re.search(pattern, text)}
     if "FLAIR" in names:
         names.discard("T2")  # T2 FLAIR
+    if not names and (timed := _timed_sequence(dataset)):
+        names = {timed}
     if len(names) != 1:
         return None
     has_agent = bool(dataset.get("ContrastBolusAgent")) or re.search(_CONTRAST_AGENT, text)
     if names != {"T1"} or not has_agent:
         return names.pop()
     return None if re.search(_WITHOUT_AGENT, text) else "T1ce"
+
+
+def _timed_sequence(dataset: Dataset) -> str | None:
+    """Returns ``T1``, ``T2`` or ``FLAIR`` where echo, repetition and inversion time leave no doubt, else None."""
+    echo, repetition, inversion = (
+        _milliseconds(dataset, keyword) for keyword in ("EchoTime", "RepetitionTime", "InversionTime")
+    )
+    kinds = set(_words(dataset, "ScanningSequence"))
+    if not echo or not repetition or not kinds or not kinds <= {"SE", "GR", "IR"}:
+        return None
+    if "GR" in kinds:  # without an inversion its weighting is by the flip angle too
+        return "T1" if 400 <= inversion <= 1300 and echo <= 10 else None
+    if inversion or "IR" in kinds:
+        return "FLAIR" if inversion >= 1500 and echo >= 70 else None
+    if repetition <= 900 and echo <= 25:
+        return "T1"
+    return "T2" if repetition >= 2000 and echo >= 75 else None
+
+
+def _milliseconds(dataset: Dataset, keyword: str) -> float:
+    """Returns a time, 0 where the file gives none or several."""
+    try:
+        return float(dataset.get(keyword) or 0)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _words(dataset: Dataset, keyword: str) -> list[str]:
