@@ -1,4 +1,4 @@
-"""The command line: ``sslmri app | train | screen | manifest | audit | convert | model-card | licences``.
+"""The command line: ``sslmri app | train | screen | validate | manifest | audit | convert | model-card | licences``.
 
 ``app`` opens the dashboard; arguments after it go to ``streamlit run``. ``train`` runs the commands of ``train.py``:
 ``sslmri train --help`` lists them. The others are described below.
@@ -147,6 +147,39 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Validate:
+    """Measure a model on labelled scans of one's own, next to its results on patients that its training left out.
+
+    Each row of the manifest is a file: an image, a volume, a zip of a series, or a DICOM file of one. Exit code 0:
+    every scan was read; 2: some were refused; 1: it could not run.
+
+    Attributes:
+        manifest: the manifest.csv, with the columns path, cohort, disease, label and, where people have several scans,
+            group.
+        model: the model folder.
+    """
+
+    manifest: Annotated[Path, tyro.conf.Positional]
+    model: Path = DEFAULT_MODEL
+
+    def start(self) -> int:
+        """Runs the command and returns its exit code."""
+        from sslmri.cohorts.manifest import read_manifest
+        from sslmri.diseases import DISEASES
+        from sslmri.models.evidence import find_unseen_metrics
+        from sslmri.screening.screener import Screener
+        from sslmri.screening.validate import labelled_records, measure, report, screen_labelled
+
+        records = read_manifest(self.manifest)
+        screener = Screener.load(self.model)
+        scans = screen_labelled(screener, labelled_records(screener.card, records))
+        labelled = {scan.record.disease for scan in scans}
+        results = {key: measure(scans, disease) for key, disease in DISEASES.items() if key in labelled}
+        print(report(results, find_unseen_metrics(screener.card)))
+        return 2 if any(scan.finding is None for scan in scans) else 0
+
+
+@dataclass(frozen=True)
 class Convert:
     """Rewrite a model of the former format in that of this version; no weight changes.
 
@@ -223,7 +256,9 @@ def main() -> int:
     if sys.argv[1:2] == ["train"]:
         return run_train(sys.argv[2:])
     model_card = Annotated[Card, tyro.conf.subcommand("model-card")]
-    command = tyro.cli(Screen | Manifest | Audit | Convert | model_card | Licences, prog="sslmri", description=__doc__)
+    command = tyro.cli(
+        Screen | Validate | Manifest | Audit | Convert | model_card | Licences, prog="sslmri", description=__doc__
+    )
     return exit_code(command.start)
 
 

@@ -36,7 +36,7 @@ def threshold_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseD
     by_case = (sample, _verdicts(sample, of_slices)), (groups, _verdicts(groups, of_groups))
 
     def at(name: str, *positive: Verdict) -> ThresholdMetrics:
-        slices, groups = (_operating_point(cases, given, positive) for cases, given in by_case)
+        slices, groups = (operating_point(cases, given, positive) for cases, given in by_case)
         threshold, of_group = (getattr(each.overall, name) for each in (of_slices, of_groups))
         return ThresholdMetrics(threshold, slices, groups, of_group)
 
@@ -61,7 +61,8 @@ def _verdicts(sample: Sample, decisions: CaseDecisions) -> np.ndarray:
     return given
 
 
-def _operating_point(sample: Sample, given: np.ndarray, positive: Sequence[Verdict]) -> OperatingPoint:
+def operating_point(sample: Sample, given: np.ndarray, positive: Sequence[Verdict]) -> OperatingPoint:
+    """Returns sensitivity and specificity of the verdicts given to the N cases (N,), some of which are positive."""
     is_positive, is_disease = np.array([verdict in positive for verdict in given], dtype=bool), sample.labels != 0
     n_disease, n_reference = int(is_disease.sum()), int((~is_disease).sum())
     return OperatingPoint(

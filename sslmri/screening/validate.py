@@ -1,0 +1,177 @@
+"""The results of a model on labelled scans of one's own, next to those on the patients that its training left out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sslmri.cohorts.manifest import TRAIN_USE, Record
+from sslmri.diseases import DISEASES, Disease
+from sslmri.errors import ManifestError, ScanError
+from sslmri.evidence.decisions import operating_point
+from sslmri.evidence.metrics import case_metrics
+from sslmri.evidence.sample import draw_sample
+from sslmri.evidence.tables import cells
+from sslmri.evidence.verdict import Verdict
+from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics
+from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, OperatingPoint
+from sslmri.screening.batch import screen_files
+from sslmri.screening.outcome import Finding, Refusal, ScreeningSummary
+from sslmri.screening.screener import Screener
+from sslmri.text import count, in_order, markdown_table, printable_line, proportion
+
+_COUNT = re.compile(r"\d+")  # of slices in a reason, in which scans differ
+_POSITIVE = {"high": (Verdict.FLAGGED,), "low": (Verdict.FLAGGED, Verdict.INCONCLUSIVE)}  # from each threshold on
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan with its row of the manifest, and what became of it."""
+
+    record: Record
+    outcome: ScreeningSummary | Refusal
+
+    @property
+    def finding(self) -> Finding | None:
+        """The finding of the labelled disease, None where the scan was refused."""
+        return None if isinstance(self.outcome, Refusal) else self.outcome.findings[str(self.record.disease)]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The results of one classifier on the scans that it assessed.
+
+    Attributes:
+        scans: the labelled scans of the disease.
+        is_volume: whether more of the assessed scans are volumes than single slices.
+        cases, groups: metrics of the assessed scans, and of their groups; None where none was assessed.
+        points: sensitivity and specificity of the verdicts from each threshold on, by its name.
+    """
+
+    scans: Sequence[LabelledScan]
+    is_volume: bool
+    cases: CaseMetrics | None
+    groups: CaseMetrics | None
+    points: dict[str, OperatingPoint]
+
+
+def labelled_records(card: ModelCard, records: Sequence[Record]) -> list[Record]:
+    """Returns the records with a label that a classifier of the model predicts.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    labelled = [record for record in records if record.disease and record.use == TRAIN_USE]
+    if not labelled:
+        raise ManifestError("Expected labelled scans, got none: name a disease and a label in the manifest's rows.")
+    known = [record for record in labelled if record.disease in card.heads]
+    if not known:
+        raise ManifestError(
+            f"Expected labels of {', '.join(in_order(card.heads))}, the classifiers of this model, got those of "
+            f"{', '.join(sorted({str(record.disease) for record in labelled}))}: name another model."
+        )
+    return known
+
+
+def screen_labelled(screener: Screener, records: Sequence[Record]) -> list[LabelledScan]:
+    """Returns what became of each scan; the DICOM files of one series, one row each, are one scan.
+
+    Raises:
+        ScanError: none can be read.
+    """
+    by_path = {str(record.path): record for record in records}
+    screened = screen_files(screener, [record.path for record in records])
+    scans = [LabelledScan(by_path[str(entry.file)], entry.outcome) for entry, _ in screened]
+    if all(isinstance(scan.outcome, Refusal) for scan in scans):
+        raise ScanError(f"Expected scans that can be read, got none: the first was refused. {scans[0].outcome.reason}")
+    return scans
+
+
+def measure(scans: Sequence[LabelledScan], disease: Disease) -> Validation:
+    """Returns the results of one classifier.
+
+    Args:
+        scans: of all diseases.
+        disease: of the classifier.
+
+    Raises:
+        ManifestError: a group with two classes.
+    """
+    own = sorted((s for s in scans if s.record.disease == disease.key), key=lambda scan: scan.record.group_key)
+    assessed = [(scan.record, found) for scan in own if (found := scan.finding) and found.is_assessed]
+    n_volumes = sum(isinstance(s.outcome, ScreeningSummary) and len(s.outcome.slice_numbers) > 1 for s in own)
+    if not assessed:
+        return Validation(own, 2 * n_volumes > len(own), None, None, {})
+    truth = np.array([disease.classes.index(str(record.label)) for record, _ in assessed], dtype=np.int64)
+    probabilities = np.array([[found.probabilities[label] for label in disease.classes] for _, found in assessed])
+    sample = draw_sample(truth, probabilities, np.array([record.group_key for record, _ in assessed]))
+    verdicts = np.array([found.verdict for _, found in assessed], dtype=object)  # sorted by group, as the sample is
+    points = {name: operating_point(sample, verdicts, positive) for name, positive in _POSITIVE.items()}
+    groups = case_metrics(sample.by_group(), disease.classes)
+    return Validation(own, 2 * n_volumes > len(own), case_metrics(sample, disease.classes), groups, points)
+
+
+def report(validations: Mapping[str, Validation], unseen: Metrics | None) -> str:
+    """Returns the tables of a validation, and why scans were not assessed.
+
+    Args:
+        validations: by disease.
+        unseen: the model's results on patients that its training left out, None where it has none.
+    """
+    columns = (
+        *("task", "measure", "these scans", "95 % interval", "groups", "scans"),
+        *("out of fold", "95 % interval", "groups"),
+    )
+    rows = [
+        row
+        for key, found in validations.items()
+        for row in _rows(DISEASES[key].title, found, unseen.diseases.get(key) if unseen else None)
+    ]
+    counted = [(DISEASES[key].title, *_counts(found.scans)) for key, found in validations.items()]
+    return "\n\n".join(
+        (
+            markdown_table(columns, rows),
+            markdown_table(("task", "labelled scans", "assessed", "not assessed", "refused"), counted),
+            "\n".join(line for key, found in validations.items() for line in _reasons(DISEASES[key].title, found)),
+        )
+    ).rstrip()
+
+
+def _rows(title: str, found: Validation, unseen: DiseaseMetrics | None) -> Iterator[tuple[str, ...]]:
+    n_groups, n_scans = (str(found.cases.n_groups), str(found.cases.n_cases)) if found.cases else ("0", "0")
+    n_unseen = str(unseen.groups.n_groups) if unseen else "-"
+    for measure, own, other in _measures(found, unseen):
+        yield title, measure, *cells(own, proportion), n_groups, n_scans, *cells(other, proportion), n_unseen
+
+
+def _measures(found: Validation, unseen: DiseaseMetrics | None) -> Iterator[tuple[str, Estimate, Estimate | None]]:
+    """Yields each measure with its value here and, for cases of the same kind, on patients left out of training."""
+    own, groups, kind = found.cases, found.groups, "groups" if found.is_volume else "slices"
+    if own is None or groups is None:
+        return
+    other: CaseMetrics | None = getattr(unseen, kind) if unseen else None
+    names = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "brier": "Brier score"}
+    for key, name in names.items():
+        yield name, getattr(own, key), getattr(other, key) if other else None
+    yield "AUROC of any disease, groups", groups.auroc, unseen.groups.auroc if unseen else None
+    for threshold, verdict in (("high", "flagged"), ("low", "flagged or inconclusive")):
+        measured = getattr(getattr(unseen.thresholds, threshold), kind) if unseen and unseen.thresholds else None
+        for key in ("sensitivity", "specificity"):
+            yield f"{key.capitalize()}, {verdict}", getattr(found.points[threshold], key), getattr(measured, key, None)
+
+
+def _counts(scans: Sequence[LabelledScan]) -> tuple[str, ...]:
+    n_refused = sum(scan.finding is None for scan in scans)
+    n_assessed = sum(bool(scan.finding and scan.finding.is_assessed) for scan in scans)
+    return tuple(map(str, (len(scans), n_assessed, len(scans) - n_refused - n_assessed, n_refused)))
+
+
+def _reasons(title: str, found: Validation) -> Iterator[str]:
+    """Yields why scans were not assessed or refused, the most frequent reason first, without counts of slices."""
+    reasons = [scan.outcome.reason if scan.finding is None else scan.finding.reason for scan in found.scans]
+    kinds = Counter(_COUNT.sub("...", reason) for reason in reasons if reason)
+    for reason, number in kinds.most_common():
+        yield printable_line(f"- {title}: {count(number, 'scan')}: {reason}")
