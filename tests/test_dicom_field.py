@@ -247,6 +247,14 @@ def test_a_series_in_several_folders_is_one_scan(voxels, tmp_path):
     assert group_paths(paths) == [tuple(paths)]
 
 
+def test_the_index_of_a_disc_is_left_out_beside_the_files_that_it_lists(voxels, tmp_path):
+    index = tmp_path / "DICOMDIR"
+    index.write_bytes(bytes(128) + b"DICM" + bytes(64))
+    paths = written(tmp_path / "images", axial_series(voxels))
+    assert group_paths([index, *paths]) == [tuple(paths)]
+    assert group_paths([index]) == [(index,)]
+
+
 def test_a_copy_of_a_series_in_another_folder_stays_a_scan_by_itself(voxels, tmp_path):
     one, other = (written(tmp_path / name, axial_series(voxels[:3])) for name in "ab")
     assert group_paths([*one, *other]) == [tuple(one), tuple(other)]

@@ -162,8 +162,6 @@ REFUSED = {
     "HEIC": (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC image"),
     "HEIC sequence": (b"\0\0\0\x18ftypmif1" + bytes(40), "a HEIC image"),
     "AVIF": (b"\0\0\0\x1cftypavif" + bytes(40), "an AVIF image"),
-    "NRRD": (b"NRRD0004\ntype: short", "an NRRD volume"),
-    "MetaImage": (b"ObjectType = Image\nNDims = 3", "a MetaImage volume"),
     "MATLAB": (b"MATLAB 7.3 MAT-file", "a MATLAB file"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file"),
     "MINC": (b"CDF\x01" + bytes(40), "a MINC or netCDF volume"),

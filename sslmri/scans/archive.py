@@ -135,6 +135,10 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     Raises:
         ScanError: by their names the images are of several scans, or none is sound.
     """
+    from sslmri.scans.image_content import (
+        check_content,
+    )  # here, as SciPy takes a while that other files need not wait for
+
     check_one_scan([entry.info.filename for entry in entries if entry.type in IMAGES])
     pages = dict(_decoded(archive, entries))
     if not pages:
@@ -146,7 +150,8 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
         *left_out(lost, len(entries), "cannot be read as images"),
         *left_out(odd, len(entries), "have another size"),
     )
-    return Volume(_stacked([pages.pop(n) for n in sorted(pages) if n not in odd]), warnings=warnings)
+    stacked = _stacked([pages.pop(n) for n in sorted(pages) if n not in odd])
+    return Volume(stacked, warnings=(*warnings, *check_content(stacked)))
 
 
 def _decoded(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Iterator[tuple[int, np.ndarray]]:

@@ -119,9 +119,11 @@ def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:
 
         return read_dicom(contents)
     if source in IMAGES:
+        from sslmri.scans.image_content import check_content
         from sslmri.scans.images import read_image
 
-        return Volume(read_image(contents[0], source))
+        pages = read_image(contents[0], source)
+        return Volume(pages, warnings=check_content(pages))
     if source in VOLUMES:
         return read_volume_file(source, contents)
     from sslmri.scans.archive import read_archive
