@@ -21,11 +21,11 @@ def serve_faults(pipe: MessagePipe) -> None:
     """Serves as the sandbox does; a file that begins with JPEG's mark and the name of a fault commits it."""
     sound = parse.parse_volume
 
-    def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
+    def parse_volume(source: str, contents: Sequence[bytes], series: int | None = None) -> Volume:
         for start, fault in _FAULTS.items():
             if contents[0].startswith(MARK + start):
                 fault(contents[0])
-        return sound(source, contents)
+        return sound(source, contents, series)
 
     parse.parse_volume = parse_volume
     sandbox.CPU_SECONDS = 1
@@ -86,7 +86,7 @@ def _mislead(data: bytes) -> None:
     """Lets this reader answer, from now on, with what the file holds: JSON, then NUL, then bytes for voxels."""
     told, _, voxels = data.partition(b":")[2].partition(b"\0")
 
-    def answer(pipe: MessagePipe, what: str, source: str, contents: object) -> None:
+    def answer(pipe: MessagePipe, what: str, source: str, contents: object, series: int | None) -> None:
         pipe.send(told)
         pipe.send(voxels)
 

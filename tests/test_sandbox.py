@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sslmri import processes
 from sslmri.errors import ScanError
-from sslmri.scans import parse, sandbox
+from sslmri.scans import answers, parse, sandbox
 from tests.harness.dicom_files import as_bytes, axial_series, dataset
 from tests.harness.parsing import parse_scan, parse_series
 from tests.pages import nifti, png
@@ -54,14 +54,14 @@ def test_the_sandbox_returns_what_the_reader_returns(data):
 
 @pytest.mark.parametrize("shape", [(1, 5, 3), (9, 5, 3), (5, 12, 3), (2, 3, 700), (7, 1, 1)])
 def test_voxels_go_through_the_pipe_in_parts_of_a_bounded_size_and_number(monkeypatch, shape):
-    monkeypatch.setattr(sandbox, "_PART_BYTES", 240)
+    monkeypatch.setattr(answers, "_PART_BYTES", 240)
     voxels = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    parts = list(sandbox._parts(voxels))
+    parts = list(answers.parts(voxels))
     assert b"".join(part.data.cast("B") for part in parts) == voxels.tobytes()
     assert all(part.nbytes <= max(240, 4 * shape[2]) for part in parts)
     assert len(parts) <= 1 + 2 * voxels.nbytes / 240
     turned = np.ascontiguousarray(voxels[:, ::-1])[:, ::-1]
-    assert b"".join(np.ascontiguousarray(part).tobytes() for part in sandbox._parts(turned)) == voxels.tobytes()
+    assert b"".join(np.ascontiguousarray(part).tobytes() for part in answers.parts(turned)) == voxels.tobytes()
 
 
 def test_a_series_and_its_key_are_those_of_the_reader():

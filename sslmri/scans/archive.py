@@ -39,9 +39,13 @@ class _Entry:
     type: str
 
 
-def read_archive(data: bytes) -> Volume:
+def read_archive(data: bytes, series: int | None = None) -> Volume:
     """Returns the volume in a zip file: one DICOM series, images in the natural order of their names, or one scan of
     another format.
+
+    Args:
+        data: the file.
+        series: which of its DICOM series is read, from 1 on, in the order of their first files; None for the only one.
 
     Names are compared and never used as paths. Folders, hidden files and texts are skipped; a warning lists anything
     else that is not read by its number.
@@ -50,16 +54,53 @@ def read_archive(data: bytes) -> Volume:
         ScanError: the archive is encrypted, too large, or holds no scan or several.
         Exception: whatever zipfile or a decoder raises on damaged data.
     """
-    if data.count(_ENTRY_SIGNATURE) > 2 * _MAX_ENTRIES:  # the parser makes an object of each, however many
-        raise ScanError(_TOO_MANY)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        infos = [info for info in archive.infolist() if _is_visible(info)]
-        _check_directory(infos)
-        infos.sort(key=lambda info: natural_order(info.filename))
-        entries = [_Entry(info, _type(archive, info)) for info in infos]
+    with _opened(data) as archive:
+        entries = _entries(archive)
         pairs = _pairs(entries)
         paired = set(pairs.values())  # voxels may begin like a text or like any other file
+        if series is not None:
+            entries = _series(archive, entries)[series - 1]
         return _volume(archive, [entry for entry in entries if entry.type != TEXT or entry in paired] or entries, pairs)
+
+
+def count_series(data: bytes) -> int:
+    """Returns how many DICOM series of a zip file are scans by themselves, 1 where it holds anything else.
+
+    Raises:
+        ScanError: the archive is encrypted or too large.
+        Exception: whatever zipfile raises on damaged data.
+    """
+    with _opened(data) as archive:
+        return max(1, len(_series(archive, _entries(archive))))
+
+
+def _series(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> list[list[_Entry]]:
+    """Returns the files of each DICOM series that is a scan by itself."""
+    dicom = [entry for entry in entries if entry.type == "DICOM"]
+    if len(dicom) < 2:
+        return []
+    from sslmri.scans.dicom import list_series
+
+    found = list_series(_read_or_none(archive, entry) for entry in dicom)
+    return [[dicom[index] for index in files] for files in found]
+
+
+def _opened(data: bytes) -> zipfile.ZipFile:
+    if data.count(_ENTRY_SIGNATURE) > 2 * _MAX_ENTRIES:  # the parser makes an object of each, however many
+        raise ScanError(_TOO_MANY)
+    return zipfile.ZipFile(io.BytesIO(data))
+
+
+def _entries(archive: zipfile.ZipFile) -> list[_Entry]:
+    """Returns the visible files of an archive in the natural order of their names.
+
+    Raises:
+        ScanError: the archive is encrypted or too large.
+    """
+    infos = [info for info in archive.infolist() if _is_visible(info)]
+    _check_directory(infos)
+    infos.sort(key=lambda info: natural_order(info.filename))
+    return [_Entry(info, _type(archive, info)) for info in infos]
 
 
 def _is_visible(info: zipfile.ZipInfo) -> bool:

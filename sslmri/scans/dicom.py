@@ -100,6 +100,34 @@ def series_key(data: bytes) -> SeriesKey | None:
         return None
 
 
+def list_series(files: Iterable[bytes | None]) -> list[list[int]]:
+    """Returns which files are of each series that may be screened by itself, by their indices; nothing is decoded.
+
+    Localisers, single images beside them and whatever else cannot be screened are left out, as ``read_dicom`` does.
+    Slices that each name a series of their own are none by themselves.
+    """
+    suppress_warnings()
+    opener = DicomOpener()
+    series: dict[str | None, _Series] = {}
+    for index, data in enumerate(files):
+        try:
+            dataset = opener.read(data or b"")
+            key, refused = series_key_of(dataset), refusal(dataset)
+            orientation = tuple(round(float(cosine), 1) for cosine in dataset.get("ImageOrientationPatient") or ())
+        except MemoryError:
+            raise
+        except Exception:  # decoders of untrusted bytes raise any class; reading the file says why
+            continue
+        if refused and not has_image(dataset):
+            continue
+        one = series.setdefault(key.series, _Series())
+        one.files.append(index)
+        one.n_slices += int(dataset.get("NumberOfFrames") or 1)
+        one.stacks.add(str(orientation))
+        one.refused = one.refused or refused
+    return [one.files for one in series.values() if not one.refused and one.n_slices > 1 and len(one.stacks) == 1]
+
+
 def _add(upload: _Upload, number: int, data: bytes | None) -> None:
     """Adds what one file holds. Nothing is decoded beyond the largest scan, however many series there are."""
     if data is None:

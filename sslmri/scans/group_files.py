@@ -3,16 +3,23 @@
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_BYTES
-from sslmri.scans.sandbox import series_key
+from sslmri.scans.sandbox import count_scans, series_key
 from sslmri.scans.scan import SeriesKey
 from sslmri.scans.volume_files import plain_name, voxel_names
 
 _START_BYTES = 1024  # which determine the type of a file
 _File = TypeVar("_File")
+
+
+class ZippedSeries(NamedTuple):
+    """One of the DICOM series of a zip file, by its number from 1 on."""
+
+    path: Path
+    number: int
 
 
 def _no_folder(_: object) -> None:
@@ -85,6 +92,24 @@ def _names(keys: Sequence[SeriesKey]) -> list[str]:
     """Returns by what other files may belong to files of one key: their series and, of a single slice, its stack."""
     names = (keys[0].series, keys[0].stack if len(keys) == 1 else None) if keys else ()
     return [name for name in names if name]
+
+
+def list_scans(paths: Iterable[Path]) -> list[tuple[Path, ...] | ZippedSeries]:
+    """Returns the files of each scan as ``group_paths`` does, and each series of a zip file of several."""
+    scans: list[tuple[Path, ...] | ZippedSeries] = []
+    for files in group_paths(paths):
+        count = _count(files[0]) if len(files) == 1 else 1
+        scans += [ZippedSeries(files[0], number + 1) for number in range(count)] if count > 1 else [files]
+    return scans
+
+
+def _count(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+            return count_scans(start + file.read(MAX_BYTES)) if file_type(start) == "zip" else 1
+    except OSError:
+        return 1
 
 
 def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:

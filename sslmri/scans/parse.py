@@ -22,16 +22,18 @@ class ScanFiles:
     Attributes:
         name, source, sha256: as in ``ScanInfo``; the content determines the source, never the extension.
         contents: the bytes of each file; of a series in the natural order of their names, of a pair the header first.
+        series: which of the DICOM series of a zip file is meant, from 1 on, or None.
     """
 
     name: str
     source: str
     sha256: str
     contents: tuple[bytes, ...]
+    series: int | None = None
 
     @classmethod
-    def of_file(cls, data: bytes, name: str) -> "ScanFiles":
-        """Returns a single file.
+    def of_file(cls, data: bytes, name: str, series: int | None = None) -> "ScanFiles":
+        """Returns a single file, or one of the DICOM series of a zip file, which has a name and a hash of its own.
 
         Raises:
             ScanError: it is too large, or of a type that is not read.
@@ -40,7 +42,10 @@ class ScanFiles:
         check_bytes(len(data), MAX_BYTES, name)
         if source not in SOURCES:
             raise ScanError(f"This is {source}. Upload {FORMATS}.", name)
-        return cls(name, source, hashlib.sha256(data).hexdigest(), (data,))
+        sha256 = hashlib.sha256(data).hexdigest()
+        if series is not None:
+            name, sha256 = f"{name}, series {series}", hashlib.sha256(f"{sha256}, series {series}".encode()).hexdigest()
+        return cls(name, source, sha256, (data,), series)
 
     @classmethod
     def of_files(cls, files: Sequence[tuple[str, bytes]]) -> "ScanFiles":
@@ -76,15 +81,20 @@ class ScanFiles:
         return Scan(info, volume.voxels)
 
 
-def parse_volume(source: str, contents: Sequence[bytes]) -> Volume:
+def parse_volume(source: str, contents: Sequence[bytes], series: int | None = None) -> Volume:
     """Returns the volume, of finite voxels, in a file of that source or in the DICOM files of one series.
+
+    Args:
+        source: of the files.
+        contents: the bytes of each.
+        series: as in ``ScanFiles``.
 
     Raises:
         ScanError: the files cannot be read as one scan.
         MemoryError: there is too little memory to read them.
     """
     try:
-        volume = _read_volume(source, contents)
+        volume = _read_volume(source, contents, series)
         _replace_non_finite(volume.voxels)
         return volume
     except (ScanError, MemoryError):  # the latter says nothing of the file: the host, or the sandbox, has too little
@@ -102,6 +112,18 @@ def parse_series_key(data: bytes) -> SeriesKey | None:
     return series_key(data)
 
 
+def parse_count(data: bytes) -> int:
+    """Returns how many scans a file holds: more than one where it is a zip file of several DICOM series."""
+    from sslmri.scans.archive import count_series
+
+    try:
+        return count_series(data)
+    except MemoryError:
+        raise
+    except Exception:  # zipfile raises any class on untrusted bytes; reading the file says why
+        return 1
+
+
 def bare_name(name: str) -> str:
     """Returns a file's name without folders."""
     return PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
@@ -112,7 +134,7 @@ def series_name(names: Sequence[str]) -> str:
     return bare_name(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:
+def _read_volume(source: str, contents: Sequence[bytes], series: int | None) -> Volume:
     """Returns what the reader of this source finds; its libraries are loaded when it is needed."""
     if source == "DICOM":
         from sslmri.scans.dicom import read_dicom
@@ -128,7 +150,7 @@ def _read_volume(source: str, contents: Sequence[bytes]) -> Volume:
         return read_volume_file(source, contents)
     from sslmri.scans.archive import read_archive
 
-    return read_archive(contents[0])
+    return read_archive(contents[0], series)
 
 
 def _replace_non_finite(voxels: np.ndarray) -> None:

@@ -8,14 +8,12 @@ unpickled, and its answers are checked; an answer in another form ends it.
 """
 
 import gc
-import itertools
 import json
 import math
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from threading import BoundedSemaphore, Lock, Timer
@@ -28,11 +26,11 @@ from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory
 from sslmri.processes import MessagePipe, start_process
 from sslmri.scans import parse
+from sslmri.scans.answers import interpret_count, interpret_key, interpret_volume, parts
 from sslmri.scans.file_type import file_type
-from sslmri.scans.limits import MAX_VOXELS
+from sslmri.scans.limits import MAX_BYTES, MAX_VOXELS
 from sslmri.scans.parse import ScanFiles
-from sslmri.scans.scan import Scan, SeriesKey, Spacing
-from sslmri.scans.volume import Volume
+from sslmri.scans.scan import Scan, SeriesKey
 
 # Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
 # RLE (61 MB); 2.9 s as RGBA PNG rotated by EXIF (54 MB), 2.4 s where that compresses to 0.2 MB; 1.5 s as NIfTI.
@@ -41,27 +39,26 @@ BYTES_PER_SECOND = 4 * 2**20  # one more second for each: half the speed of the 
 WALL_SECONDS = 120  # a host busy with other scans is slow
 MEMORY_BYTES = 2 * 2**30  # of address space, libraries included; the largest scan that is accepted needs half of it
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
-_PART_BYTES = 2**20  # of voxels sent at once, or one row of them
 _MAX_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
 _NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
-_TEXT = r"(?s).+"
 TOO_COSTLY = "The file takes too long or too much memory to read. Export the scan again."
 
 _Result = TypeVar("_Result")
 _Interpret = Callable[[dict[str, Any], np.ndarray | None], _Result]  # of an answer and the voxels that follow it
 
 
-def read_scan(data: bytes, name: str) -> Scan:
+def read_scan(data: bytes, name: str, series: int | None = None) -> Scan:
     """Returns the scan that a file holds.
 
     Args:
         data: the whole content of the file.
         name: the file's name; its folders are dropped, its extension is ignored.
+        series: which of the DICOM series of a zip file, from 1 to ``count_scans``, or None for the only one.
 
     Raises:
         ScanError: the file cannot be read as a scan, or not within the limits.
     """
-    return _read(ScanFiles.of_file(data, name))
+    return _read(ScanFiles.of_file(data, name, series))
 
 
 def read_files(files: Sequence[tuple[str, bytes]]) -> Scan:
@@ -80,9 +77,19 @@ def series_key(data: bytes) -> SeriesKey | None:
     if file_type(data) != "DICOM":
         return None
     try:
-        return _ask("key", "DICOM", [data], _interpret_key)
+        return _ask("key", "DICOM", [data], interpret_key)
     except (_Ended, _Busy):
         return None
+
+
+def count_scans(data: bytes) -> int:
+    """Returns how many scans a file holds: more than one where it is a zip file of several DICOM series."""
+    if file_type(data) != "zip" or len(data) > MAX_BYTES:
+        return 1
+    try:
+        return _ask("count", "zip", [data], interpret_count)
+    except (_Ended, _Busy):
+        return 1
 
 
 def unlimited_resources() -> tuple[str, ...]:
@@ -102,7 +109,7 @@ def serve(pipe: MessagePipe) -> None:
             request = json.loads(pipe.receive())
             contents = [pipe.receive() for _ in range(request["n_files"])]
             _limit_cpu_time(CPU_SECONDS + sum(map(len, contents)) // BYTES_PER_SECOND)
-            _answer(pipe, request["what"], request["source"], contents)
+            _answer(pipe, request["what"], request["source"], contents, request["series"])
             _limit_cpu_time(0)
             del contents
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
@@ -150,7 +157,9 @@ class _Reader:
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
 
-    def ask(self, what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result]) -> _Result:
+    def ask(
+        self, what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result], series: int | None
+    ) -> _Result:
         """Returns what ``interpret`` makes of the answer.
 
         Raises:
@@ -160,7 +169,8 @@ class _Reader:
         watch = Timer(WALL_SECONDS, self._process.kill)
         watch.start()
         try:
-            self._pipe.send(json.dumps({"what": what, "source": source, "n_files": len(contents)}).encode())
+            request = {"what": what, "source": source, "n_files": len(contents), "series": series}
+            self._pipe.send(json.dumps(request).encode())
             for data in contents:
                 self._pipe.send(data)
             answer: dict[str, Any] = json.loads(self._pipe.receive(_MAX_ANSWER))
@@ -176,7 +186,7 @@ class _Reader:
         if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
             raise ValueError(f"Expected the shape of a volume, got {shape}.")
         voxels = np.empty(shape, np.float32)
-        for part in _parts(voxels):
+        for part in parts(voxels):
             self._pipe.receive_into(part.data.cast("B"))
         return voxels
 
@@ -207,7 +217,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def _ask(what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result]) -> _Result:
+def _ask(
+    what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result], series: int | None = None
+) -> _Result:
     """Returns the answer of an idle reader or a new one; at most two work at a time."""
     with _slots:
         with _lock:
@@ -215,7 +227,7 @@ def _ask(what: str, source: str, contents: Sequence[bytes], interpret: _Interpre
             _idle[:] = alive[1:]
         try:
             reader = alive[0] if alive else _Reader()
-            result = reader.ask(what, source, contents, interpret)
+            result = reader.ask(what, source, contents, interpret, series)
         except (OSError, RuntimeError) as error:  # there is no process, handle, memory or thread left to start with
             raise _Busy from error
         with _lock:
@@ -225,7 +237,7 @@ def _ask(what: str, source: str, contents: Sequence[bytes], interpret: _Interpre
 
 def _read(files: ScanFiles) -> Scan:
     try:
-        volume = _ask("volume", files.source, files.contents, _interpret_volume)
+        volume = _ask("volume", files.source, files.contents, interpret_volume, files.series)
     except _Ended as error:
         raise ScanError(TOO_COSTLY, files.name) from error
     except _Busy as error:
@@ -235,63 +247,20 @@ def _read(files: ScanFiles) -> Scan:
     return files.scan(volume)
 
 
-def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes]) -> None:
-    """Sends a series key, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
+def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes], series: int | None) -> None:
+    """Sends a series key, a count, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
     if what == "key":
         pipe.send(json.dumps({"key": parse.parse_series_key(contents[0])}).encode())
         return
+    if what == "count":
+        pipe.send(json.dumps({"count": parse.parse_count(contents[0])}).encode())
+        return
     try:
-        volume = parse.parse_volume(source, contents)
+        volume = parse.parse_volume(source, contents, series)
     except ScanError as error:
         pipe.send(json.dumps({"refused": error.reason}).encode())
         return
     header = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
     pipe.send(json.dumps({**header, "shape": volume.voxels.shape}).encode())
-    for part in _parts(volume.voxels):
+    for part in parts(volume.voxels):
         pipe.send(np.ascontiguousarray(part))
-
-
-def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:
-    """Returns views of at most 1 MB of the voxels (D, H, W), in order: both ends copy what is sent at once."""
-    depth, height, width = voxels.shape
-    n_rows = max(1, _PART_BYTES // (width * voxels.itemsize))
-    n_planes = max(1, n_rows // height)
-    starts = itertools.product(range(0, depth, n_planes), range(0, height, n_rows))
-    return (voxels[plane : plane + n_planes, row : row + n_rows] for plane, row in starts)
-
-
-def _interpret_key(answer: dict[str, Any], _: np.ndarray | None) -> SeriesKey | None:
-    """Returns the key in an answer; anything else raises."""
-    if answer["key"] is None:
-        return None
-    *hashes, number = answer["key"]
-    series, stack = (None if text is None else _matching("[0-9a-f]{64}", text) for text in hashes)
-    return SeriesKey(series, stack, None if number is None else int(number))
-
-
-def _interpret_volume(answer: dict[str, Any], voxels: np.ndarray | None) -> Volume | str:
-    """Returns the volume or the refusal in an answer; anything else raises."""
-    if "refused" in answer:
-        return _matching(_TEXT, answer["refused"])
-    if voxels is None or not all(np.isfinite(part).all() for part in _parts(voxels)):
-        raise ValueError("Expected finite voxels, got others.")
-    texts = {"orientation": "[LRPAIS]{3}", "modality": "[A-Z]+", "sequence": "T1|T1ce|T2|FLAIR"}
-    known = {key: _matching(pattern, answer[key]) for key, pattern in texts.items() if answer[key] is not None}
-    warnings = tuple(_matching(_TEXT, warning) for warning in answer["warnings"])
-    source = "MGH" if answer.get("source") == "MGH" else None
-    return Volume(voxels, _spacing_of(answer["spacing_mm"]), warnings=warnings, source=source, **known)
-
-
-def _spacing_of(values: Sequence[float] | None) -> Spacing | None:
-    if values is None:
-        return None
-    slice_mm, row_mm, column_mm = map(float, values)
-    if not all(0 < value < math.inf for value in (slice_mm, row_mm, column_mm)):
-        raise ValueError("Expected distances in space, got others.")
-    return slice_mm, row_mm, column_mm
-
-
-def _matching(pattern: str, text: Any) -> str:
-    if not isinstance(text, str) or not re.fullmatch(pattern, text):
-        raise ValueError("Expected text of another form.")
-    return text

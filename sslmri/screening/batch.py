@@ -14,7 +14,7 @@ from sslmri.cohorts.workers import in_order
 from sslmri.errors import ScanError, WorkerError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
-from sslmri.scans.group_files import group_paths
+from sslmri.scans.group_files import ZippedSeries, list_scans
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
@@ -29,7 +29,8 @@ Screened = tuple[Entry, ScreeningArrays | None]
 
 
 def screen_files(screener: Screener, paths: Iterable[Path], sequence: Choice | None = None) -> Iterator[Screened]:
-    """Yields each scan with its arrays, in order; the files of one series in one folder are one scan.
+    """Yields each scan with its arrays, in order; the files of one series in one folder are one scan, each
+    series of a zip file another.
 
     Worker processes read and prepare the next scans while the encoder sees these. Several batches go through it in
     parallel, each on one thread: threads that share a batch wait for each other at every layer. A single batch has all
@@ -43,7 +44,7 @@ def screen_files(screener: Screener, paths: Iterable[Path], sequence: Choice | N
     Raises:
         WorkerError: a worker was killed; the outcomes before that have come.
     """
-    scans = group_paths(paths)
+    scans = list_scans(paths)
     groups = [scans[start : start + BATCH_SCANS] for start in range(0, len(scans), BATCH_SCANS)]
     screen = partial(_screen_batch, screener, sequence)
     prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
@@ -111,18 +112,20 @@ def _screen_batch(
     screener: Screener,
     sequence: Choice | None,
     first: int,
-    scans: Sequence[tuple[Path, ...]],
+    scans: Sequence[tuple[Path, ...] | ZippedSeries],
     prepared: Sequence[PreparedScan | ScanError],
 ) -> list[Screened]:
     readable = [scan for scan in prepared if isinstance(scan, PreparedScan)]
     screenings = iter(screener.screen_slices(readable) if readable else [])
     screened: list[Screened] = []
-    for number, (files, scan) in enumerate(zip(scans, prepared, strict=True), start=first):
+    for number, (paths, scan) in enumerate(zip(scans, prepared, strict=True), start=first):
+        files, part = ((paths.path,), f", series {paths.number}") if isinstance(paths, ZippedSeries) else (paths, "")
+        name = f"{files[0]}{part}"
         if isinstance(scan, ScanError):
-            screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), str(files[0]), len(files)), None))
+            screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), name, len(files)), None))
         else:
             screening = with_sequence(next(screenings), sequence)
-            screened.append((Entry(number, screening.summary, str(files[0]), len(files)), screening.arrays))
+            screened.append((Entry(number, screening.summary, name, len(files)), screening.arrays))
     return screened
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.screening import gallery
 from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
 from sslmri.dashboard.text import escape_markdown
-from sslmri.scans import read_files, read_scan, series_key
+from sslmri.scans import count_scans, read_files, read_scan, series_key
 from sslmri.scans.file_type import FORMATS
 from sslmri.scans.group_files import group_files
 from sslmri.scans.limits import MAX_BYTES
@@ -28,16 +28,26 @@ HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page o
 
 @dataclass(frozen=True)
 class FileUpload:
-    """One file."""
+    """One file, or one of the DICOM series of a zip file."""
 
     name: str
     data: bytes
+    number: int | None = None  # of the series, from 1 on
     n_files: ClassVar[int] = 1
 
     @cached_property
     def sha256(self) -> str:
         """Hash of the content; it distinguishes uploads."""
-        return hashlib.sha256(self.data).hexdigest()
+        part = b"" if self.number is None else f", series {self.number}".encode()
+        return hashlib.sha256(self.data + part).hexdigest()
+
+    @cached_property
+    def scans(self) -> "tuple[FileUpload, ...]":
+        """Itself, or each series of a zip file that holds several."""
+        count = count_scans(self.data)
+        if count == 1:
+            return (self,)
+        return tuple(replace(self, name=f"{self.name}, series {n} of {count}", number=n) for n in range(1, count + 1))
 
     @cached_property
     def series(self) -> SeriesKey | None:
@@ -55,7 +65,7 @@ class FileUpload:
         Raises:
             ScanError: it cannot be read.
         """
-        return read_scan(self.data, self.name)
+        return read_scan(self.data, self.name, self.number)
 
 
 @dataclass(frozen=True)
@@ -125,11 +135,12 @@ Upload = FileUpload | SeriesUpload | PatientUpload
 
 
 def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
-    """Returns files in their order, loose files that are one scan as one upload."""
-    return [
-        parts[0] if len(parts) == 1 else SeriesUpload(tuple(sorted(parts, key=lambda part: part.sha256)))
-        for parts in group_files(files, lambda file: file.series, lambda file: file.name)
-    ]
+    """Returns files in their order, loose files that are one scan as one upload, each series of a zip as one."""
+    scans: list[FileUpload | SeriesUpload] = []
+    for parts in group_files(files, lambda file: file.series, lambda file: file.name):
+        is_file = len(parts) == 1
+        scans += parts[0].scans if is_file else [SeriesUpload(tuple(sorted(parts, key=lambda part: part.sha256)))]
+    return scans
 
 
 def ask_for_scans() -> list[Upload]:
@@ -140,7 +151,7 @@ def ask_for_scans() -> list[Upload]:
         files = st.file_uploader(
             "Drop scans: DICOM, NIfTI, other volumes, images or zip",
             accept_multiple_files=True,
-            help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. A DICOM series can be uploaded as a zip or as all its "
+            help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. DICOM series can be uploaded as a zip or as all their "
             "files at once, a header and its voxels too. Files stay in the memory of "
             f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
         )
