@@ -82,7 +82,7 @@ PATIENTS: dict[str, Patient] = {
     "glioma": Patient("Glioma", "tumours", "glioma", 6, _CONTRAST_T1, (10, 75)),
     "meningioma": Patient("Meningioma", "tumours", "meningioma", 46, _CONTRAST_T1, (20, 85)),
     "pituitary": Patient("Pituitary tumour", "tumours", "pituitary", 2, _CONTRAST_T1, (-66, 0)),
-    "ms": Patient("Multiple sclerosis", "ms", "multiple_sclerosis", 125, _T2, (-46, 24)),
+    "ms": Patient("Multiple sclerosis", "ms", "multiple_sclerosis", 8, _T2, (-46, 24)),
     "parkinsons": Patient("Parkinson's disease", "parkinsons", "parkinsons", 1, _STRIPPED_MIXED, (-50, 60)),
 }
 

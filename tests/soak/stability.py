@@ -21,7 +21,7 @@ from tests.soak.reproducible import DATA
 from tests.soak.result import Row, row
 
 MAX_SHARE = 0.02
-KNOWN = {"parkinsons": 0.03, "tumours": 0.03}  # shipped heads that miss it, told in README, and how far
+KNOWN = {"alzheimers": 0.10, "tumours": 0.03}  # shipped heads that miss it, told in README, and how far
 _SIDES = ("validation", "test")
 _HAZARD = "twelve harmless changes of real slices: the top class of a head changes in over 2 % of them"
 
