@@ -11,6 +11,7 @@ import pypdfium2
 import pytest
 from PIL import Image
 
+from sslmri.scans.file_type import FORMATS
 from tests.conftest import Call
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def test_screen_prints_one_object_a_file_in_order_and_exits_2(screen, files, mod
     assert "2 scans screened, 1 refused" in pages[0]
     assert printed[2]["sha256"] in pages[2]
     assert not any("HYPERLINK" in page or files[0].stem in page for page in pages)
-    assert printed[1]["reason"] == "This is a text file. Upload DICOM, NIfTI, Analyze, an image or a zip file."
+    assert printed[1]["reason"] == f"This is a text file. Upload {FORMATS}."
 
 
 def test_screen_writes_a_table_without_formulas_and_overlays(screen, files, model_folder, tmp_path, monkeypatch):

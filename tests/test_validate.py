@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
-from sslmri.screening.outcome import Finding, Refusal
-from sslmri.screening.validate import LabelledScan, measure, report
+from sslmri.screening import validate
+from sslmri.screening.outcome import Entry, Finding, Refusal
+from sslmri.screening.screener import Screener
+from sslmri.screening.validate import LabelledScan, measure, report, screen_labelled
 from tests.conftest import Call
 from tests.test_sequences import screening
 
@@ -53,14 +56,23 @@ def test_several_scans_of_one_person_are_one_group() -> None:
 
 
 def test_scans_without_an_answer_are_counted_by_their_reason() -> None:
-    left_out = [scan(20 + number, "normal", 0.9, f"None of the {number + 2} slices of this scan.") for number in (0, 1)]
+    left_out = [scan(20 + number, "normal", 0.9, f"Trained on T2. {number} of the 9 slices.") for number in (0, 1)]
     refused = LabelledScan(left_out[0].record, Refusal("This is a CT.", None))
     text = report({"ms": measure([*people(), *left_out, refused], MS)}, None)
     assert "| Multiple sclerosis | 15 | 12 | 2 | 1 |" in text
-    assert "- Multiple sclerosis: 2 scans: None of the ... slices of this scan." in text
+    assert "- Multiple sclerosis: 2 scans: Trained on T2. ... of the ... slices." in text
     assert "- Multiple sclerosis: 1 scan: This is a CT." in text
     assert "| Multiple sclerosis | Sensitivity, flagged | 0.83 |" in text
     assert "Accuracy" not in report({"ms": measure(left_out, MS)}, None)
+
+
+def test_every_series_of_a_zip_file_has_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary, model = screening().summary, cast(Screener, None)
+    names = ["0.nii", "1.nii, series 1", "1.nii, series 2"]
+    screened = [(Entry(number, summary, name), None) for number, name in enumerate(names, start=1)]
+    monkeypatch.setattr(validate, "screen_files", lambda *_: screened)
+    rows = [scan(number, "normal", 0.1).record for number in range(2)]
+    assert [each.record.name for each in screen_labelled(model, rows)] == ["0.nii", "1.nii", "1.nii"]
 
 
 def test_too_few_people_give_no_interval() -> None:

@@ -23,7 +23,8 @@ from sslmri.screening.outcome import Finding, Refusal, ScreeningSummary
 from sslmri.screening.screener import Screener
 from sslmri.text import count, in_order, markdown_table, printable_line, proportion
 
-_COUNT = re.compile(r"\d+")  # of slices in a reason, in which scans differ
+_SERIES = re.compile(r", series \d+$")  # after the name of a zip file of several
+_COUNT = re.compile(r"\d+(?= of the \d+ slices)|\d+(?= slices)")  # in a reason: scans differ in it
 _POSITIVE = {"high": (Verdict.FLAGGED,), "low": (Verdict.FLAGGED, Verdict.INCONCLUSIVE)}  # from each threshold on
 
 
@@ -77,14 +78,15 @@ def labelled_records(card: ModelCard, records: Sequence[Record]) -> list[Record]
 
 
 def screen_labelled(screener: Screener, records: Sequence[Record]) -> list[LabelledScan]:
-    """Returns what became of each scan; the DICOM files of one series, one row each, are one scan.
+    """Returns what became of each scan: DICOM files of one series, one row each, are one, and series of a zip several.
 
     Raises:
         ScanError: none can be read.
     """
     by_path = {str(record.path): record for record in records}
     screened = screen_files(screener, [record.path for record in records])
-    scans = [LabelledScan(by_path[str(entry.file)], entry.outcome) for entry, _ in screened]
+    named = ((str(entry.file), entry.outcome) for entry, _ in screened)
+    scans = [LabelledScan(by_path.get(name) or by_path[_SERIES.sub("", name)], outcome) for name, outcome in named]
     if all(isinstance(scan.outcome, Refusal) for scan in scans):
         raise ScanError(f"Expected scans that can be read, got none: the first was refused. {scans[0].outcome.reason}")
     return scans
@@ -131,13 +133,12 @@ def report(validations: Mapping[str, Validation], unseen: Metrics | None) -> str
         for row in _rows(DISEASES[key].title, found, unseen.diseases.get(key) if unseen else None)
     ]
     counted = [(DISEASES[key].title, *_counts(found.scans)) for key, found in validations.items()]
-    return "\n\n".join(
-        (
-            markdown_table(columns, rows),
-            markdown_table(("task", "labelled scans", "assessed", "not assessed", "refused"), counted),
-            "\n".join(line for key, found in validations.items() for line in _reasons(DISEASES[key].title, found)),
-        )
-    ).rstrip()
+    parts = (
+        markdown_table(columns, rows) if rows else "",
+        markdown_table(("task", "labelled scans", "assessed", "not assessed", "refused"), counted),
+        "\n".join(line for key, found in validations.items() for line in _reasons(DISEASES[key].title, found)),
+    )
+    return "\n\n".join(filter(None, parts))
 
 
 def _rows(title: str, found: Validation, unseen: DiseaseMetrics | None) -> Iterator[tuple[str, ...]]:
