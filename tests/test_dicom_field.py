@@ -23,6 +23,7 @@ from tests.harness.dicom_files import (
     refusal_of,
 )
 from tests.harness.parsing import parse_scan, parse_series
+from tests.nifti_files import make_head
 from tests.test_archive import zipped
 
 
@@ -265,3 +266,24 @@ def test_loose_slices_without_a_common_series_are_one_scan(voxels, tmp_path):
     unnamed = written(tmp_path / "none", axial_series(voxels, SeriesInstanceUID=None, PatientID="2"))
     lone = written(tmp_path / "lone", [("a", dicom(voxels[0], SeriesInstanceUID="7.7", PatientID="3"))])
     assert group_paths([*own, *unnamed, *lone]) == [tuple(own), tuple(unnamed), tuple(lone)]
+
+
+@pytest.mark.parametrize(("along_rows", "along_columns"), [(0.0, 3.0), (-3.75, 0.0), (1.5, -2.5)])
+def test_the_slices_of_a_tilted_stack_are_put_above_each_other(along_rows, along_columns):
+    head = np.pad(make_head()[8:32:3], ((0, 0), (24, 24), (24, 24))).astype(np.uint16)
+    files, straight = [], parse_series(axial_series(head))
+    for i, page in enumerate(head):
+        n_columns, n_rows = (round((i - 4) * by) for by in (along_rows / 1.25, along_columns / 1.5))
+        page = np.roll(page, (-n_rows, -n_columns), axis=(0, 1))
+        tags = {"ImagePositionPatient": [n_columns * 1.25, n_rows * 1.5, 4 * i], "InstanceNumber": i}
+        files.append((str(i), dicom(page, **tags)))
+    scan = parse_series(files)
+    assert np.array_equal(scan.voxels, straight.voxels)
+    assert "The stack is tilted" in scan.info.warnings[0]
+    assert straight.info.warnings == ()
+
+
+def test_slices_far_beside_each_other_are_refused(voxels):
+    files = axial_series(voxels)
+    away = dicom(voxels[0], ImagePositionPatient=[400, 0, 100], InstanceNumber=20)
+    assert "more than half of their size" in refusal_of(*contents(files), away)

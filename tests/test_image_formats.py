@@ -162,7 +162,7 @@ REFUSED = {
     "HEIC": (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC image"),
     "HEIC sequence": (b"\0\0\0\x18ftypmif1" + bytes(40), "a HEIC image"),
     "AVIF": (b"\0\0\0\x1cftypavif" + bytes(40), "an AVIF image"),
-    "MATLAB": (b"MATLAB 7.3 MAT-file", "a MATLAB file"),
+    "MATLAB": (b"MATLAB 7.3 MAT-file", "a MATLAB file. Save its image as PNG"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file"),
     "MINC": (b"CDF\x01" + bytes(40), "a MINC or netCDF volume"),
     "PAR": (b"# === DATA DESCRIPTION FILE ===", "a Philips PAR header"),

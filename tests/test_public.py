@@ -65,6 +65,12 @@ def folder_6400(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_matlab_files_are_refused_with_how_to_convert_them(tmp_path):
+    (tmp_path / "1.mat").write_bytes(b"MATLAB 7.3 MAT-file")
+    with pytest.raises(ManifestError, match=r"only .mat files: write the image of each .mat file as PNG"):
+        build_manifest(tmp_path, "cheng")
+
+
 def test_every_label_of_an_adapter_is_a_class_of_its_disease() -> None:
     for key, adapter in DOWNLOADS.items():
         disease = COHORTS[key].disease

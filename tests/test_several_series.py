@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslmri.dashboard.screening.uploads import FileUpload, join_series
+from sslmri.dashboard.screening.uploads import FileUpload, _without_others, join_series
 from sslmri.scans import count_scans, read_scan
 from sslmri.scans.group_files import ZippedSeries, list_scans
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
 from tests.harness.dicom_files import CORONAL, SAGITTAL, axial_series, dicom
-from tests.nifti_files import make_head
+from tests.nifti_files import make_head, nifti
 from tests.test_archive import zipped
 
 
@@ -67,3 +67,11 @@ def test_a_damaged_archive_is_counted_as_one_scan(export):
         for place in chance.integers(0, len(damaged), 20):
             damaged[place] = chance.integers(256)
         assert count_scans(bytes(damaged)) in (1, 2)
+
+
+def test_what_of_a_folder_is_no_scan_is_left_out(head):
+    header, voxels = FileUpload("disc/scan.mhd", b"ObjectType = Image"), FileUpload("disc/scan.raw", b"words")
+    names = ("disc/autorun.inf", "disc/.hidden", "disc/viewer.exe")
+    others = [FileUpload(name, data) for name, data in zip(names, (b"[a]", nifti(head), b"MZ\x90\0"), strict=True)]
+    files = [*others, header, voxels, FileUpload("disc/a.nii", nifti(head))]
+    assert [file.name for file in _without_others(files)] == ["disc/scan.mhd", "disc/scan.raw", "disc/a.nii"]

@@ -18,6 +18,10 @@ from sslmri.scans.file_type import natural_order
 
 DOWNLOADS: dict[str, Cohort] = {key: cohort for key, cohort in COHORTS.items() if cohort.layout}
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+_FROM_MATLAB = (
+    "write the image of each .mat file as PNG, in MATLAB with imwrite(mat2gray(cjdata.image), ...) or in Python with "
+    "h5py, into a folder with the name of its class (cjdata.label: 1 meningioma, 2 glioma, 3 pituitary)"
+)
 _BLOCK = 20  # adjacent images taken for one person where no file name says who it is
 _PERSON_FOLDER = re.compile(r"(subject|sub|patient|person|case)?[0-9]+")
 _CONTRASTS = {"t1": "T1", "t2": "T2", "flair": "FLAIR", "t1post": "T1ce", "t1ce": "T1ce"}
@@ -94,10 +98,8 @@ def _images(folder: Path, key: str) -> list[PurePosixPath]:
     if not images:
         suffixes = sorted({file.suffix or "suffix-less" for file in files})
         got = f"only {', '.join(suffixes[:5])} files" if files else "no files"
-        raise ManifestError(
-            f"Expected images ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}, got {got}: give the unpacked "
-            f"image version of {key}."
-        )
+        how = _FROM_MATLAB if ".mat" in suffixes else f"give the unpacked image version of {key}"
+        raise ManifestError(f"Expected images ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}, got {got}: {how}.")
     check_names(map(str, images))
     return images
 

@@ -14,6 +14,7 @@ _PARALLEL = 0.999  # cosine of 2.6 degrees
 _SAME_POSITION_MM = 0.02
 _GAP = 1.5  # slice distances, in units of the median, from which on a slice is missing
 _UNEVEN = 0.1  # fraction of the median that distances may differ by
+_MIN_SHIFT = 2  # pixels by which a slice lies beside the middle one before slices are aligned
 _SAME_SPACING = 0.01  # fraction of the pixel spacing that slices of one series may differ by
 _MIN_FIELD_MM = 80.0  # a small child's head is larger; animals and cut-outs are not
 _PLANES = ("sagittal", "coronal", "axial")  # of slices across the R, A and S axes
@@ -134,7 +135,8 @@ def _positioned(images: Sequence[SliceImage], positions: Sequence[SlicePosition]
     distance, uneven = _slice_distance(heights, directions[0])
     thickness = kept[0].thickness_mm if distance is None else distance
     spacing = (thickness or 1.0, *positions[0].spacing_mm)
-    volume = axial_volume(_stacked(kept), directions, spacing, warnings=(*duplicates, *uneven))
+    voxels, tilted = _straightened(_stacked(kept), [image.position for image in kept if image.position])
+    volume = axial_volume(voxels, directions, spacing, warnings=(*duplicates, *uneven, *tilted))
     return volume if thickness else replace(volume, spacing_mm=None)
 
 
@@ -179,6 +181,32 @@ def _without_duplicates(
             )
     kept = [image for image, new in zip(images, is_new, strict=True) if new]
     return kept, heights[is_new], (f"Left out: {count(int((~is_new).sum()), 'duplicate slice')}.",)
+
+
+def _straightened(voxels: np.ndarray, positions: Sequence[SlicePosition]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns slices (D, H, W) above each other, and a warning where they were not: whole pixels, NaN where none is.
+
+    Raises:
+        ScanError: they are shifted by more than half of their size.
+    """
+    columns, rows = positions[0].directions
+    spacing = positions[0].spacing_mm
+    offsets = np.stack([position.position for position in positions]) - positions[len(positions) // 2].position
+    shifts = np.rint(np.stack([offsets @ rows / spacing[0], offsets @ columns / spacing[1]], axis=1)).astype(int)
+    if np.abs(shifts).max() < _MIN_SHIFT:
+        return voxels, ()
+    if (2 * np.abs(shifts) > voxels.shape[1:]).any():
+        raise ScanError("The slices are shifted against each other by more than half of their size. Export them again.")
+    straight = np.full_like(voxels, np.nan)
+    for source, target, shift in zip(voxels, straight, shifts, strict=True):
+        into, out_of = ([slice(max(0, sign * by), size + min(0, sign * by)) for by, size in zip(shift, source.shape,
+                        strict=True)] for sign in (1, -1))  # fmt: skip
+        target[tuple(into)] = source[tuple(out_of)]
+    drift = float(np.linalg.norm(np.ptp(shifts, axis=0) * spacing))
+    return straight, (
+        f"The stack is tilted: its slices are shifted against each other by up to {drift:.0f} mm. They were aligned in "
+        "whole pixels.",
+    )
 
 
 def _slice_distance(heights: np.ndarray, normal_ras: np.ndarray) -> tuple[float | None, tuple[str, ...]]:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import ClassVar
 
 import numpy as np
@@ -15,11 +16,11 @@ from sslmri.dashboard.screening import gallery
 from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
 from sslmri.dashboard.text import escape_markdown
 from sslmri.scans import count_scans, read_files, read_scan, series_key
-from sslmri.scans.file_type import FORMATS
+from sslmri.scans.file_type import FORMATS, SOURCES, file_type
 from sslmri.scans.group_files import group_files
 from sslmri.scans.limits import MAX_BYTES
 from sslmri.scans.scan import Scan, SeriesKey
-from sslmri.scans.volume_files import voxel_names
+from sslmri.scans.volume_files import plain_name, voxel_names
 from sslmri.text import count
 
 MAX_SCANS = 8  # at once on the Screening page
@@ -147,10 +148,13 @@ def ask_for_scans() -> list[Upload]:
     """Returns the scans given, or the chosen simulated patient where there is none."""
     left, right = st.columns([11, 9], gap="large", vertical_alignment="bottom")
     with left:
+        is_folder = st.toggle(
+            "Upload a folder", help="With all folders in it, such as a disc; what is no scan is left out."
+        )
         # no list of extensions: the content decides, and a refusal says what it is
         files = st.file_uploader(
             "Drop scans: DICOM, NIfTI, other volumes, images or zip",
-            accept_multiple_files=True,
+            accept_multiple_files="directory" if is_folder else True,
             help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. DICOM series can be uploaded as a zip or as all their "
             "files at once, a header and its voxels too. Files stay in the memory of "
             f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
@@ -160,7 +164,10 @@ def ask_for_scans() -> list[Upload]:
         patient = gallery.choose_patient(is_needed=not files and handed_over is None)
     if handed_over:
         _draw_handed_over(handed_over)
-    uploads = [*([handed_over] if handed_over else []), *join_series(_files_of(files))]
+    given = _files_of(files)
+    if is_folder:
+        given = _without_others(given)
+    uploads = [*([handed_over] if handed_over else []), *join_series(given)]
     if len(uploads) > MAX_SCANS:
         st.warning(
             f"Only the first {MAX_SCANS} of {len(uploads)} scans are screened. Remove some to screen the others."
@@ -174,6 +181,20 @@ def _files_of(files: Sequence[UploadedFile]) -> list[FileUpload]:
     present = {file.file_id: known.get(file.file_id) or FileUpload(file.name, file.getvalue()) for file in files}
     st.session_state["uploads"] = present
     return list(present.values())
+
+
+def _without_others(files: Sequence[FileUpload]) -> list[FileUpload]:
+    """Returns the files of a folder that may hold scans, hidden ones left out, and says how many others there are."""
+    paired = {name for file in files for name in voxel_names(file.name)}
+    scans = [
+        file
+        for file in files
+        if not PurePosixPath(file.name).name.startswith(".")
+        and (file_type(file.data) in SOURCES or plain_name(file.name) in paired)
+    ]
+    if len(scans) < len(files):
+        st.caption(f"{count(len(files) - len(scans), 'other file')} left out.")
+    return scans
 
 
 def _draw_handed_over(upload: Upload) -> None:
