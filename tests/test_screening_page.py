@@ -296,5 +296,5 @@ def test_a_healthy_patient_and_a_file_have_no_true_mask(configured: ModelCard) -
     app = open_page(PAGES[0])
     widget(app.selectbox, "patient").set_value("healthy").run()
     assert len(app.image) == 2
-    assert not app.toggle
-    assert not upload(("slice.png", png())).toggle
+    assert [toggle.key for toggle in app.toggle] == ["folder"]
+    assert [toggle.key for toggle in upload(("slice.png", png())).toggle] == ["folder"]

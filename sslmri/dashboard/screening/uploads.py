@@ -149,7 +149,7 @@ def ask_for_scans() -> list[Upload]:
     left, right = st.columns([11, 9], gap="large", vertical_alignment="bottom")
     with left:
         is_folder = st.toggle(
-            "Upload a folder", help="With all folders in it, such as a disc; what is no scan is left out."
+            "Upload a folder", key="folder", help="With all folders in it, such as a disc; what is no scan is left out."
         )
         # no list of extensions: the content decides, and a refusal says what it is
         files = st.file_uploader(
