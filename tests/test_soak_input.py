@@ -33,9 +33,9 @@ whole.png,accept_with_warning
 
 
 def test_mutants_of_every_format_are_read_or_refused():
-    found = fuzz.mutants(280)
-    assert (found.tried, found.failed) == (280, 0), found
-    assert "plain NIfTI " in found.measured
+    found = fuzz.mutants(300)
+    assert (found.tried, found.failed) == (300, 0), found
+    assert all(f"{name} " in found.measured for name in ("plain NIfTI", "MGH", "NRRD", "MetaImage"))
 
 
 def test_the_same_seed_makes_the_same_mutants():
@@ -47,10 +47,10 @@ def test_the_same_seed_makes_the_same_mutants():
 
 def test_damage_behind_a_checksum_is_reached():
     """Half of the damaged images have right checksums in every chunk, half of the archives in every entry."""
-    pictures = [mutants.mutant(number, 0)[1] for number in range(0, 700, len(mutants.FORMATS))]
+    pictures = [mutants.mutant(number, 0)[1] for number in range(0, 1000, len(mutants.FORMATS))]
     assert sum("The PNG file is" not in _refusal(data) for data in pictures) > 25
     place = mutants.FORMATS.index("zip")
-    archives = [mutants.mutant(number, 0)[1] for number in range(place, 350, len(mutants.FORMATS))]
+    archives = [mutants.mutant(number, 0)[1] for number in range(place, 500, len(mutants.FORMATS))]
     assert sum(_is_whole_archive(data) for data in archives) > 15
 
 

@@ -12,10 +12,14 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 
+import nibabel
+import numpy as np
+
 from tests.soak.samples import KINDS, sample
 
 PLAIN = "plain NIfTI"
-FORMATS = (*KINDS, PLAIN)
+OTHER_VOLUMES = ("MGH", "NRRD", "MetaImage")
+FORMATS = (*KINDS, PLAIN, *OTHER_VOLUMES)
 _HEADER = 700  # bytes at the start, where most that is believed stands
 _NUMBERS = [
     0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
@@ -32,8 +36,28 @@ def sound(kind: str) -> bytes:
         return gzip.decompress(sample("NIfTI", 0, "fuzz")[1])
     if kind == "NIfTI":
         return _packed(sound(PLAIN))
+    if kind in OTHER_VOLUMES:
+        return _volume(kind)
     data = sample(kind, 0, "fuzz")[1]
     return zipped(_entries(data)) if kind == "zip" else data
+
+
+def _volume(kind: str) -> bytes:
+    """Returns the voxels of the NIfTI sample in another format."""
+    image = nibabel.Nifti1Image.from_bytes(sound(PLAIN))
+    voxels = np.asarray(image.dataobj, np.float32)
+    if kind == "MGH":
+        return bytes(nibabel.MGHImage(voxels, image.affine).to_bytes())
+    sizes, stored = " ".join(map(str, voxels.shape)), voxels.tobytes(order="F")
+    if kind == "NRRD":
+        vectors = "(-1,0,0) (0,-1,0) (0,0,3)"
+        header = f"NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: {sizes}\n"
+        return f"{header}space directions: {vectors}\nendian: little\nencoding: gzip\n\n".encode() + _packed(stored)
+    header = f"ObjectType = Image\nNDims = 3\nElementSpacing = 1 1 3\nDimSize = {sizes}\n"
+    return (
+        f"{header}TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementType = MET_FLOAT\nElementDataFile = LOCAL\n".encode()
+        + stored
+    )
 
 
 def mutant(number: int, seed: int) -> tuple[str, bytes]:
