@@ -9,7 +9,7 @@ from sslmri.dashboard.screening.review import draw_review
 from sslmri.dashboard.screening.sequence import choose_sequence
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
-from sslmri.dashboard.screening.state import scan_of, screen_uploads
+from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads
 from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans
 from sslmri.dashboard.screening.viewer import choose_finding, draw_viewer
 from sslmri.dashboard.section import draw_notes, try_read
@@ -49,7 +49,8 @@ with left:
     st.text(upload.name)
     finding = choose_finding(summary)
     mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
-    draw_viewer(screener, scan_of(upload), screening, finding, mask)
+    scan, viewed = in_view(scan_of(upload), screening, finding)
+    draw_viewer(screener, scan, viewed, finding, mask if viewed is screening else None)
     draw_notes([notice_line(notice) for notice in summary.warnings])
 with right:
     draw_findings(card, summary, finding.disease if finding else None, metrics)

@@ -1,6 +1,7 @@
 """The diseases that are screened: the only definition of class names, their order, caveats and limits."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sslmri.errors import ManifestError
 
@@ -18,6 +19,7 @@ class Disease:
         sequences: the slices it is trained on, as they follow "trained on".
         caveat: what a reader must know before believing a number, whatever the training data.
         sequence: the one it is trained on, None where these are several.
+        form: in which a volume reaches it: ``acquired``, or ``atlas``, the extracted brain in the average's place.
         limits: plain sentences on what was measured of classifiers trained on the public cohorts.
         is_ordinal: whether the classes are stages of growing severity.
         is_focal: whether the finding is a lesion at one place, which decides the answer however small it is.
@@ -32,6 +34,7 @@ class Disease:
     sequences: str
     caveat: str
     sequence: str | None = None
+    form: Literal["acquired", "atlas"] = "acquired"
     limits: tuple[str, ...] = ()
     is_ordinal: bool = False
     is_focal: bool = False
@@ -67,6 +70,7 @@ DISEASES: dict[str, Disease] = {
             question="Dementia severity (Clinical Dementia Rating)",
             sequences="skull-stripped axial T1 from people over 60",
             sequence="T1",
+            form="atlas",
             caveat="A stage with few subjects can be neither learned nor evaluated on unseen subjects.",
             limits=("The classifier mostly measures the size of the ventricles.",),
             is_ordinal=True,

@@ -150,7 +150,7 @@ def test_a_refused_scan_leaves_a_line_too(configured, journal):
 def screen_nothing() -> None:
     """Queues a scan that no model can screen."""
 
-    def screen(scan: object) -> None:
+    def screen(scan: object, report: object) -> None:
         raise ZeroDivisionError("DOE^JANE")
 
     screener = SimpleNamespace(card=SimpleNamespace(sha256="0" * 64), screen=screen)
@@ -189,7 +189,7 @@ def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(configured, mo
 
     monkeypatch.setattr(FileUpload, "read", read)
     summary = SimpleNamespace(summary=SimpleNamespace(findings={}))
-    screener = SimpleNamespace(card=configured, screen=lambda scan: (done.append(scan.info.name), summary)[1])
+    screener = SimpleNamespace(card=configured, screen=lambda scan, report: (done.append(scan.info.name), summary)[1])
 
     def visit(name: str) -> None:
         state.screen_uploads(screener, [FileUpload(name, png(len(name)))])
@@ -210,7 +210,7 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
     monkeypatch.setattr(state.st, "session_state", {"screenings": kept})
     screening, go_on, screened = Event(), Event(), []
 
-    def screen(scan) -> SimpleNamespace:
+    def screen(scan, report) -> SimpleNamespace:
         screened.append(scan)
         screening.set()
         assert go_on.wait(10)

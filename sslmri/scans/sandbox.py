@@ -40,7 +40,7 @@ WALL_SECONDS = 120  # a host busy with other scans is slow
 MEMORY_BYTES = 2 * 2**30  # of address space, libraries included; the largest scan that is accepted needs half of it
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
 _MAX_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
-_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
+NEEDED_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
 TOO_COSTLY = "The file takes too long or too much memory to read. Export the scan again."
 
 _Result = TypeVar("_Result")
@@ -102,21 +102,21 @@ def unlimited_resources() -> tuple[str, ...]:
 def serve(pipe: MessagePipe) -> None:
     """Reads, in a process of its own, the files that come through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and closes the pipe
-    _limit_this_process()
+    limit_this_process()
     gc.freeze()  # the collection after each file looks at what that left, not at all that was loaded before
     with suppress(EOFError, ConnectionError):
         while True:
             request = json.loads(pipe.receive())
             contents = [pipe.receive() for _ in range(request["n_files"])]
-            _limit_cpu_time(CPU_SECONDS + sum(map(len, contents)) // BYTES_PER_SECOND)
+            limit_cpu_time(CPU_SECONDS + sum(map(len, contents)) // BYTES_PER_SECOND)
             _answer(pipe, request["what"], request["source"], contents, request["series"])
-            _limit_cpu_time(0)
+            limit_cpu_time(0)
             del contents
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
             release_freed_memory()
 
 
-def _limit_this_process() -> None:
+def limit_this_process(memory_bytes: int = MEMORY_BYTES) -> None:
     """Limits memory, files and processes of this process, none of them above what it was given."""
     try:
         import resource
@@ -124,14 +124,14 @@ def _limit_this_process() -> None:
         return
     limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 64}
     if sys.platform != "darwin":  # which refuses to limit addresses
-        limits[resource.RLIMIT_AS] = MEMORY_BYTES
+        limits[resource.RLIMIT_AS] = memory_bytes
     for kind, limit in limits.items():
         given = resource.getrlimit(kind)[1]
         limit = limit if given == resource.RLIM_INFINITY else min(limit, given)
         resource.setrlimit(kind, (limit, limit))
 
 
-def _limit_cpu_time(seconds: int) -> None:
+def limit_cpu_time(seconds: int) -> None:
     """Lets this process run for so many more seconds of CPU time, then SIGPROF ends it; 0 for no limit.
 
     RLIMIT_CPU would count from the start of the process, and Linux counts for it in ticks: after some thousand files
@@ -153,7 +153,7 @@ class _Reader:
     """A process that reads one scan at a time."""
 
     def __init__(self) -> None:
-        environment = {name: os.environ[name] for name in _NEEDED if name in os.environ}
+        environment = {name: os.environ[name] for name in NEEDED_VARIABLES if name in os.environ}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
 

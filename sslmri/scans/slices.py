@@ -102,7 +102,7 @@ def _selected_slices(scan: Scan, preparation: Preparation) -> list[int]:
     first, count = 0, n_slices
     if n_slices > 1 and scan.info.orientation == AXIAL and scan.info.spacing_mm is not None:
         slice_mm = scan.info.spacing_mm[0]
-        first, count = _head_slices(scan.voxels, slice_mm)
+        first, count = head_slices(scan.voxels, slice_mm)
         step = max(1, min(count, round(preparation.slice_spacing_mm / slice_mm)))
     middle = slice_indices(count, preparation.slice_fraction)
     start = (len(middle) - 1) % step // 2
@@ -112,8 +112,14 @@ def _selected_slices(scan: Scan, preparation: Preparation) -> list[int]:
     return [indices[i] for i in np.linspace(0, len(indices) - 1, MAX_PREPARED).round().astype(int)]
 
 
-def _head_slices(voxels: np.ndarray, spacing_mm: float) -> tuple[int, int]:
-    """Returns the first slice of the head and how many it has, in a volume (D, H, W) from inferior to superior."""
+def head_slices(voxels: np.ndarray, spacing_mm: float, height_mm: float = _HEAD_MM) -> tuple[int, int]:
+    """Returns the first slice of the head and how many it has, in a volume (D, H, W) from inferior to superior.
+
+    Args:
+        voxels: intensities.
+        spacing_mm: between slices.
+        height_mm: from the vertex down that count as head at most.
+    """
     stride = max(1, min(voxels.shape[1:]) // 64)
     coarse = voxels[:, ::stride, ::stride]
     low, high = np.percentile(coarse, (0.5, 99.5))
@@ -121,7 +127,7 @@ def _head_slices(voxels: np.ndarray, spacing_mm: float) -> tuple[int, int]:
     in_head = np.flatnonzero(areas > _HEAD_AREA * areas.max())
     if not len(in_head):
         return 0, len(voxels)
-    count = min(int(in_head[-1] - in_head[0]) + 1, max(1, round(min(_HEAD_MM / spacing_mm, len(voxels)))))
+    count = min(int(in_head[-1] - in_head[0]) + 1, max(1, round(min(height_mm / spacing_mm, len(voxels)))))
     return int(in_head[-1]) + 1 - count, count
 
 

@@ -15,7 +15,7 @@ from sslmri.errors import ScanError, WorkerError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
 from sslmri.scans.group_files import ZippedSeries, list_scans
-from sslmri.scans.prepare import prepare_files
+from sslmri.scans.prepare import prepare_files, read_paths
 from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
 from sslmri.screening.report.images import paint_key_slice, scaled
@@ -125,6 +125,7 @@ def _screen_batch(
             screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), name, len(files)), None))
         else:
             screening = with_sequence(next(screenings), sequence)
+            screening = screener.align(screening, partial(read_paths, paths), sequence)
             screened.append((Entry(number, screening.summary, name, len(files)), screening.arrays))
     return screened
 

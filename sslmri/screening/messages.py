@@ -135,6 +135,7 @@ def set_rule(head: HeadCard) -> str:
 def map_line(summary: ScreeningSummary, finding: Finding) -> str:
     """Returns how strong and how large the saliency of the top class is in the key slice."""
     where = f" on slice {finding.key_slice}" if summary.n_file_slices > 1 else ""
+    where += " of the aligned brain" if finding.is_aligned else ""
     name = f"{class_title(finding.top_class)}{where}"
     if finding.coverage is None:
         return f"No notable saliency for {name}: peak {proportion(finding.peak)} of the scale."
@@ -142,6 +143,13 @@ def map_line(summary: ScreeningSummary, finding: Finding) -> str:
         f"Saliency for {name}: above half of its peak in {percent(finding.coverage)} of the head; "
         f"peak {proportion(finding.peak)} of the scale."
     )
+
+
+def key_slice_line(summary: ScreeningSummary, finding: Finding) -> str:
+    """Returns which slice is the key slice, for a line below its image."""
+    if finding.is_aligned:
+        return f"Aligned brain, slice {finding.key_slice}"
+    return f"Slice {finding.key_slice} of {summary.n_file_slices}"
 
 
 def evidence_of(metrics: Metrics | None, disease: str) -> DiseaseMetrics | None:

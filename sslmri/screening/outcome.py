@@ -26,11 +26,13 @@ class Finding:
         flagged_from, not_flagged_below: thresholds on the probability of any disease class.
         probabilities: calibrated, by class in clinical order, averaged over the slices.
         prediction_set: classes of the 90 % prediction set, or None where no class can be excluded.
-        key_slice: number in the file of the slice with the highest probability of the top class.
+        key_slice: number of the slice with the highest probability of the top class, in the file, or among the aligned
+            slices where ``is_aligned``.
         coverage: fraction of the head region above half of the map's own peak, for the map of the top class in the key
             slice; None where nothing in it is notable.
         peak: highest value of that map as a fraction of the class's scale.
-        peak_xy: position of the peak, as fractions of width and height of the image in the file; None in an empty map.
+        peak_xy: position of the peak, as fractions of width and height of the key slice; None in an empty map.
+        is_aligned: whether it is of the brain that was extracted and aligned, not of the slices as they were acquired.
     """
 
     disease: str
@@ -44,6 +46,7 @@ class Finding:
     coverage: float | None
     peak: float
     peak_xy: tuple[float, float] | None
+    is_aligned: bool = False
 
     @property
     def is_assessed(self) -> bool:
@@ -105,8 +108,9 @@ class ScreeningSummary:
         return {key: finding for key, finding in self.findings.items() if finding.is_assessed}
 
     def key_index(self, disease: str) -> int:
-        """Returns the position of a finding's key slice among the screened slices."""
-        return self.slice_numbers.index(self.findings[disease].key_slice)
+        """Returns the position of a finding's key slice among the slices that it is of."""
+        finding = self.findings[disease]
+        return finding.key_slice - 1 if finding.is_aligned else self.slice_numbers.index(finding.key_slice)
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,20 @@ class ScreeningArrays:
         features: (S, D) float32, for similar cases.
         saliency: Grad-CAM of every slice and class in logits, by disease: (S, C, h, w) float32.
         slice_probabilities: calibrated, by disease: (S, C).
+        aligned: the same of the aligned brain, for the findings that are of it; None where there are none.
+        volume: (S, H, W) float32, the aligned brain itself; None for the slices as acquired.
     """
 
     slices: np.ndarray
     features: np.ndarray
     saliency: Mapping[str, np.ndarray]
     slice_probabilities: Mapping[str, np.ndarray]
+    aligned: "ScreeningArrays | None" = None
+    volume: np.ndarray | None = None
+
+    def of(self, finding: Finding) -> "ScreeningArrays":
+        """Returns the arrays that a finding was made from."""
+        return self.aligned if finding.is_aligned and self.aligned else self
 
 
 @dataclass(frozen=True)

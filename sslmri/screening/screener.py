@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslmri.diseases import Notice
-from sslmri.errors import ModelError
+from sslmri.errors import ModelError, ScanError
 from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, verdicts
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.learning.encoder import pool, textures
@@ -18,13 +18,15 @@ from sslmri.models.bank import EncoderFeatures, FeatureBank
 from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.folder import read_unreplaced
 from sslmri.models.history import created_now
+from sslmri.scans.atlas import align
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
+from sslmri.screening.aligned import CLASSIFYING, prepare_aligned, to_align, with_aligned, without_aligned
 from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.saliency import Explainer, class_maps
-from sslmri.screening.sequences import with_sequence
+from sslmri.screening.sequences import Choice, with_sequence
 from sslmri.text import in_order
 
 UNGATED = "This model cannot check whether the scan is a brain MRI that resembles its training data."
@@ -62,17 +64,48 @@ class Screener:
         """The model's feature bank; without one every classifier answers every scan, and a warning says so."""
         return self._bank
 
-    def screen(self, scan: Scan) -> Screening:
+    def screen(self, scan: Scan, report: Callable[[str], object] = lambda step: None) -> Screening:
         """Returns the findings of one scan.
+
+        Args:
+            scan: as it was read.
+            report: called with the name of each step that takes seconds.
 
         Raises:
             ScanError: the scan shows nothing.
         """
-        return self.screen_slices([prepare_scan(scan, self.card.encoder.preparation)])[0]
+        screening = self.screen_slices([prepare_scan(scan, self.card.encoder.preparation)])[0]
+        return self.align(screening, lambda: scan, report=report)
+
+    def align(
+        self,
+        screening: Screening,
+        read: Callable[[], Scan],
+        choice: Choice | None = None,
+        report: Callable[[str], object] = lambda step: None,
+    ) -> Screening:
+        """Returns a screening with the findings of classifiers that learned from aligned brains, where it needs them.
+
+        Args:
+            screening: of the slices as acquired.
+            read: returns the scan; called only where its brain has to be aligned.
+            choice: of the reader, which sequence the scan is.
+            report: as in ``screen``.
+        """
+        diseases = [key for key in to_align(screening) if one_sided(self.card.heads[key]) is None]
+        if not diseases:
+            return screening
+        try:
+            brain = align(read(), report)
+        except ScanError as error:
+            return with_sequence(without_aligned(screening, diseases, error.reason), choice)
+        report(CLASSIFYING)
+        aligned = self.screen_slices([prepare_aligned(brain.scan, self.card.encoder.preparation)])[0]
+        return with_sequence(with_aligned(screening, aligned, brain.scan, diseases), choice)
 
     @torch.inference_mode()
     def screen_slices(self, prepared: Sequence[PreparedScan]) -> list[Screening]:
-        """Returns the screening of each prepared scan.
+        """Returns the screening of each prepared scan, its slices as they were acquired.
 
         All slices go through the encoder in one pass.
         """

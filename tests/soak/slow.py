@@ -1,6 +1,7 @@
 """The dashboard with a model that takes a second longer for each scan, so that uploads at once have to queue."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -17,10 +18,10 @@ from sslmri.screening.screener import Screener  # noqa: E402
 _screen = Screener.screen
 
 
-def screen(screener: Screener, scan: Scan) -> Screening:
+def screen(screener: Screener, scan: Scan, report: Callable[[str], object]) -> Screening:
     """Returns the screening of a scan, a second late."""
     time.sleep(1.0)
-    return _screen(screener, scan)
+    return _screen(screener, scan, report)
 
 
 setattr(Screener, "screen", screen)  # noqa: B010

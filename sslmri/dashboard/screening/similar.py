@@ -37,7 +37,7 @@ def draw_similar(screener: "Screener", screening: Screening, finding: Finding | 
         return
     from sslmri.screening.similar import similar_cases
 
-    cases = similar_cases(bank, screening.arrays.features, finding.disease, N_CASES)
+    cases = similar_cases(bank, screening.arrays.of(finding).features, finding.disease, N_CASES)
     if not any(case.is_close for case in cases):
         st.markdown("No close match among the training cases.")
     preparation = screener.card.encoder.preparation

@@ -4,8 +4,8 @@ Patient pixels and what follows from them are held in ``st.session_state`` only.
 """
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +15,9 @@ from sslmri.dashboard.screening.uploads import MAX_SCANS, Upload
 from sslmri.dashboard.server.queue import acquire_model, screen_in_turn
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
+from sslmri.scans.atlas.slab import ORIENTATION
 from sslmri.scans.scan import Scan
-from sslmri.screening.outcome import Refusal, Screening, ScreeningSummary
+from sslmri.screening.outcome import Finding, Refusal, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
@@ -50,7 +51,11 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Scre
             which = f", file {number} of {len(uploads)}" if len(uploads) > 1 else ""
             text = f"Reading and screening {escape_markdown(upload.name)}{which}"
             progress.progress((number - 0.5) / len(uploads), text)
-            _screen(screener, upload, key, kept)
+
+            def report(step: str, at: float = (number - 0.5) / len(uploads), text: str = text) -> None:
+                progress.progress(at, f"{text}: {step}")
+
+            _screen(screener, upload, key, kept, report)
     progress.empty()
     screened = [kept[key] for key in keys]
     for key in [key for key in kept if key not in keys][: max(0, len(kept) - MAX_SCANS)]:
@@ -58,13 +63,15 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Scre
     return screened
 
 
-def _screen(screener: "Screener", upload: Upload, key: str, kept: dict[str, Screened]) -> None:
+def _screen(
+    screener: "Screener", upload: Upload, key: str, kept: dict[str, Screened], report: Callable[[str], object]
+) -> None:
     token = secrets.token_hex(6)
 
     def keep_result(result: Screening | Refusal) -> None:
         kept[key] = Screened(result, token)
 
-    screen_in_turn(screener, upload.sha256, token, lambda: scan_of(upload), lambda: key in kept, keep_result)
+    screen_in_turn(screener, upload.sha256, token, lambda: scan_of(upload), lambda: key in kept, keep_result, report)
 
 
 def scan_of(upload: Upload) -> Scan:
@@ -105,6 +112,25 @@ def explain(
 
     key = f"{summary.model_sha256}/{summary.sha256}/{index}/{disease}/{label}/{method}"
     return keep("maps", key, _MAX_MAPS, make)
+
+
+def in_view(scan: Scan, screening: Screening, finding: Finding | None) -> tuple[Scan, Screening]:
+    """Returns the slices that a finding is of, as a scan, and its screening as if it were of these alone."""
+    aligned = screening.arrays.aligned
+    if finding is None or not finding.is_aligned or aligned is None or aligned.volume is None:
+        return scan, screening
+    n_slices = len(aligned.volume)
+    info = replace(scan.info, n_slices=n_slices, spacing_mm=None, orientation=ORIENTATION)
+    summary = replace(
+        screening.summary,
+        sha256=f"{screening.summary.sha256}-aligned",
+        slice_numbers=tuple(range(1, n_slices + 1)),
+        n_file_slices=n_slices,
+        spacing_mm=None,
+        orientation=ORIENTATION,
+    )
+    arrays = replace(screening.arrays, slices=aligned.slices, features=aligned.features)
+    return Scan(info, aligned.volume), replace(screening, summary=summary, arrays=arrays)
 
 
 def widget_key(summary: ScreeningSummary, name: str) -> str:

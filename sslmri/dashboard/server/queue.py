@@ -91,6 +91,7 @@ def screen_in_turn(
     read: Callable[[], Scan],
     is_kept: Callable[[], bool],
     keep: Callable[[Screening | Refusal], object],
+    report: Callable[[str], object] = lambda step: None,
 ) -> None:
     """Reads a scan, waits for the model, screens the scan, and logs one line without identity.
 
@@ -105,6 +106,7 @@ def screen_in_turn(
         read: returns the scan.
         is_kept: whether this session has the result already.
         keep: takes the result.
+        report: called with the name of each step that takes seconds.
     """
     fields: dict[str, object] = {"outcome": "", "answers": {}, "waited_s": 0.0, "took_s": 0.0}
     try:
@@ -113,7 +115,7 @@ def screen_in_turn(
         with acquire_model():
             admitted = time.monotonic()
             if not is_kept():
-                screening = screener.screen(scan)
+                screening = screener.screen(scan, report)
                 keep(screening)
                 answers = {key: str(finding.verdict) for key, finding in screening.summary.findings.items()}
                 fields |= {"outcome": "screened", "answers": answers, "waited_s": round(admitted - queued, 3)}

@@ -18,10 +18,10 @@ def key_images(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArra
     """Returns the images of the assessed findings, by disease."""
     return {
         key: KeyImages(
-            _jpeg(arrays.slices[summary.key_index(key)]),
+            _jpeg(arrays.of(finding).slices[summary.key_index(key)]),
             _jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale)),
         )
-        for key in summary.assessed
+        for key, finding in summary.assessed.items()
     }
 
 
@@ -29,6 +29,7 @@ def paint_key_slice(summary: ScreeningSummary, arrays: ScreeningArrays, disease:
     """Returns the key slice of a finding under the map of its top class: (H, W, 3) uint8."""
     finding, index = summary.findings[disease], summary.key_index(disease)
     top = list(finding.probabilities).index(finding.top_class)
+    arrays = arrays.of(finding)
     slice_ = arrays.slices[index]
     height, width = slice_.shape
     return paint(slice_, enlarge(arrays.saliency[disease][index, top], (height, width)) / scale, _OPACITY)

@@ -11,6 +11,7 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard
 from sslmri.models.metrics import DiseaseMetrics
+from sslmri.scans.atlas.slab import ORIENTATION
 from sslmri.screening import messages
 from sslmri.screening.maps import paint
 from sslmri.screening.outcome import Entry, Finding, KeyImages, ScreeningSummary
@@ -113,12 +114,12 @@ def _draw_images(
     page: PdfPage, top: float, summary: ScreeningSummary, finding: Finding, images: KeyImages, scale: float
 ) -> None:
     left, right = LEFT + WIDTH - 2 * _SIDE - _GAP, LEFT + WIDTH - _SIDE
-    letters = messages.orientation_labels(summary.orientation)
+    letters = messages.orientation_labels(ORIENTATION if finding.is_aligned else summary.orientation)
     for x, image in ((left, images.scan), (right, images.overlay)):
         _draw_image(page, x, top, image, letters)
     below = top + _SIDE + 1
     page.set_y(below)
-    page.text_at(left, f"Slice {finding.key_slice} of {summary.n_file_slices}", SMALL - 0.4, QUIET)
+    page.text_at(left, messages.key_slice_line(summary, finding), SMALL - 0.4, QUIET)
     page.text_at(right, f"Map of {class_title(finding.top_class)}", SMALL - 0.4, QUIET)
     page.set_y(below + 3)
     page.text_at(left, "Orientation unknown" if letters is None else "", SMALL - 0.4, QUIET)

@@ -1,0 +1,172 @@
+"""Alignment of a head with the atlas, in a process of its own whose time and memory are limited."""
+
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock, Timer
+from typing import Any
+
+import numpy as np
+
+from sslmri.errors import ScanError
+from sslmri.logging_config import record
+from sslmri.processes import MessagePipe, start_process
+from sslmri.scans.atlas.brain import extract, head_image, load_networks
+from sslmri.scans.atlas.slab import ORIENTATION, PARTIAL, SHAPE, cut_slab, load_template
+from sslmri.scans.sandbox import NEEDED_VARIABLES, limit_cpu_time, limit_this_process
+from sslmri.scans.scan import Scan, Spacing
+
+# Measured on two cores: 9 s of CPU time for a whole head at 1 mm, 6 s of them in the networks, and 1.7 GB.
+CPU_SECONDS = 120
+WALL_SECONDS = 600  # a host busy with other scans is slow
+MEMORY_BYTES = 3 * 2**30  # of address space beyond the libraries
+HEAD_MM = 120.0  # from which height on a volume can hold a whole brain
+_MIN_SIDE_MM = 110.0  # of its slices, for the same reason
+_MAX_ANSWER = 2**16  # bytes of an answer without its voxels
+_LIBRARIES_BYTES = 16 * 2**30  # of address space, where the system does not say how much they take
+_PAGES = Path("/proc/self/statm")
+
+EXTRACTING, ALIGNING = "extracting the brain", "aligning it with the atlas"
+_FAILED = "Could not be aligned: it takes too long or too much memory."
+_BUSY = "Could not be aligned: the server is too busy. Try again."
+
+_alone = Lock()  # two at once would need twice the memory and take twice the time
+
+
+@dataclass(frozen=True)
+class AlignedBrain:
+    """The brain of a scan in the slab of the atlas that a classifier learned from.
+
+    Attributes:
+        scan: the aligned slices; its spacing is that of no file, so it has none.
+        to_scan: (4, 4), from (slice, row, column) of the aligned slices to those of the scan.
+        correlation: with the average brain, a measure of how well it is aligned.
+    """
+
+    scan: Scan
+    to_scan: np.ndarray
+    correlation: float
+
+
+def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
+    """Returns the brain of a whole head, aligned; about 10 s on two cores.
+
+    Args:
+        scan: an axial volume of known spacing.
+        report: called with the name of each step; what it raises ends the alignment.
+
+    Raises:
+        ScanError: there is no whole brain that can be aligned, or not within the limits.
+    """
+    if scan.info.spacing_mm is None:
+        raise ScanError("Could not be aligned: the size of the voxels is unknown.", scan.info.name)
+    sizes = [size * mm for size, mm in zip(scan.voxels.shape, scan.info.spacing_mm, strict=True)]
+    if sizes[0] < HEAD_MM or min(sizes[1:]) < _MIN_SIDE_MM:
+        raise ScanError(PARTIAL, scan.info.name)
+    with _alone:
+        answer = _ask(scan.voxels, scan.info.spacing_mm, report)
+    if isinstance(answer, str):
+        raise ScanError(answer, scan.info.name)
+    voxels, to_scan, similarity = answer
+    info = replace(scan.info, n_slices=len(voxels), spacing_mm=None, orientation=ORIENTATION, warnings=())
+    return AlignedBrain(Scan(info, voxels), to_scan, similarity)
+
+
+_Answer = tuple[np.ndarray, np.ndarray, float] | str
+
+
+def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object]) -> _Answer:
+    environment = {name: os.environ[name] for name in NEEDED_VARIABLES if name in os.environ}
+    environment |= {"OMP_NUM_THREADS": str(_n_threads()), "OPENBLAS_NUM_THREADS": "1"}
+    report(EXTRACTING)
+    try:
+        process, pipe = start_process(__name__, "serve", environment, discard_output=True)
+        watch = Timer(WALL_SECONDS, process.kill)
+        watch.start()
+    except (OSError, RuntimeError):  # there is no process, handle, memory or thread left
+        return _BUSY
+    try:
+        pipe.send(json.dumps({"shape": voxels.shape, "spacing_mm": spacing_mm}).encode())
+        for slice_ in voxels:
+            pipe.send(np.ascontiguousarray(slice_, dtype=np.float32))
+        return _receive(pipe, report)
+    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:  # it was ended, or answered in another form
+        record("alignment ended", error=type(error).__name__)
+        return _FAILED
+    finally:
+        watch.cancel()
+        process.kill()
+        process.wait()
+        pipe.close()
+
+
+def _n_threads() -> int:
+    return min(2, os.cpu_count() or 1)
+
+
+def _receive(pipe: MessagePipe, report: Callable[[str], object]) -> _Answer:
+    """Returns what the process answers, after its steps; anything else raises."""
+    while "step" in (answer := json.loads(pipe.receive(_MAX_ANSWER))):
+        report(ALIGNING)
+    if "refused" in answer:
+        return str(answer["refused"])
+    voxels, to_scan = np.empty(SHAPE, np.float32), np.array(answer["to_scan"], dtype=np.float64)
+    pipe.receive_into(voxels.data.cast("B"))
+    similarity = float(answer["correlation"])
+    if to_scan.shape != (4, 4) or not (np.isfinite(voxels).all() and np.isfinite(to_scan).all()):
+        raise ValueError("Expected finite voxels and an affine, got others.")
+    if not math.isfinite(similarity):
+        raise ValueError("Expected a correlation, got none.")
+    return voxels, to_scan, similarity
+
+
+def serve(pipe: MessagePipe) -> None:
+    """Aligns, in a process of its own, the one volume that comes through the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and ends this process
+    networks = load_networks(_n_threads())
+    load_template()
+    limit_this_process(_address_space() + MEMORY_BYTES)
+    limit_cpu_time(CPU_SECONDS)
+    request = json.loads(pipe.receive())
+    voxels = np.empty(request["shape"], np.float32)
+    for slice_ in voxels:
+        pipe.receive_into(slice_.data.cast("B"))
+    try:
+        answer, slab = _align(
+            voxels, request["spacing_mm"], networks, lambda: pipe.send(json.dumps({"step": 2}).encode())
+        )
+    except ScanError as error:
+        pipe.send(json.dumps({"refused": error.reason}).encode())
+        return
+    pipe.send(json.dumps(answer).encode())
+    pipe.send(slab)
+
+
+def _align(
+    voxels: np.ndarray, spacing_mm: Spacing, networks: Any, report: Callable[[], object]
+) -> tuple[dict[str, Any], np.ndarray]:
+    head = head_image(voxels, spacing_mm)
+    brain = extract(head, networks)
+    report()
+    slab = cut_slab(brain)
+    to_scan = _to_voxels(slab.to_head, voxels.shape, spacing_mm)
+    return {"to_scan": to_scan.tolist(), "correlation": slab.correlation}, slab.voxels
+
+
+def _to_voxels(to_head: np.ndarray, shape: tuple[int, ...], spacing_mm: Spacing) -> np.ndarray:
+    """Returns the affine (4, 4) from (slice, row, column) of the slab to those of the volume."""
+    depth_first = np.eye(4)[[2, 1, 0, 3]]
+    from_mm = np.diag([1 / spacing_mm[0], -1 / spacing_mm[1], -1 / spacing_mm[2], 1.0])
+    from_mm[1:3, 3] = np.array(shape[1:]) - 1  # rows grow to posterior and columns to the left
+    return np.asarray(from_mm @ depth_first @ to_head @ depth_first)
+
+
+def _address_space() -> int:
+    """Returns how many bytes of addresses this process takes."""
+    if not _PAGES.exists():
+        return _LIBRARIES_BYTES
+    return int(_PAGES.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")

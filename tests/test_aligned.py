@@ -1,0 +1,100 @@
+"""Findings of the aligned brain: who gets them, what they show, and what is said where there is none."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sslmri.errors import ScanError
+from sslmri.evidence.verdict import Verdict
+from sslmri.scans.atlas import AlignedBrain
+from sslmri.scans.scan import Scan
+from sslmri.screening import screener as screener_module
+from sslmri.screening.aligned import ALIGNED
+from sslmri.screening.outcome import Entry, document
+from sslmri.screening.report.images import key_images
+from sslmri.screening.screener import Screener
+from tests.conftest import as_scan
+
+
+@pytest.fixture(scope="module")
+def screener(model_folder) -> Screener:
+    return Screener.load(model_folder)
+
+
+@pytest.fixture
+def head_scan(phantom) -> Scan:
+    """Returns a volume high enough for a whole head, 4 mm between its slices."""
+    voxels = np.stack([phantom * (1 + 0.01 * i) for i in range(40)])
+    return as_scan(voxels, spacing_mm=(4.0, 2.0, 2.0), orientation="SPL")
+
+
+@pytest.fixture
+def alignments(monkeypatch, phantom) -> list[str]:
+    """Returns the names of the scans that were aligned: to 32 slices of another size."""
+    done: list[str] = []
+
+    def align(scan, report):
+        done.append(scan.info.name)
+        report("extracting the brain")
+        voxels = np.stack([np.roll(phantom, i, axis=0)[:64, :64] for i in range(32)])
+        info = replace(scan.info, n_slices=32, spacing_mm=None, orientation="SAR", warnings=())
+        return AlignedBrain(Scan(info, voxels), np.eye(4), 0.9)
+
+    monkeypatch.setattr(screener_module, "align", align)
+    return done
+
+
+def test_a_whole_head_is_answered_from_all_slices_of_its_aligned_brain(screener, head_scan, alignments):
+    steps: list[str] = []
+    screening = screener.screen(head_scan, steps.append)
+    assert alignments == ["scan.png"]
+    assert steps == ["extracting the brain", "classifying"]
+    findings = screening.summary.findings
+    assert {key for key, finding in findings.items() if finding.is_aligned} == {"alzheimers"}
+    finding, arrays = findings["alzheimers"], screening.arrays
+    assert len(arrays.slice_probabilities["alzheimers"]) == len(arrays.of(finding).slices) == 32
+    assert len(arrays.slice_probabilities["tumours"]) == len(arrays.of(findings["tumours"]).slices) < 32
+    assert [notice.disease for notice in screening.summary.warnings if notice.text == ALIGNED] == ["alzheimers"]
+    best = list(finding.probabilities).index(finding.top_class)
+    assert screening.summary.key_index("alzheimers") == arrays.slice_probabilities["alzheimers"][:, best].argmax()
+    assert set(key_images(screener.card, screening.summary, arrays)) == set(screening.summary.assessed)
+    json.dumps(document(Entry(1, screening.summary), screener.card.sha256, {}))
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"spacing_mm": None, "orientation": None},
+        {"spacing_mm": (1.0, 2.0, 2.0), "orientation": "SPL"},  # 40 mm: a slab, which the classifier accepts as it is
+        {"spacing_mm": (4.0, 2.0, 2.0), "orientation": "SPL", "sequence": "T2"},
+    ],
+)
+def test_slabs_images_and_other_sequences_are_not_aligned(known, screener, head_scan, alignments):
+    scan = replace(head_scan, info=replace(head_scan.info, **known))
+    assert not screener.screen(scan).summary.findings["alzheimers"].is_aligned
+    assert alignments == []
+
+
+def test_what_cannot_be_aligned_is_not_assessed_and_the_others_are(screener, head_scan, monkeypatch):
+    def fail(scan, report):
+        raise ScanError("Could not be aligned: no whole brain was found in the scan.")
+
+    monkeypatch.setattr(screener_module, "align", fail)
+    findings = screener.screen(head_scan).summary.findings
+    assert findings["alzheimers"].verdict == Verdict.NOT_ASSESSED
+    assert findings["alzheimers"].reason == "Could not be aligned: no whole brain was found in the scan."
+    assert findings["tumours"].is_assessed
+
+
+def test_the_page_shows_the_slices_that_a_finding_is_of(screener, head_scan, alignments):
+    from sslmri.dashboard.screening.state import in_view
+
+    screening = screener.screen(head_scan)
+    findings = screening.summary.findings
+    assert in_view(head_scan, screening, findings["tumours"]) == (head_scan, screening)
+    scan, viewed = in_view(head_scan, screening, findings["alzheimers"])
+    assert len(scan.voxels) == len(viewed.arrays.slices) == viewed.summary.n_file_slices == 32
+    assert viewed.summary.sha256 != screening.summary.sha256  # the window of one is not that of the other
+    assert viewed.summary.slice_numbers[viewed.summary.key_index("alzheimers")] == findings["alzheimers"].key_slice
