@@ -41,6 +41,9 @@ class Encoderless:
     def __init__(self) -> None:
         self.card: Any = SimpleNamespace(encoder=SimpleNamespace(preparation=SMALL))
 
+    def align(self, screening: Screening, read: Any, choice: Any) -> Screening:
+        return screening
+
     def screen_slices(self, prepared: Sequence[PreparedScan]) -> list[Screening]:
         return [
             Screening(
