@@ -245,7 +245,7 @@ def test_a_reader_that_ended_while_it_waited_costs_nobody_a_scan(faulty):
 def test_a_limit_is_no_higher_than_the_one_that_was_given():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))\n"
-        "from sslmri.scans import sandbox; sandbox._limit_this_process()\n"
+        "from sslmri.scans import sandbox; sandbox.limit_this_process()\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_FSIZE))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

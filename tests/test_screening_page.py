@@ -34,7 +34,7 @@ REASON = "Trained on axial T2 slices, and this scan resembles none of them."
 def changed(configured: ModelCard, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Returns a function after which every screening is changed by another one."""
     screen = Screener.screen
-    return lambda how: monkeypatch.setattr(Screener, "screen", lambda screener, scan: how(screen(screener, scan)))
+    return lambda how: monkeypatch.setattr(Screener, "screen", lambda *given: how(screen(*given)))
 
 
 def silence(screening: Screening, *diseases: str, **changes: Any) -> Screening:

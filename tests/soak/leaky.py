@@ -1,6 +1,7 @@
 """The dashboard with mistakes made on purpose: all share scans, none waits, names are shared and logged, files kept."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -23,10 +24,10 @@ _first: dict[str, Any] = {}
 _screen, _read = Screener.screen, FileUpload.read
 
 
-def screen(screener: Screener, scan: Scan) -> Screening:
+def screen(screener: Screener, scan: Scan, report: Callable[[str], object]) -> Screening:
     """Returns the screening of the first session, a second late: others would wait meanwhile if there were a queue."""
     time.sleep(1.0)
-    screening: Screening = _first.setdefault("screening", _screen(screener, scan))
+    screening: Screening = _first.setdefault("screening", _screen(screener, scan, report))
     return screening
 
 
