@@ -15,7 +15,7 @@ CLASSIFYING = "classifying"
 ALIGNED = (
     "Answered from the extracted brain, aligned with an average brain as the training slices are. On such scans the "
     "shipped model was compared with another group's measurement of the ventricles of 12 people (rank correlation "
-    "0.95), never with diagnoses: it mostly measures the ventricles."
+    "0.95, on the scans that the alignment was chosen on), never with diagnoses: it mostly measures the ventricles."
 )
 
 

@@ -20,7 +20,7 @@ from sslmri.scans.atlas.slab import ORIENTATION, PARTIAL, SHAPE, cut_slab, load_
 from sslmri.scans.sandbox import NEEDED_VARIABLES, limit_cpu_time, limit_this_process
 from sslmri.scans.scan import Scan, Spacing
 
-# Measured on two cores: 9 s of CPU time for a whole head at 1 mm, 6 s of them in the networks, and 1.7 GB.
+# Measured on two cores: 9 s of CPU time for a whole head at 1 mm, 6 s of them in the networks, and 1.5 GB.
 CPU_SECONDS = 120
 WALL_SECONDS = 600  # a host busy with other scans is slow
 MEMORY_BYTES = 3 * 2**30  # of address space beyond the libraries
