@@ -1,4 +1,4 @@
-"""Images of several slices are refused as such, and text beside a head is said; single slices pass."""
+"""Images of several slices are refused as such, and text outside the head gives a warning; single slices pass."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """The charts of the screening and performance pages. Each takes plain data and returns a Plotly figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -200,51 +200,45 @@ def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
     colours = theme.class_colours(disease)
     figure = make_subplots(cols=3, shared_yaxes=True, subplot_titles=list(MEASURES.values()), horizontal_spacing=0.06)
     for column, measure in enumerate(MEASURES, start=1):
-        rows = table[table["measure"] == measure]
-        is_known = rows["value"].notna()
-        shown = rows["value"].fillna(rows["raw"]).fillna(0.0)
-        words = [
-            f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})" if known else f"not estimable: {row.reason}"
-            for row, known in zip(rows.itertuples(), is_known, strict=True)
-        ]
-        figure.add_bar(
-            row=1,
-            col=column,
-            x=shown,
-            y=[_narrow(label) for label in rows["label"]],
-            orientation="h",
-            marker={
-                "color": [
-                    colours[label] if known else theme.MISSING
-                    for label, known in zip(rows["label"], is_known, strict=True)
-                ],
-                "opacity": [1.0 if known else 0.5 for known in is_known],
-                "pattern": {**HATCH, "shape": ["" if known else "/" for known in is_known]},
-            },
-            error_x={
-                "array": rows["high"] - rows["value"],
-                "arrayminus": rows["value"] - rows["low"],
-                "color": theme.ink(),
-                "thickness": 1.5,
-                "width": 4,
-            },
-            customdata=words,
-            hovertemplate="%{y}: %{customdata}<extra></extra>",
-        )
-        figure.add_scatter(
-            row=1,
-            col=column,
-            x=[1.05] * len(rows),
-            y=[_narrow(label) for label in rows["label"]],
-            mode="text",
-            text=[f"{value:.2f}{'' if known else '*'}" for value, known in zip(shown, is_known, strict=True)],
-            textposition="middle right",
-            hoverinfo="skip",
-        )
+        for trace in _measure_bars(table[table["measure"] == measure], colours):
+            figure.add_trace(trace, row=1, col=column)
     figure.update_annotations(font_size=13)
     figure.update_xaxes(range=[0, 1.45], tickvals=[0, 0.5, 1], zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return layout(figure, 48 * len(disease.classes) + 90, showlegend=False, bargap=0.45, margin={"t": 30})
+
+
+def _measure_bars(rows: pd.DataFrame, colours: Mapping[str, str]) -> tuple[go.Bar, go.Scatter]:
+    """Returns the bars of one measure with their intervals, and their values as text to the right of them."""
+    is_known, labels = rows["value"].notna(), [_narrow(label) for label in rows["label"]]
+    shown = rows["value"].fillna(rows["raw"]).fillna(0.0)
+    colour = [colours[label] if known else theme.MISSING for label, known in zip(rows["label"], is_known, strict=True)]
+    words = [
+        f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})" if known else f"not estimable: {row.reason}"
+        for row, known in zip(rows.itertuples(), is_known, strict=True)
+    ]
+    bars = go.Bar(
+        x=shown,
+        y=labels,
+        orientation="h",
+        marker={
+            "color": colour,
+            "opacity": [1.0 if known else 0.5 for known in is_known],
+            "pattern": {**HATCH, "shape": ["" if known else "/" for known in is_known]},
+        },
+        error_x={
+            "array": rows["high"] - rows["value"],
+            "arrayminus": rows["value"] - rows["low"],
+            "color": theme.ink(),
+            "thickness": 1.5,
+            "width": 4,
+        },
+        customdata=words,
+        hovertemplate="%{y}: %{customdata}<extra></extra>",
+    )
+    values = [f"{value:.2f}{'' if known else '*'}" for value, known in zip(shown, is_known, strict=True)]
+    x = [1.05] * len(rows)
+    return bars, go.Scatter(x=x, y=labels, mode="text", text=values, textposition="middle right", hoverinfo="skip")
 
 
 def loss_line(table: pd.DataFrame, title: str) -> go.Figure:

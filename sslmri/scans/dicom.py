@@ -103,7 +103,7 @@ def series_key(data: bytes) -> SeriesKey | None:
 def list_series(files: Iterable[bytes | None]) -> list[list[int]]:
     """Returns which files are of each series that may be screened by itself, by their indices; nothing is decoded.
 
-    Localisers, single images beside them and whatever else cannot be screened are left out, as ``read_dicom`` does.
+    Localisers, single images among them and whatever else cannot be screened are left out, as ``read_dicom`` does.
     Slices that each name a series of their own are none by themselves.
     """
     suppress_warnings()

@@ -28,7 +28,7 @@ _Box = tuple[int, int, int, int]  # top, bottom, left, right
 
 
 def check_content(pages: np.ndarray) -> tuple[str, ...]:
-    """Returns a warning where the middle page of an image (D, H, W) shows text beside the head.
+    """Returns a warning where the middle page of an image (D, H, W) shows text outside the head.
 
     Raises:
         ScanError: it shows several slices.
@@ -68,9 +68,9 @@ def _similarity(image: Image.Image, n_rows: int, n_columns: int) -> float:
         return 0.0
     tiles = tiles - tiles.mean(axis=(2, 3), keepdims=True)
     tiles = tiles / np.maximum(np.linalg.norm(tiles, axis=(2, 3), keepdims=True), 1e-9)
-    beside = (tiles[:, 1:] * tiles[:, :-1]).sum(axis=(2, 3))
+    to_the_right = (tiles[:, 1:] * tiles[:, :-1]).sum(axis=(2, 3))
     below = (tiles[1:] * tiles[:-1]).sum(axis=(2, 3))
-    return float(np.median(np.concatenate([beside.ravel(), below.ravel()])))
+    return float(np.median(np.concatenate([to_the_right.ravel(), below.ravel()])))
 
 
 def _glyphs(image: np.ndarray) -> list[_Box]:

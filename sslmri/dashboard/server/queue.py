@@ -95,9 +95,8 @@ def screen_in_turn(
 ) -> None:
     """Reads a scan, waits for the model, screens the scan, and logs one line without identity.
 
-    The scan is read before the queue: a file that is slow to read delays nobody. A change on the page restarts its
-    script while the model still works for the previous run, so ``is_kept`` is asked once the model is free. A user who
-    leaves the queue leaves no line.
+    The scan is read before the queue: a slow file delays nobody. A change on the page restarts its script while the
+    model still works for the last run, so ``is_kept`` is asked once the model is free. Leaving the queue logs nothing.
 
     Args:
         screener: with the model.
