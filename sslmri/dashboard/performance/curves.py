@@ -42,6 +42,7 @@ def reliability(table: pd.DataFrame) -> go.Figure:
         y=table["accuracy"],
         mode="lines+markers",
         name="observed (marker area: number of slices)",
+        cliponaxis=False,
         line={"color": theme.accent(), "width": 1.5},
         marker={
             "color": theme.accent(),

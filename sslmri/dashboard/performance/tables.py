@@ -112,7 +112,6 @@ def coverage(sets: SetMetrics, result: DiseaseMetrics) -> pd.DataFrame:
             "in the set from": "" if threshold is None else proportion(threshold),
             "coverage, slices": str(sets.slices.coverage[label]),
             f"coverage, {result.unit}s": str(sets.groups.coverage[label]),
-            "test groups": result.groups.per_class[label].n_groups,
         }
         for label, threshold in sets.thresholds.items()
     ]
