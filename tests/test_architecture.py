@@ -174,7 +174,7 @@ UNTYPED = {
     *(f"sslmri/learning/{name}.py" for name in ("checkpoint", "finetune")),
     *(f"sslmri/models/{name}.py" for name in ("convert_evidence", "history", "integrity")),
     "sslmri/dashboard/performance/tables.py",
-    *("sslmri/cohorts/summary.py", "sslmri/screening/outcome.py", "sslmri/scans/answers.py"),
+    *("sslmri/cohorts/summary.py", "sslmri/screening/outcome.py"),
 }
 
 

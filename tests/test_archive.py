@@ -3,7 +3,6 @@
 import io
 import struct
 import zipfile
-from functools import partial
 from unittest.mock import Mock
 
 import nibabel
@@ -13,7 +12,6 @@ from PIL import Image
 
 from sslmri.errors import ScanError
 from sslmri.scans.archive import read_archive
-from sslmri.scans.images import read_image
 from tests.conftest import SHARED, needs_shared
 from tests.harness.dicom_files import axial_series
 from tests.harness.parsing import parse_scan
@@ -34,13 +32,6 @@ def picture(grey: int, side: int = 16) -> bytes:
     """Returns a PNG of one intensity."""
     file = io.BytesIO()
     Image.new("L", (side, side), grey).save(file, "PNG")
-    return file.getvalue()
-
-
-def coloured(side: int) -> bytes:
-    """Returns a red PNG."""
-    file = io.BytesIO()
-    Image.new("RGB", (side, side), (255, 0, 0)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -198,16 +189,6 @@ def test_images_over_the_limit_are_refused(monkeypatch):
     monkeypatch.setattr("sslmri.scans.archive.MAX_VOXELS", 3 * 16 * 16)
     assert "Upload fewer" in refusal_of(zipped(*((f"{i}.png", picture(i)) for i in range(4))))
     assert len(read_archive(zipped(*((f"{i}.png", picture(i)) for i in range(3)))).voxels) == 3
-
-
-@pytest.mark.parametrize("colours", ["grey", "colours"])
-def test_images_count_with_their_own_size_whatever_becomes_of_them(monkeypatch, colours):
-    monkeypatch.setattr("sslmri.scans.archive.MAX_VOXELS", 64**2 + 32**2)
-    monkeypatch.setattr("sslmri.scans.archive.read_image", decoded := Mock(wraps=read_image))
-    drawn = coloured if colours == "colours" else partial(picture, 7)
-    data = zipped(*((f"{i}.png", drawn(side)) for i, side in enumerate((64, 32, 16))))
-    assert "Upload fewer" in refusal_of(data)
-    assert not decoded.called
 
 
 def test_pages_of_all_images_count_together(monkeypatch):

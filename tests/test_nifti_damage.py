@@ -79,13 +79,13 @@ def test_a_file_that_breaks_off_is_refused(head, share, pack):
     ids=["text", "text after zeros", "half a part"],
 )
 def test_anything_behind_the_gzip_data_is_refused(head, garbage):
-    with pytest.raises(ScanError, match="gzip"):
+    with pytest.raises(ScanError, match="compressed data"):
         read_nifti(gzip.compress(nifti(head)) + garbage)
 
 
 def test_zeros_behind_the_gzip_data_are_ignored(head):
     assert np.array_equal(read_nifti(gzip.compress(nifti(head)) + bytes(5000)).voxels, head)
-    with pytest.raises(ScanError, match="gzip"):
+    with pytest.raises(ScanError, match="compressed data"):
         read_nifti(gzip.compress(nifti(head))[:-9] + bytes(5000))
 
 

@@ -228,12 +228,8 @@ REFUSED = {
     "a strip of more bytes than are unpacked at once": (strip_of(8000, 8000, 32), "unusually large tiles or strips"),
     "such a strip, turned": (strip_of(64_000, 1000, 32, turn=6), "unusually large tiles or strips"),
     "a strip of just as many": (strip_of(8000, 8000, 16), "incomplete or damaged"),
-    "endless segments": (
-        encoded(Image.new("L", (16, 16)), "JPEG").replace(b"\xff\xd8", b"\xff\xd8" + b"\xff\xfe\0\2" * 10_001, 1),
-        "over 10,000 segments",
-    ),
     "endless fill": (b"\xff\xd8" + b"\xff" * 2000, "JPEG file is incomplete"),
-    "endless chunks": (b"\x89PNG\r\n\x1a\n" + png_of_size(16, 16)[33:-12] * 100_001, "over 100,000 chunks"),
+    "endless chunks": (b"\x89PNG\r\n\x1a\n" + png_of_size(16, 16)[33:-12] * 100_001, "PNG file is incomplete"),
     "endless scans": (with_scans(encoded(Image.new("L", (16, 16)), "JPEG"), 101), "over 100 scans"),
     "no numbers": (encoded(Image.fromarray(np.full((16, 16), np.nan, np.float32)), "TIFF"), "no valid intensities"),
 }

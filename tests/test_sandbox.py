@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sslmri import processes
 from sslmri.errors import ScanError
-from sslmri.scans import answers, parse, sandbox
+from sslmri.scans import parse, sandbox
 from tests.harness.dicom_files import as_bytes, axial_series, dataset
 from tests.harness.parsing import parse_scan, parse_series
 from tests.pages import nifti, png
@@ -54,14 +54,20 @@ def test_the_sandbox_returns_what_the_reader_returns(data):
 
 @pytest.mark.parametrize("shape", [(1, 5, 3), (9, 5, 3), (5, 12, 3), (2, 3, 700), (7, 1, 1)])
 def test_voxels_go_through_the_pipe_in_parts_of_a_bounded_size_and_number(monkeypatch, shape):
-    monkeypatch.setattr(answers, "_PART_BYTES", 240)
+    monkeypatch.setattr(processes, "_PART_BYTES", 240)
     voxels = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    parts = list(answers.parts(voxels))
-    assert b"".join(part.data.cast("B") for part in parts) == voxels.tobytes()
-    assert all(part.nbytes <= max(240, 4 * shape[2]) for part in parts)
-    assert len(parts) <= 1 + 2 * voxels.nbytes / 240
     turned = np.ascontiguousarray(voxels[:, ::-1])[:, ::-1]
-    assert b"".join(np.ascontiguousarray(part).tobytes() for part in answers.parts(turned)) == voxels.tobytes()
+    for array in (voxels, turned):
+        pipe = processes.MessagePipe(*os.pipe())
+        sizes = []
+        monkeypatch.setattr(
+            pipe, "send", lambda part, send=pipe.send, sizes=sizes: (sizes.append(part.nbytes), send(part))
+        )
+        pipe.send_array(array)
+        assert max(sizes) <= max(240, 4 * shape[2])
+        assert len(sizes) <= 1 + 2 * voxels.nbytes / 240
+        assert np.array_equal(pipe.receive_array(shape), voxels)
+        pipe.close()
 
 
 def test_a_series_and_its_key_are_those_of_the_reader():
@@ -100,7 +106,6 @@ ODD_ANSWERS = {
     "another shape": SOUND | {"shape": [1, 8, 9]},
     "a shape that is none": SOUND | {"shape": ["a", 8, 8]},
     "no shape": {key: value for key, value in SOUND.items() if key != "shape"},
-    "no warnings": {key: value for key, value in SOUND.items() if key != "warnings"},
     "warnings that are numbers": SOUND | {"warnings": [1]},
     "a spacing of text": SOUND | {"spacing_mm": ["a", "b", "c"]},
     "an endless spacing": SOUND | {"spacing_mm": [10**400, 1, 1]},
@@ -109,14 +114,19 @@ ODD_ANSWERS = {
     "an orientation of numbers": SOUND | {"orientation": [1, 2, 3]},
     "a modality that is none": SOUND | {"modality": {"a": 1}},
     "a sequence that is none of the four": SOUND | {"sequence": "DOE^JANE"},
-    "a refusal that is no text": {"refused": 5},
+    "an orientation that is none": SOUND | {"orientation": "DOE"},
+    "an endless shape": SOUND | {"shape": [1, 8, 10**9]},
+    "a refusal that is no text": 5,
+    "a refusal without text": "",
 }
 
 
 def mislead(answer: object, voxels: np.ndarray = VOXELS) -> None:
     """Lets the reader that waits answer so from now on: it is asked for a file that takes it over."""
     with suppress(ScanError):
-        sandbox.read_scan(MARK + b"mislead:" + json.dumps(answer).encode() + b"\0" + voxels.tobytes(), "a.png")
+        sandbox.read_scan(
+            MARK + b"mislead:" + json.dumps({"answer": answer}).encode() + b"\0" + voxels.tobytes(), "a.png"
+        )
     assert sandbox._idle
 
 
@@ -137,7 +147,7 @@ def test_voxels_that_are_no_numbers_end_the_reader(faulty, value):
     assert not sandbox._idle
 
 
-@pytest.mark.parametrize("key", [{}, [], {"key": 5}, {"key": ""}, {"key": "x"}, {"key": ["a" * 64]}])
+@pytest.mark.parametrize("key", [{}, [], 5, "", "x", ["a" * 64], ["a", "b", "c"], [1, None, 2]])
 def test_a_key_in_another_form_is_none_and_ends_the_reader(faulty, key):
     mislead(key)
     assert sandbox.series_key(dicom_slice()) is None

@@ -5,7 +5,7 @@ import re
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import ParamSpec, TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import IMAGES, SOURCES, TEXT, file_type, natural_order
 from sslmri.scans.image_names import check_one_scan
-from sslmri.scans.images import declared_size, read_image
+from sslmri.scans.images import declared_size, read_image, stacked
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
 from sslmri.scans.scan import left_out
 from sslmri.scans.volume import Volume
@@ -181,7 +181,18 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     )  # here, as SciPy takes a while that other files need not wait for
 
     check_one_scan([entry.info.filename for entry in entries if entry.type in IMAGES])
-    pages = dict(_decoded(archive, entries))
+    pages: dict[int, np.ndarray] = {}
+    n_pages = n_pixels = 0
+    for number, entry in enumerate(entries, start=1):
+        data = _read_or_none(archive, entry) if entry.type in IMAGES else None
+        size = None if data is None else _unless_damaged(declared_size, data, entry.type)
+        if data is None or size is None:
+            continue
+        n_pages, n_pixels = n_pages + size[0], n_pixels + size[1]
+        _check_total(n_pages, n_pixels)
+        image = _unless_damaged(read_image, data, entry.type)
+        if image is not None:
+            pages[number] = image
     if not pages:
         raise ScanError("All images in the zip file are damaged. Upload it again.")
     size = Counter(page.shape[1:] for page in pages.values()).most_common(1)[0][0]
@@ -191,30 +202,8 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
         *left_out(lost, len(entries), "cannot be read as images"),
         *left_out(odd, len(entries), "have another size"),
     )
-    stacked = _stacked([pages.pop(n) for n in sorted(pages) if n not in odd])
-    return Volume(stacked, warnings=(*warnings, *check_content(stacked)))
-
-
-def _decoded(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the images that can be read, with their numbers; all are counted by their headers before any is decoded.
-
-    Raises:
-        ScanError: they have too many pages or pixels together.
-    """
-    sound: list[int] = []
-    n_pages = n_pixels = 0
-    for number, entry in enumerate(entries, start=1):
-        data = _read_or_none(archive, entry) if entry.type in IMAGES else None
-        size = None if data is None else _unless_damaged(declared_size, data, entry.type)
-        if size is not None:
-            sound.append(number)
-            n_pages, n_pixels = n_pages + size[0], n_pixels + size[1]
-            _check_total(n_pages, n_pixels)
-    for number in sound:
-        data = _read_or_none(archive, entries[number - 1])
-        image = None if data is None else _unless_damaged(read_image, data, entries[number - 1].type)
-        if image is not None:
-            yield number, image
+    voxels = stacked([pages.pop(number) for number in sorted(pages) if number not in odd])
+    return Volume(voxels, warnings=(*warnings, *check_content(voxels)))
 
 
 def _check_total(n_pages: int, n_pixels: int) -> None:
@@ -232,20 +221,6 @@ def _unless_damaged(read: Callable[_Args, _Result], *args: _Args.args, **kwargs:
         raise
     except Exception:  # zipfile and decoders of untrusted bytes raise any class; the other files may be sound
         return None
-
-
-def _stacked(images: list[np.ndarray]) -> np.ndarray:
-    """Returns the pages (n, H, W) of several images in one array, each freed as it is copied; one image as it is."""
-    if len(images) == 1:
-        return images[0]
-    stacked = np.empty((sum(map(len, images)), *images[0].shape[1:]), dtype=np.float32)
-    end = len(stacked)
-    while images:
-        pages = images.pop()
-        stacked[end - len(pages) : end] = pages
-        end -= len(pages)
-        del pages
-    return stacked
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -24,43 +24,43 @@ def is_deep_colour(image: ImageFile.ImageFile) -> bool:
     return not image.mode.startswith("I") and any(";16" in _raw_mode(image, i) for i in range(len(image.tile)))
 
 
-class DeepColour:
-    """The lower bytes of all channels of a page, decoded besides the upper ones that Pillow keeps."""
+def lower_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
+    """Returns the lower bytes of all channels of a page; Pillow keeps the upper ones.
 
-    def __init__(self, data: bytes, image: ImageFile.ImageFile) -> None:
-        """Decodes them.
+    Args:
+        data: the file's bytes.
+        image: the file opened by Pillow, at that page, not decoded yet.
 
-        Args:
-            data: the file's bytes.
-            image: the file opened by Pillow, at that page, not decoded yet.
+    Raises:
+        ScanError: the image is too large, or its channels are stored in an unusual way.
+    """
+    if image.width * image.height > _MAX_PIXELS:
+        raise ScanError(f"The image is too large: over {_MAX_PIXELS // 1_000_000} million pixels in 16-bit colour.")
+    stored = _RAW_MODE.fullmatch(_raw_mode(image, 0))
+    if stored is None or getattr(image, "tag_v2", {}).get(_PLANAR_TAG) == _SEPARATE:
+        raise ScanError("The 16-bit colours of this image are stored in an unusual way. Export it in greyscale.")
+    if stored[1] != "LA":
+        return _decoded(data, image, f"{stored[1]};16{_LOWER_BYTE[stored[2]]}")
+    pixels = _decoded(data, image, _FOUR_BYTES)  # the upper and the lower byte of the grey value, then of alpha
+    grey, alpha = pixels.getchannel(1), pixels.getchannel(3)
+    return Image.merge("RGBA", (grey, grey, grey, alpha))
 
-        Raises:
-            ScanError: the image is too large, or its channels are stored in an unusual way.
-        """
-        if image.width * image.height > _MAX_PIXELS:
-            raise ScanError(f"The image is too large: over {_MAX_PIXELS // 1_000_000} million pixels in 16-bit colour.")
-        stored = _RAW_MODE.fullmatch(_raw_mode(image, 0))
-        if stored is None or getattr(image, "tag_v2", {}).get(_PLANAR_TAG) == _SEPARATE:
-            raise ScanError("The 16-bit colours of this image are stored in an unusual way. Export it in greyscale.")
-        is_grey = stored[1] == "LA"
-        raw_mode = _FOUR_BYTES if is_grey else f"{stored[1]};16{_LOWER_BYTE[stored[2]]}"
-        lower = _decoded(data, image, raw_mode)
-        self._lower = _spread(lower) if is_grey else lower
 
-    def band_to_greyscale(self, upper: Image.Image, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
-        """Returns some rows as luminance over black, (h, W) uint16, and how many of their pixels are coloured.
+def deep_luminance(upper: Image.Image, lower: Image.Image, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+    """Returns some rows as luminance over black, (h, W) uint16, and how many of their pixels are coloured.
 
-        Args:
-            upper: the page as Pillow decodes it.
-            box: left, top, right and bottom of the rows.
-        """
-        values = np.asarray(upper.crop(box)).astype(np.uint16) << 8 | np.asarray(self._lower.crop(box))
-        colours, highest = values[..., :3], 256 * int(np.max(upper.getextrema()[:3])) + 255
-        luminance = (colours @ _WEIGHTS + 500) // 1000
-        if values.shape[2] == 4:
-            luminance = (luminance * values[..., 3] + 2**15 - 1) // (2**16 - 1)
-        n_coloured = int(np.count_nonzero(np.ptp(colours, axis=2) > COLOUR_DIFFERENCE / 255 * highest))
-        return luminance, n_coloured
+    Args:
+        upper: the page as Pillow decodes it.
+        lower: its lower bytes.
+        box: left, top, right and bottom of the rows.
+    """
+    values = np.asarray(upper.crop(box)).astype(np.uint16) << 8 | np.asarray(lower.crop(box))
+    colours, highest = values[..., :3], 256 * int(np.max(upper.getextrema()[:3])) + 255
+    luminance = (colours @ _WEIGHTS + 500) // 1000
+    if values.shape[2] == 4:
+        luminance = (luminance * values[..., 3] + 2**15 - 1) // (2**16 - 1)
+    n_coloured = int(np.count_nonzero(np.ptp(colours, axis=2) > COLOUR_DIFFERENCE / 255 * highest))
+    return luminance, n_coloured
 
 
 def _decoded(data: bytes, image: ImageFile.ImageFile, raw_mode: str) -> Image.Image:
@@ -77,9 +77,3 @@ def _decoded(data: bytes, image: ImageFile.ImageFile, raw_mode: str) -> Image.Im
 def _raw_mode(image: ImageFile.ImageFile, number: int) -> str:
     args = image.tile[number].args
     return args if isinstance(args, str) else str(args[0] if args else "")
-
-
-def _spread(pixels: Image.Image) -> Image.Image:
-    """Returns the second byte of four as red, green and blue, and the fourth as alpha."""
-    grey, alpha = pixels.getchannel(1), pixels.getchannel(3)
-    return Image.merge("RGBA", (grey, grey, grey, alpha))

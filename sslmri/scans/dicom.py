@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sslmri.errors import ScanError
-from sslmri.scans.dicom_file import DicomOpener, read_series_key, series_key_of
+from sslmri.scans.dicom_file import read_file, read_series_key, series_key_of
 from sslmri.scans.dicom_frames import checked_size
 from sslmri.scans.dicom_rules import has_image, refusal, stated_sequence
 from sslmri.scans.dicom_slices import slice_images
@@ -30,6 +30,7 @@ class _Series:
     n_slices: int = 0
     files: list[int] = field(default_factory=list)
     stacks: set[str | None] = field(default_factory=set)
+    orientations: set[str] = field(default_factory=set)
     modality: str | None = None
     sequences: set[str | None] = field(default_factory=set)
     is_burned_in: bool = False
@@ -40,7 +41,7 @@ class _Series:
 class _Upload:
     """What the files of an upload hold, as far as they were read."""
 
-    opener: DicomOpener = field(default_factory=DicomOpener)
+    n_files: int = 0
     series: dict[str | None, _Series] = field(default_factory=dict)
     n_pixels: int = 0
     without_image: list[int] = field(default_factory=list)
@@ -65,17 +66,9 @@ def read_dicom(files: Iterable[bytes | None]) -> Volume:
         ScanError: one sentence; of the text of tags it holds only words of known lists.
         Exception: whatever the decoder raises on the damage of a single file.
     """
-    suppress_warnings()
-    upload, n_files = _Upload(), 0
-    for n_files, data in enumerate(files, start=1):
-        try:
-            _add(upload, n_files, data)
-        except MemoryError:
-            raise
-        except Exception as error:  # decoders of untrusted bytes raise any class; the other slices may be sound
-            upload.unreadable.append(n_files)
-            upload.error = error.with_traceback(None)  # which would hold the upload, and so itself
-    series, notes = _chosen(upload, n_files)
+    upload = _collected(files)
+    n_files = upload.n_files
+    series, notes = _chosen(upload)
     volume = assemble(series.images)
     in_series = {number for one in upload.series.values() for number in one.files}
     others = sorted(in_series.difference(series.files, upload.unreadable))
@@ -106,33 +99,34 @@ def list_series(files: Iterable[bytes | None]) -> list[list[int]]:
     Localisers, single images among them and whatever else cannot be screened are left out, as ``read_dicom`` does.
     Slices that each name a series of their own are none by themselves.
     """
+    series = _collected(files, are_decoded=False).series.values()
+    return [
+        [number - 1 for number in one.files]
+        for one in series
+        if not one.refused and one.n_slices > 1 and len(one.orientations) == 1
+    ]
+
+
+def _collected(files: Iterable[bytes | None], are_decoded: bool = True) -> _Upload:
     suppress_warnings()
-    opener = DicomOpener()
-    series: dict[str | None, _Series] = {}
-    for index, data in enumerate(files):
+    upload = _Upload()
+    for number, data in enumerate(files, start=1):
+        upload.n_files = number
         try:
-            dataset = opener.read(data or b"")
-            key, refused = series_key_of(dataset), refusal(dataset)
-            orientation = tuple(round(float(cosine), 1) for cosine in dataset.get("ImageOrientationPatient") or ())
+            _add(upload, number, data, are_decoded)
         except MemoryError:
             raise
-        except Exception:  # decoders of untrusted bytes raise any class; reading the file says why
-            continue
-        if refused and not has_image(dataset):
-            continue
-        one = series.setdefault(key.series, _Series())
-        one.files.append(index)
-        one.n_slices += int(dataset.get("NumberOfFrames") or 1)
-        one.stacks.add(str(orientation))
-        one.refused = one.refused or refused
-    return [one.files for one in series.values() if not one.refused and one.n_slices > 1 and len(one.stacks) == 1]
+        except Exception as error:  # decoders of untrusted bytes raise any class; the other slices may be sound
+            upload.unreadable.append(number)
+            upload.error = error.with_traceback(None)  # which would hold the upload, and so itself
+    return upload
 
 
-def _add(upload: _Upload, number: int, data: bytes | None) -> None:
+def _add(upload: _Upload, number: int, data: bytes | None, is_decoded: bool) -> None:
     """Adds what one file holds. Nothing is decoded beyond the largest scan, however many series there are."""
     if data is None:
         raise ScanError("The zip file is damaged. Upload it again.")
-    dataset = upload.opener.read(data)
+    dataset = read_file(data)
     refused = refusal(dataset)
     if refused and not has_image(dataset):
         upload.without_image.append(number)
@@ -143,8 +137,9 @@ def _add(upload: _Upload, number: int, data: bytes | None) -> None:
     series.files.append(number)
     series.n_slices += int(dataset.get("NumberOfFrames") or 1)
     series.stacks.add(key.stack)
+    series.orientations.add(str([round(float(cosine), 1) for cosine in dataset.get("ImageOrientationPatient") or ()]))
     series.refused = series.refused or refused
-    if series.refused:
+    if series.refused or not is_decoded:
         return
     size = checked_size(dataset)
     upload.n_pixels += math.prod(size)
@@ -155,7 +150,7 @@ def _add(upload: _Upload, number: int, data: bytes | None) -> None:
     series.is_burned_in |= str(dataset.get("BurnedInAnnotation")).upper() == "YES"
 
 
-def _chosen(upload: _Upload, n_files: int) -> tuple[_Series, tuple[str, ...]]:
+def _chosen(upload: _Upload) -> tuple[_Series, tuple[str, ...]]:
     """Returns the one series that can be screened, and a warning where it was put together from several.
 
     Raises:
@@ -175,9 +170,9 @@ def _chosen(upload: _Upload, n_files: int) -> tuple[_Series, tuple[str, ...]]:
         )
     usable = [one for one in usable if one.images]
     if not usable:
-        if upload.error is not None and (n_files == 1 or upload.without_image):
+        if upload.error is not None and (upload.n_files == 1 or upload.without_image):
             raise upload.error
-        raise ScanError(f"All {n_files} DICOM files are damaged. Upload them again.")
+        raise ScanError(f"All {upload.n_files} DICOM files are damaged. Upload them again.")
     joined = _joined(usable)
     if joined:
         return joined, (_OWN_SERIES.format(f"{len(usable)} files"),)

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import zlib
-from dataclasses import dataclass
 from typing import Any
 
 from pydicom import config, dcmread
@@ -22,12 +20,10 @@ from pydicom.uid import (
 from sslmri.errors import ScanError
 from sslmri.scans.dicom_frames import TOO_MANY_TAGS
 from sslmri.scans.file_type import file_type
-from sslmri.scans.limits import max_decompressed_size
+from sslmri.scans.gunzip import open_inflated
 from sslmri.scans.scan import SeriesKey
 
 _MAX_READS = 300_000  # pydicom reads each tag on its own: a file of millions of empty tags would take minutes
-_MAX_INFLATED = 160 * 2**20  # of all files together: 64 million voxels of 16 bits, and their tags
-_OUTPUT_BYTES = 2**20  # inflated at once
 _PREAMBLE = bytes(128) + b"DICM"
 _KEY_TAGS = ["SeriesInstanceUID", "InstanceNumber", "NumberOfFrames"]
 _STACK_TAGS = [
@@ -50,58 +46,35 @@ class _CountedBytes(io.BytesIO):
         return super().read(size)
 
 
-@dataclass
-class DicomOpener:
-    """Opens the files of one upload.
+def read_file(data: bytes, **options: Any) -> Dataset:
+    """Returns the data set of a file, with or without a preamble; ``options`` go to pydicom's ``dcmread``.
 
-    Attributes:
-        n_inflated: bytes to which deflated files were inflated, those that were refused too.
+    Raises:
+        ScanError: it has too many tags, inflates to too much, or does not state its compression.
+        Exception: whatever pydicom raises on damaged data.
     """
+    dataset = dcmread(_opened(data), **options)
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        dataset.file_meta.TransferSyntaxUID = _apparent_syntax(dataset)
+    return dataset
 
-    n_inflated: int = 0
 
-    def read(self, data: bytes, **options: Any) -> Dataset:
-        """Returns the data set of a file, with or without a preamble; ``options`` go to pydicom's ``dcmread``.
-
-        Raises:
-            ScanError: it has too many tags, inflates to too much, or does not state its compression.
-            Exception: whatever pydicom raises on damaged data.
-        """
-        dataset = dcmread(self._opened(data), **options)
-        if not dataset.file_meta.get("TransferSyntaxUID"):
-            dataset.file_meta.TransferSyntaxUID = _apparent_syntax(dataset)
-        return dataset
-
-    def _opened(self, data: bytes) -> _CountedBytes:
-        """Returns a file to read, inflated where it is deflated: pydicom itself would inflate without a limit."""
-        if data[128:132] != b"DICM" and file_type(data) == "DICOM":
-            data = _PREAMBLE + data
-        if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
-            return _CountedBytes(data)
-        file = io.BytesIO(data)
-        read_preamble(file, False)
-        meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2))
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-            return _CountedBytes(data)
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        start = DicomBytesIO()
-        start.write(_PREAMBLE)
-        write_file_meta_info(start, meta, enforce_standard=False)
-        plain = _CountedBytes()
-        plain.write(start.getvalue())
-        self._inflate(data[file.tell() :], plain, max_decompressed_size(len(data)))
-        plain.seek(0)
-        return plain
-
-    def _inflate(self, compressed: bytes, into: io.BytesIO, max_bytes: int) -> None:
-        stream, is_within = zlib.decompressobj(-zlib.MAX_WBITS), True
-        while is_within and not stream.eof and (piece := stream.decompress(compressed, _OUTPUT_BYTES)):
-            into.write(piece)
-            compressed = stream.unconsumed_tail
-            self.n_inflated += len(piece)
-            is_within = into.tell() <= max_bytes and self.n_inflated <= _MAX_INFLATED
-        if not (stream.eof and is_within):
-            raise ScanError("The deflated DICOM file is incomplete or expands too much. Export it uncompressed.")
+def _opened(data: bytes) -> _CountedBytes:
+    """Returns a file to read, inflated where it is deflated: pydicom itself would inflate without a limit."""
+    if data[128:132] != b"DICM" and file_type(data) == "DICOM":
+        data = _PREAMBLE + data
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
+        return _CountedBytes(data)
+    file = io.BytesIO(data)
+    read_preamble(file, False)
+    meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2))
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return _CountedBytes(data)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    start = DicomBytesIO()
+    start.write(_PREAMBLE)
+    write_file_meta_info(start, meta, enforce_standard=False)
+    return _CountedBytes(start.getvalue() + open_inflated(file.read(), is_bare=True).read())
 
 
 def _apparent_syntax(dataset: Dataset) -> UID:
@@ -124,7 +97,7 @@ def read_series_key(data: bytes) -> SeriesKey:
         Exception: whatever pydicom raises on damaged data.
     """
     tags = [*_KEY_TAGS, *_STACK_TAGS]
-    return series_key_of(DicomOpener().read(data, stop_before_pixels=True, specific_tags=tags))
+    return series_key_of(read_file(data, stop_before_pixels=True, specific_tags=tags))
 
 
 def series_key_of(dataset: Dataset) -> SeriesKey:

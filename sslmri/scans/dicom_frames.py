@@ -10,15 +10,13 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 
 from sslmri.errors import ScanError
-from sslmri.scans.jpeg import check_scans
-from sslmri.scans.jpeg2000 import coded_size
+from sslmri.scans import jpeg, jpeg2000
 from sslmri.scans.limits import check_size
 
 _BITS = (8, 16, 32)
 _MAX_RLE_PIXELS = 2**21  # run-length coding expands up to 64 times: this keeps one frame below 300 MB
 _JPEG = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes}
 _JPEG_2000 = {*uid.JPEG2000TransferSyntaxes, uid.HTJ2K, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL}
-_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _END_OF_IMAGE = b"\xff\xd9"
 _PLUGINS = {uid.RLELossless: "pydicom", **dict.fromkeys(_JPEG, "gdcm"), **dict.fromkeys(_JPEG_2000, "pylibjpeg")}
 DAMAGED = "The DICOM file is damaged: its header and its pixels disagree. Export the scan again."
@@ -107,27 +105,8 @@ def _check_frame(frame: bytes, syntax: uid.UID, size: tuple[int, int], bits: int
     if syntax not in _JPEG | _JPEG_2000:
         raise ScanError("This is a video or uses an unsupported compression. Export single images, uncompressed.")
     if syntax in _JPEG:
-        check_scans(frame, math.prod(size))
-    coded = coded_size(frame) if syntax in _JPEG_2000 else _jpeg_size(frame)
-    if coded != size:
+        jpeg.check_scans(frame, math.prod(size))
+    if (jpeg if syntax in _JPEG else jpeg2000).coded_size(frame) != size:
         raise ScanError(DAMAGED)
     if not frame.rstrip(b"\x00\xff").endswith(_END_OF_IMAGE):
         raise ScanError("The DICOM file is incomplete. Upload it again.")
-
-
-def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    """Returns (rows, columns) of a JPEG or JPEG-LS frame of one component, or None where its header does not say."""
-    at = 2
-    while at + 10 <= len(frame) and frame[at] == 0xFF:
-        if frame[at + 1] == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if frame[at + 1] in _START_OF_FRAME:
-            is_grey = frame[at + 9] == 1
-            return (_number(frame, at + 5, 2), _number(frame, at + 7, 2)) if is_grey else None
-        at += 2 + _number(frame, at + 2, 2)
-    return None
-
-
-def _number(data: bytes, at: int, length: int) -> int:
-    return int.from_bytes(data[at : at + length], "big")

@@ -26,9 +26,9 @@ def open_gunzipped(data: bytes) -> io.BufferedIOBase:
     return io.BytesIO(data)
 
 
-def open_inflated(data: bytes) -> io.BufferedIOBase:
-    """Returns a file that reads the content of gzip or zlib bytes, as ``open_gunzipped`` does."""
-    return io.BufferedReader(_Pieces(_gunzip(data, _GZIP_OR_ZLIB)), _OUTPUT_BYTES)
+def open_inflated(data: bytes, is_bare: bool = False) -> io.BufferedIOBase:
+    """Returns a file that reads gzip, zlib or bare deflated bytes, as ``open_gunzipped`` does."""
+    return io.BufferedReader(_Pieces(_gunzip(data, -zlib.MAX_WBITS if is_bare else _GZIP_OR_ZLIB)), _OUTPUT_BYTES)
 
 
 class _Pieces(io.RawIOBase):
@@ -66,14 +66,14 @@ def _gunzip(data: bytes, wbits: int = _GZIP_ONLY) -> Iterator[bytes]:
             try:
                 piece = inflater.decompress(compressed, _OUTPUT_BYTES)
             except zlib.error as error:
-                raise ScanError("The gzip data is damaged. Upload the file again.") from error
+                raise ScanError("The compressed data is damaged. Upload the file again.") from error
             n_decompressed += len(piece)
             check_decompressed(n_decompressed, len(data))
             if piece:
                 yield piece
             elif not compressed:
-                raise ScanError("The gzip data is incomplete. Upload the file again.")
+                raise ScanError("The compressed data is incomplete. Upload the file again.")
         position -= len(inflater.unused_data)
         if position >= n_unpadded:
             return
-    raise ScanError(f"The gzip data has over {_MAX_MEMBERS:,} parts. Compress the scan again.")
+    raise ScanError(f"The compressed data has over {_MAX_MEMBERS:,} parts. Compress the scan again.")

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin, _imaging
 
 from sslmri.errors import ScanError
-from sslmri.scans.deep_colour import COLOUR_DIFFERENCE, DeepColour, is_deep_colour
-from sslmri.scans.image_checks import check_file, check_largest_piece, without_icon
+from sslmri.scans.deep_colour import COLOUR_DIFFERENCE, deep_luminance, is_deep_colour, lower_bytes
 from sslmri.scans.jpeg import check_scans
+from sslmri.scans.jpeg2000 import check_picture
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_size
 from sslmri.scans.suppress_warnings import suppress_warnings
 
@@ -20,6 +20,10 @@ _MAX_COLOURED = 0.1  # fraction of the pixels that coloured annotations may take
 _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _BAND_PIXELS = 2**20  # converted at once
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG = 274, 262
+_TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
+_WIDTH_TAG, _LENGTH_TAG, _BITS_TAG, _STRIP_ROWS_TAG = 256, 257, 258, 278
+_MAX_PIECE = 2 * MAX_VOXELS  # bytes: libtiff decompresses a strip or a tile whole, besides the page
+_MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF may be larger than its page
 _SEVERAL_PAGES = ("TIFF", "GIF", "WebP")
 _PILLOW_NAMES = {"WebP": "WEBP", "JPEG 2000": "JPEG2000"}  # where they differ from ours
 _ROTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, table 6: where row and column 0 belong
@@ -51,43 +55,49 @@ def read_image(data: bytes, source: str) -> np.ndarray:
         ScanError: the image is too large, too small, coloured, or its pages differ in size.
         Exception: whatever the decoder raises on damaged data.
     """
-    data, source = without_icon(data, source)
     with _opened(data, source) as image:
         pages = []
         for size in _seek_pages(image, source):
             if source == "JPEG":
                 check_scans(data, math.prod(size))
-            pages.append(_to_greyscale(image, data))
+            pages.append(_to_greyscale(image, data)[None])
     del image  # with the decoded pixels of its last page
     if len({page.shape for page in pages}) > 1:
         raise ScanError(f"The pages of the {source} file differ in size. Export one series.")
-    if len(pages) == 1:
-        return np.ascontiguousarray(pages[0][None], np.float32)
-    stacked = np.empty((len(pages), *pages[0].shape), np.float32)
-    for number in reversed(range(len(pages))):
-        stacked[number] = pages.pop()
-    return stacked
+    return stacked(pages)
 
 
 def declared_size(data: bytes, source: str) -> tuple[int, int]:
-    """Returns how many pages and pixels an image has by its headers; nothing is decoded.
-
-    Raises:
-        ScanError: a page alone is too large or too small, or they are too many.
-        Exception: whatever the decoder raises on damaged data.
-    """
-    data, source = without_icon(data, source)
+    """Returns how many pages and pixels an image has by its headers; raises as ``read_image``."""
     with _opened(data, source) as image:
         sizes = list(_seek_pages(image, source))
     return len(sizes), sum(map(math.prod, sizes))
 
 
+def stacked(images: list[np.ndarray]) -> np.ndarray:
+    """Returns the pages (n, H, W) of several images in one array (D, H, W) float32, each freed as it is copied."""
+    if len(images) == 1:
+        return np.ascontiguousarray(images[0], np.float32)
+    pages = np.empty((sum(map(len, images)), *images[0].shape[1:]), np.float32)
+    end = len(pages)
+    while images:
+        last = images.pop()
+        pages[end - len(last) : end] = last
+        end -= len(last)
+        del last
+    return pages
+
+
 @contextlib.contextmanager
 def _opened(data: bytes, source: str) -> Iterator[ImageFile.ImageFile]:
-    """Opens an image once what its decoder would read before it knows the size was checked."""
     suppress_warnings()
-    check_file(data, source)
+    if source == "JPEG 2000":
+        check_picture(data)
     try:
+        if source == "PNG":
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                check_size((1, image.height, image.width))
+                image.verify()  # all checksums: decoding stops once the rows are full
         with Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES.get(source, source)]) as image:
             yield image
     except Image.DecompressionBombError as error:  # Pillow's own check of images far too large
@@ -125,20 +135,34 @@ def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
         ScanError: much of it is coloured: a photograph, or a map painted over a scan.
     """
     is_inverted = _is_white_zero_16_bit(image)
-    check_largest_piece(image)
-    deep_colour = DeepColour(data, image) if is_deep_colour(image) else None
+    _check_largest_piece(image)
+    lower = lower_bytes(data, image) if is_deep_colour(image) else None
     image.load()
-    band_to_greyscale = deep_colour.band_to_greyscale if deep_colour else _band_to_greyscale
-    dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype if _is_deep(image) else np.uint16 if deep_colour else np.uint8
+    check_size((1, image.height, image.width))  # an icon may be larger than its directory says
+    dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype if _is_deep(image) else np.uint16 if lower else np.uint8
     grey, n_coloured = np.empty(image.size[::-1], dtype), 0
     for rows in _bands(image.size):  # as each step copies what it is given
-        grey[rows], n_coloured_here = band_to_greyscale(image, (0, rows.start, image.width, rows.stop))
+        box = 0, rows.start, image.width, rows.stop
+        grey[rows], n_coloured_here = deep_luminance(image, lower, box) if lower else _band_to_greyscale(image, box)
         n_coloured += n_coloured_here
     if n_coloured > _MAX_COLOURED * grey.size:
         raise ScanError("This is a colour image. Export the MRI in greyscale.")
     rotate = _ROTATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
     upright = rotate(grey) if rotate else grey
     return upright.max() - upright if is_inverted else upright
+
+
+def _check_largest_piece(image: Image.Image) -> None:
+    """Checks what of a TIFF is decompressed at once: a tile far larger than its page, or a strip of very many bytes."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return
+    tile = int(tags.get(_TILE_WIDTH_TAG, 0)) * int(tags.get(_TILE_LENGTH_TAG, 0))
+    width, height = int(tags[_WIDTH_TAG]), int(tags[_LENGTH_TAG])  # as stored: Pillow's size is rotated already
+    strip = width * min(height, int(tags.get(_STRIP_ROWS_TAG, height)))
+    n_bytes = (tile or strip) * sum(map(int, tags.get(_BITS_TAG, (1,)))) // 8
+    if tile > math.prod(image.size) + _MAX_MARGIN or n_bytes > _MAX_PIECE:
+        raise ScanError("The TIFF file has unusually large tiles or strips. Export the image as PNG.")
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -43,11 +43,6 @@ def check_bytes(n_bytes: int, max_bytes: int, source: str) -> None:
         raise ScanError(f"The upload is too large: over {max_bytes >> 20} MB.", source)
 
 
-def max_decompressed_size(n_compressed: int) -> int:
-    """Returns how many bytes an upload of so many may decompress to."""
-    return min(MAX_DECOMPRESSED, max(FREE_BYTES, MAX_RATIO * n_compressed))
-
-
 def check_decompressed(n_decompressed: int, n_compressed: int) -> None:
     """Checks how many bytes an upload decompresses to; also called with what a header declares.
 
@@ -58,5 +53,5 @@ def check_decompressed(n_decompressed: int, n_compressed: int) -> None:
         raise ScanError(
             f"The scan is too large: over {MAX_DECOMPRESSED >> 20} MB when decompressed. Upload a smaller scan."
         )
-    if n_decompressed > max_decompressed_size(n_compressed):
+    if n_decompressed > max(FREE_BYTES, MAX_RATIO * n_compressed):
         raise ScanError(f"The archive expands too much (over {MAX_RATIO} times). Upload the scan uncompressed.")

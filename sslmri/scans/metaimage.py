@@ -6,18 +6,11 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.gunzip import open_inflated
-from sslmri.scans.text_header import fields_of, first_number, header_numbers
-from sslmri.scans.volume import Volume, axial_volume, unoriented_volume
-from sslmri.scans.voxel_data import VoxelLayout, read_voxels, volume_sizes
+from sslmri.scans.text_header import TextHeader
+from sslmri.scans.volume import Volume, directions_of
+from sslmri.scans.voxel_data import VolumeHeader, read_volume
 
-_TYPES = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
-    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}  # fmt: skip
 _TO_RAS = (-1, -1, 1)  # ITK counts to the patient's left, posterior and superior
-_DAMAGED = "The header of the MetaImage file is damaged"
-_UNUSUAL = "The MetaImage file is stored in an unusual way. Save it as one .mha file."
 
 
 def read_metaimage(data: bytes, voxel_file: bytes | None = None) -> Volume:
@@ -30,61 +23,42 @@ def read_metaimage(data: bytes, voxel_file: bytes | None = None) -> Volume:
     Raises:
         ScanError: the content is damaged, too large, stored in an unusual way, or not one intensity for each voxel.
     """
-    fields, length = fields_of(data, "=", end=b"ElementDataFile")
-    if fields.get("elementdatafile", "").upper() == "LOCAL":
-        stored = data[length:]
-    elif voxel_file is None:
+    fields = TextHeader(data, "=", end=b"ElementDataFile")
+    stored = data[fields.length :] if fields.get("elementdatafile", "").upper() == "LOCAL" else voxel_file
+    if stored is None:
         raise ScanError("This is a MetaImage header without voxels. Upload the .mhd and the .raw file together.")
-    else:
-        stored = voxel_file
-    layout = _layout(fields)
-    is_compressed, skip = _is_true(fields, "compresseddata"), first_number(fields, "headersize", 0)
+    header = _header(fields)
+    is_compressed, skip = _is_true(fields, "compresseddata"), fields.integer("headersize", 0)
     file = open_inflated(stored) if is_compressed else io.BytesIO(stored)
-    offset = len(stored) - layout.n_bytes if skip == -1 and not is_compressed else max(0, skip)
-    voxels = read_voxels(file, len(stored), offset, layout)
-    spacing = _vector(fields, "elementspacing", "elementsize")
-    directions = _directions(fields)
-    spacing_mm = (spacing[2], spacing[1], spacing[0]) if spacing else None
-    if directions is None or spacing_mm is None:
-        return unoriented_volume(voxels, spacing_mm, layout.warnings)
-    return axial_volume(voxels, directions, spacing_mm, layout.warnings)
+    offset = len(stored) - header.n_bytes if skip == -1 and not is_compressed else max(0, skip)
+    return read_volume(file, len(stored), offset, header)
 
 
-def _layout(fields: dict[str, str]) -> VoxelLayout:
-    n_channels = first_number(fields, "elementnumberofchannels", 1)
+def _header(fields: TextHeader) -> VolumeHeader:
+    n_channels = fields.integer("elementnumberofchannels", 1)
     if n_channels != 1:
         raise ScanError(
             f"Each voxel of this MetaImage file holds {n_channels} values (directions or colours). Export one volume "
             "of them."
         )
-    if not _is_true(fields, "binarydata", otherwise=True):
-        raise ScanError(_UNUSUAL)
-    kind = _TYPES.get(fields.get("elementtype", "").upper())
-    if kind is None:
-        raise ScanError(f"{_DAMAGED} or its voxels are of an unknown type. Export the scan as .nii.gz.")
-    shape, n_volumes = volume_sizes([int(size) for size in header_numbers(fields, "dimsize")], _DAMAGED)
-    is_big = _is_true(fields, "binarydatabyteordermsb") or _is_true(fields, "elementbyteordermsb")
-    return VoxelLayout("MetaImage", shape, n_volumes, np.dtype(kind).newbyteorder(">" if is_big else "<"))
+    if not _is_true(fields, "binarydata", otherwise="true"):
+        raise ScanError("The MetaImage file is stored in an unusual way. Save it as one .mha file.")
+    sizes = [int(size) for size in fields.numbers("dimsize")]
+    kind = fields.kind(
+        "elementtype", any(_is_true(fields, f"{name}byteordermsb") for name in ("binarydata", "element"))
+    )
+    spacing = fields.numbers("elementspacing", "elementsize")[:3]
+    if len(spacing) < 3:
+        return VolumeHeader("MetaImage", sizes, kind, None)
+    matrix = fields.numbers("transformmatrix", "rotation", "orientation")
+    n_axes = round(len(matrix) ** 0.5)
+    if n_axes < 3 or n_axes**2 != len(matrix):
+        return VolumeHeader("MetaImage", sizes, kind, None, spacing)
+    if min(spacing) <= 0:
+        raise ScanError("The voxel spacing in the file header is invalid. Export the scan again.")
+    directions, _ = directions_of(np.array(matrix).reshape(n_axes, n_axes)[:3, :3] * _TO_RAS)
+    return VolumeHeader("MetaImage", sizes, kind, directions * np.array(spacing)[:, None])
 
 
-def _directions(fields: dict[str, str]) -> np.ndarray | None:
-    """Returns the directions (3, 3) of z, y and x, or None where the file does not state them in space."""
-    name = next((name for name in ("transformmatrix", "rotation", "orientation") if name in fields), None)
-    if name is None:
-        return None
-    numbers = header_numbers(fields, name)
-    n_axes = round(len(numbers) ** 0.5)
-    if n_axes < 3 or n_axes**2 != len(numbers):
-        return None
-    directions = np.array(numbers).reshape(n_axes, n_axes)[2::-1, :3] * _TO_RAS
-    with np.errstate(all="ignore"):  # what is not finite is refused as an invalid geometry
-        return directions / np.linalg.norm(directions, axis=1, keepdims=True)
-
-
-def _vector(fields: dict[str, str], *names: str) -> list[float] | None:
-    numbers = header_numbers(fields, *names) if any(name in fields for name in names) else []
-    return numbers[:3] if len(numbers) >= 3 else None
-
-
-def _is_true(fields: dict[str, str], name: str, otherwise: bool = False) -> bool:
-    return fields[name].lower() in ("true", "1") if name in fields else otherwise
+def _is_true(fields: TextHeader, name: str, otherwise: str = "false") -> bool:
+    return fields.get(name, otherwise).lower() in ("true", "1")

@@ -3,7 +3,7 @@
 import io
 import math
 import struct
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import file_type
 from sslmri.scans.gunzip import open_gunzipped
-from sslmri.scans.scan import Spacing
-from sslmri.scans.volume import Volume, axial_volume, is_geometry, unoriented_volume
-from sslmri.scans.voxel_data import VoxelLayout, read_voxels, volume_sizes
+from sslmri.scans.volume import Volume, directions_of, is_geometry
+from sslmri.scans.voxel_data import VolumeHeader, read_volume
 
 _HEADER_BYTES = {348: b"n+1", 540: b"n+2"}  # length of the header: magic of a file that holds its voxels too
 _INTENSITY_TYPES = {
@@ -69,10 +68,23 @@ def read_pair(header_file: bytes, voxel_file: bytes) -> Volume:
 
 def _read_volume(file: io.BufferedIOBase, n_compressed: int, header: _Header, offset: int) -> Volume:
     """Returns the volume whose voxels begin so many bytes further in a file of so many."""
-    shape, n_volumes = volume_sizes(_sizes(header), _DAMAGED)
-    layout = VoxelLayout("NIfTI", shape, n_volumes, _kind(header), _scaling(header))
-    volume = _oriented(read_voxels(file, n_compressed, offset, layout), header)
-    return replace(volume, warnings=(*layout.warnings, *volume.warnings))
+    sizes, (steps, warnings) = _sizes(header), _steps(header)
+    spacing = [abs(float(size)) for size in header["pixdim"][1:4]] if steps is None else directions_of(steps)[1]
+    unit, other_unit = _unit(header, [size * count for size, count in zip(spacing, sizes, strict=False)])
+    return read_volume(
+        file,
+        n_compressed,
+        offset,
+        VolumeHeader(
+            source="NIfTI",
+            sizes=sizes,
+            kind=_kind(header),
+            steps=None if steps is None else steps * unit,
+            spacing_mm=[size * unit for size in spacing],
+            scaling=_scaling(header),
+            warnings=(*other_unit, *warnings),
+        ),
+    )
 
 
 def _read_header(file: io.BufferedIOBase) -> _Header:
@@ -135,29 +147,27 @@ def _offset(header: _Header, length: int) -> int:
 
 def _scaling(header: _Header) -> tuple[float, float] | None:
     """Returns (slope, intercept) of the intensities, or None where they are stored unscaled."""
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if not np.isfinite(slope) or slope == 0 or (slope, intercept) == (1.0, 0.0):
-        return None
-    if not np.isfinite(intercept):
-        raise ScanError(f"{_DAMAGED}: the intercept of the intensities is invalid.")
-    return slope, intercept
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError:
+        raise ScanError(f"{_DAMAGED}: the intercept of the intensities is invalid.") from None
+    return None if (slope, intercept) in ((None, None), (1.0, 0.0)) else (slope, intercept)
 
 
-def _oriented(voxels: np.ndarray, header: _Header) -> Volume:
-    """Returns the voxels (z, y, x) as axial slices, by the sform or else the qform of the header."""
+def _steps(header: _Header) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Returns the steps (3, 3) along x, y and z, by the sform or else the qform, None where the header has neither.
+
+    They are in the unit of the header. A warning says where the two disagree.
+    """
     sform = header.get_sform(coded=True)[0]
-    qform = _qform(header, is_needed=sform is None or not is_geometry(*_axes(sform)))
-    affines = [affine for affine in (sform, qform) if affine is not None]
-    if not affines:
-        x, y, z = (abs(float(size)) for size in header["pixdim"][1:4])
-        spacing, warnings = _in_mm((z, y, x), header, voxels.shape)
-        return unoriented_volume(voxels, spacing, warnings)
-    usable = [affine for affine in affines if is_geometry(*_axes(affine))]
-    directions, spacing = _axes((usable or affines)[0])
-    spacing, warnings = _in_mm(spacing, header, voxels.shape)
-    if len(usable) == 2 and not _agree(*usable):
-        warnings += (_TWO_ORIENTATIONS,)
-    return axial_volume(voxels, directions, spacing, warnings)
+    qform = _qform(header, is_needed=sform is None or not is_geometry(sform[:3, :3].T))
+    stated = [affine[:3, :3].T for affine in (sform, qform) if affine is not None]
+    usable = [steps for steps in stated if is_geometry(steps)]
+    cosines = np.einsum("ij,ij->i", *(directions_of(steps)[0] for steps in usable)) if len(usable) == 2 else np.ones(3)
+    warnings = () if (cosines > np.sqrt(0.5)).all() else (_TWO_ORIENTATIONS,)
+    return next(iter(usable or stated), None), warnings
 
 
 def _qform(header: _Header, is_needed: bool) -> np.ndarray | None:
@@ -177,25 +187,14 @@ def _qform(header: _Header, is_needed: bool) -> np.ndarray | None:
         raise ScanError(f"{_DAMAGED}: the rotation (qform) is invalid.") from error
 
 
-def _in_mm(spacing: Spacing, header: _Header, shape: tuple[int, ...]) -> tuple[Spacing, tuple[str, ...]]:
-    """Returns the spacing in mm by the unit of the header, and a warning where only millimetres can be meant."""
-    unit = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    field = max(size * count for size, count in zip(spacing, shape, strict=True))
-    is_mm = unit != 1 and not _FIELD_MM[0] < field * unit < _FIELD_MM[1] and _FIELD_MM[0] < field < _FIELD_MM[1]
-    if is_mm:
-        unit = 1.0
-    return (spacing[0] * unit, spacing[1] * unit, spacing[2] * unit), (_OTHER_UNITS,) if is_mm else ()
+def _unit(header: _Header, sides: Sequence[float]) -> tuple[float, tuple[str, ...]]:
+    """Returns the unit of length of the header in mm, and a warning where only millimetres can be meant.
 
-
-def _axes(affine: np.ndarray) -> tuple[np.ndarray, Spacing]:
-    """Returns the unit vectors (3, 3) along z, y and x of the file, and the spacing along them in its units."""
-    steps = np.asarray(affine, dtype=np.float64)[:3, 2::-1].T
-    with np.errstate(all="ignore"):  # what is not finite here is refused as an invalid geometry
-        spacing = np.linalg.norm(steps, axis=1)
-        directions = steps / spacing[:, None]
-    return directions, (float(spacing[0]), float(spacing[1]), float(spacing[2]))
-
-
-def _agree(one: np.ndarray, other: np.ndarray) -> bool:
-    """Returns whether each axis grows to the same side of the patient by both affines."""
-    return bool((np.einsum("ij,ij->i", _axes(one)[0], _axes(other)[0]) > np.sqrt(0.5)).all())
+    Args:
+        header: the header.
+        sides: of the field of view, in that unit.
+    """
+    unit, field = _MM.get(int(header["xyzt_units"]) & 7, 1.0), max(sides, default=0.0)
+    if unit != 1 and not _FIELD_MM[0] < field * unit < _FIELD_MM[1] and _FIELD_MM[0] < field < _FIELD_MM[1]:
+        return 1.0, (_OTHER_UNITS,)
+    return unit, ()

@@ -13,11 +13,12 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
+from functools import cache
 from threading import BoundedSemaphore, Lock, Timer
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,12 @@ from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory
 from sslmri.processes import MessagePipe, start_process
 from sslmri.scans import parse
-from sslmri.scans.answers import interpret_count, interpret_key, interpret_volume, parts
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_BYTES, MAX_VOXELS
 from sslmri.scans.parse import ScanFiles
-from sslmri.scans.scan import Scan, SeriesKey
+from sslmri.scans.scan import SEQUENCES, Scan, SeriesKey
+from sslmri.scans.volume import ORIENTATIONS, Volume
+from sslmri.scans.volume_files import VOLUMES
 
 # Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
 # RLE (61 MB); 2.9 s as RGBA PNG rotated by EXIF (54 MB), 2.4 s where that compresses to 0.2 MB; 1.5 s as NIfTI.
@@ -40,11 +42,9 @@ WALL_SECONDS = 120  # a host busy with other scans is slow
 MEMORY_BYTES = 2 * 2**30  # of address space, libraries included; the largest scan that is accepted needs half of it
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
 _MAX_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
+_WORDS = {None, "MR", *SEQUENCES, *ORIENTATIONS, *VOLUMES}  # of an answer that describes a volume
 NEEDED_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
 TOO_COSTLY = "The file takes too long or too much memory to read. Export the scan again."
-
-_Result = TypeVar("_Result")
-_Interpret = Callable[[dict[str, Any], np.ndarray | None], _Result]  # of an answer and the voxels that follow it
 
 
 def read_scan(data: bytes, name: str, series: int | None = None) -> Scan:
@@ -77,7 +77,8 @@ def series_key(data: bytes) -> SeriesKey | None:
     if file_type(data) != "DICOM":
         return None
     try:
-        return _ask("key", "DICOM", [data], interpret_key)
+        key: SeriesKey | None = _ask("key", "DICOM", [data])
+        return key
     except (_Ended, _Busy):
         return None
 
@@ -87,7 +88,7 @@ def count_scans(data: bytes) -> int:
     if file_type(data) != "zip" or len(data) > MAX_BYTES:
         return 1
     try:
-        return _ask("count", "zip", [data], interpret_count)
+        return int(_ask("count", "zip", [data]))
     except (_Ended, _Busy):
         return 1
 
@@ -157,10 +158,8 @@ class _Reader:
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
 
-    def ask(
-        self, what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result], series: int | None
-    ) -> _Result:
-        """Returns what ``interpret`` makes of the answer.
+    def ask(self, what: str, source: str, contents: Sequence[bytes], series: int | None) -> Any:
+        """Returns the answer, checked.
 
         Raises:
             _Ended: the process ended meanwhile, or its answer is invalid and it was ended.
@@ -173,8 +172,10 @@ class _Reader:
             self._pipe.send(json.dumps(request).encode())
             for data in contents:
                 self._pipe.send(data)
-            answer: dict[str, Any] = json.loads(self._pipe.receive(_MAX_ANSWER))
-            return interpret(answer, self._voxels(answer["shape"]) if "shape" in answer else None)
+            answer = json.loads(self._pipe.receive(_MAX_ANSWER))["answer"]
+            if isinstance(answer, dict):
+                answer["voxels"] = self._voxels(answer.pop("shape"))
+            return _checked(_expected(what).validate_python(answer))
         except Exception as error:  # whatever the answer of a decoder that was taken over looks like
             self.close()
             record("reader ended", status=self._process.returncode)
@@ -183,12 +184,10 @@ class _Reader:
             watch.cancel()
 
     def _voxels(self, shape: Sequence[int]) -> np.ndarray:
-        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
+        depth, height, width = shape
+        if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
             raise ValueError(f"Expected the shape of a volume, got {shape}.")
-        voxels = np.empty(shape, np.float32)
-        for part in parts(voxels):
-            self._pipe.receive_into(part.data.cast("B"))
-        return voxels
+        return self._pipe.receive_array((depth, height, width))
 
     def is_alive(self) -> bool:
         """Returns whether the process runs; an idle one may have been ended for lack of memory."""
@@ -199,6 +198,29 @@ class _Reader:
         self._pipe.close()
         self._process.kill()
         self._process.wait()
+
+
+@cache
+def _expected(what: str) -> Any:
+    """Returns what checks the type of an answer."""
+    from pydantic import TypeAdapter  # here, as the process that reads does not need it
+
+    types: dict[str, Any] = {"key": SeriesKey | None, "count": int, "volume": Volume | str}
+    return TypeAdapter(types[what])
+
+
+def _checked(answer: Any) -> Any:
+    """Returns an answer of the right type whose values are possible; anything else raises."""
+    is_possible = answer != "" and not (isinstance(answer, int) and answer < 1)
+    if isinstance(answer, Volume):
+        is_possible = (
+            {answer.orientation, answer.modality, answer.sequence, answer.source} <= _WORDS
+            and all(0 < size < math.inf for size in answer.spacing_mm or ())
+            and all(np.isfinite(plane).all() for plane in answer.voxels)
+        )
+    if not is_possible:
+        raise ValueError("Expected a possible answer, got another one.")
+    return answer
 
 
 _idle: list[_Reader] = []
@@ -217,9 +239,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def _ask(
-    what: str, source: str, contents: Sequence[bytes], interpret: _Interpret[_Result], series: int | None = None
-) -> _Result:
+def _ask(what: str, source: str, contents: Sequence[bytes], series: int | None = None) -> Any:
     """Returns the answer of an idle reader or a new one; at most two work at a time."""
     with _slots:
         with _lock:
@@ -227,17 +247,17 @@ def _ask(
             _idle[:] = alive[1:]
         try:
             reader = alive[0] if alive else _Reader()
-            result = reader.ask(what, source, contents, interpret, series)
+            answer = reader.ask(what, source, contents, series)
         except (OSError, RuntimeError) as error:  # there is no process, handle, memory or thread left to start with
             raise _Busy from error
         with _lock:
             _idle.append(reader)
-    return result
+    return answer
 
 
 def _read(files: ScanFiles) -> Scan:
     try:
-        volume = _ask("volume", files.source, files.contents, interpret_volume, files.series)
+        volume = _ask("volume", files.source, files.contents, files.series)
     except _Ended as error:
         raise ScanError(TOO_COSTLY, files.name) from error
     except _Busy as error:
@@ -248,19 +268,24 @@ def _read(files: ScanFiles) -> Scan:
 
 
 def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes], series: int | None) -> None:
-    """Sends a series key, a count, a refusal, or a volume whose voxels (D, H, W) follow as bytes in parts."""
-    if what == "key":
-        pipe.send(json.dumps({"key": parse.parse_series_key(contents[0])}).encode())
-        return
-    if what == "count":
-        pipe.send(json.dumps({"count": parse.parse_count(contents[0])}).encode())
-        return
+    """Sends a series key, a count, a refusal, or what is known of a volume, whose voxels (D, H, W) follow."""
     try:
-        volume = parse.parse_volume(source, contents, series)
+        answer: Any = _parse(what, source, contents, series)
     except ScanError as error:
-        pipe.send(json.dumps({"refused": error.reason}).encode())
-        return
-    header = {field.name: getattr(volume, field.name) for field in fields(volume) if field.name != "voxels"}
-    pipe.send(json.dumps({**header, "shape": volume.voxels.shape}).encode())
-    for part in parts(volume.voxels):
-        pipe.send(np.ascontiguousarray(part))
+        answer = error.reason
+    voxels = None
+    if isinstance(answer, Volume):
+        voxels = answer.voxels
+        answer = {field.name: getattr(answer, field.name) for field in fields(answer)} | {"shape": voxels.shape}
+        del answer["voxels"]
+    pipe.send(json.dumps({"answer": answer}).encode())
+    if voxels is not None:
+        pipe.send_array(voxels)
+
+
+def _parse(what: str, source: str, contents: Sequence[bytes], series: int | None) -> Volume | SeriesKey | int | None:
+    if what == "key":
+        return parse.parse_series_key(contents[0])
+    if what == "count":
+        return parse.parse_count(contents[0])
+    return parse.parse_volume(source, contents, series)

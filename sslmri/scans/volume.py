@@ -1,6 +1,7 @@
 """What a reader of volumes returns, and how any volume of known orientation becomes axial slices."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from sslmri.scans.scan import Spacing
 
 AXIAL = "SPL"
 _SINGLE_SLICE = {"S": AXIAL, "A": "PIL", "R": "LIP"}  # customary display of a slice across each axis of the patient
+ORIENTATIONS = tuple(_SINGLE_SLICE.values())
 _OBLIQUE_DEGREES = 15.0
 _MIN_DETERMINANT = 0.1  # below it the three directions lie almost in one plane
 _COARSE_MM = 2.0
@@ -29,6 +31,8 @@ class Volume:
         spacing_mm, orientation, modality, sequence, warnings: as in ``ScanInfo``.
         source: ``"MGH"`` where that was found in gzip data, else None.
     """
+
+    __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}  # of what checks it after it was sent
 
     voxels: np.ndarray
     spacing_mm: Spacing | None = None
@@ -60,7 +64,8 @@ def axial_volume(
     from nibabel import orientations  # here, as it takes half a second that images need not wait for
 
     directions = np.asarray(directions, dtype=np.float64)
-    _check_geometry(directions, spacing_mm)
+    if fault := _fault_of(directions, spacing_mm):
+        raise ScanError(fault)
     affine = np.eye(4)
     affine[:3, :3] = directions.T
     axes = orientations.io_orientation(affine)  # (3, 2): closest axis of the patient (0 R, 1 A, 2 S), and its sign
@@ -76,32 +81,38 @@ def axial_volume(
     return Volume(oriented, (slice_mm, row_mm, column_mm), target, warnings=warnings)
 
 
-def unoriented_volume(voxels: np.ndarray, spacing_mm: Spacing | None, warnings: tuple[str, ...] = ()) -> Volume:
+def unoriented_volume(voxels: np.ndarray, spacing_mm: Spacing, warnings: tuple[str, ...] = ()) -> Volume:
     """Returns voxels (z, y, x) of unknown orientation: y grows to anterior by custom, so rows are flipped.
 
     Raises:
         ScanError: the slices are too small or too many.
     """
     check_size(voxels.shape)
-    is_known = spacing_mm is not None and all(np.isfinite(size) and size > 0 for size in spacing_mm)
+    is_known = all(np.isfinite(size) and size > 0 for size in spacing_mm)
     return Volume(voxels[:, ::-1], spacing_mm if is_known else None, warnings=(_UNKNOWN_ORIENTATION, *warnings))
 
 
-def is_geometry(directions: np.ndarray, spacing_mm: Spacing) -> bool:
-    """Returns whether directions and spacings, as of ``axial_volume``, span a volume."""
-    return _span_space(directions) and all(np.isfinite(spacing) and spacing > 0 for spacing in spacing_mm)
+def directions_of(steps: np.ndarray) -> tuple[np.ndarray, Spacing]:
+    """Returns the unit vectors (3, 3) of the steps along three axes, and their lengths."""
+    with np.errstate(all="ignore"):  # what is not finite here is refused as an invalid geometry
+        lengths = np.linalg.norm(steps, axis=1)
+        directions = steps / lengths[:, None]
+    first, second, third = map(float, lengths)
+    return directions, (first, second, third)
 
 
-def _span_space(directions: np.ndarray) -> bool:
-    return bool(np.isfinite(directions).all() and abs(np.linalg.det(directions)) > _MIN_DETERMINANT)
+def is_geometry(steps: np.ndarray) -> bool:
+    """Returns whether steps (3, 3) along three axes span a volume."""
+    return not _fault_of(*directions_of(steps))
 
 
-def _check_geometry(directions: np.ndarray, spacing_mm: Spacing) -> None:
-    if not _span_space(directions):
-        raise ScanError("The orientation in the file header is invalid. Export the scan again.")
+def _fault_of(directions: np.ndarray, spacing_mm: Spacing) -> str | None:
+    if not (np.isfinite(directions).all() and abs(np.linalg.det(directions)) > _MIN_DETERMINANT):
+        return "The orientation in the file header is invalid. Export the scan again."
     if not all(np.isfinite(spacing) and spacing > 0 for spacing in spacing_mm):
         spacings = " x ".join(f"{spacing:g}" for spacing in spacing_mm)
-        raise ScanError(f"The voxel spacing in the file header is invalid ({spacings} mm). Export the scan again.")
+        return f"The voxel spacing in the file header is invalid ({spacings} mm). Export the scan again."
+    return None
 
 
 def _oblique_warning(cosines: np.ndarray) -> tuple[str, ...]:
