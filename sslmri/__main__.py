@@ -8,10 +8,11 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
 from sslmri.files import neutralised, write_atomically
 from sslmri.project import DEFAULT_MODEL, PROJECT, exit_code, run_app, run_train
@@ -44,7 +45,7 @@ class Screen:
     csv: Path | None = None
     report: Path | None = None
     overlays: Path | None = None
-    sequence: Literal["T1", "T1ce", "T2", "FLAIR", "unknown"] | None = None
+    sequence: SequenceChoice | None = None
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""

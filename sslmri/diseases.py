@@ -5,6 +5,9 @@ from typing import Literal
 
 from sslmri.errors import ManifestError
 
+MriSequence = Literal["T1", "T1ce", "T2", "FLAIR"]  # T1ce: with contrast agent
+SequenceChoice = Literal[MriSequence, "unknown"]  # of a reader, who may also say that nobody knows
+
 
 @dataclass(frozen=True)
 class Disease:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, SequenceChoice
 from sslmri.evidence.verdict import Verdict
 from sslmri.learning.model import Head, Model
 from sslmri.models.cards import ModelCard
@@ -19,7 +19,7 @@ from sslmri.screening.messages import SEQUENCE_UNKNOWN, facts, sequence_line
 from sslmri.screening.outcome import Entry, Finding, Screening, ScreeningArrays, ScreeningSummary, document
 from sslmri.screening.report.export import report_csv
 from sslmri.screening.screener import Screener
-from sslmri.screening.sequences import CHOICES, Choice, name_seen, with_sequence
+from sslmri.screening.sequences import CHOICES, name_seen, with_sequence
 from tests.pages import png, upload, words_of
 from tests.test_screening_page import widget
 
@@ -167,7 +167,7 @@ def test_the_page_answers_again_for_the_sequence_that_the_reader_chooses(configu
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_a_report_says_who_chose_the_sequence(configured: ModelCard, choice: Choice) -> None:
+def test_a_report_says_who_chose_the_sequence(configured: ModelCard, choice: SequenceChoice) -> None:
     summary = with_sequence(screening("T1"), choice).summary
     row = next(csv.DictReader(io.StringIO(report_csv(configured, [Entry(1, summary)], None).decode())))
     assert (row["sequence.name"], row["sequence.from"]) == ("" if choice == "unknown" else choice, "reader")

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
+
+from sslmri.diseases import MriSequence
 
 _MAX_LISTED = 10  # numbers that a warning lists
 
 Spacing = tuple[float, float, float]
 
-SEQUENCES = ("T1", "T1ce", "T2", "FLAIR")  # T1ce: with contrast agent
+SEQUENCES: tuple[str, ...] = get_args(MriSequence)
 
 
 class SeriesKey(NamedTuple):

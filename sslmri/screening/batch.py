@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sslmri.cohorts.workers import in_order
+from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError, WorkerError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
@@ -20,7 +21,7 @@ from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
 from sslmri.screening.report.images import paint_key_slice, scaled
 from sslmri.screening.screener import Screener
-from sslmri.screening.sequences import Choice, with_sequence
+from sslmri.screening.sequences import with_sequence
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
@@ -28,7 +29,9 @@ _OVERLAY_SIDE = 512  # pixels along the longer side
 Screened = tuple[Entry, ScreeningArrays | None]
 
 
-def screen_files(screener: Screener, paths: Iterable[Path], sequence: Choice | None = None) -> Iterator[Screened]:
+def screen_files(
+    screener: Screener, paths: Iterable[Path], sequence: SequenceChoice | None = None
+) -> Iterator[Screened]:
     """Yields each scan with its arrays, in order; the files of one series in one folder are one scan, each
     series of a zip file another.
 
@@ -110,7 +113,7 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
 
 def _screen_batch(
     screener: Screener,
-    sequence: Choice | None,
+    sequence: SequenceChoice | None,
     first: int,
     scans: Sequence[tuple[Path, ...] | ZippedSeries],
     prepared: Sequence[PreparedScan | ScanError],

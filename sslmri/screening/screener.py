@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslmri.diseases import Notice
+from sslmri.diseases import Notice, SequenceChoice
 from sslmri.errors import ModelError, ScanError
 from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, verdicts
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
@@ -26,7 +26,7 @@ from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.saliency import Explainer, class_maps
-from sslmri.screening.sequences import Choice, with_sequence
+from sslmri.screening.sequences import with_sequence
 from sslmri.text import in_order
 
 UNGATED = "This model cannot check whether the scan is a brain MRI that resembles its training data."
@@ -81,7 +81,7 @@ class Screener:
         self,
         screening: Screening,
         read: Callable[[], Scan],
-        choice: Choice | None = None,
+        choice: SequenceChoice | None = None,
         report: Callable[[str], object] = lambda step: None,
     ) -> Screening:
         """Returns a screening with the findings of classifiers that learned from aligned brains, where it needs them.

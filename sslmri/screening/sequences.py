@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
-from sslmri.diseases import DISEASES, Notice
+from sslmri.diseases import DISEASES, Notice, SequenceChoice
 from sslmri.evidence.verdict import Verdict
 from sslmri.screening import messages
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary, SequenceSource
 
-Choice = Literal["T1", "T1ce", "T2", "FLAIR", "unknown"]  # of a reader, who may also say that nobody knows
-CHOICES: tuple[Choice, ...] = get_args(Choice)
+CHOICES: tuple[SequenceChoice, ...] = get_args(SequenceChoice)
 
 _T1 = frozenset({"T1", "T1ce"})  # one kind: out of fold the head takes one for the other in 4 of 70 series
 _VOLUME = 3  # slices from which on the mean of their probabilities is surer than a single one
@@ -20,7 +19,7 @@ _SURE_OF_SLICE, _SURE_OF_VOLUME = 0.8, 0.5
 # classifiers are taken for another kind.
 
 
-def with_sequence(screening: Screening, choice: Choice | None = None) -> Screening:
+def with_sequence(screening: Screening, choice: SequenceChoice | None = None) -> Screening:
     """Returns a screening in which only the classifiers for the sequence of the scan answer.
 
     What the reader chose counts first, then what the DICOM file states, then what the image shows. All classifiers
@@ -53,7 +52,7 @@ def name_seen(summary: ScreeningSummary, sure: float | None = None) -> str | Non
     return best if _of_kind(seen, best) >= sure else None
 
 
-def _sequence(summary: ScreeningSummary, choice: Choice | None) -> tuple[str | None, SequenceSource | None]:
+def _sequence(summary: ScreeningSummary, choice: SequenceChoice | None) -> tuple[str | None, SequenceSource | None]:
     if choice is not None:
         return (None if choice == "unknown" else choice), "reader"
     if summary.sequence is not None:
