@@ -3,7 +3,7 @@
 import re
 
 IMAGES = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WebP", "JPEG 2000", "ICO")
-SOURCES = (*IMAGES, "DICOM", "NIfTI", "MGH", "NRRD", "MetaImage", "zip")
+SOURCES = (*IMAGES, "DICOM", "NIfTI", "MGH", "NRRD", "MetaImage", "MATLAB", "zip")
 FORMATS = "DICOM, NIfTI, Analyze, MGH (.mgz), NRRD, MetaImage, an image or a zip file"
 TEXT = "a text file"
 
@@ -43,8 +43,8 @@ _MAGIC = (
     (0, b"ObjectType", "MetaImage"),
     (0, b"NDims", "MetaImage"),
     (0, b"CDF", "a MINC or netCDF volume"),
-    (0, b"MATLAB", "a MATLAB file"),
-    (0, b"\x89HDF\r\n", "an HDF5 file (MATLAB 7.3, MINC 2)"),
+    (0, b"MATLAB", "MATLAB"),
+    (0, b"\x89HDF\r\n", "an HDF5 file (MINC 2 and others)"),
     (0, b"# === DATA DESCRIPTION FILE", "a Philips PAR header"),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"7z\xbc\xaf", "a 7-Zip archive"),

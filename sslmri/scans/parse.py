@@ -14,11 +14,6 @@ from sslmri.scans.scan import Scan, ScanInfo, SeriesKey
 from sslmri.scans.volume import Volume
 from sslmri.scans.volume_files import VOLUMES, plain_name, read_volume_file, voxel_names
 
-_ADVICE = {
-    "a MATLAB file": "Save its image as PNG, in MATLAB with imwrite(mat2gray(cjdata.image), 'slice.png') or in Python "
-    "with h5py."
-}
-
 
 @dataclass(frozen=True)
 class ScanFiles:
@@ -46,7 +41,7 @@ class ScanFiles:
         name, source = bare_name(name), file_type(data)
         check_bytes(len(data), MAX_BYTES, name)
         if source not in SOURCES:
-            raise ScanError(f"This is {source}. {_ADVICE.get(source, f'Upload {FORMATS}.')}", name)
+            raise ScanError(f"This is {source}. Upload {FORMATS}.", name)
         sha256 = hashlib.sha256(data).hexdigest()
         if series is not None:
             name, sha256 = f"{name}, series {series}", hashlib.sha256(f"{sha256}, series {series}".encode()).hexdigest()

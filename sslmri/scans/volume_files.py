@@ -8,7 +8,7 @@ from sslmri.scans.file_type import SOURCES, file_type
 from sslmri.scans.gunzip import open_gunzipped
 from sslmri.scans.volume import Volume
 
-VOLUMES = ("NIfTI", "MGH", "NRRD", "MetaImage")
+VOLUMES = ("NIfTI", "MGH", "NRRD", "MetaImage", "MATLAB")
 _VOXEL_SUFFIX = {".hdr": (".img",), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".img")}
 _START_BYTES = 1024  # which determine the type of a file
 
@@ -39,6 +39,10 @@ def read_volume_file(source: str, contents: Sequence[bytes]) -> Volume:
         from sslmri.scans.metaimage import read_metaimage
 
         return read_metaimage(contents[0], voxel_file)
+    if source == "MATLAB":
+        from sslmri.scans.matlab import read_matlab
+
+        return read_matlab(contents[0])
     file = open_gunzipped(contents[0])
     found = file_type(file.read(_START_BYTES)) if contents[0].startswith(b"\x1f\x8b") else source
     if found == "MGH":
