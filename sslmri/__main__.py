@@ -182,21 +182,19 @@ class Validate:
 
 @dataclass(frozen=True)
 class Convert:
-    """Rewrite a model of the former format in that of this version; no weight changes.
+    """Rewrite a model of the former format in that of this version; no weight changes, its stored results go.
 
     Attributes:
         model: the model folder.
-        evidence_note: what a reader of its stored results must know.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
-    evidence_note: str | None = None
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
         from sslmri.models.convert import convert_model
 
-        print(f"converted {convert_model(self.model, self.evidence_note)}")
+        print(f"converted {convert_model(self.model)}: measure it again with `python train.py evaluate`")
         return 0
 
 

@@ -26,10 +26,13 @@ def test_cards_are_rewritten_and_weights_are_not(former):
     with pytest.raises(ModelError, match="run `python -m sslmri convert"):
         read_model_card(former)
     weights = {path: sha256_of(path) for path in former.rglob("*.safetensors")}
-    assert convert_model(former, "A note.") == former
+    (former / "evidence").mkdir()
+    (former / "evidence" / "metrics.json").write_text("{}")
+    assert convert_model(former) == former
+    assert not (former / "evidence").exists()
     assert {path: sha256_of(path) for path in former.rglob("*.safetensors")} == weights
     card = read_model_card(former)
-    assert (card.name, card.created, card.evidence_note, card.training.counts.groups) == ("old", "then", "A note.", 2)
+    assert (card.name, card.created, card.evidence_note, card.training.counts.groups) == ("old", "then", None, 2)
     assert card.encoder.data.cohorts == {"a": "A.", "b": "origin and terms not recorded"}
     assert (card.encoder.architecture.name, card.encoder.preparation.image_size) == ("resnet50-1ch-os16", (96, 96))
     assert card.encoder.pretraining == {"epochs": 5, "precision": "bfloat16"}

@@ -59,7 +59,7 @@ def without(content: dict[str, Any], key: str) -> dict[str, Any]:
     ("damage", "message"),
     [
         (lambda content: [], "got the file: "),
-        (lambda content: content | {"format": "sslmri-2"}, r"format sslmri-3 .*python -m sslmri convert"),
+        (lambda content: content | {"format": "sslmri-2"}, r"format sslmri-3 .*run `python train.py evaluate` again"),
         (lambda content: content | {"diseases": None}, "got diseases: "),
         (lambda content: {"format": "sslmri-3"}, "got encoder_sha256: "),
         (lambda content: content | {"diseases": {"gout": content["diseases"]["ms"]}}, "the classes of gout"),

@@ -189,8 +189,7 @@ def read_evidence(folder: Path, kind: type[_Evidence]) -> _Evidence | None:
     if not path.exists():
         return None
     data = read_bounded(folder, kind.FILE, _advice(kind))
-    former = "or `python -m sslmri convert` for a model of a former format"
-    return parse_as(kind, data, path, f"{kind.TITLE} of format {FORMAT}", f"{_advice(kind)}, {former}")
+    return parse_as(kind, data, path, f"{kind.TITLE} of format {FORMAT}", _advice(kind))
 
 
 def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | None = None) -> _Evidence | None:
