@@ -16,8 +16,8 @@ from sslmri.evidence.calibration import (
     group_logits,
     threshold_metrics,
 )
-from sslmri.evidence.verdict import Decisions, abstaining, pool_slices, prediction_sets
-from sslmri.models.cards import OperatingPoint
+from sslmri.evidence.verdict import abstaining, pool_slices, prediction_sets
+from sslmri.models.cards import Decisions, OperatingPoint
 
 
 def overconfident(temperature: float, n: int = 6000, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -259,7 +259,7 @@ def test_decisions_for_volumes_are_calibrated_on_people() -> None:
         return -float(np.log(decisions.probabilities(new.logits)[np.arange(400), new.truth]).mean())
 
     assert loss(people_fit) < loss(slice_fit)
-    for limit, rows in ((people_fit.high, cases.truth == 0), (people_fit.low, cases.truth == 1)):
+    for limit, rows in ((people_fit.threshold_high, cases.truth == 0), (people_fit.threshold_low, cases.truth == 1)):
         any_disease = 1 - people_fit.probabilities(cases.logits)[rows, 0]
         assert max(np.mean(any_disease < limit), np.mean(any_disease >= limit)) >= 0.85
 

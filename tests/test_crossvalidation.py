@@ -179,7 +179,7 @@ def test_each_part_is_decided_by_what_was_fitted_on_the_others(n_folds):
         inside = own.parts == part
         assert not set(groups[inside]) & set(groups[~inside])
         expected = fit_decisions(logits[~inside], truth[~inside], groups[~inside], DISEASES["ms"].classes)
-        assert (decided.temperature, decided.low, decided.high) == (expected.temperature, expected.low, expected.high)
+        assert decided == expected
         np.testing.assert_array_equal(own.probabilities[inside], expected.probabilities(logits[inside]))
 
 

@@ -6,14 +6,14 @@ from sklearn import metrics
 
 from sslmri.evidence.decisions import CaseDecisions
 from sslmri.evidence.evaluate import GroupCases, evaluate_disease
-from sslmri.evidence.verdict import Decisions
+from sslmri.models.cards import Decisions
 from tests.test_evaluate import MS, decisions_of, frame_of
 
 
 def test_each_fold_is_judged_by_its_own_thresholds() -> None:
     frame = frame_of(MS, n_groups=20, strength=1.0)
     folds = frame["group"].str[-1].astype(int).to_numpy() % 2
-    nothing = np.zeros(2)
+    nothing = (0.0, 0.0)
     by_fold = {
         0: Decisions(nothing, 1.0, 0.2, 0.4, {"normal": 0.3, "multiple_sclerosis": 0.6}),
         1: Decisions(nothing, 1.0, 0.5, 0.9, {"normal": 0.1, "multiple_sclerosis": 0.2}),

@@ -16,7 +16,8 @@ from sslmri.errors import ModelError
 from sslmri.evidence.decisions import CaseDecisions
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
-from sslmri.evidence.verdict import Decisions, prediction_sets
+from sslmri.evidence.verdict import prediction_sets
+from sslmri.models.cards import Decisions
 from sslmri.models.metrics import BaselineMetrics, DiseaseMetrics
 
 TUMOURS, STAGES, MS = DISEASES["tumours"], DISEASES["alzheimers"], DISEASES["ms"]
@@ -50,7 +51,7 @@ def decisions_of(
 ) -> CaseDecisions:
     """Returns decisions of these thresholds; without any for the sets no class is excluded."""
     limits = set_thresholds if set_thresholds is not None else dict.fromkeys(disease.classes)
-    return CaseDecisions(Decisions(np.zeros(len(disease.classes)), 1.0, low, high, limits))
+    return CaseDecisions(Decisions((0.0,) * len(disease.classes), 1.0, low, high, limits))
 
 
 def baselines_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:

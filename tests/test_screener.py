@@ -8,7 +8,7 @@ import pytest
 from sslmri.diseases import DISEASES, Notice
 from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict, prediction_set, prediction_sets, verdicts
-from sslmri.models.cards import Counts
+from sslmri.models.cards import Counts, Decisions
 from sslmri.scans.slices import prepare_scan
 from sslmri.screening.outcome import Entry, document
 from sslmri.screening.screener import UNGATED, Screener
@@ -53,9 +53,10 @@ def test_a_scan_has_one_answer_alone_or_among_others(screener, phantom):
 
 def test_the_verdict_follows_from_both_thresholds_and_the_most_probable_class():
     cases = np.array([[0.71, 0.29, 0], [0.7, 0.3, 0], [0.31, 0.69, 0], [0.3, 0.7, 0], [0.35, 0.25, 0.4]])
-    found = verdicts(cases, 0.7, 0.3)
+    found = verdicts(cases, Decisions((0.0,) * 3, 1.0, 0.3, 0.7, {}))
     assert found == ["not flagged", "inconclusive", "inconclusive", "flagged", "inconclusive"]
-    assert verdicts(cases[2:3], 0.9, 0.9) == [Verdict.INCONCLUSIVE]  # below both, yet the disease is more probable
+    high = Decisions((0.0,) * 3, 1.0, 0.9, 0.9, {})
+    assert verdicts(cases[2:3], high) == [Verdict.INCONCLUSIVE]  # below both, yet the disease is more probable
 
 
 def test_shown_sets_and_verdicts_are_the_evaluated_ones_on_random_data(screener, phantom):

@@ -18,8 +18,8 @@ from sslmri.learning.sequence import fit_sequence_head, sample_sequences, sequen
 from sslmri.models.folder import SEQUENCE_FILE
 from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
-from sslmri.training import sequences
-from sslmri.training.sequences import measure_sequences
+from sslmri.training import final
+from sslmri.training.final import measure_sequences
 from tests.small_encoder import SMALL_ENCODER
 from tests.test_folds import record
 
@@ -69,14 +69,14 @@ def test_slices_are_measured_by_patient_and_apart_where_the_source_cannot_tell(m
     logits[20:25] = [0, 1, 0, 0]
     folds = {f: np.array([r.fold == f for r in store.records]) for f in (0, 1)}
     arrays = {f: {"sequence": logits[rows], "sequence_names": names[rows]} for f, rows in folds.items()}
-    monkeypatch.setattr(sequences, "fold_arrays", lambda run, fold: arrays[fold])
+    monkeypatch.setattr(final, "fold_arrays", lambda run, fold: arrays[fold])
     found = measure_sequences(tmp_path, store, "0" * 64)
     assert found.accuracy.rate.raw == pytest.approx(35 / 40)
     assert (found.same_source.rate.raw, found.same_source.n_slices) == (pytest.approx(15 / 20), 20)
     assert np.array(found.confusion).trace() == 35
     assert "correct for **0.88 " in sequence_sentence(found)
     assert "same scanners, 0.75 " in sequence_sentence(found)
-    monkeypatch.setattr(sequences, "fold_arrays", lambda run, fold: None)
+    monkeypatch.setattr(final, "fold_arrays", lambda run, fold: None)
     assert measure_sequences(tmp_path, store, "0" * 64) is None
 
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
-from sslmri.evidence.false_alarms import false_alarms, mean_over_slices
+from sslmri.evidence.rates import rate_of
 from sslmri.evidence.shortcuts import (
     blank_head,
     compare_with_shortcuts,
@@ -118,7 +118,7 @@ def test_few_test_groups_leave_the_verdict_open(kept):
 
 
 def test_proportion_that_all_groups_agree_on_has_an_exact_interval():
-    all_hit, none_hit = (mean_over_slices(np.full(120, value), GROUPS) for value in (1.0, 0.0))
+    all_hit, none_hit = (rate_of(np.full(120, value), GROUPS).rate for value in (1.0, 0.0))
     low = float(beta.ppf(0.025, 40, 1))  # Clopper & Pearson
     assert (all_hit.low, all_hit.high) == (pytest.approx(low), 1.0)
     assert (none_hit.low, none_hit.high) == (0.0, pytest.approx(1 - low))
@@ -127,27 +127,19 @@ def test_proportion_that_all_groups_agree_on_has_an_exact_interval():
 def test_mean_of_a_proportion_has_the_interval_of_the_metrics():
     is_hit = np.random.default_rng(0).random(120) < 0.3
     figures = metrics_of(np.zeros(120, int), sure(1 - is_hit.astype(int)), GROUPS)
-    assert astuple(mean_over_slices(is_hit.astype(float), GROUPS)) == pytest.approx(astuple(figures.accuracy))
+    assert astuple(rate_of(is_hit.astype(float), GROUPS).rate) == pytest.approx(astuple(figures.accuracy))
 
 
 def test_mean_of_whole_groups_varies_as_the_groups_do():
     values = np.repeat(np.random.default_rng(0).normal(size=40), 3)
-    found = mean_over_slices(values, GROUPS)
+    found = rate_of(values, GROUPS).rate
     error = values[::3].std() / np.sqrt(40)
     assert found.value == pytest.approx(values.mean())
     assert (found.high - found.low) / 3.92 == pytest.approx(error, rel=0.1)
 
 
 def test_proportion_of_few_groups_or_none_is_not_estimable():
-    few = mean_over_slices(np.ones(12), GROUPS[:12])
+    few = rate_of(np.ones(12), GROUPS[:12]).rate
     assert (few.value, few.raw, few.reason) == (None, 1.0, "not estimable: 4 test groups, 5 needed")
-    none = mean_over_slices(np.zeros(0), np.zeros(0, str))
+    none = rate_of(np.zeros(0), np.zeros(0, str)).rate
     assert (none.value, none.raw, none.reason) == (None, None, "not estimable: 0 test groups, 5 needed")
-    assert false_alarms(np.zeros(0, bool), np.zeros(0, str), np.zeros(0, str)) == {}
-
-
-def test_false_alarms_are_counted_by_cohort():
-    cohorts = np.repeat(["a", "b"], 60)
-    found = false_alarms(np.arange(120) < 30, cohorts, GROUPS)
-    assert {name: own.rate.value for name, own in found.items()} == {"a": 0.5, "b": 0.0}
-    assert {(own.n_slices, own.n_groups) for own in found.values()} == {(60, 20)}

@@ -6,22 +6,11 @@ import numpy as np
 
 from sslmri.cohorts.anatomy import GRID, VOXEL_MM, Atlas, axes_mm, ellipsoid, resample, smooth_field, to_voxel
 
-# Loss of each stage beyond ageing: ventricle wall in mm, fraction of cortex. Neighbouring stages overlap.
+# Tissue lost to fluid: how far the walls of the ventricles have moved outwards in mm, and the fraction of the cortex,
+# next to the sulci, that has become fluid. Each stage loses so much beyond ageing; neighbouring stages overlap.
+Loss = tuple[float, float]
 _LOSS_OF_STAGE = {"very_mild_demented": (0.9, 0.05), "mild_demented": (2.0, 0.11), "moderate_demented": (4.0, 0.22)}
 _LOSS_STD = (0.45, 0.025)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Tissue lost to fluid.
-
-    Attributes:
-        ventricle_mm: how far the walls of the ventricles have moved outwards.
-        cortex: fraction of the cortex, next to the sulci, that has become fluid, 0 to 1.
-    """
-
-    ventricle_mm: float = 0.0
-    cortex: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,16 +36,16 @@ class Lesion:
 
 def age_brain(rng: np.random.Generator, mean_age_loss: float) -> Loss:
     """Returns the loss of healthy ageing: the same for all classes of a disease, different for each person."""
-    wall, cortex = np.clip(rng.normal((mean_age_loss, 0.08 * mean_age_loss), (0.5, 0.03)), 0, None)
-    return Loss(float(wall), float(cortex))
+    wall, cortex = np.clip(rng.normal((mean_age_loss, 0.08 * mean_age_loss), (0.5, 0.03)), 0, None).tolist()
+    return wall, cortex
 
 
 def add_dementia(rng: np.random.Generator, label: str, ageing: Loss) -> Loss:
     """Returns the loss of ageing and of an Alzheimer's stage together; ageing itself for the reference class."""
     if label not in _LOSS_OF_STAGE:
         return ageing
-    wall, cortex = np.clip(rng.normal(_LOSS_OF_STAGE[label], _LOSS_STD), (0.4, 0.02), None)
-    return Loss(ageing.ventricle_mm + float(wall), ageing.cortex + float(cortex))
+    wall, cortex = np.clip(rng.normal(_LOSS_OF_STAGE[label], _LOSS_STD), (0.4, 0.02), None).tolist()
+    return ageing[0] + wall, ageing[1] + cortex
 
 
 def lose_tissue(
@@ -79,11 +68,12 @@ def lose_tissue(
 
 def _tissue_left(atlas: Atlas, coordinates: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
     """Returns grey and white matter (N,): walls of the ventricles moved out, sulci opened."""
+    wall_mm, cortex = loss
     push = np.stack([resample(part, coordinates) for part in atlas.ventricle_push])
-    moved = coordinates - push * (loss.ventricle_mm / VOXEL_MM)
+    moved = coordinates - push * (wall_mm / VOXEL_MM)
     # Reading across a narrow ventricle would find its far wall, so what lies within the wall's path is made fluid.
-    clear = _soft(resample(atlas.ventricle_mm, coordinates) - loss.ventricle_mm - 0.5, 0.7)
-    kept = 1 - _soft(resample(atlas.sulcal, coordinates) - (1 - loss.cortex), 0.05)
+    clear = _soft(resample(atlas.ventricle_mm, coordinates) - wall_mm - 0.5, 0.7)
+    kept = 1 - _soft(resample(atlas.sulcal, coordinates) - (1 - cortex), 0.05)
     return resample(atlas.grey, moved) * kept * clear, resample(atlas.white, moved) * kept * clear
 
 

@@ -10,8 +10,8 @@ from scipy.special import log_softmax, softmax
 
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease
-from sslmri.evidence.verdict import Decisions, pool_slices
-from sslmri.models.cards import MASKED, OperatingPoint, Pooling, ThresholdMetrics
+from sslmri.evidence.verdict import pool_slices
+from sslmri.models.cards import MASKED, Decisions, OperatingPoint, Pooling, ThresholdMetrics
 
 SET_COVERAGE = 0.9
 _THRESHOLD_FRACTION = 0.9  # sensitivity at the lower threshold, specificity at the upper one
@@ -50,7 +50,8 @@ def fit_decisions(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, cla
     temperature = fit_temperature((logits + bias)[kept], truth[kept])
     probabilities = np.asarray(softmax((logits + bias) / temperature, axis=1))
     low, high = (min(limit, 1.0) for limit in fit_thresholds(1 - probabilities[:, 0], truth > 0))
-    return Decisions(bias, temperature, low, high, fit_set_thresholds(probabilities, truth, groups, classes))
+    set_thresholds = fit_set_thresholds(probabilities, truth, groups, classes)
+    return Decisions(tuple(bias.tolist()), temperature, low, high, set_thresholds)
 
 
 def fit_volume_decisions(cases: GroupedLogits, disease: Disease) -> Decisions | None:

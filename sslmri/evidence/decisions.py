@@ -8,10 +8,9 @@ import numpy as np
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.evidence.intervals import estimate, shortage
 from sslmri.evidence.sample import Sample
-from sslmri.evidence.verdict import Decisions, Verdict, prediction_sets, verdicts
+from sslmri.evidence.verdict import Verdict, prediction_sets, verdicts
+from sslmri.models.cards import Decisions
 from sslmri.models.metrics import Estimate, OperatingPoint, SetCoverage, SetMetrics, ThresholdMetrics, Thresholds
-
-FoldDecisions = Mapping[int, Decisions]  # by fold: what was fitted on the other folds
 
 
 class CaseDecisions(NamedTuple):
@@ -19,11 +18,11 @@ class CaseDecisions(NamedTuple):
 
     Attributes:
         overall: of the classifier.
-        by_fold: those for the cases of each fold in their place, where the classifier is cross-validated.
+        by_fold: those fitted on the other folds, for the cases of each fold, where the classifier is cross-validated.
     """
 
     overall: Decisions
-    by_fold: FoldDecisions | None = None
+    by_fold: Mapping[int, Decisions] | None = None
 
 
 def threshold_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseDecisions) -> Thresholds:
@@ -37,7 +36,7 @@ def threshold_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseD
 
     def at(name: str, *positive: Verdict) -> ThresholdMetrics:
         slices, groups = (operating_point(cases, given, positive) for cases, given in by_case)
-        threshold, of_group = (getattr(each.overall, name) for each in (of_slices, of_groups))
+        threshold, of_group = (getattr(each.overall, f"threshold_{name}") for each in (of_slices, of_groups))
         return ThresholdMetrics(threshold, slices, groups, of_group)
 
     return Thresholds(low=at("low", Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at("high", Verdict.FLAGGED))
@@ -53,11 +52,10 @@ def set_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseDecisio
 
 
 def _verdicts(sample: Sample, decisions: CaseDecisions) -> np.ndarray:
-    high, low = decisions.overall.high, decisions.overall.low
-    given = np.array(verdicts(sample.probabilities, high, low), dtype=object)
+    given = np.array(verdicts(sample.probabilities, decisions.overall), dtype=object)
     for fold, decided in (decisions.by_fold or {}).items():
         rows = sample.folds[sample.owner] == fold
-        given[rows] = verdicts(sample.probabilities[rows], decided.high, decided.low)
+        given[rows] = verdicts(sample.probabilities[rows], decided)
     return given
 
 

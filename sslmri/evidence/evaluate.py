@@ -11,9 +11,8 @@ from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
 from sslmri.evidence.decisions import CaseDecisions, set_metrics, threshold_metrics
-from sslmri.evidence.grade import grade_evidence
+from sslmri.evidence.grade import grade_evidence, notes_of
 from sslmri.evidence.metrics import case_metrics
-from sslmri.evidence.notes import notes_of
 from sslmri.evidence.predictions import check_frame
 from sslmri.evidence.sample import Sample, draw_sample
 from sslmri.evidence.subsets import OLDER_FROM, baseline_metrics, gains, older_metrics, stage_metrics, type_metrics

@@ -1,4 +1,6 @@
-"""Grades how far the metrics of a classifier can be trusted, by a written rule."""
+"""How far the metrics of a classifier can be trusted: a grade by a written rule, and what to know with them."""
+
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -72,11 +74,7 @@ def _limits(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> l
     alone = [class_title(label) for label in find_confounding(disease, frame["label"], frame["cohort"]).exclusive]
     if alone:
         limits.append(f"{', '.join(alone)} has its own source, which may reveal the label")
-    groups = frame["group"].drop_duplicates()
-    n_unknown = int(groups.str.partition("/")[2].str.startswith(UNKNOWN).sum())
-    if n_unknown:
-        limits.append(f"the source does not identify the patient in {n_unknown} of {len(groups)} test groups")
-    return limits
+    return limits + _unknown_patients(frame["group"])
 
 
 def _auroc(metrics: DiseaseMetrics) -> str:
@@ -87,3 +85,69 @@ def _auroc(metrics: DiseaseMetrics) -> str:
 def _sentence(parts: list[str]) -> str:
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def notes_of(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> list[str]:
+    """Returns what a reader must know before believing the metrics: rare classes, sources, baselines not exceeded."""
+    notice = find_confounding(disease, frame["label"], frame["cohort"]).notice
+    sources = [notice.text] if notice else []
+    return (
+        _class_notes(metrics)
+        + sources
+        + _baseline_notes(metrics)
+        + _gain_notes(metrics)
+        + unknown_patients_note(frame["group"])
+    )
+
+
+def unknown_patients_note(groups: Iterable[str]) -> list[str]:
+    """Returns a sentence if test groups, named as by ``Record.group_key``, are not known to be one patient each."""
+    return [
+        f"No patient ids, so results may be optimistic: {unknown}, so a patient may be in both training and test."
+        for unknown in _unknown_patients(groups)
+    ]
+
+
+def _class_notes(metrics: DiseaseMetrics) -> list[str]:
+    """Returns a sentence for each class with too few test groups."""
+    notes = []
+    for label, scores in metrics.groups.per_class.items():
+        if scores.n_groups == 0:
+            notes.append(f"No test group shows {class_title(label)}: the metrics say nothing about it.")
+        elif scores.n_groups < MIN_GROUPS:
+            notes.append(
+                f"Test groups of {class_title(label)}: {scores.n_groups}. Metrics for this class cannot be estimated; "
+                "overall intervals are too narrow as a result."
+            )
+    return notes
+
+
+def _gain_notes(metrics: DiseaseMetrics) -> list[str]:
+    """Returns for each measure how much the classifier adds to its best baseline."""
+    names = {
+        "group_auroc": f"AUROC of any disease, {metrics.unit}s",
+        "types_accuracy": "Accuracy among the types, slices",
+    }
+    return [
+        f"{names[gain.measure]}: {by.value:+.2f} ({by.low:+.2f} to {by.high:+.2f}) against the best baseline, "
+        f"{BASELINE_TITLES.get(gain.baseline, gain.baseline)}."
+        for gain in metrics.gains
+        if (by := gain.difference).value is not None
+    ]
+
+
+def _baseline_notes(metrics: DiseaseMetrics) -> list[str]:
+    model = metrics.slices.balanced_accuracy.raw
+    known = {n: each.balanced_accuracy for n, each in metrics.baselines.items() if each.balanced_accuracy is not None}
+    best = max(known, key=lambda name: known[name], default=None)
+    if model is None or best is None or model > known[best]:
+        return []
+    return [f"Balanced accuracy {model:.2f} does not exceed {BASELINE_TITLES.get(best, best)} ({known[best]:.2f})."]
+
+
+def _unknown_patients(groups: Iterable[str]) -> list[str]:
+    """Returns in how many test groups the patient is unknown, as part of a sentence; nothing where all are known."""
+    is_unknown = [group.partition("/")[2].startswith(UNKNOWN) for group in set(groups)]
+    if not any(is_unknown):
+        return []
+    return [f"the source does not identify the patient in {sum(is_unknown)} of {len(is_unknown)} test groups"]

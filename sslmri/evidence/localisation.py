@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region, read_region
-from sslmri.evidence.false_alarms import mean_over_slices
+from sslmri.evidence.rates import rate_of
 from sslmri.models.metrics import Estimate, PointingGame, RandomHeads, RandomPoint
 from sslmri.scans.slices import Preparation, head_mask, to_slices
 
@@ -87,8 +87,8 @@ def game_metrics(targets: Sequence[Target], maps: np.ndarray) -> PointingGame:
     groups = _groups(targets)
     pairs = list(zip(maps, (target.region for target in targets), strict=True))
     return PointingGame(
-        pointing=mean_over_slices(np.array([points_inside(*pair) for pair in pairs], dtype=np.float64), groups),
-        energy=mean_over_slices(np.array([energy_inside(*pair) for pair in pairs]), groups),
+        pointing=rate_of(np.array([points_inside(*pair) for pair in pairs]), groups).rate,
+        energy=rate_of(np.array([energy_inside(*pair) for pair in pairs]), groups).rate,
         n_flat=sum(bool(np.ptp(map_) == 0) for map_ in maps),
     )
 
@@ -113,8 +113,8 @@ def random_head_metrics(targets: Sequence[Target], hits: np.ndarray, correlation
     groups = _groups(targets)
     return RandomHeads(
         hits.shape[1],
-        mean_over_slices(hits.mean(axis=1), groups),
-        mean_over_slices(correlations.mean(axis=1), groups),
+        rate_of(hits.mean(axis=1), groups).rate,
+        rate_of(correlations.mean(axis=1), groups).rate,
     )
 
 

@@ -1,9 +1,11 @@
 """Disease or none where the source cannot tell: slices of the same patients and scanners, with and without a lesion."""
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from sslmri.evidence.intervals import estimate, shortage
-from sslmri.evidence.sample import draw_weights, ratio
+from sslmri.evidence.ranking import aurocs
+from sslmri.evidence.sample import Sample, draw_weights, ratio
 from sslmri.models.history import created_now
 from sslmri.models.metrics import Estimate, SameSource
 
@@ -19,17 +21,17 @@ def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.nda
         groups: (N,) names.
     """
     names, member = np.unique(groups, return_inverse=True)
-    n_with, n_without = (np.bincount(member[kept], minlength=len(names)) for kept in (has_lesion, ~has_lesion))
-    wins = _wins(score, has_lesion, member, len(names))
     weights = draw_weights(np.zeros(len(names)))
-    overall = np.einsum("bn,bn->b", weights @ wins, weights)
-    both = (n_with > 0) & (n_without > 0)
-    within = np.diag(wins)[both] / (n_with * n_without)[both]
-    n_both = int(both.sum())
+    kinds, kind = np.unique(2 * member + has_lesion, return_inverse=True)  # the slices of a group without, then with
+    order, owner = np.argsort(kind, kind="stable"), kinds // 2
+    sample = Sample(score[order, None], np.bincount(kind), kinds % 2, weights[:, owner], owner)
+    overall = aurocs(sample, sample.labels == 1, score[order])
+    both = owner[1:][owner[1:] == owner[:-1]]
+    within = np.array([roc_auc_score(has_lesion[member == group], score[member == group]) for group in both])
     return (
-        estimate(ratio(overall, (weights @ n_with) * (weights @ n_without), np.nan), shortage(len(names))),
-        estimate(ratio(weights[:, both] @ within, weights[:, both].sum(axis=1), np.nan), shortage(n_both)),
-        n_both,
+        estimate(overall, shortage(len(names))),
+        estimate(ratio(weights[:, both] @ within, weights[:, both].sum(axis=1), np.nan), shortage(len(both))),
+        len(both),
     )
 
 
@@ -64,14 +66,3 @@ def same_source_message(auroc: Estimate, within: Estimate) -> str:
     if auroc.low is None:
         return f"{text}."
     return f"{text}: {'better' if auroc.low > 0.5 else 'no better'} than chance."
-
-
-def _wins(score: np.ndarray, has_lesion: np.ndarray, member: np.ndarray, n_groups: int) -> np.ndarray:
-    """Returns how many pairs of slices are in order, ties half, by the groups with and without: (G, G)."""
-    wins = np.zeros((n_groups, n_groups))
-    without, owner = score[~has_lesion], member[~has_lesion]
-    for group in range(n_groups):
-        lesions = np.sort(score[has_lesion & (member == group)])
-        below = (np.searchsorted(lesions, without, "left") + np.searchsorted(lesions, without, "right")) / 2
-        wins[group] = np.bincount(owner, weights=len(lesions) - below, minlength=n_groups)
-    return wins

@@ -1,14 +1,13 @@
 """From calibrated probabilities to a verdict and a prediction set: one rule for screenings and for test data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from sslmri.errors import ModelError
-from sslmri.models.cards import HeadCard, Pooling
+from sslmri.models.cards import Decisions, HeadCard, Pooling
 
 
 class Verdict(StrEnum):
@@ -20,37 +19,12 @@ class Verdict(StrEnum):
     NOT_ASSESSED = "not assessed"
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """How the logits of a head become probabilities, a verdict and a prediction set.
-
-    Attributes:
-        bias: (C,) added to the logits, for the class frequencies met.
-        temperature: the logits are then divided by it, before the softmax.
-        low: below this probability of any disease class a case is not flagged.
-        high: from this one on it is.
-        set_thresholds: from these probabilities on a class is in the prediction set, by class; None: in every set.
-    """
-
-    bias: np.ndarray
-    temperature: float
-    low: float
-    high: float
-    set_thresholds: dict[str, float | None]
-
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Returns the calibrated probabilities of logits: (N, C) -> (N, C)."""
-        return np.asarray(softmax((logits + self.bias) / self.temperature, axis=1))
-
-
 def decisions_for(card: HeadCard, n_slices: int) -> Decisions:
     """Returns the decisions of a classifier for a scan of that many slices."""
-    if n_slices > 1 and (volume := card.volume):
-        bias = np.array(volume.bias)
-        limits = volume.threshold_low, volume.threshold_high
-        return Decisions(bias, volume.temperature, *limits, volume.set_thresholds)
-    bias = np.zeros(len(card.classes))
-    return Decisions(bias, card.calibration_temperature, card.threshold_low, card.threshold_high, card.set_thresholds)
+    if n_slices > 1 and card.volume:
+        return card.volume
+    bias, limits = (0.0,) * len(card.classes), (card.threshold_low, card.threshold_high)
+    return Decisions(bias, card.calibration_temperature, *limits, card.set_thresholds)
 
 
 def pool_slices(logits: np.ndarray, pooling: Pooling) -> np.ndarray:
@@ -63,16 +37,16 @@ def pool_slices(logits: np.ndarray, pooling: Pooling) -> np.ndarray:
     return np.asarray(logits.mean(axis=0))
 
 
-def verdicts(probabilities: np.ndarray, flagged_from: float, not_flagged_below: float) -> list[Verdict]:
+def verdicts(probabilities: np.ndarray, decisions: Decisions) -> list[Verdict]:
     """Returns the verdict of each case (N, C), whose first class is the reference; none is ``not assessed``.
 
     Flagged from the upper threshold on; not flagged only below the lower one and with the reference class as the most
     probable; all else is inconclusive.
     """
     any_disease = 1 - probabilities[:, 0]
-    is_clear = (any_disease < not_flagged_below) & (probabilities.argmax(axis=1) == 0)
+    is_clear = (any_disease < decisions.threshold_low) & (probabilities.argmax(axis=1) == 0)
     return [
-        Verdict.FLAGGED if value >= flagged_from else Verdict.NOT_FLAGGED if clear else Verdict.INCONCLUSIVE
+        Verdict.FLAGGED if value >= decisions.threshold_high else Verdict.NOT_FLAGGED if clear else Verdict.INCONCLUSIVE
         for value, clear in zip(any_disease, is_clear, strict=True)
     ]
 

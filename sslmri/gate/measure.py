@@ -6,7 +6,7 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
-from sslmri.evidence.false_alarms import rate_of
+from sslmri.evidence.rates import rate_of
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.gate.fit import encode, joined, prepared_images
 from sslmri.learning.model import Model
@@ -143,7 +143,7 @@ def rejection_rates(passes: np.ndarray, relations: np.ndarray, cohorts: np.ndarr
 
     def rejected(*kinds: str) -> Rate | None:
         chosen = np.isin(relations, kinds)
-        return rate_of(~passes[chosen], cohorts[chosen], groups[chosen]) if chosen.any() else None
+        return rate_of(~passes[chosen], groups[chosen], cohorts[chosen]) if chosen.any() else None
 
     return GateRates(
         in_distribution=rejected(IN_DISTRIBUTION),

@@ -27,40 +27,27 @@ def fit_linear_probe(
     preparation: Preparation,
     settings: FinetuneSettings,
 ) -> dict[str, Head]:
-    """Returns one head for each disease, fitted on the features of one balanced, augmented pass."""
+    """Returns one head for each disease, fitted on the features of one balanced, augmented pass.
+
+    Each stops at its best validation AUROC; where fewer than two classes of a disease are in the validation slices its
+    head is that of the last step. Features are standardised for the fit; the scaling is folded into the heads, which
+    take plain features.
+    """
     encoder.to(pick_device(settings.device))
     balanced = _augmented(train, settings)
     features, validation_features = (
         extract_features(encoder, store, preparation, settings.precision) for store in (balanced, validation)
     )
     encoder.cpu()
-    return fit_heads(diseases, features, balanced, validation_features, validation)
-
-
-def fit_heads(
-    diseases: list[str], features: Tensor, train: Store, validation_features: Tensor, validation: Store
-) -> dict[str, Head]:
-    """Returns one head for each disease, fitted on features; each stops at its best validation AUROC.
-
-    Where fewer than two classes of a disease are in the validation slices its head is that of the last step. Features
-    are standardised for the fit; the scaling is folded into the heads, which take plain features.
-
-    Args:
-        diseases: keys; each has training slices.
-        features: (N, K) of the N training slices.
-        train: these slices.
-        validation_features: (M, K) of the M validation slices.
-        validation: these slices.
-    """
     mean, scale = features.mean(dim=0), features.std(dim=0) + 1e-4
     heads = {}
     for key in diseases:
-        rows = train.indices(disease=key)
-        target = torch.from_numpy(train.select(rows).truth)
+        rows = balanced.indices(disease=key)
+        target = torch.from_numpy(balanced.select(rows).truth)
         fitted = _fit((features[rows] - mean) / scale, target, len(DISEASES[key].classes))
         candidates = [_folded(weight, bias, mean, scale) for weight, bias in fitted]
         scores = [
-            validation_scores({key: head.logits(validation_features)}, validation, train).get(key, float(step))
+            validation_scores({key: head.logits(validation_features)}, validation, balanced).get(key, float(step))
             for step, head in enumerate(candidates)
         ]
         heads[key] = candidates[int(np.argmax(scores))]

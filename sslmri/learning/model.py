@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from scipy.special import softmax
 from torch import Tensor, nn
 
 from sslmri.errors import ModelError
@@ -162,11 +161,6 @@ def load_encoder(path: Path) -> Encoder:
     """
     card = read_encoder_card(path.with_name(ENCODER_CARD))
     return _encoder(card.architecture, read_bounded(path.parent, path.name), path)
-
-
-def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns probabilities: softmax of logits (N, C) over the calibration temperature."""
-    return np.asarray(softmax(logits / temperature, axis=1))
 
 
 def _weights(encoder: nn.Module) -> dict[str, Tensor]:

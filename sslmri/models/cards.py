@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from scipy.special import softmax
 
 from sslmri.cohorts.protocols import Protocol
 from sslmri.diseases import DISEASES
@@ -115,15 +117,15 @@ ThresholdMetrics = dict[Literal["low", "high"], OperatingPoint]
 
 
 @dataclass(frozen=True, config=STRICT)
-class VolumeDecisions:
-    """How the pooled logits of a volume become probabilities, a verdict and a prediction set; fitted on people.
+class Decisions:
+    """How the logits of a case become probabilities, a verdict and a prediction set.
 
     Attributes:
-        bias: (C,) added to the logits.
-        temperature: the logits are then divided by it before the softmax.
-        threshold_low: as of a slice.
-        threshold_high: as of a slice.
-        set_thresholds: as of a slice.
+        bias: (C,) added to the logits, for the class frequencies met.
+        temperature: the logits are then divided by it, before the softmax.
+        threshold_low: below this probability of any disease class a case is not flagged.
+        threshold_high: from this one on it is.
+        set_thresholds: from these probabilities on a class is in the prediction set, by class; None: in every set.
     """
 
     bias: tuple[float, ...]
@@ -131,6 +133,10 @@ class VolumeDecisions:
     threshold_low: Probability
     threshold_high: Probability
     set_thresholds: dict[str, float | None]
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Returns the calibrated probabilities of logits: (N, C) -> (N, C)."""
+        return np.asarray(softmax((logits + np.array(self.bias)) / self.temperature, axis=1))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -156,7 +162,7 @@ class HeadCard:
         counts: groups and slices by class and split.
         created: when, UTC, ISO 8601.
         pooling: which feature maps the head reads and how the logits of a slice are pooled from those of locations.
-        volume: calibration, thresholds and sets for a volume; None: those for a slice.
+        volume: the decisions for the pooled logits of a volume, fitted on people; None: those for a slice.
     """
 
     disease: str
@@ -175,7 +181,7 @@ class HeadCard:
     counts: dict[str, dict[str, Counts]]
     created: str
     pooling: Pooling = "mean"
-    volume: VolumeDecisions | None = None
+    volume: Decisions | None = None
 
     def __post_init__(self) -> None:
         """Refuses classes that are not those of the disease, thresholds out of order and missing counts."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor
 
 from sslmri.diseases import Notice, SequenceChoice
@@ -13,7 +14,7 @@ from sslmri.errors import ModelError, ScanError
 from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, verdicts
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.learning.encoder import pool, textures
-from sslmri.learning.model import BATCH, Model, calibrated
+from sslmri.learning.model import BATCH, Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
 from sslmri.models.cards import HeadCard, ModelCard
 from sslmri.models.folder import read_unreplaced
@@ -127,7 +128,7 @@ class Screener:
         not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
         reasons = self._reasons(seen, not_brain)
         probabilities = {
-            key: calibrated(logits[key].astype(np.float64), card.calibration_temperature)
+            key: decisions_for(card, 1).probabilities(logits[key].astype(np.float64))
             for key, card in self.card.heads.items()
         }
         region = cache(lambda index: head_mask(slices[index]))  # the same for every disease
@@ -167,7 +168,7 @@ class Screener:
         if self._model.sequence is None:
             return None
         logits = self._model.sequence.logits(torch.from_numpy(seen.textures)).numpy()
-        return dict(zip(SEQUENCES, calibrated(logits, 1.0).mean(axis=0).tolist(), strict=True))
+        return dict(zip(SEQUENCES, softmax(logits, axis=1).mean(axis=0).tolist(), strict=True))
 
     def _reasons(self, seen: EncoderFeatures, not_brain: str | None) -> dict[str, str | None]:
         """Returns by disease why its classifier is not assessed, None without a reason."""
@@ -231,13 +232,13 @@ def _find(
     (answer,) = decisions.probabilities(pool_slices(logits.astype(np.float64), card.pooling)[None])
     top = int(answer.argmax())
     key = int(by_slice[:, top].argmax())
-    (verdict,) = verdicts(answer[None], decisions.high, decisions.low)
+    (verdict,) = verdicts(answer[None], decisions)
     return Finding(
         disease=card.disease,
         verdict=Verdict.NOT_ASSESSED if reason else verdict,
         reason=reason,
-        flagged_from=decisions.high,
-        not_flagged_below=decisions.low,
+        flagged_from=decisions.threshold_high,
+        not_flagged_below=decisions.threshold_low,
         probabilities={label: float(value) for label, value in zip(card.classes, answer, strict=True)},
         prediction_set=prediction_set(answer, {label: decisions.set_thresholds[label] for label in card.classes}),
         key_slice=scan.slice_numbers[key],

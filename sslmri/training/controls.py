@@ -8,10 +8,8 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.false_alarms import false_alarms, family_wise_false_alarms
-from sslmri.evidence.localisation import (
-    localisable,
-)
+from sslmri.evidence.localisation import localisable
+from sslmri.evidence.rates import rate_of
 from sslmri.evidence.shortcuts import (
     RULE,
     blank_head,
@@ -20,10 +18,11 @@ from sslmri.evidence.shortcuts import (
     file_traits,
     thumbnails,
 )
+from sslmri.evidence.verdict import decisions_for
 from sslmri.gate.measure import assessed_slices
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
-from sslmri.learning.model import Model, calibrated
+from sslmri.learning.model import Model
 from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
@@ -84,13 +83,8 @@ def _has_both_splits(disease: str, train: Store, test: Store) -> bool:
 
 def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
     """Returns the calibrated probabilities (N, C) of every head for all test slices, of whatever disease."""
-    heads = model.card.heads
-    if not test.records:
-        return {key: np.zeros((0, len(head.classes))) for key, head in heads.items()}
-    logits = model.logits(test.slices)
-    return {
-        key: calibrated(each.astype(np.float64), heads[key].calibration_temperature) for key, each in logits.items()
-    }
+    logits, heads = model.logits(test.slices), model.card.heads
+    return {key: decisions_for(heads[key], 1).probabilities(each.astype(np.float64)) for key, each in logits.items()}
 
 
 def _disease_controls(
@@ -185,26 +179,30 @@ def _background_features(encoder: Encoder, store: Store, preparation: Preparatio
     return extract_features(encoder, flat.reshape(-1, *slices.shape[1:]), preparation, "float32").numpy()[member]
 
 
-def _healthy_rows(records: Sequence[Record], but: str | None = None) -> list[int]:
-    """Returns which slices show nothing of any disease: those of the reference class, of groups with no other class."""
+def _healthy_slices(records: Sequence[Record], but: str | None = None) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Returns which slices show nothing of any disease, with their groups and cohorts.
+
+    They are those of the reference class, of groups with no other class.
+    """
     reference = [r.disease is not None and r.label == DISEASES[r.disease].reference for r in records]
     ill = {record.group_key for record, healthy in zip(records, reference, strict=True) if not healthy}
-    return [
+    rows = [
         row
         for row, (record, healthy) in enumerate(zip(records, reference, strict=True))
         if healthy and record.group_key not in ill and record.disease != but
     ]
+    groups, cohorts = (np.array([getattr(records[row], name) for row in rows]) for name in ("group_key", "cohort"))
+    return rows, groups, cohorts
 
 
 def healthy_alarms(records: Sequence[Record], flagged: np.ndarray, but: str) -> dict[str, Rate]:
     """Returns the fraction flagged among the healthy slices of other diseases, by cohort: flagged is bool (N,)."""
-    rows = _healthy_rows(records, but)
-    cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
-    return false_alarms(flagged[rows], cohorts, groups)
+    rows, groups, cohorts = _healthy_slices(records, but)
+    parts = {name: cohorts == name for name in np.unique(cohorts).tolist()}
+    return {name: rate_of(flagged[rows][part], groups[part]) for name, part in parts.items()}
 
 
 def family_wise(records: Sequence[Record], flagged: Mapping[str, np.ndarray]) -> Rate:
     """Returns the fraction of the healthy slices of all cohorts that at least one classifier flags."""
-    rows = _healthy_rows(records)
-    cohorts, groups = (np.array([getattr(records[row], name) for row in rows]) for name in ("cohort", "group_key"))
-    return family_wise_false_alarms({key: flags[rows] for key, flags in flagged.items()}, cohorts, groups)
+    rows, groups, cohorts = _healthy_slices(records)
+    return rate_of(np.any(list(flagged.values()), axis=0)[rows], groups, cohorts)

@@ -1,17 +1,22 @@
 """The final model: the cross-validated recipe, trained on every group, with the results of the folds."""
 
 import shutil
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
 from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
+from sslmri.evidence.rates import rate_of
 from sslmri.evidence.shortcuts import RULE
 from sslmri.files import write_atomically, write_json
 from sslmri.gate.measure import assessed_slices, measure_gate
@@ -19,15 +24,18 @@ from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.bank import FeatureBank
-from sslmri.models.evidence import Controls, GateTable, write_evidence
+from sslmri.models.evidence import Controls, GateTable, SequenceMetrics, write_evidence
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
+from sslmri.models.metrics import Rate
+from sslmri.scans.scan import SEQUENCES
 from sslmri.text import count
 from sslmri.training.controls import family_wise
 from sslmri.training.crossvalidation import (
     FOLDS,
     START,
     check_settings,
+    fold_arrays,
     folds_of,
     open_folds,
     pretrained_start,
@@ -37,7 +45,6 @@ from sslmri.training.data import GROUPS_FILE, read_names, require_group_disjoint
 from sslmri.training.fit import fit_model
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import control_folds, measure_folds, measure_same_source
-from sslmri.training.sequences import measure_sequences
 from sslmri.training.steps import Results, open_outside, write_results
 
 _GATE_RULE = (
@@ -134,3 +141,40 @@ def _gate_table(options: RunOptions, model: Model, records: list[Record], store:
     bank, outside = FeatureBank.of(model.card), open_outside(options, records, store)
     assert bank is not None
     return measure_gate(model, bank, _with_first_fold_as("test", store), outside, _GATE_RULE)
+
+
+def measure_sequences(run: Path, store: Store, encoder_sha256: str) -> SequenceMetrics | None:
+    """Returns how often the trained folds' models predict the sequence of left-out slices correctly; None without any.
+
+    Args:
+        run: the run folder.
+        store: all slices.
+        encoder_sha256: of the model that the evidence is stored with.
+    """
+    found = [arrays for fold in folds_of(store) if (arrays := fold_arrays(run, fold)) and "sequence" in arrays]
+    records = {record.name: record for record in store.records}
+    tested = [records[name] for arrays in found for name in arrays["sequence_names"].tolist()]
+    if not tested:
+        return None
+    predicted = np.concatenate([arrays["sequence"].argmax(axis=1) for arrays in found])
+    truth = np.array([SEQUENCES.index(record.contrast) for record in tested])
+    several = defaultdict(set)
+    for record in tested:
+        several[record.cohort].add(record.contrast)
+    same = np.array([len(several[record.cohort]) > 1 for record in tested])
+    matrix = confusion_matrix(truth, predicted, labels=range(len(SEQUENCES)))
+    return SequenceMetrics(
+        created=created_now(),
+        encoder_sha256=encoder_sha256,
+        names=SEQUENCES,
+        accuracy=_rate(truth == predicted, tested),
+        same_source=_rate((truth == predicted)[same], [r for r, is_same in zip(tested, same, strict=True) if is_same])
+        if same.any()
+        else None,
+        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+    )
+
+
+def _rate(is_right: np.ndarray, records: list[Record]) -> Rate:
+    cohorts, groups = (np.array([getattr(record, name) for record in records]) for name in ("cohort", "group_key"))
+    return rate_of(is_right, groups, cohorts)

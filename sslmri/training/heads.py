@@ -1,6 +1,6 @@
 """From trained heads to usable ones: calibration, thresholds and the scale of their saliency maps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +14,11 @@ from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits, threshold_metrics
-from sslmri.evidence.verdict import Decisions
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import BATCH, Head, head_path, maps_of
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, HeadCard, VolumeDecisions, recorded
+from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, Decisions, HeadCard, recorded
 from sslmri.models.folder import ENCODER_FILE, write_card
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
@@ -45,7 +44,7 @@ class HeldOut(NamedTuple):
         """Returns how the logits of a slice become answers, fitted on these slices."""
         return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
 
-    def volume_decisions(self, disease: str, bias: np.ndarray) -> VolumeDecisions | None:
+    def volume_decisions(self, disease: str, bias: Sequence[float]) -> Decisions | None:
         """Returns how the logits of a volume become answers, fitted on the groups of these slices, or None.
 
         Args:
@@ -54,13 +53,8 @@ class HeldOut(NamedTuple):
         """
         if not len(self.logits):
             return None
-        cases = group_logits(self.logits + bias, self.slices.truth, self.slices.groups, "mean")
-        fitted = fit_volume_decisions(cases, DISEASES[disease])
-        if fitted is None:
-            return None
-        return VolumeDecisions(
-            tuple(fitted.bias.tolist()), fitted.temperature, fitted.low, fitted.high, fitted.set_thresholds
-        )
+        cases = group_logits(self.logits + np.array(bias), self.slices.truth, self.slices.groups, "mean")
+        return fit_volume_decisions(cases, DISEASES[disease])
 
 
 def evaluate_heads(
@@ -94,7 +88,7 @@ def logits_and_peaks(
 
 def with_bias(head: Head, decisions: Decisions) -> Head:
     """Returns the head with the bias of its decisions, rounded to float16 as it is saved."""
-    return replace(head, bias=(head.bias + torch.from_numpy(decisions.bias).float()).half().float())
+    return replace(head, bias=(head.bias + torch.tensor(decisions.bias)).half().float())
 
 
 def write_head_cards(
@@ -121,6 +115,7 @@ def write_head_cards(
     for key, decided in decisions.items():
         found = held_out[key]
         any_disease = 1 - decided.probabilities(found.logits)[:, 0]
+        limits = decided.threshold_low, decided.threshold_high
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
@@ -128,10 +123,10 @@ def write_head_cards(
             regime=settings.regime,
             finetuning=finetuning,
             calibration_temperature=decided.temperature,
-            threshold_low=decided.low,
-            threshold_high=decided.high,
+            threshold_low=decided.threshold_low,
+            threshold_high=decided.threshold_high,
             threshold_rule=THRESHOLD_RULE,
-            threshold_metrics=threshold_metrics(any_disease, found.slices.truth > 0, decided.low, decided.high),
+            threshold_metrics=threshold_metrics(any_disease, found.slices.truth > 0, *limits),
             set_thresholds=decided.set_thresholds,
             set_rule=SET_RULE,
             saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),

@@ -33,7 +33,7 @@ from sslmri.evidence.efficiency import (
     compare_fits,
     small_classes_note,
 )
-from sslmri.evidence.notes import unknown_patients_note
+from sslmri.evidence.grade import unknown_patients_note
 from sslmri.files import sha256_of, write_atomically
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import load_encoder

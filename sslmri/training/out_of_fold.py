@@ -24,9 +24,9 @@ from sslmri.evidence.decisions import CaseDecisions
 from sslmri.evidence.evaluate import GroupCases, evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.same_source import same_source
-from sslmri.evidence.verdict import Decisions
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Model
+from sslmri.models.cards import Decisions
 from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, SameSource
 from sslmri.training.controls import disease_controls, healthy_alarms, shortcut_probabilities
 from sslmri.training.heads import HeldOut
@@ -78,8 +78,8 @@ class CrossFitted(NamedTuple):
 
     def flagged(self, logits: np.ndarray) -> np.ndarray:
         """Returns whether the head flags each tested slice, of whatever disease: logits (M, C) -> (M,) bool."""
-        flagged: np.ndarray = 1 - self.decisions.probabilities(logits)[:, 0] >= self.decisions.high
-        limits = np.array([self.by_part[part].high for part in self.parts.tolist()])
+        flagged: np.ndarray = 1 - self.decisions.probabilities(logits)[:, 0] >= self.decisions.threshold_high
+        limits = np.array([self.by_part[part].threshold_high for part in self.parts.tolist()])
         flagged[self.rows] = 1 - self.probabilities[:, 0] >= limits
         return flagged
 

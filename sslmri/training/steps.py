@@ -27,7 +27,7 @@ from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.model import Model, calibrated, save_encoder
+from sslmri.learning.model import Model, save_encoder
 from sslmri.learning.precision import with_precision
 from sslmri.learning.pretrain import pretrain
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
@@ -246,13 +246,14 @@ def _evaluate_head(model: Model, key: str, store: Store, protocol: Protocol) -> 
         model.card.heads[key],
     )
     logits = model.logits(test.slices)[key].astype(np.float64)
-    frame = predictions_frame(test.records, calibrated(logits, head.calibration_temperature), DISEASES[key])
-    of_volume, cases = decisions_for(head, 2), group_logits(logits, test.truth, test.groups, head.pooling)
+    of_slice, of_volume = decisions_for(head, 1), decisions_for(head, 2)
+    frame = predictions_frame(test.records, of_slice.probabilities(logits), DISEASES[key])
+    cases = group_logits(logits, test.truth, test.groups, head.pooling)
     result = evaluate_disease(
         DISEASES[key],
         frame,
         baseline_probabilities(train.slices, train.truth, test.slices, len(head.classes)),
-        CaseDecisions(decisions_for(head, 1)),
+        CaseDecisions(of_slice),
         grouped=GroupCases(of_volume.probabilities(cases.logits), CaseDecisions(of_volume)),
         is_shared=protocol == AS_PUBLISHED,
     )
