@@ -68,7 +68,20 @@ class Finetune(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class Crossvalidate(TrainingOptions):
+class Recipe(TrainingOptions):
+    """Options of the commands that train by the cross-validated recipe."""
+
+    pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=20))
+    finetune: FinetuneSettings = field(default_factory=lambda: CROSSVALIDATED)
+
+    @property
+    def settings(self) -> tuple[PretrainSettings, FinetuneSettings]:
+        """The settings of both steps, in the precision of the command."""
+        return replace(self.pretrain, precision=self.precision), replace(self.finetune, precision=self.precision)
+
+
+@dataclass(frozen=True)
+class Crossvalidate(Recipe):
     """Train without each fold in turn and measure the recipe on the folds left out: every group is tested once.
 
     Attributes:
@@ -76,33 +89,24 @@ class Crossvalidate(TrainingOptions):
     """
 
     folds: tuple[int, ...] = ()
-    pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=20))
-    finetune: FinetuneSettings = field(default_factory=lambda: CROSSVALIDATED)
 
     def start(self) -> None:
         """Runs the step."""
         from sslmri.training import crossvalidation, report
 
-        pretraining = replace(self.pretrain, precision=self.precision)
-        finetuning = replace(self.finetune, precision=self.precision)
-        results = crossvalidation.run_crossvalidate(self, pretraining, finetuning, self.folds)
+        results = crossvalidation.run_crossvalidate(self, *self.settings, self.folds)
         print(report.report_metrics(results))
 
 
 @dataclass(frozen=True)
-class Final(TrainingOptions):
+class Final(Recipe):
     """Train on all groups by the recipe that the run cross-validated, and write the model with these results."""
-
-    pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=20))
-    finetune: FinetuneSettings = field(default_factory=lambda: CROSSVALIDATED)
 
     def start(self) -> None:
         """Runs the step."""
         from sslmri.training import final, report
 
-        pretraining = replace(self.pretrain, precision=self.precision)
-        finetuning = replace(self.finetune, precision=self.precision)
-        results, controls = final.run_final(self, pretraining, finetuning)
+        results, controls = final.run_final(self, *self.settings)
         print(f"{report.report_metrics(results)}\n\n{report.report_controls(controls)}")
 
 
@@ -169,7 +173,7 @@ class LabelEfficiency(RunOptions):
 
 
 @dataclass(frozen=True)
-class All(TrainingOptions):
+class All(Recipe):
     """All three steps, one after the other.
 
     Without options the simulated cohort is used, for two epochs of pre-training and one of fine-tuning, so that a first
@@ -184,9 +188,7 @@ class All(TrainingOptions):
         """Runs the steps."""
         from sslmri.training import report, steps
 
-        pretraining = replace(self.pretrain, precision=self.precision)
-        finetuning = replace(self.finetune, precision=self.precision)
-        print(report.report_metrics(steps.run_all(self, pretraining, finetuning)))
+        print(report.report_metrics(steps.run_all(self, *self.settings)))
 
 
 def main() -> int:

@@ -89,7 +89,7 @@ def _compare(model: Model, files: list[Path], rounds: int) -> tuple[float, float
 def _bare(model: Model, slices: np.ndarray) -> float:
     started = time.perf_counter()
     for first in range(0, len(slices), BATCH_SCANS):
-        pool(model.feature_maps(slices[first : first + BATCH_SCANS]))
+        pool(model.maps(slices[first : first + BATCH_SCANS]).last)
     return time.perf_counter() - started
 
 

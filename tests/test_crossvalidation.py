@@ -16,10 +16,11 @@ from sslmri.models.evidence import Controls, GateTable, Metrics, find_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.screening.screener import Screener
 from sslmri.training import crossvalidation
+from sslmri.training.controls import one_class_groups
 from sslmri.training.crossvalidation import check_folds, folds_of, open_folds, read_folds, run_crossvalidate
 from sslmri.training.final import evidence_note, run_final
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import OutOfFold, cross_fit, measure_same_source, one_class_groups
+from sslmri.training.out_of_fold import OutOfFold, cross_fit, measure_same_source
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 

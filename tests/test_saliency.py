@@ -33,7 +33,7 @@ def random_head(n_classes: int, seed: int = 0) -> Head:
 
 def test_closed_form_equals_the_gradient_definition(model, slice_):
     head = random_head(4)
-    maps = model.feature_maps(slice_[None]).clone().requires_grad_()
+    maps = model.maps(slice_[None]).last.clone().requires_grad_()
     ours = class_maps(maps.detach(), head)
     for index in range(4):
         (gradient,) = torch.autograd.grad(head.logits(pool(maps))[0, index], maps)
@@ -43,7 +43,7 @@ def test_closed_form_equals_the_gradient_definition(model, slice_):
 
 def test_closed_form_equals_the_grad_cam_package(model, slice_):
     head = random_head(3)
-    ours = class_maps(model.feature_maps(slice_[None]), head)[0].numpy()
+    ours = class_maps(model.maps(slice_[None]).last, head)[0].numpy()
     batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
     network = OneHead(Explainer(model)._encoder, head)
     for index in range(3):
@@ -78,7 +78,7 @@ def test_of_a_head_with_weights_for_each_half_it_is_hirescam_of_the_second_stage
 
 
 def test_a_randomised_head_changes_the_map(model, slice_):
-    maps = model.feature_maps(slice_[None])
+    maps = model.maps(slice_[None]).last
     first, second = (class_maps(maps, random_head(2, seed))[0, 1].flatten() for seed in (1, 2))
     assert not torch.allclose(first, second)
 

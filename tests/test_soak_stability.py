@@ -29,7 +29,7 @@ def with_balanced_classes(folder, cohort):
     model = Model.load(folder)
     scans = [read_scan(record.path.read_bytes(), record.name) for record in read_manifest(cohort)[::5]]
     slices = np.concatenate([prepare_scan(scan, model.card.encoder.preparation).slices for scan in scans])
-    mean = pool(model.feature_maps(slices)).mean(dim=0)
+    mean = pool(model.maps(slices).last).mean(dim=0)
     heads = {key: Head(head.weight, -head.weight @ mean) for key, head in model.heads.items()}
     return Screener(replace(model, heads=heads))
 

@@ -27,7 +27,6 @@ from sslmri.models.folder import (
 )
 from sslmri.models.integrity import read_bounded, read_listed
 from sslmri.scans.scan import SEQUENCES
-from sslmri.scans.slices import Preparation
 
 BATCH = 32
 
@@ -97,13 +96,10 @@ class Model:
         sequence = _load_sequence(card) if SEQUENCE_FILE in card.files else None
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads, sequence)
 
+    @torch.inference_mode()
     def maps(self, slices: np.ndarray) -> Maps:
-        """Returns the feature maps of two stages of one batch of prepared slices (N, H, W) uint8."""
-        return maps_of(self.encoder, slices, self.card.encoder.preparation)
-
-    def feature_maps(self, slices: np.ndarray) -> Tensor:
-        """Returns the last feature maps of one batch of prepared slices: (N, H, W) uint8 -> (N, K, h, w)."""
-        return self.maps(slices).last
+        """Returns the feature maps of two stages, float32, of one batch of prepared slices (N, H, W) uint8."""
+        return self.encoder.maps(normalise(torch.from_numpy(np.array(slices)), self.card.encoder.preparation))
 
     @torch.inference_mode()
     def logits(self, slices: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,13 +111,6 @@ class Model:
             for key, head in self.heads.items():
                 logits[key].append(head.slice_logits(head.read(maps)))
         return {key: torch.cat(parts).numpy() for key, parts in logits.items()}
-
-
-@torch.inference_mode()
-def maps_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> Maps:
-    """Returns the feature maps of two stages, float32, of one batch of prepared slices (N, H, W) uint8."""
-    batch = normalise(torch.from_numpy(np.array(slices)), preparation)
-    return encoder.maps(batch.contiguous(memory_format=torch.channels_last))
 
 
 def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:

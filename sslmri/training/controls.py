@@ -1,6 +1,8 @@
 """The shortcut controls of a run: shortcuts, false alarms on healthy scans, and where saliency maps point."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +28,30 @@ from sslmri.learning.model import Model
 from sslmri.models.evidence import Controls, write_evidence
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
-from sslmri.models.metrics import DiseaseControls, Localisation, Rate
+from sslmri.models.metrics import DiseaseControls, Rate, SameSource
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import require_group_disjoint
 from sslmri.training.options import RunOptions
 from sslmri.training.saliency_controls import localise
 from sslmri.training.steps import open_run
+
+Splits = Sequence[tuple[list[int], list[int]]]  # rows of the training and of the test slices, of each fold in turn
+
+
+class TestedHead(NamedTuple):
+    """One classifier on tested slices.
+
+    Attributes:
+        rows: of the M slices of its disease among all that were tested.
+        probabilities: (M, C) for these, by a model that was not trained on them.
+        splits: of all slices of the disease.
+        marked: each model with the records with an annotated lesion that it is measured on.
+    """
+
+    rows: list[int]
+    probabilities: np.ndarray
+    splits: Splits
+    marked: Sequence[tuple[Model, Sequence[Record]]]
 
 
 def run_controls(options: RunOptions) -> Controls:
@@ -46,105 +66,96 @@ def run_controls(options: RunOptions) -> Controls:
     require_group_disjoint(options)
     model, (records, store) = open_run(options)
     labelled = store.where(disease=model.heads)
-    train, test = labelled.where(split="train"), labelled.where(split="test")
-    probabilities = _probabilities(model, test)
-    assessed = assessed_slices(model, test)
-    flagged = {
-        key: (1 - p[:, 0] >= model.card.heads[key].threshold_high) & assessed[key] for key, p in probabilities.items()
+    test, cards = labelled.where(split="test"), model.card.heads
+    assessed, logits = assessed_slices(model, test), model.logits(test.slices)
+    probabilities = {
+        key: decisions_for(card, 1).probabilities(logits[key].astype(np.float64)) for key, card in cards.items()
     }
+    flagged = {key: (1 - p[:, 0] >= cards[key].threshold_high) & assessed[key] for key, p in probabilities.items()}
     bad = {name for name, _ in store.bad}
     marked = [record for record in localisable(records) if record.name not in bad]
-    controls = Controls(
-        created=created_now(),
-        encoder_sha256=model.card.files[ENCODER_FILE],
-        rule=RULE,
-        diseases={
-            key: _disease_controls(model, key, labelled, probabilities[key], flagged[key], marked)
-            for key in model.heads
-            if _has_both_splits(key, train, test)
-        },
-        family_wise=family_wise(test.records, flagged),
-    )
+    heads = {}
+    for key in model.heads:
+        slices, rows = labelled.where(disease=key), test.indices(disease=key)
+        split = slices.indices(split="train"), slices.indices(split="test")
+        if _has_both(key, *split):
+            own = [record for record in marked if record.disease == key]
+            heads[key] = TestedHead(rows, probabilities[key][rows], [split], [(model, own)])
+    controls = measure_controls(model, test, heads, flagged, labelled, model.encoder)
     write_evidence(model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
     return controls
 
 
-def _has_both_splits(disease: str, train: Store, test: Store) -> bool:
-    """Returns whether a disease has training and test groups, and says which it lacks."""
-    missing = [
-        name
-        for name, store in (("training", train), ("test", test))
-        if not any(record.disease == disease for record in store.records)
-    ]
+def _has_both(disease: str, train: list[int], test: list[int]) -> bool:
+    """Returns whether a disease has training and test slices, and says which it lacks."""
+    missing = [name for name, rows in (("training", train), ("test", test)) if not rows]
     if missing:
         print(f"{disease}: no {' and no '.join(missing)} groups, no controls")
     return not missing
 
 
-def _probabilities(model: Model, test: Store) -> dict[str, np.ndarray]:
-    """Returns the calibrated probabilities (N, C) of every head for all test slices, of whatever disease."""
-    logits, heads = model.logits(test.slices), model.card.heads
-    return {key: decisions_for(heads[key], 1).probabilities(each.astype(np.float64)) for key, each in logits.items()}
-
-
-def _disease_controls(
+def measure_controls(
     model: Model,
-    key: str,
-    labelled: Store,
-    probabilities: np.ndarray,
-    flagged: np.ndarray,
-    marked: Sequence[Record],
-) -> DiseaseControls:
-    """Returns the controls of one classifier; probabilities (N, C) and flagged (N,) are of all N test slices."""
-    test, slices = labelled.where(split="test"), labelled.where(disease=key)
-    split = slices.indices(split="train"), slices.indices(split="test")
-    return disease_controls(
-        key,
-        slices.select(split[1]),
-        probabilities[test.indices(disease=key)],
-        shortcut_probabilities(model.encoder, slices, [split], model.card.encoder.preparation),
-        healthy_alarms(test.records, flagged, but=key),
-        localise([(model, [record for record in marked if record.disease == key])], key),
-    )
-
-
-def disease_controls(
-    key: str,
     test: Store,
-    probabilities: np.ndarray,
-    shortcuts: Mapping[str, np.ndarray],
-    healthy_flagged: dict[str, Rate],
-    localisation: Localisation | None,
-    groups: np.ndarray | None = None,
-) -> DiseaseControls:
-    """Returns the controls of one classifier on the N test slices of its disease.
+    heads: Mapping[str, TestedHead],
+    flagged: Mapping[str, np.ndarray],
+    store: Store,
+    encoder: Encoder,
+    same_source: SameSource | None = None,
+) -> Controls:
+    """Returns the controls of a model, or of the recipe that it was trained by.
 
     Args:
-        key: of the disease.
-        test: the N slices.
-        probabilities: (N, C) of the classifier.
-        shortcuts: (N, C) of each control.
-        healthy_flagged: as from ``healthy_alarms``.
-        localisation: as from ``localise``.
-        groups: (N,) names of groups of one class, where those of the slices have several.
+        model: that the evidence is stored with.
+        test: the N tested slices of all diseases.
+        heads: by disease.
+        flagged: by disease, (N,) bool, whether a screening flags each tested slice.
+        store: all slices.
+        encoder: whose features of the background are compared.
+        same_source: as from ``measure_same_source``.
     """
-    chance, reference, results, messages = compare_with_shortcuts(
-        DISEASES[key], test.truth, probabilities, shortcuts, test.groups if groups is None else groups
+    diseases = {}
+    for key, head in heads.items():
+        slices, own = store.where(disease=key), test.select(head.rows)
+        shortcuts = shortcut_probabilities(encoder, slices, head.splits, model.card.encoder.preparation)
+        chance, reference, results, messages = compare_with_shortcuts(
+            DISEASES[key], own.truth, head.probabilities, shortcuts, one_class_groups(own)
+        )
+        diseases[key] = DiseaseControls(
+            n_slices=len(own.records),
+            n_groups=len(set(own.groups.tolist())),
+            chance=chance,
+            model=reference,
+            shortcuts=results,
+            messages=tuple(messages),
+            healthy_flagged=healthy_alarms(test.records, flagged[key], but=key),
+            localisation=localise(head.marked, key),
+        )
+    return Controls(
+        created=created_now(),
+        encoder_sha256=model.card.files[ENCODER_FILE],
+        rule=RULE,
+        diseases=diseases,
+        family_wise=family_wise(test.records, flagged),
+        same_source=same_source,
     )
-    return DiseaseControls(
-        n_slices=len(test.records),
-        n_groups=len(set(test.groups.tolist())),
-        chance=chance,
-        model=reference,
-        shortcuts=results,
-        messages=tuple(messages),
-        healthy_flagged=healthy_flagged,
-        localisation=localisation,
-    )
+
+
+def one_class_groups(slices: Store) -> np.ndarray:
+    """Returns the group of each slice (N,), with its class where slices of the group have several.
+
+    A label that belongs to the slice (tumour or none) is measured on the slices of a patient with it and on those
+    without it as two groups.
+    """
+    labels = defaultdict(set)
+    for record in slices.records:
+        labels[record.group_key].add(record.label)
+    names = [r.group_key if len(labels[r.group_key]) == 1 else f"{r.group_key} {r.label}" for r in slices.records]
+    return np.array(names, dtype=str)
 
 
 def shortcut_probabilities(
-    encoder: Encoder, slices: Store, splits: Sequence[tuple[list[int], list[int]]], preparation: Preparation
+    encoder: Encoder, slices: Store, splits: Splits, preparation: Preparation
 ) -> dict[str, np.ndarray]:
     """Returns what each control predicts for the test slices of each split in turn: (M, C).
 

@@ -17,7 +17,6 @@ from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.rates import rate_of
-from sslmri.evidence.shortcuts import RULE
 from sslmri.files import write_atomically, write_json
 from sslmri.gate.measure import assessed_slices, measure_gate
 from sslmri.learning.model import Model
@@ -30,7 +29,6 @@ from sslmri.models.history import created_now
 from sslmri.models.metrics import Rate
 from sslmri.scans.scan import SEQUENCES
 from sslmri.text import count
-from sslmri.training.controls import family_wise
 from sslmri.training.crossvalidation import (
     FOLDS,
     START,
@@ -44,7 +42,7 @@ from sslmri.training.crossvalidation import (
 from sslmri.training.data import GROUPS_FILE, read_names, require_group_disjoint
 from sslmri.training.fit import fit_model
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import control_folds, measure_folds, measure_same_source
+from sslmri.training.out_of_fold import control_folds, measure_folds
 from sslmri.training.steps import Results, open_outside, write_results
 
 _GATE_RULE = (
@@ -84,14 +82,7 @@ def run_final(
     annotated = [record for record in records if record.use == LOCALISATION_USE and record.fold is None]
     assessed = assessed_slices(model, predictions.slices)
     flagged = {key: head.flagged(predictions.logits[key]) & assessed[key] for key, head in fitted.items()}
-    controls = Controls(
-        created=created_now(),
-        encoder_sha256=encoder_sha256,
-        rule=RULE,
-        diseases=control_folds(predictions, fitted, flagged, store, models, start.encoder, annotated),
-        family_wise=family_wise(predictions.slices.records, flagged),
-        same_source=measure_same_source(predictions, fitted),
-    )
+    controls = control_folds(model, predictions, fitted, flagged, store, models, start.encoder, annotated)
     write_evidence(folder, controls)
     write_evidence(folder, _gate_table(options, model, records, store))
     if sequences := measure_sequences(options.run, store, encoder_sha256):

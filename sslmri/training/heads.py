@@ -16,7 +16,8 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits, threshold_metrics
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.model import BATCH, Head, head_path, maps_of
+from sslmri.learning.features import stream_maps
+from sslmri.learning.model import Head, head_path
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, Decisions, HeadCard, recorded
 from sslmri.models.folder import ENCODER_FILE, write_card
@@ -76,9 +77,7 @@ def logits_and_peaks(
     """Returns for each head the logits of N slices and the highest value of each class's map, both (N, C) float32."""
     empty = {key: np.zeros((0, len(head.bias)), np.float32) for key, head in heads.items()}
     logits, peaks = ({key: [rows] for key, rows in empty.items()} for _ in range(2))
-    for start in range(0, len(slices.records), BATCH):
-        batch = slices.batch(range(len(slices.records))[start : start + BATCH])
-        stages = maps_of(encoder, batch, preparation)
+    for stages in stream_maps(encoder, slices, preparation):
         for key, head in heads.items():
             maps = head.read(stages)
             logits[key].append(head.slice_logits(maps).numpy())

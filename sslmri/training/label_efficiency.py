@@ -18,7 +18,6 @@ import numpy as np
 
 from sslmri.cohorts.protocols import GROUP_DISJOINT
 from sslmri.cohorts.registry import unit_of
-from sslmri.cohorts.splits import check_disjoint
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
@@ -42,7 +41,7 @@ from sslmri.models.cards import recorded
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
 from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, evidence_folder, read_encoder_card
 from sslmri.models.history import append_history, created_now, read_history
-from sslmri.training.data import check_unseen, open_cohort
+from sslmri.training.data import check_unseen, open_cohort, require_group_disjoint
 from sslmri.training.fits import (
     N_NORM_SLICES,
     Experiment,
@@ -71,7 +70,6 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     _check(options, settings)
     pretrained = options.run / "pretrain"
     _, store = open_cohort(options, is_measured=True)
-    check_disjoint(store.records)
     check_unseen(options.run, store, options.protocol)
     experiment, basis = _experiment(options, settings, store), _basis(store, options, pretrained)
     finished = _finished(options.run, settings, basis)
@@ -96,11 +94,7 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
 
 
 def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
-    if options.protocol != GROUP_DISJOINT:
-        raise TrainingError(
-            f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: labels of the subjects who are tested on "
-            "would decide the comparison."
-        )
+    require_group_disjoint(options)  # otherwise labels of the subjects who are tested on would decide the comparison
     for name in ("labels", "seeds", "regimes", "inverse_penalties"):
         values = getattr(settings, name)
         if not values or len(set(values)) < len(values):

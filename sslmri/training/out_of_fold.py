@@ -27,10 +27,10 @@ from sslmri.evidence.same_source import same_source
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Model
 from sslmri.models.cards import Decisions
-from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, SameSource
-from sslmri.training.controls import disease_controls, healthy_alarms, shortcut_probabilities
+from sslmri.models.evidence import Controls
+from sslmri.models.metrics import DiseaseMetrics, SameSource
+from sslmri.training.controls import TestedHead, measure_controls, one_class_groups
 from sslmri.training.heads import HeldOut
-from sslmri.training.saliency_controls import localise
 
 _MIN_FOLDS = 3  # with fewer trained folds, groups are assigned to parts instead
 _PARTS = 5
@@ -146,20 +146,8 @@ def measure_folds(
     return results, frames, fitted
 
 
-def one_class_groups(slices: Store) -> np.ndarray:
-    """Returns the group of each slice (N,), with its class where slices of the group have several.
-
-    A label that belongs to the slice (tumour or none) is measured on the slices of a patient with it and on those
-    without it as two groups.
-    """
-    labels = defaultdict(set)
-    for record in slices.records:
-        labels[record.group_key].add(record.label)
-    names = [r.group_key if len(labels[r.group_key]) == 1 else f"{r.group_key} {r.label}" for r in slices.records]
-    return np.array(names, dtype=str)
-
-
 def control_folds(
+    model: Model,
     predictions: OutOfFold,
     fitted: Mapping[str, CrossFitted],
     flagged: Mapping[str, np.ndarray],
@@ -167,10 +155,11 @@ def control_folds(
     models: Mapping[int, Model],
     start: Encoder,
     annotated: Sequence[Record],
-) -> dict[str, DiseaseControls]:
-    """Returns by disease the shortcut controls of a recipe, out of fold throughout.
+) -> Controls:
+    """Returns the shortcut controls of a recipe, out of fold throughout.
 
     Args:
+        model: the final one, that the evidence is stored with.
         predictions: of the tested slices.
         fitted: by disease.
         flagged: by disease, (N,), whether a screening flags each tested slice.
@@ -179,25 +168,15 @@ def control_folds(
         start: the encoder before fine-tuning, whose features of the background are compared.
         annotated: records with an annotated lesion that no fold trains on; the first model is measured on them.
     """
-    records, preparation = predictions.slices.records, next(iter(models.values())).card.encoder.preparation
-    controls = {}
+    heads = {}
     for key, head in fitted.items():
-        test, slices = predictions.slices.select(head.rows.tolist()), store.where(disease=key)
-        marked = [
-            (model, [record for record in test.records if record.fold == fold and has_region(record)])
-            for fold, model in models.items()
-        ]
+        test = predictions.slices.select(head.rows.tolist()).records
+        marked = [(own, [r for r in test if r.fold == fold and has_region(r)]) for fold, own in models.items()]
         marked[0][1].extend(record for record in annotated if record.disease == key and has_region(record))
-        controls[key] = disease_controls(
-            key,
-            test,
-            head.probabilities,
-            shortcut_probabilities(start, slices, _fold_rows(slices, predictions.folds), preparation),
-            healthy_alarms(records, flagged[key], but=key),
-            localise(marked, key),
-            one_class_groups(test),
-        )
-    return controls
+        splits = _fold_rows(store.where(disease=key), predictions.folds)
+        heads[key] = TestedHead(head.rows.tolist(), head.probabilities, splits, marked)
+    same_source = measure_same_source(predictions, fitted)
+    return measure_controls(model, predictions.slices, heads, flagged, store, start, same_source)
 
 
 def measure_same_source(predictions: OutOfFold, fitted: Mapping[str, CrossFitted]) -> SameSource | None:
