@@ -14,10 +14,9 @@ from sslmri.errors import ModelError
 from sslmri.files import write_json
 from sslmri.gate.fit import fit_projection, fit_svm, threshold_between, whitened_axes
 from sslmri.gate.synthetic import CORRUPTIONS, DRAWINGS, synthetic_images
-from sslmri.models.bank import FeatureBank, save_bank, unit
+from sslmri.models.bank import FeatureBank, PcaProjection, RbfSvm, save_bank, unit
 from sslmri.models.convert import convert_bank
 from sslmri.models.folder import BANK_CARD, BANK_FILE, read_model_card
-from sslmri.models.gate_rules import PcaProjection, RbfSvm
 from tests.banks import FEATURE_DIM, TEXTURE_DIM, seen
 from tests.tiny import list_files_again
 

@@ -17,9 +17,8 @@ from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError, TrainingError
-from sslmri.evidence.baselines import baseline_probabilities
+from sslmri.evidence.baselines import balanced_logistic, baseline_probabilities
 from sslmri.evidence.efficiency import FINETUNE, PIXELS, PROBE, RANDOM, SIMCLR, Fit, compare_fits
-from sslmri.evidence.linear import balanced_logistic
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features

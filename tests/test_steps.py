@@ -11,7 +11,7 @@ from sslmri.gate.fit import build_bank
 from sslmri.models.folder import BANK_FILE, MODEL, read_model_card
 from sslmri.training import fit, steps
 from sslmri.training.data import open_cohort, require_empty_run
-from sslmri.training.heads import saliency_scale
+from sslmri.training.fit import saliency_scale
 from sslmri.training.options import RunOptions
 from sslmri.training.steps import run_all, run_finetune
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN

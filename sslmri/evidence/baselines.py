@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin
 
 from sslmri.errors import TrainingError
-from sslmri.evidence.linear import balanced_logistic
 from sslmri.scans.slices import head_mask
 
 BASELINES = ("majority", "nearest_neighbour", "pca_logistic")
@@ -14,6 +14,7 @@ _SIDE = 48  # pixels: small enough to lose detail, large enough to recognise a p
 _MAX_COMPONENTS = 50
 _DARK = 0.5  # of the median intensity of the head
 _SEED = 0
+_MAX_STEPS = 2000
 
 
 def baseline_probabilities(
@@ -47,6 +48,33 @@ def baseline_probabilities(
         "nearest_neighbour": np.eye(n_classes)[nearest],
         "pca_logistic": _pca_logistic(train, train_truth, test, n_classes),
     }
+
+
+def balanced_logistic(
+    train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int, inverse_penalty: float = 1.0
+) -> np.ndarray:
+    """Returns the probabilities of the test rows by class-balanced, L2-penalised logistic regression: (M, C).
+
+    Classes without training rows get 0.
+
+    Args:
+        train: (N, D) features.
+        truth: (N,) class indices.
+        test: (M, D) features.
+        n_classes: C.
+        inverse_penalty: C of scikit-learn's ``LogisticRegression``.
+    """
+    probabilities = np.zeros((len(test), n_classes))
+    present = np.unique(truth)
+    if len(present) == 1:
+        probabilities[:, present] = 1.0
+        return probabilities
+    if train.shape[0] < train.shape[1]:  # the penalty does not see rotations: as many axes as rows are enough
+        axes = np.linalg.qr(train.T)[0]
+        train, test = train @ axes, test @ axes
+    model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=_MAX_STEPS)
+    probabilities[:, present] = model.fit(train, truth).predict_proba(test)
+    return probabilities
 
 
 def trait_probabilities(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> np.ndarray:

@@ -6,8 +6,7 @@ from sklearn.metrics import roc_auc_score
 from sslmri.evidence.intervals import estimate, shortage
 from sslmri.evidence.ranking import aurocs
 from sslmri.evidence.sample import Sample, draw_weights, ratio
-from sslmri.models.history import created_now
-from sslmri.models.metrics import Estimate, SameSource
+from sslmri.models.metrics import Estimate
 
 
 def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.ndarray) -> tuple[Estimate, Estimate, int]:
@@ -32,31 +31,6 @@ def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.nda
         estimate(overall, shortage(len(names))),
         estimate(ratio(weights[:, both] @ within, weights[:, both].sum(axis=1), np.nan), shortage(len(both))),
         len(both),
-    )
-
-
-def same_source(disease: str, cohort: str, score: np.ndarray, has_lesion: np.ndarray, groups: np.ndarray) -> SameSource:
-    """Returns disease or none on N slices of one cohort, with its message.
-
-    Args:
-        disease: key.
-        cohort: where the slices come from.
-        score: (N,) probability of any disease.
-        has_lesion: (N,) bool.
-        groups: (N,) names.
-    """
-    auroc, within, n_both = same_source_aurocs(score, has_lesion, groups)
-    return SameSource(
-        disease=disease,
-        created=created_now(),
-        data=f"{cohort}, T1 with contrast: slices with a tumour against slices without, of the same patients",
-        n_with=int(has_lesion.sum()),
-        n_without=int((~has_lesion).sum()),
-        n_groups=len(set(groups.tolist())),
-        n_groups_with_both=n_both,
-        auroc=auroc,
-        auroc_within_group=within,
-        message=same_source_message(auroc, within),
     )
 
 

@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease, class_title
 from sslmri.errors import TrainingError
+from sslmri.evidence.baselines import balanced_logistic
 from sslmri.evidence.confusion import balanced_accuracy, confusions
 from sslmri.evidence.intervals import disease_shortage, estimate, shortage
-from sslmri.evidence.linear import balanced_logistic
 from sslmri.evidence.sample import Sample, draw_sample
 from sslmri.evidence.subsets import any_disease_aurocs
 from sslmri.models.metrics import Estimate, ShortcutMetrics

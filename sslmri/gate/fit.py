@@ -15,8 +15,7 @@ from sslmri.gate.synthetic import synthetic_images
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.features import stream_maps
 from sslmri.learning.model import Model
-from sslmri.models.bank import BankCase, EncoderFeatures, FeatureBank, unit
-from sslmri.models.gate_rules import PcaProjection, RbfSvm
+from sslmri.models.bank import BankCase, EncoderFeatures, FeatureBank, PcaProjection, RbfSvm, unit
 from sslmri.scans.scan import Scan, ScanInfo
 from sslmri.scans.slices import Preparation, to_slices
 

@@ -30,8 +30,7 @@ from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_model_card
 from sslmri.scans.scan import SEQUENCES
 from sslmri.text import printable_line
 from sslmri.training.data import Cohort, default_manifest, require_group_disjoint
-from sslmri.training.fit import Pretrained, fit_model, load_pretrained
-from sslmri.training.heads import logits_and_peaks
+from sslmri.training.fit import Pretrained, fit_model, load_pretrained, logits_and_peaks
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import OutOfFold, measure_folds
 from sslmri.training.steps import Results, run_all, run_pretrain
@@ -62,17 +61,13 @@ def folds_of(store: Store) -> list[int]:
     return sorted({record.fold for record in store.records if record.fold is not None})
 
 
-def has_enough_groups(store: Store) -> bool:
-    """Returns whether there are labelled groups enough to leave each out in turn."""
-    return len(folds_of(store)) >= _MIN_FOLDS and len(set(store.labelled.groups.tolist())) >= _MIN_GROUPS
-
-
 def run_crossvalidate(
     options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings, folds: Sequence[int] = ()
 ) -> Results:
     """Trains a model without each fold in turn and returns the results by disease, out of fold.
 
-    With too few groups to leave each out in turn the data are split once, and a sentence says so.
+    What a model predicts for its fold is kept; finished folds are not trained again. With too few groups to leave each
+    out in turn the data are split once, and a sentence says so.
 
     Args:
         options: of the run.
@@ -85,39 +80,16 @@ def run_crossvalidate(
     """
     require_group_disjoint(options)
     _, store = open_folds(options)
-    if not has_enough_groups(store):
+    if len(folds_of(store)) < _MIN_FOLDS or len(set(store.labelled.groups.tolist())) < _MIN_GROUPS:
         print("Too few labelled groups to leave each out in turn: they are split once into training and test.")
         return run_all(options, pretraining, finetuning)
     require_new(options)
     check_folds(store, folds)
-    train_folds(options, pretraining, finetuning, store, folds)
-    return measure_folds(read_folds(options.run, store), store)[0]
-
-
-def train_folds(
-    options: RunOptions,
-    pretraining: PretrainSettings,
-    finetuning: FinetuneSettings,
-    store: Store,
-    chosen: Sequence[int] = (),
-) -> None:
-    """Trains a model without each fold in turn and keeps what it predicts for that fold; finished folds are kept.
-
-    Args:
-        options: of the run.
-        pretraining: settings, the same for all folds.
-        finetuning: settings, the same for all folds.
-        store: as from ``open_folds``.
-        chosen: the folds to train, all where none is named.
-
-    Raises:
-        SslmriError: the folder or a training is at fault, or a finished fold has other settings.
-    """
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     for fold in folds_of(store):
         if (options.run / FOLDS / str(fold) / PREDICTIONS).exists():
             check_settings(options.run / FOLDS / str(fold), options, pretraining, finetuning)
-    for fold in chosen or folds_of(store):
+    for fold in folds or folds_of(store):
         run = replace(options, run=options.run / FOLDS / str(fold), resume=True)
         split = replace(store, records=leave_out(store.records, fold))
         if (run.run / PREDICTIONS).exists():
@@ -125,6 +97,7 @@ def train_folds(
         print(f"fold {fold}: trained on all others", flush=True)
         fit_model(run, pretrained_start(options, run, pretraining, split), split, finetuning)
         _predict(run.run, split.where(split="test"))
+    return measure_folds(read_folds(options.run, store), store)[0]
 
 
 def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSettings, split: Store) -> Pretrained:

@@ -1,24 +1,35 @@
-"""Fine-tunes a pre-trained encoder and writes the model: for a split, for a fold, and on all groups."""
+"""Fine-tunes a pre-trained encoder and writes the model: for a split, for a fold, and on all groups.
 
-from collections.abc import Mapping
+Trained heads become usable ones by what they predict for slices that they were not trained on: calibration, thresholds
+and the scale of their saliency maps.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+import torch
 
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
+from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits, threshold_metrics
+from sslmri.files import sha256_of
 from sslmri.gate.fit import build_bank
 from sslmri.learning.encoder import Encoder
+from sslmri.learning.features import stream_maps
 from sslmri.learning.finetune import finetune
 from sslmri.learning.logistic import fit_atrophy_head
-from sslmri.learning.model import Model, as_saved, load_encoder, save_weights
+from sslmri.learning.model import Head, Model, as_saved, head_path, load_encoder, save_weights
 from sslmri.learning.precision import with_precision
 from sslmri.learning.sequence import fit_sequence_head
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.bank import save_bank
-from sslmri.models.cards import EncoderCard
+from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, Decisions, EncoderCard, HeadCard, recorded
 from sslmri.models.folder import (
     ENCODER_CARD,
     ENCODER_FILE,
@@ -29,9 +40,12 @@ from sslmri.models.folder import (
     write_model_file,
 )
 from sslmri.models.history import created_now
+from sslmri.scans.slices import Preparation
+from sslmri.screening.saliency import class_maps
 from sslmri.training.data import record_training_groups, training_data
-from sslmri.training.heads import HeldOut, evaluate_heads, with_bias, write_head_cards
 from sslmri.training.options import RunOptions
+
+SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its predicted class: the top of the scale
 
 
 class Pretrained(NamedTuple):
@@ -39,6 +53,36 @@ class Pretrained(NamedTuple):
 
     encoder: Encoder
     card: EncoderCard
+
+
+class HeldOut(NamedTuple):
+    """The predictions of a head for N slices that it was not trained on.
+
+    Attributes:
+        slices: the N slices of its disease.
+        logits: (N, C) float64.
+        peaks: (N, C), the highest value of each slice's map of each class.
+    """
+
+    slices: Store
+    logits: np.ndarray
+    peaks: np.ndarray
+
+    def decisions(self, disease: str) -> Decisions:
+        """Returns how the logits of a slice become answers, fitted on these slices."""
+        return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
+
+    def volume_decisions(self, disease: str, bias: Sequence[float]) -> Decisions | None:
+        """Returns how the logits of a volume become answers, fitted on the groups of these slices, or None.
+
+        Args:
+            disease: its key.
+            bias: (C,) that the head adds to its logits.
+        """
+        if not len(self.logits):
+            return None
+        cases = group_logits(self.logits + np.array(bias), self.slices.truth, self.slices.groups, "mean")
+        return fit_volume_decisions(cases, DISEASES[disease])
 
 
 def load_pretrained(folder: Path) -> Pretrained:
@@ -89,3 +133,100 @@ def fit_model(
         if gate is not None:
             save_bank(new, build_bank(Model.load(new), gate))
             write_model_file(new, *named)
+
+
+def evaluate_heads(
+    encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
+) -> dict[str, HeldOut]:
+    """Returns each head on its validation slices, by one pass of the encoder for each slice."""
+    held_out = {}
+    for key, head in heads.items():
+        slices = validation.where(disease=key)
+        logits, peaks = logits_and_peaks(encoder, {key: head}, slices, preparation)[key]
+        held_out[key] = HeldOut(slices, logits.astype(np.float64), peaks)
+    return held_out
+
+
+@torch.inference_mode()
+def logits_and_peaks(
+    encoder: Encoder, heads: Mapping[str, Head], slices: Store, preparation: Preparation
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns for each head the logits of N slices and the highest value of each class's map, both (N, C) float32."""
+    empty = {key: np.zeros((0, len(head.bias)), np.float32) for key, head in heads.items()}
+    logits, peaks = ({key: [rows] for key, rows in empty.items()} for _ in range(2))
+    for stages in stream_maps(encoder, slices, preparation):
+        for key, head in heads.items():
+            maps = head.read(stages)
+            logits[key].append(head.slice_logits(maps).numpy())
+            peaks[key].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
+    return {key: (np.concatenate(logits[key]), np.concatenate(peaks[key])) for key in heads}
+
+
+def with_bias(head: Head, decisions: Decisions) -> Head:
+    """Returns the head with the bias of its decisions, rounded to float16 as it is saved."""
+    return replace(head, bias=(head.bias + torch.tensor(decisions.bias)).half().float())
+
+
+def write_head_cards(
+    folder: Path,
+    heads: Mapping[str, Head],
+    held_out: Mapping[str, HeldOut],
+    decisions: Mapping[str, Decisions],
+    records: list[Record],
+    settings: FinetuneSettings,
+) -> None:
+    """Writes the card of each head, with what was decided on slices that it was not trained on.
+
+    A head without such slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
+
+    Args:
+        folder: of the model.
+        heads: by disease.
+        held_out: the predictions of each for its left-out slices.
+        decisions: fitted on these.
+        records: of the training, with their splits.
+        settings: of the fine-tuning.
+    """
+    encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
+    for key, decided in decisions.items():
+        found = held_out[key]
+        any_disease = 1 - decided.probabilities(found.logits)[:, 0]
+        limits = decided.threshold_low, decided.threshold_high
+        card = HeadCard(
+            disease=key,
+            classes=DISEASES[key].classes,
+            encoder_sha256=encoder_sha256,
+            regime=settings.regime,
+            finetuning=finetuning,
+            calibration_temperature=decided.temperature,
+            threshold_low=decided.threshold_low,
+            threshold_high=decided.threshold_high,
+            threshold_rule=THRESHOLD_RULE,
+            threshold_metrics=threshold_metrics(any_disease, found.slices.truth > 0, *limits),
+            set_thresholds=decided.set_thresholds,
+            set_rule=SET_RULE,
+            saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),
+            counts=_by_class(counts[counts["disease"] == key]),
+            created=created_now(),
+            pooling=heads[key].pooling,
+            volume=found.volume_decisions(key, decided.bias),
+        )
+        write_card(head_path(folder, key, ".json"), card)
+
+
+def _by_class(counts: pd.DataFrame) -> dict[str, dict[str, Counts]]:
+    """Returns the rows of one disease in ``class_counts`` by class and split."""
+    by_class: dict[str, dict[str, Counts]] = {}
+    for label, split, groups, slices in counts[["label", "split", "groups", "slices"]].itertuples(index=False):
+        by_class.setdefault(label, {})[split] = Counts(int(groups), int(slices))
+    return by_class
+
+
+def saliency_scale(peaks: np.ndarray) -> float:
+    """Returns the top of a head's colour scale, above 0, from the peak of each slice's map of its predicted class.
+
+    It is the 95th percentile; where that is 0, because nearly all maps are empty, the highest peak; 1 where all are.
+    """
+    if not peaks.any():
+        return 1.0
+    return float(np.percentile(peaks, SALIENCY_PERCENTILE)) or float(peaks.max())

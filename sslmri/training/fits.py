@@ -13,8 +13,7 @@ from torch import nn
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.baselines import baseline_probabilities
-from sslmri.evidence.linear import balanced_logistic
+from sslmri.evidence.baselines import balanced_logistic, baseline_probabilities
 from sslmri.learning.encoder import Encoder, normalise, pick_device
 from sslmri.learning.features import BATCH, extract_features, extract_logits
 from sslmri.learning.finetune import finetune

@@ -23,14 +23,15 @@ from sslmri.evidence.calibration import (
 from sslmri.evidence.decisions import CaseDecisions
 from sslmri.evidence.evaluate import GroupCases, evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
-from sslmri.evidence.same_source import same_source
+from sslmri.evidence.same_source import same_source_aurocs, same_source_message
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Model
 from sslmri.models.cards import Decisions
 from sslmri.models.evidence import Controls
+from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseMetrics, SameSource
 from sslmri.training.controls import TestedHead, measure_controls, one_class_groups
-from sslmri.training.heads import HeldOut
+from sslmri.training.fit import HeldOut
 
 _MIN_FOLDS = 3  # with fewer trained folds, groups are assigned to parts instead
 _PARTS = 5
@@ -190,9 +191,20 @@ def measure_same_source(predictions: OutOfFold, fitted: Mapping[str, CrossFitted
     chosen = np.array([record.cohort in cohorts for record in slices.records])
     if not chosen.any():
         return None
-    score = 1 - head.probabilities[chosen, 0]
-    return same_source(
-        NEGATIVES_DISEASE, ", ".join(sorted(cohorts)), score, slices.truth[chosen] > 0, slices.groups[chosen]
+    has_lesion, groups = slices.truth[chosen] > 0, slices.groups[chosen]
+    auroc, within, n_both = same_source_aurocs(1 - head.probabilities[chosen, 0], has_lesion, groups)
+    return SameSource(
+        disease=NEGATIVES_DISEASE,
+        created=created_now(),
+        data=f"{', '.join(sorted(cohorts))}, T1 with contrast: slices with a tumour against slices without, "
+        "of the same patients",
+        n_with=int(has_lesion.sum()),
+        n_without=int((~has_lesion).sum()),
+        n_groups=len(set(groups.tolist())),
+        n_groups_with_both=n_both,
+        auroc=auroc,
+        auroc_within_group=within,
+        message=same_source_message(auroc, within),
     )
 
 
