@@ -57,7 +57,7 @@ def test_all_steps_open_the_cohort_once(options, monkeypatch):
 
 def test_a_finished_model_is_not_a_run_folder_to_train_in(model_folder):
     with pytest.raises(TrainingError, match="got the finished model .* train with --run runs/mine"):
-        require_empty_run(model_folder, "pretrain", is_resumed=True)
+        require_empty_run(model_folder, ["pretrain/checkpoint.pt"], is_resumed=True)
 
 
 @pytest.mark.parametrize(

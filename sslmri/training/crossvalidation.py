@@ -26,10 +26,10 @@ from sslmri.learning.precision import with_precision
 from sslmri.learning.sequence import sample_sequences
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.cards import Settings, recorded
-from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_model_card
+from sslmri.models.folder import ENCODER_CARD, read_model_card
 from sslmri.scans.scan import SEQUENCES
 from sslmri.text import printable_line
-from sslmri.training.data import Cohort, default_manifest, require_group_disjoint
+from sslmri.training.data import Cohort, default_manifest, require_empty_run, require_group_disjoint
 from sslmri.training.fit import Pretrained, fit_model, load_pretrained, logits_and_peaks
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import OutOfFold, measure_folds
@@ -83,7 +83,7 @@ def run_crossvalidate(
     if len(folds_of(store)) < _MIN_FOLDS or len(set(store.labelled.groups.tolist())) < _MIN_GROUPS:
         print("Too few labelled groups to leave each out in turn: they are split once into training and test.")
         return run_all(options, pretraining, finetuning)
-    require_new(options)
+    require_empty_run(options.run, [START, FOLDS, "pretrain"], options.resume)
     check_folds(store, folds)
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     for fold in folds_of(store):
@@ -149,15 +149,6 @@ def read_folds(run: Path, store: Store) -> OutOfFold:
         for kind in ("logits/", "peaks/")
     )
     return OutOfFold(store.select(rows), np.array(folds), logits, peaks)
-
-
-def require_new(options: RunOptions) -> None:
-    """Refuses a model folder, and a run that has begun unless it is resumed."""
-    if (options.run / MODEL_FILE).exists():
-        raise TrainingError(f"Expected a run folder, got the finished model {options.run}: name another --run.")
-    has_begun = any((options.run / name).exists() for name in (START, FOLDS, "pretrain"))
-    if has_begun and not options.resume:
-        raise TrainingError(f"Expected a new run, got one that has begun in {options.run}: pass --resume.")
 
 
 def check_settings(run: Path, options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> None:

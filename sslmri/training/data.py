@@ -48,8 +48,8 @@ def open_cohort(options: RunOptions, is_measured: bool = False) -> Cohort:
     return Cohort(records, store)
 
 
-def require_empty_run(run: Path, step: str, is_resumed: bool) -> None:
-    """Refuses to begin a step in a folder that holds a checkpoint of it, or that is a model folder itself.
+def require_empty_run(run: Path, begun: Sequence[str], is_resumed: bool) -> None:
+    """Refuses to begin in a folder that holds one of the files of a training, or that is a model folder itself.
 
     Raises:
         TrainingError: naming the folder.
@@ -59,7 +59,7 @@ def require_empty_run(run: Path, step: str, is_resumed: bool) -> None:
             f"Expected a run folder, got the finished model {run}: train with --run runs/mine, which SSLMRI_MODEL and "
             "--model accept as a model."
         )
-    if (run / step / "checkpoint.pt").exists() and not is_resumed:
+    if any((run / name).exists() for name in begun) and not is_resumed:
         raise TrainingError(f"Expected a new run, got one that has begun in {run}: pass --resume or another --run.")
 
 

@@ -1,10 +1,8 @@
 """The final model: the cross-validated recipe, trained on every group, with the results of the folds."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +15,7 @@ from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.rates import rate_of
-from sslmri.files import write_atomically, write_json
+from sslmri.files import write_json
 from sslmri.gate.measure import assessed_slices, measure_gate
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
@@ -43,7 +41,7 @@ from sslmri.training.data import GROUPS_FILE, read_names, require_group_disjoint
 from sslmri.training.fit import fit_model
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import control_folds, measure_folds
-from sslmri.training.steps import Results, open_outside, write_results
+from sslmri.training.steps import Results, copy_histories, open_outside, write_results
 
 _GATE_RULE = (
     "Measured slice by slice on the first fold, from which the gate takes its thresholds and not its rules, on cohorts "
@@ -88,17 +86,9 @@ def run_final(
     if sequences := measure_sequences(options.run, store, encoder_sha256):
         write_evidence(folder, sequences)
     write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
-    _copy_histories(options.run, folder)
+    shared = options.run / START / "pretrain"
+    copy_histories(folder, (shared if shared.exists() else options.run / "pretrain", options.run / "finetune"))
     return results, controls
-
-
-def _copy_histories(run: Path, folder: Path) -> None:
-    """Copies the histories of both trainings into the evidence."""
-    shared = run / START / "pretrain"
-    histories = {"pretrain": shared if shared.exists() else run / "pretrain", "finetune": run / "finetune"}
-    for step, source in histories.items():
-        if (source / "history.jsonl").exists():
-            write_atomically(folder / f"{step}.jsonl", partial(shutil.copyfile, source / "history.jsonl"))
 
 
 def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = ()) -> str:

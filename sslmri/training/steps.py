@@ -1,7 +1,7 @@
 """Pre-train, fine-tune, evaluate, fit the gate: each step works on the data of a run and writes into its run folder."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,9 +56,6 @@ from sslmri.training.data import (
 from sslmri.training.fit import fit_model, load_pretrained
 from sslmri.training.options import RunOptions
 
-_STEPS = ("pretrain", "finetune")
-
-
 Results = dict[str, DiseaseMetrics]  # by disease
 
 
@@ -82,7 +79,7 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings, cohort: Cohort
         SslmriError: the data, the folder or the training is at fault.
     """
     folder, settings = options.run / "pretrain", with_precision(settings)
-    require_empty_run(options.run, folder.name, options.resume)
+    require_empty_run(options.run, ["pretrain/checkpoint.pt"], options.resume)
     with joined_processes(settings.device):
         with first_on_each_host():
             store = (cohort or open_cohort(options)).store
@@ -119,7 +116,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
         SslmriError: the data, the folder or the training is at fault.
     """
     settings = with_precision(settings)
-    require_empty_run(options.run, "finetune", options.resume)
+    require_empty_run(options.run, ["finetune/checkpoint.pt"], options.resume)
     store = (cohort or open_cohort(options)).store
     check_unseen(options.run, store, options.protocol)
     labelled = store.labelled
@@ -151,14 +148,18 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
     write_results(evidence, model, store, results, frames, options.protocol)
     write_json(evidence / "data.json", summarise(records, model.card.encoder.preparation))
-    for step in _STEPS:
-        history = options.run / step / "history.jsonl"
-        if history.exists():
-            write_atomically(evidence / f"{step}.jsonl", partial(shutil.copyfile, history))
+    copy_histories(evidence, (options.run / "pretrain", options.run / "finetune"))
     if compare_to is not None:
         with replaced(compare_to / EVIDENCE_FOLDERS[options.protocol], is_kept=False) as new:
             shutil.copytree(evidence, new, dirs_exist_ok=True)
     return results
+
+
+def copy_histories(evidence: Path, folders: Iterable[Path]) -> None:
+    """Copies the history of each training that was kept in its folder into the evidence."""
+    for folder in folders:
+        if (folder / "history.jsonl").exists():
+            write_atomically(evidence / f"{folder.name}.jsonl", partial(shutil.copyfile, folder / "history.jsonl"))
 
 
 def write_results(
