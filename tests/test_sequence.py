@@ -50,8 +50,7 @@ def test_the_head_equals_a_logistic_regression_on_standardised_features(monkeypa
     monkeypatch.setattr(sequence, "extract_textures", lambda *_: torch.from_numpy(features))
     head = fit_sequence_head(Encoder(SMALL_ENCODER), store, Preparation())
     scaled = StandardScaler().fit_transform(features)
-    seen = [scaled] * 4, [truth] * 4  # the slices and three copies of each
-    expected = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(*map(np.concatenate, seen))
+    expected = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(scaled, truth)
     given = head.logits(torch.from_numpy(features).float()).softmax(dim=1).numpy()
     np.testing.assert_allclose(given[:, expected.classes_], expected.predict_proba(scaled), atol=1e-5)
     assert not given[:, [i for i in range(4) if i not in expected.classes_]].any()

@@ -7,6 +7,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import Generator
 
 from sslmri.cohorts.sampling import sample_groups
 from sslmri.cohorts.store import Store
@@ -15,7 +16,7 @@ from sslmri.learning.consistency import HARMLESS
 from sslmri.learning.encoder import Encoder, halves, pool
 from sslmri.learning.features import stream_early_maps
 from sslmri.learning.model import Head
-from sslmri.learning.views import augmented_copies
+from sslmri.learning.views import augment_slices
 from sslmri.models.cards import MASKED
 from sslmri.scans.slices import Preparation
 
@@ -37,9 +38,10 @@ def fit_atrophy_head(encoder: Encoder, slices: Store, disease: str, preparation:
     """
     own = slices.where(disease=disease)
     chosen = own.select(sample_groups(own.records, _SLICES))
-    seen = augmented_copies(chosen.slices, HARMLESS, _COPIES)
+    generator = Generator().manual_seed(0)
+    seen = [chosen.slices, *(augment_slices(chosen.slices, HARMLESS, generator) for _ in range(_COPIES))]
     features = np.concatenate([_halves_of(encoder, slices_, preparation) for slices_ in seen])
-    truth, n_classes = np.tile(chosen.truth, 1 + _COPIES), len(DISEASES[disease].classes)
+    truth, n_classes = np.tile(chosen.truth, len(seen)), len(DISEASES[disease].classes)
     fitted = fit_logistic(features, truth, n_classes, _INVERSE_PENALTY, _COMPONENTS)
     return replace(fitted, pooling="halves").rounded()
 

@@ -1,8 +1,7 @@
 """The sequence of a slice, T1, T1 with contrast agent, T2 or FLAIR: a linear head on the textures of the encoder.
 
 Textures of the second stage show how bright each kind of tissue is; the features of the last stage, which SimCLR makes
-invariant to brightness and contrast, were less accurate. Every sequence is known from few scanners (FLAIR from one
-archive), so each slice is also shown as another scanner might give it.
+invariant to brightness and contrast, were less accurate.
 """
 
 from collections import defaultdict
@@ -15,23 +14,10 @@ from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_textures
 from sslmri.learning.logistic import fit_logistic
 from sslmri.learning.model import Head
-from sslmri.learning.settings import AugmentSettings
-from sslmri.learning.views import augmented_copies
 from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
 
 _PER_SEQUENCE = 400  # slices of each cohort: a pass of the encoder over all takes a minute on two cores
-_COPIES = 3  # of each slice, changed as follows
-_OTHER_SCANNERS = AugmentSettings(
-    max_rotation_deg=8.0,
-    max_scale=0.25,
-    max_shift=0.05,
-    brightness=0.1,
-    contrast=0.2,
-    max_gamma=1.42,
-    max_bias=0.3,
-    max_blur=1.0,
-)
 _INVERSE_PENALTY = 0.1  # C
 
 
@@ -71,6 +57,5 @@ def fit_sequence_head(encoder: Encoder, slices: Store, preparation: Preparation)
     truth = sequence_truth(chosen)
     if len(np.unique(truth)) < 2:
         return None
-    seen = augmented_copies(chosen.slices, _OTHER_SCANNERS, _COPIES)
-    features = np.concatenate([extract_textures(encoder, slices_, preparation).numpy() for slices_ in seen])
-    return fit_logistic(features, np.tile(truth, 1 + _COPIES), len(SEQUENCES), _INVERSE_PENALTY)
+    features = extract_textures(encoder, chosen, preparation).numpy()
+    return fit_logistic(features, truth, len(SEQUENCES), _INVERSE_PENALTY)

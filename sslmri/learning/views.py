@@ -1,7 +1,6 @@
 """The two views of SimCLR, made for a whole batch on the training device (Chen et al. 2020, appendix A)."""
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -98,14 +97,6 @@ def augment_slices(slices: np.ndarray, settings: AugmentSettings, generator: Gen
     images = torch.from_numpy(slices).unsqueeze(1).float() / 255
     parameters = draw_augmentation(len(slices), settings, generator, slices.shape[1] / slices.shape[2])
     return np.asarray((augment(images, parameters).squeeze(1) * 255).round().byte())
-
-
-def augmented_copies(slices: np.ndarray, settings: AugmentSettings, n_copies: int) -> Iterator[np.ndarray]:
-    """Yields slices (N, H, W) uint8 as they are, and then each with an augmentation of its own, ``n_copies`` times."""
-    generator = Generator().manual_seed(0)
-    yield slices
-    for _ in range(n_copies):
-        yield augment_slices(slices, settings, generator)
 
 
 def _square(theta: Tensor) -> Tensor:
