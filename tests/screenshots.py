@@ -31,8 +31,7 @@ def _open_patient(page: Page) -> None:
     if not page.get_by_text("Or a simulated patient").count():  # no model: nothing to choose
         return
     page.get_by_role("button", name=PATIENTS["glioma"].title, exact=True).click()
-    page.get_by_role("img", name="Map of").first.wait_for(timeout=LONG_MS)
-    page.get_by_text("True mask").click()
+    page.get_by_role("img", name="slice").first.wait_for(timeout=LONG_MS)
     settle(page)
 
 

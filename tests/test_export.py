@@ -6,7 +6,6 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from sslmri.dashboard.charts import probability_bars
 from sslmri.dashboard.screening.viewer import _shown_classes
 from sslmri.dashboard.section import to_csv
 from sslmri.models.cards import Counts
@@ -55,13 +54,5 @@ def test_cells_of_a_table_that_a_spreadsheet_would_run_are_neutralised():
     assert to_csv(pd.DataFrame({"=a": ["+b", "c"]})) == b"'=a\n'+b\nc\n"
 
 
-def test_the_bars_say_not_trained_in_place_of_a_number(finding):
-    background, bars, labels, *_ = probability_bars(finding, ("pituitary",)).data
-    assert list(labels.text) == ["\u20020.50", "\u20020.30", "\u20020.20", "\u2002not trained", "\u20020.50"]
-    assert bars.x[3] is None
-    assert bars.y[-1] == "any tumour"
-    assert list(background.marker.pattern.shape) == ["", "", "", "/", ""]
-
-
 def test_a_class_without_training_example_has_no_map_to_choose(screener, finding):
-    assert _shown_classes(screener, finding) == ["no_tumour", "glioma", "meningioma"]
+    assert list(_shown_classes(screener.card.heads["tumours"], finding)) == ["glioma", "meningioma", "no_tumour"]

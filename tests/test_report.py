@@ -166,33 +166,47 @@ def test_labels_name_the_sides_of_the_patient_at_left_and_right_of_the_image(ori
 
 
 @pytest.mark.parametrize(
-    ("review", "line"),
+    ("reading", "text", "line"),
     [
-        (Review(True, None, "", WHEN), "Clinician's review: agrees (2026-01-02 03:04 UTC)."),
-        (
-            Review(False, None, "seen twice", WHEN),
-            "Clinician's review: does not agree (2026-01-02 03:04 UTC). Reason: s",
-        ),
-        (Review(False, "normal", "=old\nlesion", WHEN), "overridden to normal (2026-01-02 03:04 UTC). Reason: ="),
+        ("normal", "", "Reading of AB, 2026-01-02 03:04 UTC: normal."),
+        ("multiple_sclerosis", "=old\nlesion", "Reading of AB, 2026-01-02 03:04 UTC: multiple sclerosis."),
+        ("cannot_tell", "seen twice", "cannot tell. Not compared with the model"),
+        ("other", "", "other. Not compared with the model"),
     ],
 )
-def test_a_review_is_in_all_three_files(screener, entry, metrics, review, line):
+def test_a_reading_is_in_all_three_files(screener, entry, metrics, reading, text, line):
+    review = Review(reading, text, "AB", WHEN)
     entries = [replace(entry, reviews={"ms": review})]
     page = pages_of(report_pdf(screener.card, entries, metrics))[0]
     assert line in page
     assert "1 of 4 findings reviewed by a clinician." in page
     (written,) = json.loads(report_json(screener.card, entries, metrics))["reviews"]
-    assert (written["scan"], written["disease"], written["reason"]) == (1, "ms", review.reason)
+    assert (written["scan"], written["disease"], written["text"]) == (1, "ms", text)
+    assert written["agrees"] == review.agrees_with(entry.outcome.findings["ms"])
     row = next(row for row in rows_of(report_csv(screener.card, entries, metrics)) if row["disease"] == "ms")
-    assert row["review.override"] == (review.override or "")
-    assert row["review.reason"] == (f"'{review.reason}" if review.reason.startswith("=") else review.reason)
+    assert row["review.reading"] == reading
+    assert row["review.text"] == (f"'{text}" if text.startswith("=") else text)
 
 
-def test_a_review_without_an_answer_is_no_review(screener, entry, metrics):
-    entries = [replace(entry, reviews={"ms": Review(None, None, "", WHEN)})]
-    page = pages_of(report_pdf(screener.card, entries, metrics))[0]
-    assert "reviewed by a clinician." not in page.replace("Not rev", "")
-    assert json.loads(report_json(screener.card, entries, metrics))["reviews"] == []
+@pytest.mark.parametrize(
+    ("verdict", "reading", "agrees"),
+    [
+        (Verdict.FLAGGED, "multiple_sclerosis", True),
+        (Verdict.FLAGGED, "normal", False),
+        (Verdict.NOT_FLAGGED, "multiple_sclerosis", False),
+        (Verdict.NOT_FLAGGED, "normal", True),
+        (Verdict.INCONCLUSIVE, "normal", None),
+        (Verdict.NOT_ASSESSED, "multiple_sclerosis", None),
+        (Verdict.FLAGGED, "cannot_tell", None),
+        (Verdict.NOT_FLAGGED, "other", None),
+    ],
+)
+def test_a_reading_is_compared_with_the_verdict(entry, verdict, reading, agrees):
+    finding = replace(entry.outcome.findings["ms"], verdict=verdict)
+    review = Review(reading, "", "AB", WHEN)
+    assert review.agrees_with(finding) is agrees
+    start = {True: "Agrees", False: "Disagrees", None: "Not compared"}[agrees]
+    assert messages.agreement_line(review, finding).startswith(start)
 
 
 def test_a_list_has_a_row_for_each_scan_and_says_why_a_file_was_refused(screener, entry, metrics):

@@ -131,7 +131,7 @@ def test_a_formula_a_lost_row_an_action_and_a_steering_sign_are_found() -> None:
 
 def test_a_reason_that_a_report_lacks_or_has_otherwise_is_found() -> None:
     reasons = {"Tumour": " =1+1"}
-    told = b'{"reviews": [{"disease": "tumours", "reason": "=1+1"}]}'
+    told = b'{"reviews": [{"disease": "tumours", "text": "=1+1"}]}'
     assert not list(lost(reasons, told, b"reason\n'=1+1\n", "Reason:\n=1 +1"))
     assert list(lost(reasons, told, b"reason\n=1+1\n", "=1+1")) == ["CSV lacks ' =1+1'"]
     assert list(lost(reasons, told, b"reason\n\n", "=1+1")) == ["CSV lacks ' =1+1'"]

@@ -1,24 +1,13 @@
-"""The viewer: what is cut, how it is shown, and where a map lies on it."""
-
-import io
+"""The viewer: which voxels each slice shows, how they are sent, and where a map lies on them."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from sslmri.dashboard.screening.images import SIDE, fit, overlay_image, place_map, scan_image, windowed
-from sslmri.dashboard.screening.planes import (
-    OrientationLabels,
-    ReformattedSlice,
-    file_slice,
-    n_slices_in,
-    plane_of,
-    planes_of,
-    reformat,
-)
-from sslmri.dashboard.screening.viewer_controls import _intensity_range, _round_step
+from sslmri.dashboard.screening.payload import MapLayer, Strip, enlarged, pack, volume_of
+from sslmri.dashboard.screening.planes import plane_of, planes_of
 from sslmri.scans.scan import Scan, ScanInfo
 from sslmri.scans.slices import Preparation, shown_box, to_slices
+from tests.viewer_payload import Payload, unpack
 
 PREPARATION = Preparation()
 
@@ -29,7 +18,7 @@ def volume(voxels: np.ndarray, spacing_mm=(5.0, 1.0, 2.0), orientation="SPL") ->
 
 
 def blob(shape: tuple[int, int], at: tuple[float, float], spacing: tuple[float, float]) -> np.ndarray:
-    """Returns a head with one bright spot, (H, W); ``at`` is a share of the height and of the width."""
+    """Returns a head with one bright spot, (H, W); ``at`` is a fraction of the height and of the width."""
     rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
     y, x = rows / shape[0], columns / shape[1]
     head = ((y - 0.5) / 0.4) ** 2 + ((x - 0.5) / 0.4) ** 2 < 1
@@ -38,9 +27,16 @@ def blob(shape: tuple[int, int], at: tuple[float, float], spacing: tuple[float, 
 
 
 def centre(level: np.ndarray) -> tuple[float, float]:
-    """Returns the centre of what is above half the maximum, as shares of the height and the width."""
+    """Returns the centre of what is above half the maximum, as fractions of the height and the width."""
     rows, columns = np.nonzero(level > level.max() / 2)
     return (rows.mean() + 0.5) / level.shape[0], (columns.mean() + 0.5) / level.shape[1]
+
+
+def sent(scan: Scan, **given: object) -> Payload:
+    """Returns what the viewer is given of a scan whose slices were all analysed."""
+    numbers = range(1, len(scan.voxels) + 1)
+    options = {"view": "", "first": 1, "layer": None, "strip": None, "mask": None} | given
+    return unpack(pack(scan, volume_of(scan, numbers), numbers=numbers, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -50,90 +46,101 @@ def centre(level: np.ndarray) -> tuple[float, float]:
 def test_a_map_lies_over_what_it_was_made_from(shape, spacing) -> None:
     at = (0.30, 0.62)
     scan = volume(blob(shape, at, spacing)[None], (5.0, *spacing))
-    slices = to_slices(scan, PREPARATION)
-    map_ = np.where(slices[0] > 180, slices[0], 0).astype(np.float32)  # the spot as the encoder saw it
-    picture = fit(file_slice(scan, 0))
-    level = place_map(map_, shown_box(scan.voxels[0], scan.info.spacing_mm, PREPARATION), picture.shape)
-    assert level.shape == picture.shape
-    assert centre(level) == pytest.approx(at, abs=0.012)
-    assert centre(picture) == pytest.approx(at, abs=0.012)
+    prepared = to_slices(scan, PREPARATION)[0]
+    spot = np.where(prepared > 180, prepared / 255, 0).astype(np.float32)  # as the encoder saw it
+    box = shown_box(scan.voxels[0], scan.info.spacing_mm, PREPARATION)
+    found = sent(scan, layer=MapLayer("spot", "", "", "", True, False, box, {1: spot}))
+    top, left, height, width = found.header["map"]["box"]
+    level = found.parts["maps"].reshape(found.header["map"]["shape"])
+    y, x = centre(level)
+    assert (top + y * height, left + x * width) == pytest.approx(at, abs=0.012)
+    assert centre(found.slice_of(0, 0)) == pytest.approx(at, abs=0.012)
 
 
-def test_a_map_of_few_places_is_zero_where_the_prepared_slice_was_only_padded() -> None:
-    box = shown_box(np.zeros((100, 50)), None, PREPARATION)
-    assert box == pytest.approx((0.0, -0.5, 1.0, 2.0))
-    level = place_map(np.array([[1.0, 0.0, 0.0, 0.0]] * 4), box, (400, 200))
-    assert level[:, 40:].max() < 0.2  # the bright column of the map lies in the padding, left of the image
+def test_a_small_map_is_enlarged_on_its_scale() -> None:
+    assert enlarged(np.full((4, 4), 0.5, np.float32), 2.0, (128, 128)) == pytest.approx(np.full((128, 128), 0.25))
 
 
-def test_pixels_are_shown_square_at_one_size() -> None:
-    assert fit(ReformattedSlice(np.zeros((40, 80), np.float32), (4.0, 1.0), None)).shape == (SIDE, SIDE // 2)
-    assert fit(ReformattedSlice(np.zeros((4000, 2000), np.float32), None, None)).shape == (SIDE, SIDE // 2)
-
-
-def test_a_large_slice_is_thinned_by_means_and_keeps_its_place() -> None:
-    image = np.zeros((4096, 4096), np.float32)
-    image[1024:1536, 2048:3072] = 1.0
-    assert centre(fit(ReformattedSlice(image, None, None))) == pytest.approx((1280 / 4096, 2560 / 4096), abs=0.004)
-
-
-def test_a_window_is_black_below_and_white_above() -> None:
-    assert windowed(np.array([0.0, 50.0, 100.0, 150.0, 200.0]), 100, 100).tolist() == [0, 0, 128, 255, 255]
-
-
-def test_an_axial_volume_is_cut_in_three_planes_with_the_marks_of_each() -> None:
-    voxels = np.arange(2 * 3 * 4).reshape(2, 3, 4)
-    scan = volume(voxels)
-    assert planes_of(scan) == ("axial", "coronal", "sagittal")
-    assert [n_slices_in(scan, plane) for plane in planes_of(scan)] == [2, 3, 4]
-    axial, coronal, sagittal = reformat(scan, "axial", 1), reformat(scan, "coronal", 2), reformat(scan, "sagittal", 3)
-    assert axial.labels == OrientationLabels(top="A", right="L", bottom="P", left="R")
-    assert coronal.labels == OrientationLabels(top="S", right="L", bottom="I", left="R")
-    assert sagittal.labels == OrientationLabels(top="S", right="P", bottom="I", left="A")
-    assert (coronal.pixel_mm, sagittal.pixel_mm) == ((5.0, 2.0), (5.0, 1.0))
-    assert coronal.image[0].tolist() == voxels[1, 2].tolist()
-    assert sagittal.image[:, 0].tolist() == [voxels[1, 0, 3], voxels[0, 0, 3]]
+def test_each_plane_shows_its_voxels_with_the_head_up_and_names_its_edges() -> None:
+    voxels = np.arange(2 * 3 * 4).reshape(2, 3, 4) * 10.0
+    found = sent(volume(voxels))
+    axial, coronal, sagittal = found.header["planes"]
+    assert [plane["name"] for plane in found.header["planes"]] == ["axial", "coronal", "sagittal"]
+    assert [plane["shape"][0] for plane in found.header["planes"]] == [2, 3, 4]
+    assert [plane["labels"] for plane in found.header["planes"]] == [
+        ["A", "L", "P", "R"],
+        ["S", "L", "I", "R"],
+        ["S", "P", "I", "A"],
+    ]
+    assert (axial["pixel"], coronal["pixel"], sagittal["pixel"]) == ([1.0, 2.0], [5.0, 2.0], [5.0, 1.0])
+    stored = found.parts["voxels"].reshape(voxels.shape)
+    assert found.slice_of(0, 1).tolist() == stored[1].tolist()
+    assert found.slice_of(1, 2).tolist() == stored[::-1, 2, :].tolist()
+    assert found.slice_of(2, 3).tolist() == stored[::-1, :, 3].tolist()
 
 
 @pytest.mark.parametrize(
-    ("spacing", "orientation", "plane"),
-    [(None, None, None), ((5.0, 1.0, 1.0), "LIP", "sagittal"), (None, "SPL", "axial")],
+    ("spacing", "orientation", "plane", "said"),
+    [
+        (None, None, "", "pixel size and orientation unknown"),
+        ((5.0, 1.0, 1.0), "LIP", "sagittal", "1.00 x 1.00 mm per pixel"),
+        (None, "SPL", "axial", "pixel size unknown"),
+    ],
 )
-def test_only_an_axial_volume_of_known_spacing_is_cut_in_other_planes(spacing, orientation, plane) -> None:
+def test_only_an_axial_volume_of_known_spacing_has_other_planes(spacing, orientation, plane, said) -> None:
     scan = volume(np.zeros((2, 8, 8)), spacing, orientation)
-    assert planes_of(scan) == ()
-    assert plane_of(scan) == plane
-    assert (file_slice(scan, 0).labels is None) == (orientation is None)
+    (only,) = planes_of(scan, scan.voxels.astype(np.uint8))
+    assert plane_of(scan) == only.name == plane
+    assert (only.labels is None) == (orientation is None)
+    assert only.size == said
 
 
-def test_marks_stand_at_the_edges_that_they_name() -> None:
-    grey = np.zeros((SIDE, SIDE), np.uint8)
-    marked = np.asarray(
-        Image.open(io.BytesIO(scan_image(grey, OrientationLabels("A", "L", "P", "R"), ("", "")))).convert("L")
-    )
-    bare = np.asarray(Image.open(io.BytesIO(scan_image(grey, None, ("", "")))).convert("L"))
-    edges = (marked[:40, 236:276], marked[236:276, -40:], marked[SIDE - 40 : SIDE, 236:276], marked[236:276, :40])
-    assert all(edge.max() > 150 for edge in edges)
-    assert bare[:SIDE].max() < 10
-
-
-def test_images_of_noise_stay_below_what_the_media_store_samples() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
-    level = np.random.default_rng(1).random((SIDE, SIDE), np.float32)
-    assert len(overlay_image(noise, level, 1.0, None, "top")) < 2**20
-    assert len(scan_image(noise, None, ("a", "b"))) < 2**20
-
-
-def test_the_first_window_is_that_of_the_head_and_ignores_one_bright_speck() -> None:
+def test_slices_are_sent_in_the_units_of_the_file_and_one_bright_voxel_does_not_darken_them() -> None:
     image = np.where(blob((128, 128), (0.5, 0.5), (1.0, 1.0)) > 50, 300.0, 0.0)
     image[2, 2] = 60_000.0
     image[40:60, 40:60] = 500.0
-    (level, width), lowest, highest, step = _intensity_range(volume(image[None]), (1,))
-    assert (level - width / 2, level + width / 2) == pytest.approx((300, 500), abs=2 * step)
-    assert lowest == 0
-    assert highest < 1000
+    found = sent(volume(image[None])).header
+    level, width = found["window"]["brain"]
+    assert (level - width / 2, level + width / 2) == pytest.approx((300, 500))
+    assert found["low"] == 0
+    assert found["high"] < 1000
+    values = found["low"] + sent(volume(image[None])).slice_of(0, 0) / 255 * (found["high"] - found["low"])
+    assert values[50, 50] == pytest.approx(500, abs=4)
 
 
-@pytest.mark.parametrize(("value", "rounded"), [(1.0, 1.0), (1.1, 2.0), (0.03, 0.05), (7.0, 10.0)])
-def test_a_step_is_one_two_or_five_times_a_power_of_ten(value: float, rounded: float) -> None:
-    assert _round_step(value) == pytest.approx(rounded)
+def test_an_image_without_any_contrast_has_a_window_all_the_same() -> None:
+    found = sent(volume(np.full((1, 32, 32), 7.0))).header
+    assert found["high"] > found["low"]
+    assert all(width > 0 for _, width in found["window"].values())
+
+
+def test_a_large_scan_is_sent_as_block_means_of_the_same_place_and_proportions(monkeypatch) -> None:
+    image = np.zeros((1, 4096, 2048), np.float32)
+    image[0, 1024:1536, 1024:1536] = 1.0
+    found = sent(volume(image, (5.0, 1.0, 1.0)))
+    (plane,) = found.header["planes"]
+    assert plane["shape"] == [1, 1024, 512]
+    assert plane["pixel"] == [4.0, 4.0]
+    assert plane["size"] == "1.00 x 1.00 mm per pixel"  # of the file
+    assert centre(found.slice_of(0, 0)) == pytest.approx((1280 / 4096, 1280 / 2048), abs=0.004)
+    monkeypatch.setattr("sslmri.dashboard.screening.payload._MAX_BYTES", 4096)
+    many = sent(volume(np.random.default_rng(0).random((16, 64, 64))))
+    assert many.header["planes"][0]["shape"] == [16, 16, 16]
+
+
+def test_an_outline_is_sent_one_bit_a_voxel_in_the_order_of_the_voxels() -> None:
+    mask = np.zeros((3, 8, 10), bool)
+    mask[1, 2:5, 4:9] = True
+    found = sent(volume(np.random.default_rng(0).random(mask.shape)), mask=mask)
+    assert found.header["has_mask"]
+    assert np.unpackbits(found.parts["mask"])[: mask.size].astype(bool).tolist() == mask.ravel().tolist()
+
+
+def test_the_strip_and_what_is_known_of_slices_are_sent() -> None:
+    scan = volume(np.random.default_rng(0).random((3, 8, 8)))
+    strip = Strip("Probability of any tumour by slice", (0.1, 0.9, 0.5), 0.61)
+    found = sent(scan, strip=strip, lines={2: [(0.1, 0.2, 0.3, 0.4)]}, texts={2: ["42 mm"]}).header
+    assert found["strip"] == {"title": strip.title, "values": list(strip.values), "threshold": 0.61}
+    assert found["lines"] == {"2": [[0.1, 0.2, 0.3, 0.4]]}
+    assert found["texts"] == {"2": ["42 mm"]}
+    assert found["analysed"] == [1, 2, 3]

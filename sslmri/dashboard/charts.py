@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.text import in_order, percent, proportion
+from sslmri.dashboard.text import in_order, percent
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.models.model_card import BASELINE_TITLES
 
 if TYPE_CHECKING:
-    from sslmri.screening.outcome import Finding
+    pass
 
 QUIET: dict[str, Any] = {"displayModeBar": False}
 MEASURES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
@@ -38,68 +38,6 @@ def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
     figure.update_xaxes(automargin=True, fixedrange=True)
     figure.update_yaxes(automargin=True, fixedrange=True)
     return figure
-
-
-def probability_bars(finding: "Finding", unlearned: Sequence[str]) -> go.Figure:
-    """Returns the probability of each class, and the two thresholds on the row they belong to.
-
-    A class that was without training example has neither bar nor number: its row is hatched and says so.
-    """
-    rows = _probability_rows(finding, unlearned)
-    names = list(rows)
-    values, fills = zip(*rows.values(), strict=True)
-    hatches = ["/" if value is None else "" for value in values]
-    ground = {"color": theme.faint(), "pattern": {"shape": hatches, "size": 6, "fgcolor": theme.MISSING}}
-    figure = go.Figure()
-    figure.add_bar(x=[1] * len(names), y=names, orientation="h", marker=ground, hoverinfo="skip")
-    hover = "%{y}: %{x:.3f}<extra></extra>"
-    figure.add_bar(x=values, y=names, orientation="h", marker={"color": fills}, hovertemplate=hover)
-    figure.add_scatter(
-        x=[1] * len(names),
-        y=names,
-        mode="text",
-        text=["\u2002not trained" if value is None else f"\u2002{proportion(value)}" for value in values],
-        textposition="middle right",
-        cliponaxis=False,
-        hoverinfo="skip",
-    )
-    _add_thresholds(figure, finding, names[-1])
-    figure.update_xaxes(range=[0, 1], showgrid=False, zeroline=False, showticklabels=False)
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    margin = {"t": 0, "b": 0, "r": 92 if None in values else 48}
-    return layout(figure, _ROW * len(names), showlegend=False, barmode="overlay", bargap=0.35, margin=margin)
-
-
-def _probability_rows(finding: "Finding", unlearned: Sequence[str]) -> dict[str, tuple[float | None, str]]:
-    """Returns value and colour by name of the row: of each class, and of any but the reference where they are many."""
-    disease = DISEASES[finding.disease]
-    colours = theme.class_colours(disease)
-    values = {label: None if label in unlearned else finding.probabilities[label] for label in disease.classes}
-    rows = {class_title(label): (value, colours[label]) for label, value in values.items()}
-    if len(disease.classes) > 2:
-        rows[disease.any_title] = (finding.probability_any, theme.ANY)
-    return rows
-
-
-def _add_thresholds(figure: go.Figure, finding: "Finding", row: str) -> None:
-    for title, value in (("not flagged below", finding.not_flagged_below), ("flagged from", finding.flagged_from)):
-        figure.add_scatter(
-            x=[value],
-            y=[row],
-            mode="markers",
-            marker={"symbol": "line-ns-open", "size": 18, "color": theme.ink(), "line": {"width": 2}},
-            hovertemplate=f"{title} {value:.2f}<extra></extra>",
-        )
-
-
-def slice_strip(numbers: Sequence[int], values: np.ndarray, number: int, name: str) -> go.Figure:
-    """Returns a class's probability by slice number, the slice in view in the accent colour."""
-    colours = [theme.accent() if each == number else theme.REFERENCE for each in numbers]
-    hover = f"slice %{{x}}: {name} %{{y:.2f}}<extra></extra>"
-    figure = go.Figure(go.Bar(x=list(numbers), y=values, marker={"color": colours}, hovertemplate=hover))
-    figure.update_yaxes(range=[0, 1], tickvals=[0, 1], title="probability")
-    figure.update_xaxes(title="slice", tickformat="d", dtick=1 if len(values) <= 15 else None)
-    return layout(figure, 120, showlegend=False)
 
 
 def headline(table: pd.DataFrame) -> go.Figure:

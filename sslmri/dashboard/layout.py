@@ -99,11 +99,10 @@ def start_page(title: str) -> None:
         st.rerun()
     st.set_page_config(page_title=f"{title}, brain MRI, research use only", layout="wide")
     require_authorised(NOTICE)
-    _draw_notice()
-    st.title(title)
+    _draw_head(title)
 
 
-def _draw_notice() -> None:
+def _draw_head(title: str) -> None:
     card = find_card()
     model = (
         f"Model {escape_markdown(card.name)} ({card.sha256[:8]}), trained on "
@@ -112,6 +111,8 @@ def _draw_notice() -> None:
         else "No model is loaded."
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title(title, width="content")
+        st.space("stretch")
         st.caption(f"{NOTICE} {model}", width="content")
         st.page_link(_ABOUT_PAGE, label=":small[About this model]")
         draw_sign_out()

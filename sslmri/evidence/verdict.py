@@ -1,6 +1,6 @@
 """From calibrated probabilities to a verdict and a prediction set: one rule for screenings and for test data."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 import numpy as np
@@ -17,6 +17,9 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     NOT_FLAGGED = "not flagged"
     NOT_ASSESSED = "not assessed"
+
+
+_DECIDED = frozenset({Verdict.FLAGGED, Verdict.NOT_FLAGGED})
 
 
 def decisions_for(card: HeadCard, n_slices: int) -> Decisions:
@@ -49,6 +52,23 @@ def verdicts(probabilities: np.ndarray, decisions: Decisions) -> list[Verdict]:
         Verdict.FLAGGED if value >= decisions.threshold_high else Verdict.NOT_FLAGGED if clear else Verdict.INCONCLUSIVE
         for value, clear in zip(any_disease, is_clear, strict=True)
     ]
+
+
+def reconciled(verdict: Verdict, members: Collection[str] | None, reference: str) -> Verdict:
+    """Returns the verdict, or inconclusive where the prediction set contradicts it.
+
+    A set contradicts *flagged* where the reference class is all that it holds, and *not flagged* where it holds classes
+    and the reference is none of them.
+
+    Args:
+        verdict: by the thresholds.
+        members: of the prediction set; None where no class can be excluded.
+        reference: the reference class.
+    """
+    excludes_disease = members is not None and set(members) == {reference}
+    excludes_reference = bool(members) and reference not in (members or ())
+    is_contradicted = excludes_disease if verdict is Verdict.FLAGGED else excludes_reference
+    return Verdict.INCONCLUSIVE if is_contradicted and verdict in _DECIDED else verdict
 
 
 def prediction_sets(probabilities: np.ndarray, set_thresholds: Mapping[str, float | None]) -> np.ndarray:

@@ -8,7 +8,7 @@ from sslmri.evidence.verdict import Verdict, abstaining
 from sslmri.models.cards import INTENDED_USE, HeadCard, ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.metrics import DiseaseMetrics
-from sslmri.screening.outcome import Entry, Finding, Review, ScreeningSummary
+from sslmri.screening.outcome import CANNOT_TELL, OTHER, Entry, Finding, Review, ScreeningSummary
 from sslmri.text import capital, count, format_timestamp, percent, proportion
 
 NOT_REVIEWED = "Not reviewed by a clinician."
@@ -113,7 +113,8 @@ def threshold_help(finding: Finding, head: HeadCard) -> str:
         else f"Flagged from {proportion(high)} on; not flagged below {proportion(low)}"
     )
     return (
-        f"{bands}, provided that {reference} is the most probable class; otherwise inconclusive. {head.threshold_rule}"
+        f"{bands}, provided that {reference} is the most probable class; otherwise inconclusive, as where the 90 % set "
+        f"says otherwise. {head.threshold_rule}"
     )
 
 
@@ -211,26 +212,32 @@ def sequence_title(sequence: str | None) -> str:
     return "sequence not known" if sequence is None else _SEQUENCE_TITLES[sequence]
 
 
-def review_line(review: Review | None) -> str:
-    """Returns a clinician's review of a finding."""
-    if review is None or not review.is_given:
+def reading_title(reading: str) -> str:
+    """Returns a reading for display."""
+    return {OTHER: "other", CANNOT_TELL: "cannot tell"}.get(reading) or class_title(reading)
+
+
+def agreement_line(review: Review, finding: Finding) -> str:
+    """Returns how a reading compares with the verdict."""
+    agrees = review.agrees_with(finding)
+    if agrees is None:
+        return "Not compared with the model: one of the two leaves it open."
+    verdict = f"the model's {finding.verdict}"
+    return f"Agrees with {verdict}." if agrees else f"Disagrees with {verdict}."
+
+
+def review_line(review: Review | None, finding: Finding) -> str:
+    """Returns a clinician's reading of a scan for one disease, and how it compares with the verdict."""
+    if review is None:
         return NOT_REVIEWED
-    if review.override is not None:
-        opinion = f"overridden to {class_title(review.override)}"
-    else:
-        opinion = "agrees" if review.agrees else "does not agree"
-    reason = f" Reason: {review.reason.strip()}" if review.reason.strip() else ""
-    return f"Clinician's review: {opinion} ({format_timestamp(review.reviewed_at)}).{reason}"
-
-
-def n_reviewed(entry: Entry) -> int:
-    """Returns how many findings of a scan a clinician has reviewed."""
-    return sum(review.is_given for review in entry.reviews.values())
+    text = f" {review.text.strip()}" if review.text.strip() else ""
+    who = f"{review.initials}, {format_timestamp(review.reviewed_at)}"
+    return f"Reading of {who}: {reading_title(review.reading)}. {agreement_line(review, finding)}{text}"
 
 
 def reviewed_line(entry: Entry, n_findings: int) -> str:
     """Returns how many of the findings of a scan a clinician has reviewed."""
-    done = n_reviewed(entry)
+    done = len(entry.reviews)
     return f"{done} of {n_findings} findings reviewed by a clinician." if done else NOT_REVIEWED
 
 

@@ -12,6 +12,7 @@ from sslmri.models.cards import INTENDED_USE
 
 SequenceSource = Literal["dicom", "image", "reader"]
 
+OTHER, CANNOT_TELL = "other", "cannot_tell"  # readings that are no class of the disease
 NOTABLE_PEAK = 0.1  # of the class's scale; a map whose peak is lower shows no notable saliency
 
 
@@ -171,24 +172,27 @@ Outcome = ScreeningSummary | Refusal
 
 @dataclass(frozen=True)
 class Review:
-    """A clinician's review of one finding.
+    """A clinician's own reading of a scan for one disease, whatever the model found.
 
     Attributes:
-        agrees: whether they agree with it; None where they have not said so.
-        override: the class they see instead, or None.
-        reason: why, in their words.
+        reading: the class that they see, ``OTHER`` or ``CANNOT_TELL``.
+        text: what they add, in their words.
+        initials: theirs.
         reviewed_at: when, UTC, ISO 8601.
     """
 
-    agrees: bool | None
-    override: str | None
-    reason: str
+    reading: str
+    text: str
+    initials: str
     reviewed_at: str
 
-    @property
-    def is_given(self) -> bool:
-        """Whether the clinician agreed, disagreed or chose another class."""
-        return self.agrees is not None or self.override is not None
+    def agrees_with(self, finding: Finding) -> bool | None:
+        """Returns whether reading and verdict agree on disease or none; None where one of them leaves it open."""
+        is_open = self.reading in (OTHER, CANNOT_TELL)
+        if is_open or finding.verdict not in (Verdict.FLAGGED, Verdict.NOT_FLAGGED):
+            return None
+        is_disease = self.reading != DISEASES[finding.disease].reference
+        return is_disease == (finding.verdict is Verdict.FLAGGED)
 
 
 @dataclass(frozen=True)
@@ -273,9 +277,9 @@ def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
     }
 
 
-def review_document(review: Review | None) -> dict[str, Any] | None:
-    """Returns a review for JSON, None where there is none."""
-    return asdict(review) if review and review.is_given else None
+def review_document(review: Review, finding: Finding) -> dict[str, Any]:
+    """Returns a review for JSON, with whether it agrees with the verdict."""
+    return asdict(review) | {"agrees": review.agrees_with(finding)}
 
 
 def notice_line(notice: Notice) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslmri.diseases import Notice, SequenceChoice
 from sslmri.errors import ModelError, ScanError
-from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, verdicts
+from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, reconciled, verdicts
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
@@ -233,14 +233,15 @@ def _find(
     top = int(answer.argmax())
     key = int(by_slice[:, top].argmax())
     (verdict,) = verdicts(answer[None], decisions)
+    members = prediction_set(answer, {label: decisions.set_thresholds[label] for label in card.classes})
     return Finding(
         disease=card.disease,
-        verdict=Verdict.NOT_ASSESSED if reason else verdict,
+        verdict=Verdict.NOT_ASSESSED if reason else reconciled(verdict, members, card.classes[0]),
         reason=reason,
         flagged_from=decisions.threshold_high,
         not_flagged_below=decisions.threshold_low,
         probabilities={label: float(value) for label, value in zip(card.classes, answer, strict=True)},
-        prediction_set=prediction_set(answer, {label: decisions.set_thresholds[label] for label in card.classes}),
+        prediction_set=members,
         key_slice=scan.slice_numbers[key],
         **measure_map(maps[key, top], region(key), scan.box, card.saliency_scale),
     )

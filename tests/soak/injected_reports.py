@@ -52,9 +52,10 @@ def in_reasons(address: str, count: int) -> Row:
     faults: list[str] = []
     with visit(address) as visitor:
         visitor.set("Or a simulated patient", string_value=_options(visitor, "Or a simulated patient")[0])
-        titles = [own.title for own in DISEASES.values() if f"Review of {own.title}" in visitor.words()]
+        titles = [own.title for own in DISEASES.values() if f"Your reading of {own.title}" in visitor.words()]
         for title in titles:
-            visitor.set(f"Review of {title}", string_array_value=["Override"])
+            visitor.set(f"Your reading of {title}", string_array_value=["Other"])
+        visitor.set("Your initials", string_value="AB")
         for batch in batches(some(count), len(titles)):
             faults += _save(visitor, titles, [payload for _, payload in batch])
     hazard = "texts as a reviewer's reason, in PDF, CSV and JSON of the page: a formula, an action, or not as typed"
@@ -107,7 +108,7 @@ def lost(reasons: Mapping[str, str], told: bytes, table: bytes, words: str) -> I
         table: the CSV.
         words: of the PDF.
     """
-    written = {DISEASES[review["disease"]].title: review["reason"] for review in json.loads(told)["reviews"]}
+    written = {DISEASES[review["disease"]].title: review["text"] for review in json.loads(told)["reviews"]}
     cells = {cell for cells in csv.reader(io.StringIO(table.decode("utf-8"), newline="")) for cell in cells}
     for title, reason in reasons.items():
         if written.get(title) != reason.strip():
@@ -122,10 +123,7 @@ def _save(visitor: Visitor, titles: Sequence[str], payloads: Sequence[Payload]) 
     """Yields the faults of the three reports whose reasons are these."""
     reasons = {title: payload.text[-_MOST:] for title, payload in zip(titles, payloads, strict=False)}
     for title, reason in reasons.items():
-        visitor.set(f"Reason for {title}", string_value=reason)
-    for title in titles:
-        visitor.set(f"{title} instead", string_value=_options(visitor, f"{title} instead")[0])
-    visitor.set("Reviewed by a clinician", bool_value=True)
+        visitor.set(f"Your words on {title}", string_value=reason)
     told, table, pdf = (visitor.download(f"Report, {kind}") for kind in ("JSON", "CSV", "PDF"))
     yield from lost(reasons, told, table, pdf_text(pdf))
     yield from formulas(table)

@@ -1,112 +1,188 @@
-"""The right side of the screening page: one card for each disease, with PPV and NPV at the prevalence that is set."""
+"""The findings of the screening page: a headline, and one card for each disease by urgency."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 import streamlit as st
 
-from sslmri.dashboard import charts
+from sslmri.dashboard import theme
+from sslmri.dashboard.screening.review import draw_reading
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.screening.viewer import show_finding
 from sslmri.dashboard.text import escape_markdown
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.predictive import PredictiveValues, predictive_values
 from sslmri.evidence.verdict import Verdict
-from sslmri.models.cards import HeadCard, ModelCard
-from sslmri.models.evidence import Metrics
-from sslmri.models.metrics import DiseaseMetrics, OperatingPoint, Thresholds
+from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Controls, Metrics
+from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, OperatingPoint, Thresholds
 from sslmri.screening import messages
-from sslmri.screening.outcome import Finding, ScreeningSummary
-from sslmri.text import proportion
+from sslmri.screening.card_lines import (
+    by_urgency,
+    headline,
+    insufficient,
+    map_rate_line,
+    operating_line,
+    shortcut_line,
+    type_line,
+)
+from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
+from sslmri.text import capital, proportion
 
 _COLOURS: dict[Verdict, Literal["orange", "gray"]] = {Verdict.FLAGGED: "orange"}
 _LOWEST, _HIGHEST = 0.1, 99.0  # prevalence, in per cent
 
 
-def choose_scan(names: Mapping[int, str], key: str) -> int | None:
-    """Returns which of the readable scans is in view, the last one at first; None where there is none.
+def choose_scan(names: Mapping[int, str], screenings: Mapping[int, Screening], key: str) -> int | None:
+    """Returns which of the readable scans is in view, at first the most urgent one; None where there is none.
 
     Args:
         names: by position among the uploads.
+        screenings: likewise.
         key: of the widget.
     """
-    readable = list(names)
+    readable = sorted(names, key=lambda index: _urgency(screenings[index].summary), reverse=True)
     if len(readable) < 2:
         return readable[0] if readable else None
     chosen: int = st.selectbox(
-        f"Scan ({len(readable)} loaded)",
+        f"Scan ({len(readable)} loaded), most urgent first",
         readable,
-        index=len(readable) - 1,
-        format_func=lambda index: f"{readable.index(index) + 1}. {names[index]}",
+        format_func=lambda index: f"{names[index]}: {_short(screenings[index].summary)}",
         key=key,
     )
     return chosen
 
 
-def draw_findings(card: ModelCard, summary: ScreeningSummary, shown: str | None, metrics: Metrics | None) -> None:
-    """Draws a card for each disease; for what is not brain MRI one sentence and no number.
+def _urgency(summary: ScreeningSummary) -> tuple[int, float]:
+    flagged = [finding for finding in summary.assessed.values() if finding.verdict is Verdict.FLAGGED]
+    return len(flagged), max((finding.probability_any for finding in flagged), default=0.0)
+
+
+def _short(summary: ScreeningSummary) -> str:
+    flagged = [finding for finding in by_urgency(summary.assessed.values()) if finding.verdict is Verdict.FLAGGED]
+    if summary.reason:
+        return "not brain MRI"
+    return ", ".join(f"{DISEASES[each.disease].title} flagged" for each in flagged) or "nothing flagged"
+
+
+def draw_headline(summary: ScreeningSummary, metrics: Metrics | None) -> None:
+    """Draws the verdicts of a scan in one line."""
+    if not summary.reason:
+        st.markdown(headline(summary, insufficient(metrics.diseases if metrics else {})))
+
+
+def draw_findings(
+    card: ModelCard, summary: ScreeningSummary, shown: str | None, metrics: Metrics | None, controls: Controls | None
+) -> None:
+    """Draws a card for each disease, the most urgent first; for what is not brain MRI one sentence and no number.
 
     Args:
         card: the model's card.
         summary: of the scan.
-        shown: key of the disease whose map is on the left, if any.
+        shown: key of the disease whose map is shown, if any.
         metrics: the model's results on unseen patients, or None where it has none.
+        controls: its shortcut controls, likewise.
     """
     if summary.reason:
         st.warning(escape_markdown(summary.reason))
-        return
-    for disease, finding in summary.findings.items():
-        with st.container(border=True, gap="xsmall"):
-            evidence = messages.evidence_of(metrics, disease)
-            _draw_verdict(summary, finding, disease == shown, evidence)
-            if finding.is_assessed:
-                _draw_answer(summary, finding, card.heads[disease])
-                _draw_reliability(card, summary, finding, evidence)
-                draw_prevalence(summary, disease, evidence)
-            else:
-                st.markdown(escape_markdown(finding.reason or ""))
+    folded = insufficient(metrics.diseases if metrics else {})
+    for finding in by_urgency(summary.assessed.values(), folded):
+        evidence = messages.evidence_of(metrics, finding.disease)
+        control = controls.diseases.get(finding.disease) if controls else None
+        label = f"{DISEASES[finding.disease].title}: not shown, insufficient evidence. "
+        label += escape_markdown(evidence.grade.reason) if evidence else ""
+        place = st.expander(label) if finding.disease in folded else st.container(border=True, gap="xsmall")
+        with place:
+            _draw_card(card, summary, finding, shown, evidence, control)
+    absent = [finding for finding in summary.findings.values() if not finding.is_assessed]
+    if absent:
+        titles = ", ".join(DISEASES[finding.disease].title for finding in absent)
+        with st.expander("Your reading" if summary.reason else f"Not assessed: {titles}"):
+            for finding in absent:
+                if not summary.reason:
+                    st.markdown(f"**{DISEASES[finding.disease].title}.** {escape_markdown(finding.reason or '')}")
+                draw_reading(summary, finding)
 
 
-def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool, evidence: DiseaseMetrics | None) -> None:
+def _draw_card(
+    card: ModelCard,
+    summary: ScreeningSummary,
+    finding: Finding,
+    shown: str | None,
+    evidence: DiseaseMetrics | None,
+    control: DiseaseControls | None,
+) -> None:
+    head, is_volume = card.heads[finding.disease], summary.n_file_slices > 1
+    _draw_verdict(summary, finding, finding.disease == shown)
+    st.markdown(messages.probability_line(finding), help=messages.threshold_help(finding, head))
+    st.html(_bar(finding))
+    grade = f"{capital(evidence.grade.grade)} evidence. " if evidence else ""
+    lines = (
+        type_line(finding, evidence),
+        f"For {DISEASES[finding.disease].sequences}. This scan: {messages.sequence_line(summary)}.",
+        f"{grade}{operating_line(finding, evidence, is_volume)}.",
+        map_rate_line(control),
+        shortcut_line(control),
+    )
+    for line in filter(None, lines):
+        st.markdown(escape_markdown(line))
+    draw_reading(summary, finding)
+    with st.expander("Evidence, prediction set, prevalence"):
+        _draw_details(card, summary, finding, evidence)
+        draw_prevalence(summary, finding.disease, evidence)
+
+
+def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown(f"**{DISEASES[finding.disease].title}**", width="content")
         st.badge(finding.verdict, color=_COLOURS.get(finding.verdict, "gray"))
-        if not finding.is_assessed:
-            return
-        if evidence:
-            st.caption(f"{evidence.grade.grade} evidence", width="content", help=evidence.grade.reason)
         st.space("stretch")
         st.button(
-            "Map shown" if is_shown else "Show map",
+            "Map in view" if is_shown else "Show map",
             key=widget_key(summary, f"show-{finding.disease}"),
             type="tertiary",
-            disabled=is_shown,
             on_click=show_finding,
             args=(summary, finding.disease),
         )
 
 
-def _draw_answer(summary: ScreeningSummary, finding: Finding, head: HeadCard) -> None:
-    members = messages.set_line(finding)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(messages.probability_line(finding), help=messages.threshold_help(finding, head), width="content")
-        if members:
-            st.space("stretch")
-            st.markdown(members, help=f"Classes that cannot be excluded. {head.set_rule}", width="content")
-    st.plotly_chart(
-        charts.probability_bars(finding, head.untrained),
-        config=charts.QUIET,
-        key=widget_key(summary, f"bars-{finding.disease}"),
-        alt=f"Probability of each class of {DISEASES[finding.disease].title}",
+def _bar(finding: Finding) -> str:
+    """Returns the probability of any disease class as a bar with its thresholds, in HTML."""
+    is_flagged = finding.verdict is Verdict.FLAGGED
+    colour = theme.STATUSES["flagged"] if is_flagged else theme.REFERENCE
+    limits = {finding.not_flagged_below, finding.flagged_from}
+    ticks = "".join(
+        f'<div style="position:absolute;left:{100 * limit:.1f}%;top:-3px;width:2px;height:14px;'
+        f'background:{theme.ink()}"></div>'
+        for limit in limits
+    )
+    label = f"{messages.probability_line(finding)}"
+    return (
+        f'<div role="img" aria-label="{label}" style="position:relative;height:8px;background:{theme.faint()};'
+        f'border:1px solid {theme.MISSING};border-radius:4px;margin:2px 0 4px">'
+        f'<div style="width:{100 * finding.probability_any:.1f}%;height:100%;background:{colour};border-radius:3px">'
+        f"</div>{ticks}</div>"
     )
 
 
-def _draw_reliability(
+def _draw_details(
     card: ModelCard, summary: ScreeningSummary, finding: Finding, evidence: DiseaseMetrics | None
 ) -> None:
-    """Draws how accurate the classifier is on unseen patients, what its map shows, and its limits."""
-    texts = (messages.accuracy_line(evidence), messages.map_line(summary, finding))
-    st.caption(" ".join((*texts, *messages.limits(card, finding.disease))))
+    """Draws every class, the prediction set, how accurate the classifier is, what its map shows, and its limits."""
+    head = card.heads[finding.disease]
+    classes = ", ".join(
+        f"{class_title(label)} {'not trained' if label in head.untrained else proportion(value)}"
+        for label, value in finding.probabilities.items()
+    )
+    texts = (
+        f"{classes}.",
+        f"{members}. {head.set_rule}" if (members := messages.set_line(finding)) else None,
+        messages.accuracy_line(evidence),
+        evidence.grade.reason if evidence else None,
+        messages.map_line(summary, finding),
+        *messages.limits(card, finding.disease),
+    )
+    st.caption("  \n".join(escape_markdown(text) for text in texts if text))
 
 
 @st.fragment

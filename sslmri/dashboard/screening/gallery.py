@@ -15,7 +15,7 @@ ABOUT = (
     "Simulated, not real patients. Built from an average brain and selected as examples that this model flags. "
     "They show how the page works, not how accurate the model is; some are misclassified."
 )
-_CHOSEN = "patient"
+CHOSEN = "patient"
 THUMBNAILS = Path(__file__).parent / "thumbnails"
 _CARD_WIDTH = 138  # seven of them stand in a row of a wide page
 
@@ -37,10 +37,10 @@ def choose_patient(is_needed: bool) -> str | None:
         list(PATIENTS),
         index=None,
         format_func=lambda key: PATIENTS[key].title,
-        key=_CHOSEN,
-        placeholder="Choose a simulated patient",
+        key=CHOSEN,
+        placeholder="Choose a simulated patient" if is_needed else "Remove the files to choose one",
         disabled=not is_needed,
-        help=f"{ABOUT} Remove your files to choose one.",
+        help=ABOUT,
     )
     return chosen if is_needed else None
 
@@ -57,4 +57,4 @@ def draw_gallery() -> None:
 
 
 def _open(key: str) -> None:
-    st.session_state[_CHOSEN] = key
+    st.session_state[CHOSEN] = key

@@ -1,4 +1,4 @@
-"""Slices of a scan in the three planes: image, pixel size, and orientation labels."""
+"""The planes in which a scan can be viewed: where each voxel of their slices lies, pixel size, orientation labels."""
 
 from dataclasses import dataclass
 
@@ -9,67 +9,78 @@ from sslmri.scans.volume import AXIAL
 from sslmri.screening.messages import OPPOSITE
 
 _PLANE_OF = {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}
-_AXIS_OF = {"axial": 0, "coronal": 1, "sagittal": 2}
 
 
 @dataclass(frozen=True)
-class OrientationLabels:
-    """The letter of the patient's side at each edge of an image: A, P, L, R, S or I."""
-
-    top: str
-    right: str
-    bottom: str
-    left: str
-
-
-@dataclass(frozen=True)
-class ReformattedSlice:
-    """One slice of a scan in any plane.
+class Plane:
+    """How the slices of a plane lie in the voxels of a scan, one byte each.
 
     Attributes:
-        image: (H, W) intensities of the file.
-        pixel_mm: height and width of a pixel, or None where the file does not say.
-        labels: None where the orientation is unknown.
+        name: of the plane, empty where it is unknown.
+        shape: number of slices, rows and columns.
+        start: position of the first voxel among all.
+        steps: from one slice, row and column to the next.
+        pixel: height and width of a pixel, in mm where they are known.
+        labels: letter of the patient's side at the top, right, bottom and left; None where the orientation is unknown.
+        size: of a pixel, and what is unknown, for display.
     """
 
-    image: np.ndarray
-    pixel_mm: tuple[float, float] | None
-    labels: OrientationLabels | None
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    steps: tuple[int, ...]
+    pixel: tuple[float, float]
+    labels: tuple[str, str, str, str] | None
+    size: str
 
 
-def plane_of(scan: Scan) -> str | None:
-    """Returns the plane of the slices of the file, or None where it is unknown."""
-    return _PLANE_OF[scan.info.orientation[0]] if scan.info.orientation else None
+def plane_of(scan: Scan) -> str:
+    """Returns the name of the plane of the slices of the file, empty where it is unknown."""
+    return _PLANE_OF[scan.info.orientation[0]] if scan.info.orientation else ""
 
 
-def planes_of(scan: Scan) -> tuple[str, ...]:
-    """Returns the planes in which a scan can be shown: all three for an axial volume of known spacing, else none."""
-    is_volume = len(scan.voxels) > 1 and scan.info.spacing_mm is not None and scan.info.orientation == AXIAL
-    return tuple(_AXIS_OF) if is_volume else ()
+def planes_of(scan: Scan, voxels: np.ndarray) -> list[Plane]:
+    """Returns the planes of a scan, that of its slices first: all three for an axial volume of known spacing.
+
+    The head is up in coronal and sagittal slices.
+
+    Args:
+        scan: to be viewed.
+        voxels: (D, H, W) uint8, its voxels, perhaps with fewer rows and columns.
+    """
+    known, orientation = scan.info.spacing_mm, scan.info.orientation
+    of_file = known[1:] if known else (1.0, 1.0)
+    mm = tuple(a * b / c for a, b, c in zip(of_file, scan.voxels.shape[1:], voxels.shape[1:], strict=True))
+    labels = _labels(orientation[1], orientation[2]) if orientation else None
+    size = _size(known[1:] if known else None, labels)
+    planes = [_plane(plane_of(scan), voxels, voxels, (mm[0], mm[1]), labels, size)]
+    if known and orientation == AXIAL and len(voxels) > 1:
+        upright = voxels[::-1]
+        for name, axes, row, side in (("coronal", (1, 0, 2), mm[1], "L"), ("sagittal", (2, 0, 1), mm[0], "P")):
+            labels = _labels("I", side)
+            size = _size((known[0], known[2] if name == "coronal" else known[1]), labels)
+            planes.append(_plane(name, voxels, upright.transpose(axes), (known[0], row), labels, size))
+    return planes
 
 
-def n_slices_in(scan: Scan, plane: str) -> int:
-    """Returns how many slices an axial volume has in a plane."""
-    return scan.voxels.shape[_AXIS_OF[plane]]
+def _plane(
+    name: str,
+    voxels: np.ndarray,
+    view: np.ndarray,
+    pixel: tuple[float, float],
+    labels: tuple[str, str, str, str] | None,
+    size: str,
+) -> Plane:
+    start = view.__array_interface__["data"][0] - voxels.__array_interface__["data"][0]
+    return Plane(name, view.shape, start, view.strides, pixel, labels, size)
 
 
-def file_slice(scan: Scan, index: int) -> ReformattedSlice:
-    """Returns a slice of the file."""
-    pixel_mm = scan.info.spacing_mm[1:] if scan.info.spacing_mm else None
-    labels = _labels(scan.info.orientation[1], scan.info.orientation[2]) if scan.info.orientation else None
-    return ReformattedSlice(scan.voxels[index], pixel_mm, labels)
+def _size(pixel_mm: tuple[float, float] | None, labels: tuple[str, str, str, str] | None) -> str:
+    known = [" x ".join(f"{mm:.2f}" for mm in pixel_mm) + " mm per pixel"] if pixel_mm else []
+    unknown = [*([] if pixel_mm else ["pixel size"]), *([] if labels else ["orientation"])]
+    return ", ".join([*known, *([f"{' and '.join(unknown)} unknown"] if unknown else [])])
 
 
-def reformat(scan: Scan, plane: str, index: int) -> ReformattedSlice:
-    """Returns a slice of an axial volume of known spacing, with the patient's head up or anterior up."""
-    if plane == "axial" or scan.info.spacing_mm is None:
-        return file_slice(scan, index)
-    slice_mm, row_mm, column_mm = scan.info.spacing_mm
-    if plane == "coronal":
-        return ReformattedSlice(scan.voxels[::-1, index, :], (slice_mm, column_mm), _labels("I", "L"))
-    return ReformattedSlice(scan.voxels[::-1, :, index], (slice_mm, row_mm), _labels("I", "P"))
-
-
-def _labels(rows: str, columns: str) -> OrientationLabels:
+def _labels(rows: str, columns: str) -> tuple[str, str, str, str]:
     """Returns the labels of an image whose rows and columns grow in these directions."""
-    return OrientationLabels(top=OPPOSITE[rows], right=columns, bottom=rows, left=OPPOSITE[columns])
+    return OPPOSITE[rows], columns, rows, OPPOSITE[columns]

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from sslmri.dashboard.screening.review import unsign
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.screening.messages import sequence_line, sequence_title
 from sslmri.screening.outcome import Screening
@@ -27,7 +26,5 @@ def choose_sequence(screening: Screening) -> Screening:
         key=widget_key(summary, "sequence"),
         help="Each classifier answers the sequence it was trained on. Choose another one where this is wrong.",
         width=_WIDTH,
-        on_change=unsign,
-        args=(summary,),
     )
     return next((with_sequence(screening, choice) for choice in CHOICES if choice == chosen), screening)

@@ -1,12 +1,13 @@
 """The labelled training cases that are nearest to the scan in the encoder's features."""
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from PIL import Image
 
-from sslmri.dashboard.screening.images import thumbnail
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
@@ -24,6 +25,7 @@ DATA_FOLDER = "SSLMRI_TRAINING_DATA"  # names the folder of the manifest that th
 N_CASES = 5
 _MAX_THUMBNAILS = 60
 _WIDTH = 96
+_QUALITY = 95
 
 
 def draw_similar(screener: "Screener", screening: Screening, finding: Finding | None) -> None:
@@ -77,4 +79,8 @@ def case_image(case: "BankCase", preparation: Preparation) -> bytes | None:
         slices = to_slices(read_scan(path.read_bytes(), path.name), preparation)
     except ScanError:
         return None
-    return thumbnail(slices[0]) if len(slices) == 1 else None
+    if len(slices) != 1:
+        return None
+    buffer = io.BytesIO()
+    Image.fromarray(slices[0]).save(buffer, format="JPEG", quality=_QUALITY)
+    return buffer.getvalue()

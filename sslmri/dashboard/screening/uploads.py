@@ -24,6 +24,7 @@ from sslmri.scans.volume_files import plain_name, voxel_names
 from sslmri.text import count
 
 MAX_SCANS = 8  # at once on the Screening page
+_FILES, _FOLDER = "files", "files-of-folder"  # keys of the widgets
 HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
 
 
@@ -144,10 +145,14 @@ def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
     return scans
 
 
+def is_open() -> bool:
+    """Returns whether the session has a file or a simulated patient, before what asks for them is drawn."""
+    return any(st.session_state.get(key) for key in (HANDED_OVER, gallery.CHOSEN, _FILES, _FOLDER))
+
+
 def ask_for_scans() -> list[Upload]:
-    """Returns the scans given, or the chosen simulated patient where there is none."""
-    left, right = st.columns([11, 9], gap="large", vertical_alignment="bottom")
-    with left:
+    """Returns the scans given, or the chosen simulated patient where there is none; folded where there are some."""
+    with st.expander("Open another scan") if is_open() else st.container():
         is_folder = st.toggle(
             "Upload a folder", key="folder", help="With all folders in it, such as a disc; what is no scan is left out."
         )
@@ -155,12 +160,12 @@ def ask_for_scans() -> list[Upload]:
         files = st.file_uploader(
             "Drop scans: DICOM, NIfTI, other volumes, images or zip",
             accept_multiple_files="directory" if is_folder else True,
+            key=_FOLDER if is_folder else _FILES,
             help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. DICOM series can be uploaded as a zip or as all their "
             "files at once, a header and its voxels too. Files stay in the memory of "
             f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
         )
-    handed_over: Upload | None = st.session_state.get(HANDED_OVER)
-    with right:
+        handed_over: Upload | None = st.session_state.get(HANDED_OVER)
         patient = gallery.choose_patient(is_needed=not files and handed_over is None)
     if handed_over:
         _draw_handed_over(handed_over)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import streamlit as st
@@ -29,6 +30,7 @@ if not st.__version__.startswith(f"{SUPPORTED}."):
 from streamlit import config, file_util, runtime
 from streamlit import logger as streamlit_logger
 from streamlit.auth_util import get_cookie_with_chunks
+from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 from streamlit.web.server.server_util import AUTH_COOKIE_NAME, get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
@@ -36,6 +38,7 @@ from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 __all__ = ["is_host_allowed"]
 
 MEDIA, UPLOADS, METRICS = "/media/", "/_stcore/upload_file/", "/_stcore/metrics"
+_registering = Lock()
 AGENT = "/_stcore/agent/"  # an interface for programs: off, but still described
 
 
@@ -100,6 +103,27 @@ def close_expired_sessions() -> bool:
     if expired:
         sessions.expire()
     return bool(expired)
+
+
+def component(name: str, folder: Path) -> Any:
+    """Returns what draws a component, whose page, style and script lie in a folder under its name.
+
+    Streamlit takes the folder of a component from the metadata of an installed package only, and runs a script that is
+    given as text from a blob, which the content security policy forbids.
+    """
+    registry: Any = runtime.get_instance().bidi_component_registry
+    full_name = f"sslmri.{name}"
+    with _registering:
+        if registry.get_component_asset_root(full_name) is None:
+            manifest = ComponentManifest("sslmri", "", [ComponentConfig(name, folder.name)])
+            registry.register_from_manifest(manifest, folder.parent)
+    return _component(full_name, folder / name)
+
+
+@cache
+def _component(full_name: str, path: Path) -> Any:
+    html, css = (path.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".html", ".css"))
+    return st.components.v2.component(full_name, html=html, css=css, js=f"{path.name}.js")
 
 
 def limit_shutdown(seconds: int) -> None:

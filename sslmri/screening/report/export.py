@@ -16,9 +16,9 @@ from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening.messages import evidence_of, limits
 from sslmri.screening.outcome import Entry, ScreeningSummary, document, review_document
 
-FORMAT = "sslmri-report-2"
+FORMAT = "sslmri-report-3"
 _CLASSES = tuple(dict.fromkeys(label for disease in DISEASES.values() for label in disease.classes))
-_REVIEW = ("agrees", "override", "reason", "reviewed_at")
+_REVIEW = ("reading", "text", "initials", "agrees", "reviewed_at")
 _COLUMNS = (
     "scan", "n_files", "sha256", "status", "reason", "is_brain_mri", "sequence.name", "sequence.from", "disease",
     "verdict", "probability_any", "flagged_from", "not_flagged_below",
@@ -54,10 +54,9 @@ def report_json(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | No
         "scans": [document(entry, card.sha256, _grades(card, metrics)) for entry in entries],
         "acquisitions": [{"scan": entry.number, **_acquisition(entry)} for entry in entries],
         "reviews": [
-            {"scan": entry.number, "disease": key, **found}
+            {"scan": entry.number, "disease": key, **review}
             for entry in entries
-            for key, review in entry.reviews.items()
-            if (found := review_document(review))
+            for key, review in _reviews(entry).items()
         ],
     }
     return (_dumps(content, indent=1) + "\n").encode("utf-8", errors="backslashreplace")
@@ -134,6 +133,11 @@ def _acquisition(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _reviews(entry: Entry) -> dict[str, dict[str, Any]]:
+    findings = entry.outcome.findings if isinstance(entry.outcome, ScreeningSummary) else {}
+    return {key: review_document(review, findings[key]) for key, review in entry.reviews.items()}
+
+
 def _rows(entry: Entry, content: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yields the rows of a scan: its document's keys, flattened."""
     acquisition = {key: value for key, value in _acquisition(entry).items() if key in _COLUMNS}
@@ -142,7 +146,7 @@ def _rows(entry: Entry, content: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     shared["warnings"] = " ".join(content["warnings"])
     for finding in content["findings"]:
         x, y = finding["peak_xy"] or (None, None)
-        review = review_document(entry.reviews.get(finding["disease"])) or {}
+        review = _reviews(entry).get(finding["disease"], {})
         yield {
             **shared,
             **{key: value for key, value in finding.items() if key not in ("probabilities", "peak_xy")},

@@ -80,7 +80,7 @@ def _draw_overview(page: PdfPage, entries: Sequence[Entry]) -> None:
                 continue
             for key in keys:
                 row.cell(messages.short_verdict(outcome.findings[key]))
-            row.cell(f"{messages.n_reviewed(entry)} of {len(outcome.findings)}")
+            row.cell(f"{len(entry.reviews)} of {len(outcome.findings)}")
 
 
 def _title(page: PdfPage, text: str, aside: str = "") -> None:

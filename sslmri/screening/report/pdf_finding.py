@@ -48,7 +48,7 @@ def draw_finding(
         else:
             target.paragraph(LEFT, finding.reason or "", BODY)
         target.set_y(target.get_y() + 0.6)
-        target.paragraph(LEFT, messages.review_line(entry.reviews.get(disease)), SMALL, INK, _TEXT)
+        target.paragraph(LEFT, messages.review_line(entry.reviews.get(disease), finding), SMALL, INK, _TEXT)
         return target.get_y() - top
 
     # measured on a scratch page: fpdf2's own trial drawing copies the whole document, minutes for hundreds of scans

@@ -1,0 +1,103 @@
+"""What a card says of one finding, and the line above all cards. No torch here."""
+
+from collections.abc import Collection, Iterable
+
+from sslmri.diseases import DISEASES, class_title
+from sslmri.evidence.verdict import Verdict
+from sslmri.models.metrics import DiseaseControls, DiseaseMetrics
+from sslmri.screening.messages import NOT_EVALUATED
+from sslmri.screening.outcome import Finding, ScreeningSummary
+from sslmri.text import capital, proportion
+
+_RANK = {Verdict.FLAGGED: 2, Verdict.INCONCLUSIVE: 1, Verdict.NOT_FLAGGED: 0, Verdict.NOT_ASSESSED: -1}
+INSUFFICIENT = "insufficient"
+
+
+def by_urgency(findings: Iterable[Finding], folded: Collection[str] = ()) -> list[Finding]:
+    """Returns findings, flagged ones first, then inconclusive ones; those of folded diseases come last."""
+
+    def urgency(finding: Finding) -> tuple[bool, int, float]:
+        return finding.disease not in folded, _RANK[finding.verdict], finding.probability_any
+
+    return sorted(findings, key=urgency, reverse=True)
+
+
+def insufficient(metrics: dict[str, DiseaseMetrics]) -> set[str]:
+    """Returns the diseases whose classifiers have insufficient evidence."""
+    return {key for key, result in metrics.items() if result.grade.grade == INSUFFICIENT}
+
+
+def headline(summary: ScreeningSummary, folded: Collection[str]) -> str:
+    """Returns the verdicts of a scan in one line of Markdown, flagged ones in bold.
+
+    Args:
+        summary: of the scan.
+        folded: diseases whose verdicts are not shown, because the evidence for their classifiers is insufficient.
+    """
+    shown = by_urgency(finding for key, finding in summary.assessed.items() if key not in folded)
+    parts = [f"**{_verdict(each)}**" if each.verdict is Verdict.FLAGGED else _verdict(each) for each in shown]
+    hidden = [DISEASES[key].title for key in summary.assessed if key in folded]
+    absent = [DISEASES[key].title for key, finding in summary.findings.items() if not finding.is_assessed]
+    parts += [f"Insufficient evidence, not shown: {', '.join(hidden)}."] if hidden else []
+    parts += [f"Not assessed: {', '.join(absent)}."] if absent else []
+    return " ".join(parts)
+
+
+def _verdict(finding: Finding) -> str:
+    return f"{DISEASES[finding.disease].title} {finding.verdict} ({proportion(finding.probability_any)})."
+
+
+def type_line(finding: Finding, evidence: DiseaseMetrics | None) -> str | None:
+    """Returns the disease classes of a finding, as settled as its prediction set leaves them; None where it has one.
+
+    Not flagged findings have none either: there is no disease whose type could be told.
+    """
+    disease = DISEASES[finding.disease]
+    if len(disease.classes) < 3 or finding.verdict is Verdict.NOT_FLAGGED:
+        return None
+    word = "Stage" if disease.is_ordinal else "Type"
+    classes = sorted(disease.classes[1:], key=lambda label: -finding.probabilities[label])
+    listed = ", ".join(
+        f"{class_title(label)} {proportion(finding.probabilities[label])}"
+        for label in classes
+        if finding.probabilities[label] > 0
+    )
+    is_settled = finding.verdict is Verdict.FLAGGED and finding.prediction_set == (classes[0],)
+    right = ""
+    if evidence and evidence.types and evidence.types.accuracy.value is not None:
+        right = f" ({word.lower()} correct in {proportion(evidence.types.accuracy.value)} of slices with disease)"
+    return f"{word}: {listed}{right}" if is_settled else f"{word} not settled: {listed}{right}"
+
+
+def operating_line(finding: Finding, evidence: DiseaseMetrics | None, is_volume: bool) -> str:
+    """Returns sensitivity and specificity on unseen patients at the threshold that the verdict was reached by."""
+    if evidence is None or evidence.thresholds is None:
+        return NOT_EVALUATED
+    is_low = finding.verdict is Verdict.NOT_FLAGGED
+    limit = evidence.thresholds.low if is_low else evidence.thresholds.high
+    point = limit.groups if is_volume else limit.slices
+    which = "the lower" if is_low and finding.not_flagged_below < finding.flagged_from else "this"
+    unit = "Unseen patients" if is_volume else "Slices of unseen patients"
+    return f"{unit}, at {which} threshold: sensitivity {point.sensitivity}, specificity {point.specificity}"
+
+
+def map_rate_line(controls: DiseaseControls | None) -> str:
+    """Returns how often the maps of a classifier point at the lesion."""
+    found = controls.localisation if controls else None
+    if found is None or found.true.pointing.value is None:
+        return "Whether its map points at the disease was not measured."
+    rate = f"Its map peaks inside the lesion in {found.true.pointing} of test slices"
+    is_chance = (found.true.pointing.low or 0) <= found.random_point.head
+    return f"{rate}: do not read it as a location." if is_chance else f"{rate}."
+
+
+def shortcut_line(controls: DiseaseControls | None) -> str:
+    """Returns in one line what shortcuts alone explain of a classifier's results."""
+    if controls is None:
+        return "Shortcuts were not measured."
+    from sslmri.evidence.shortcuts import CARRIES, CONTROLS  # with scikit-learn, which nothing else here needs
+
+    carrying = [CONTROLS[name] for name, metrics in controls.shortcuts.items() if metrics.verdict == CARRIES]
+    if not carrying:
+        return "No shortcut explains the result alone."
+    return f"{capital(', '.join(carrying))} alone do as well: the result may not reflect the disease."
