@@ -3,12 +3,14 @@
 import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
+from sslmri.dashboard.screening.examples import truth_line
 from sslmri.dashboard.screening.findings import choose_scan, draw_findings, draw_headline
 from sslmri.dashboard.screening.gallery import draw_gallery
 from sslmri.dashboard.screening.review import draw_report
 from sslmri.dashboard.screening.sequence import choose_sequence
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
+from sslmri.dashboard.screening.start import draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads
 from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, is_open
 from sslmri.dashboard.screening.viewer import draw_viewer, finding_in_view
@@ -25,11 +27,7 @@ top, other = st.columns([13, 7], vertical_alignment="center") if is_open() else 
 with other:
     uploads = ask_for_scans()
 if not uploads:
-    st.info(
-        "Drop a scan or open a simulated patient. You get a result and a saliency map for each disease the scan is "
-        "suitable for."
-    )
-    draw_gallery()
+    draw_start(card, try_read(find_unseen_metrics, card))
     st.stop()
 
 screener = load_screener(card)
@@ -55,6 +53,8 @@ with top:
     draw_headline(summary, metrics)
 with left:
     st.text(upload.name)
+    if isinstance(upload, PatientUpload):
+        st.markdown(escape_markdown(truth_line(upload.patient, summary)))
     draw_findings(card, summary, finding.disease if finding else None, metrics, try_read(find_evidence, card, Controls))
     draw_notes([notice_line(notice) for notice in summary.warnings])
 with right:

@@ -17,7 +17,7 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.bank import BankCase
 from sslmri.models.cards import ModelCard
-from sslmri.models.evidence import Metrics, find_evidence
+from sslmri.models.evidence import Evidence, Metrics, find_evidence
 from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
@@ -154,7 +154,7 @@ def test_a_classifier_that_was_not_assessed_says_why_and_has_no_number_or_map(ch
     changed(lambda screening: silence(screening, "ms"))
     app = upload(("slice.png", png()))
     assert escape_markdown(REASON) in words_of(app)
-    assert "not assessed" in words_of(app)
+    assert "Not assessed: Multiple sclerosis." in words_of(app)
     assert not [own for own in (*app.button, *app.number_input, *app.selectbox) if "-ms-" in str(own.key)]
 
 
@@ -184,7 +184,12 @@ def test_ppv_and_npv_follow_the_prevalence_from_results_on_unseen_patients(confi
     estimates = [Estimate(value, value, value, value, None) for value in (0.8, 0.9)]
     point = ThresholdMetrics(0.5, OperatingPoint(*estimates), OperatingPoint(*estimates[::-1]))
     diseases = {key: replace(result, thresholds=Thresholds(point, point)) for key, result in metrics.diseases.items()}
-    monkeypatch.setattr("sslmri.models.evidence.find_evidence", lambda *arguments: replace(metrics, diseases=diseases))
+    measured = replace(metrics, diseases=diseases)
+
+    def find(card: ModelCard, kind: type[Evidence]) -> Evidence | None:
+        return measured if kind is Metrics else find_evidence(card, kind)
+
+    monkeypatch.setattr("sslmri.models.evidence.find_evidence", find)
     app = upload(("slice.png", png(1)))
     assert "PPV, NPV" in words_of(app)
     widget(app.number_input, "prevalence-ms").set_value(20.0).run()
@@ -238,7 +243,7 @@ def test_a_scan_of_the_cohort_page_is_screened_until_it_is_closed(configured: Mo
     assert [text.value for text in app.text] == ["from a folder.png"]
     next(button for button in app.button if button.label == "Close").click().run()
     assert not app.text
-    assert "Drop a scan" in app.info[0].value
+    assert "Drop a scan" in words_of(app)
 
 
 def test_voxels_beyond_the_limit_are_dropped_and_read_again(configured: ModelCard, monkeypatch) -> None:
@@ -257,9 +262,24 @@ def test_a_card_of_the_gallery_opens_a_simulated_patient_with_its_true_mask(conf
     assert not app.exception
     assert [text.value for text in app.text] == ["Simulated patient, Glioma"]
     assert not [button for button in app.button if str(button.key).startswith("open-")]
+    assert escape_markdown("Truth: Glioma, simulated. Model: ") in words_of(app)
     header = in_viewer(app).header
     assert header["has_mask"]
     assert header["first"] in header["analysed"]
+
+
+def test_the_start_says_what_this_is_and_how_good(configured: ModelCard) -> None:
+    app = open_page(PAGES[0])
+    assert "four diseases" in words_of(app)
+    assert words_of(app).count("AUROC") == 3
+    assert not app.get("bidi_component")  # until the server has screened the example
+    assert len([button for button in app.button if str(button.key).startswith("open-")]) == len(PATIENTS)
+
+
+def test_a_refused_file_leaves_the_gallery(configured: ModelCard) -> None:
+    app = upload(("notes.png", b"just some notes"))
+    assert len(app.error) == 1
+    assert len([button for button in app.button if str(button.key).startswith("open-")]) == len(PATIENTS)
 
 
 def test_a_healthy_patient_and_a_file_have_no_true_outline(configured: ModelCard) -> None:

@@ -50,6 +50,9 @@ class Server:
         return below(self.process.pid)
 
 
+_QUIET = {"SSLMRI_EXAMPLES": "0"}  # a test that needs the examples says so
+
+
 def printed(log: Path) -> Path:
     """Returns the file with what a server prints on standard output, next to its log."""
     return log.with_name(f"{log.name}.out")
@@ -76,7 +79,9 @@ def serve(
     command = (*prefix, sys.executable, "-m", "streamlit", *arguments, *options)
     nowhere = Path(os.devnull)
     with (log or nowhere).open("ab") as errors, (printed(log) if log else nowhere).open("ab") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=errors if log else None)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | _QUIET | env, stdout=out, stderr=errors if log else None
+        )
     server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
         _wait_for(process, port, server.address + wait_for)

@@ -3,6 +3,7 @@
 The cards' thumbnails are stored next to this file; ``python -m tests.harness.thumbnails`` draws them again.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ THUMBNAILS = Path(__file__).parent / "thumbnails"
 _CARD_WIDTH = 138  # seven of them stand in a row of a wide page
 
 
-@st.cache_data(max_entries=8, show_spinner="Making the simulated patient")
+@lru_cache(maxsize=len(PATIENTS))
 def load(key: str) -> tuple[Scan, np.ndarray]:
     """Returns a patient's scan, and the mask of the simulated lesion, bool of its voxels' shape (D, H, W).
 

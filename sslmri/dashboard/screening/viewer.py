@@ -134,8 +134,8 @@ def _layer(
             n: enlarged(map_, chosen.scale, preparation.image_size) for n, map_ in zip(numbers, maps, strict=True)
         }
     else:
-        state = st.session_state.get(key) or {}
-        number = state.get("slice") if state.get("slice") in numbers else _first_slice(screening, chosen, None)
+        reported = (st.session_state.get(key) or {}).get("slice")
+        number: int = reported if reported in numbers else _first_slice(screening, chosen, None)
         with st.spinner("Computing the map"):
             index = numbers.index(number)
             levels = {number: explain(screener, screening, chosen.disease, index, chosen.label, chosen.method)}

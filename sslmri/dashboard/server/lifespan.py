@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sslmri.dashboard.layout import open_model
+from sslmri.dashboard.screening import examples
 from sslmri.dashboard.screening.shared_model import is_loaded, is_refused, share_screener
 from sslmri.dashboard.server import streamlit_internals
 from sslmri.dashboard.server.middleware import RequestFilter
@@ -38,6 +40,7 @@ def health(_request: object) -> JSONResponse:
 
 ROUTES = [Route("/health", health)]
 MIDDLEWARE = [Middleware(RequestFilter)]
+EXAMPLES = "SSLMRI_EXAMPLES"  # 0: the simulated patients are screened when one is opened, not when the server starts
 _HOUSEKEEPING_INTERVAL_S = 20
 _FINISH_REQUESTS_S, _FINISH_SCREENINGS_S = 10, 30  # at a stop; service managers kill the process after a minute
 _LOGGER = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, object]]:
         yield {}
     finally:
         housekeeping.cancel()
+        examples.stopping.set()
         await asyncio.to_thread(wait_until_idle, _FINISH_SCREENINGS_S)
         record("stop")
 
@@ -67,6 +71,7 @@ async def _keep_up() -> None:
         if line and line != logged:
             record(line[0], **line[1])
             logged = line
+            asyncio.get_running_loop().run_in_executor(None, _screen_examples)
         await asyncio.sleep(_HOUSEKEEPING_INTERVAL_S)
         try:
             if streamlit_internals.close_expired_sessions():
@@ -74,6 +79,18 @@ async def _keep_up() -> None:
                 release_freed_memory()
         except Exception:  # tried again next time
             _LOGGER.exception("ended sessions were not freed")
+
+
+def _screen_examples() -> None:
+    """Makes and screens the simulated patients, unless ``SSLMRI_EXAMPLES`` is 0 or there is no model."""
+    if os.environ.get(EXAMPLES) == "0":
+        return
+    try:
+        card = open_model()
+        if is_loaded(card):
+            examples.screen_examples(share_screener(card))
+    except Exception:  # a page screens them when they are opened
+        _LOGGER.exception("the simulated patients were not screened")
 
 
 def show_failure(_error: Exception) -> bool:

@@ -79,6 +79,12 @@ def acquire_model() -> Iterator[None]:
         yield
 
 
+def screen_example(screener: "Screener", scan: Scan) -> Screening:
+    """Returns the screening of a scan that is nobody's, once the model is free; logs nothing."""
+    with _MODEL.acquire(lambda ahead: None):
+        return screener.screen(scan)
+
+
 def wait_until_idle(seconds: float) -> None:
     """Waits up to that long for screenings in progress, so that each is logged."""
     _MODEL.wait_until_empty(seconds)

@@ -1,0 +1,57 @@
+"""The simulated patients, screened once the server has its model. They are nobody's data: all sessions share them."""
+
+import threading
+from typing import TYPE_CHECKING
+
+from sslmri.cohorts.patients import PATIENTS
+from sslmri.dashboard.screening.gallery import load
+from sslmri.dashboard.server.queue import screen_example
+from sslmri.diseases import DISEASES
+from sslmri.evidence.verdict import Verdict
+from sslmri.models.cards import ModelCard
+from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
+
+if TYPE_CHECKING:
+    from sslmri.screening.screener import Screener
+
+FIRST = "pituitary"  # on the start page, and screened before the others
+stopping = threading.Event()  # set when the server stops
+_screened: dict[tuple[str, str], Screening] = {}
+
+
+def screen_examples(screener: "Screener") -> None:
+    """Screens each simulated patient that was not screened with this model yet, until the server stops."""
+    for patient in (FIRST, *PATIENTS):
+        if stopping.is_set():
+            return
+        if find_example(screener.card, patient) is None:
+            scan, _ = load(patient)
+            _screened[screener.card.sha256, patient] = screen_example(screener, scan)
+
+
+def find_example(card: ModelCard, patient: str) -> Screening | None:
+    """Returns the screening of a simulated patient with a model, None where it has not been made."""
+    return _screened.get((card.sha256, patient))
+
+
+def truth_line(patient: str, summary: ScreeningSummary) -> str:
+    """Returns what a simulated patient has, and how the model did."""
+    simulated = PATIENTS[patient]
+    disease = DISEASES[simulated.disease]
+    if simulated.label == disease.reference:
+        flagged = [finding for finding in summary.assessed.values() if finding.verdict is Verdict.FLAGGED]
+        model = "false alarm" if flagged else "right, nothing flagged"
+    else:
+        model = _judged(summary.findings[simulated.disease], simulated.label)
+    return f"Truth: {simulated.title}, simulated. Model: {model}."
+
+
+def _judged(finding: Finding, label: str) -> str:
+    disease = DISEASES[finding.disease]
+    if finding.verdict is not Verdict.FLAGGED:
+        return {Verdict.NOT_FLAGGED: "missed"}.get(finding.verdict, str(finding.verdict))
+    if len(disease.classes) == 2:
+        return "right"
+    best = max(disease.classes[1:], key=finding.probabilities.__getitem__)
+    kind = "stage" if disease.is_ordinal else "type"
+    return f"{disease.any_title}, right; {kind} {'right' if best == label else 'wrong'}"

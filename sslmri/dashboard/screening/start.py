@@ -1,0 +1,55 @@
+"""The start of the screening page: what this is, how good it is, and a finished example."""
+
+import streamlit as st
+
+from sslmri.dashboard.screening.examples import FIRST, find_example, truth_line
+from sslmri.dashboard.screening.gallery import draw_gallery, load
+from sslmri.dashboard.screening.shared_model import share_screener
+from sslmri.dashboard.screening.viewer import draw_viewer, finding_in_view
+from sslmri.diseases import DISEASES
+from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics
+from sslmri.screening.card_lines import headline, insufficient
+from sslmri.text import capital, count
+
+_LEAD = (
+    "**sslmri** screens a brain MRI for four diseases with one self-supervised encoder, and shows what each answer "
+    "rests on. Drop a scan, or open a simulated patient."
+)
+_GRADES = ("strong", "limited", "insufficient")
+_N_RESULTS = 3
+
+
+def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
+    """Draws what this is, the results of the best measured classifiers, the example where it is ready, the gallery."""
+    st.markdown(_LEAD)
+    if metrics:
+        _draw_results(metrics)
+    _draw_example(card, metrics)
+    draw_gallery()
+
+
+def _draw_results(metrics: Metrics) -> None:
+    best = sorted(metrics.diseases.items(), key=lambda item: _GRADES.index(item[1].grade.grade))[:_N_RESULTS]
+    for column, (key, result) in zip(st.columns(_N_RESULTS), best, strict=False):
+        groups = count(result.groups.n_groups, result.unit)
+        column.markdown(
+            f"**{DISEASES[key].title}: AUROC {result.groups.auroc}**  \n"
+            f"{groups} never trained on. {capital(result.grade.grade)} evidence."
+        )
+
+
+def _draw_example(card: ModelCard, metrics: Metrics | None) -> None:
+    screening = find_example(card, FIRST)
+    if screening is None:
+        return
+    folded = insufficient(metrics.diseases if metrics else {})
+    scan, mask = load(FIRST)
+    left, right = st.columns([9, 11], gap="medium")
+    with left:
+        st.markdown("**A finished example**")
+        st.markdown(headline(screening.summary, folded))
+        st.markdown(truth_line(FIRST, screening.summary))
+        st.caption("Blue: the true outline. Colour: the saliency map, with a contour at half its scale.")
+    with right:
+        draw_viewer(share_screener(card), scan, screening, finding_in_view(screening.summary, folded), mask)
