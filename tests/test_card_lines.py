@@ -28,13 +28,13 @@ def finding_of(head: HeadCard, probabilities: np.ndarray, n_slices: int = 1) -> 
     """Returns the finding of calibrated probabilities (C,), as the screener makes it."""
     decided = decisions_for(head, n_slices)
     members = prediction_set(probabilities, {label: decided.set_thresholds[label] for label in head.classes})
-    (verdict,) = verdicts(probabilities[None], decided.high, decided.low)
+    (verdict,) = verdicts(probabilities[None], decided)
     return Finding(
         head.disease,
         reconciled(verdict, members, head.classes[0]),
         None,
-        decided.high,
-        decided.low,
+        decided.threshold_high,
+        decided.threshold_low,
         dict(zip(head.classes, map(float, probabilities), strict=True)),
         members,
         1,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sslmri.cohorts.patients import PATIENTS
+from sslmri.cohorts.patients import EXAMPLE, PATIENTS
 from sslmri.dashboard.screening import examples
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
@@ -47,7 +47,7 @@ def test_each_patient_is_screened_once_with_a_model_and_none_after_a_stop(monkey
     screener = SimpleNamespace(card=SimpleNamespace(sha256="a"))
     examples.screen_examples(screener)
     examples.screen_examples(screener)
-    assert screened[0] == examples.FIRST
+    assert screened[0] == EXAMPLE
     assert sorted(screened) == sorted(PATIENTS)
     assert examples.find_example(screener.card, "ms") == "of ms"
     assert examples.find_example(SimpleNamespace(sha256="b"), "ms") is None

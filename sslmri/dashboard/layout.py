@@ -23,6 +23,7 @@ _PAGES = {
     "pages/encoder.py": "Encoder",
     _ABOUT_PAGE: "About",
 }
+_LARGE = 18  # pixels, 120 % of the usual size
 _ROUTED = "is_routed"
 
 
@@ -115,4 +116,7 @@ def _draw_head(title: str) -> None:
         st.space("stretch")
         st.caption(f"{NOTICE} {model}", width="content")
         st.page_link(_ABOUT_PAGE, label=":small[About this model]")
+        is_large = st.toggle("Large text", key="large-text", persist_state="session", help="For a presentation.")
         draw_sign_out()
+    if is_large:
+        st.html(f"<style>html {{ font-size: {_LARGE}px !important; }}</style>")

@@ -10,6 +10,7 @@ from PIL import Image
 from sslmri.screening.outcome import NOTABLE_PEAK
 
 CLOSED_FORM = "grad-cam"
+PALE = 0.25  # of the scale: what is weaker is not painted
 ENGINES: Mapping[str, str] = {
     "grad-cam++": "GradCAMPlusPlus",
     "layer-cam": "LayerCAM",
@@ -36,7 +37,7 @@ def enlarge(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def paint(slice_: np.ndarray, level: np.ndarray, opacity: float) -> np.ndarray:
-    """Returns a slice under a map: (H, W, 3) uint8, inferno, whose alpha grows with the level.
+    """Returns a slice under a map: (H, W, 3) uint8, inferno, whose alpha grows with the level from ``PALE`` on.
 
     Args:
         slice_: (H, W) uint8.
@@ -45,7 +46,7 @@ def paint(slice_: np.ndarray, level: np.ndarray, opacity: float) -> np.ndarray:
     """
     clipped = np.clip(level, 0.0, 1.0)
     colours = colour_table()[np.rint(clipped * 255).astype(np.intp)]
-    alpha = (opacity * clipped)[..., None]
+    alpha = np.where(clipped < PALE, 0.0, opacity * clipped)[..., None]
     return np.rint(slice_[..., None] * (1 - alpha) + colours * alpha).astype(np.uint8)
 
 

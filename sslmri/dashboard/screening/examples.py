@@ -3,7 +3,7 @@
 import threading
 from typing import TYPE_CHECKING
 
-from sslmri.cohorts.patients import PATIENTS
+from sslmri.cohorts.patients import EXAMPLE, PATIENTS
 from sslmri.dashboard.screening.gallery import load
 from sslmri.dashboard.server.queue import screen_example
 from sslmri.diseases import DISEASES
@@ -14,14 +14,13 @@ from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
 
-FIRST = "pituitary"  # on the start page, and screened before the others
 stopping = threading.Event()  # set when the server stops
 _screened: dict[tuple[str, str], Screening] = {}
 
 
 def screen_examples(screener: "Screener") -> None:
     """Screens each simulated patient that was not screened with this model yet, until the server stops."""
-    for patient in (FIRST, *PATIENTS):
+    for patient in (EXAMPLE, *PATIENTS):
         if stopping.is_set():
             return
         if find_example(screener.card, patient) is None:

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from sslmri.dashboard.screening.examples import FIRST, find_example, truth_line
+from sslmri.cohorts.patients import EXAMPLE
+from sslmri.dashboard.screening.examples import find_example, truth_line
 from sslmri.dashboard.screening.gallery import draw_gallery, load
 from sslmri.dashboard.screening.shared_model import share_screener
 from sslmri.dashboard.screening.viewer import draw_viewer, finding_in_view
@@ -40,16 +41,16 @@ def _draw_results(metrics: Metrics) -> None:
 
 
 def _draw_example(card: ModelCard, metrics: Metrics | None) -> None:
-    screening = find_example(card, FIRST)
+    screening = find_example(card, EXAMPLE)
     if screening is None:
         return
     folded = insufficient(metrics.diseases if metrics else {})
-    scan, mask = load(FIRST)
+    scan, mask = load(EXAMPLE)
     left, right = st.columns([9, 11], gap="medium")
     with left:
         st.markdown("**A finished example**")
         st.markdown(headline(screening.summary, folded))
-        st.markdown(truth_line(FIRST, screening.summary))
+        st.markdown(truth_line(EXAMPLE, screening.summary))
         st.caption("Blue: the true outline. Colour: the saliency map, with a contour at half its scale.")
     with right:
         draw_viewer(share_screener(card), scan, screening, finding_in_view(screening.summary, folded), mask)

@@ -156,8 +156,8 @@ class Viewer {
     find(".planes").replaceChildren(...buttons);
     for (const name of [".overlay", ".opacity", ".legend"]) find(name).hidden = !given.map;
     find(".mask").hidden = !given.has_mask;
-    const stops = [0, 32, 64, 96, 128, 160, 192, 224, 255].map((i) => `rgb(${given.palette.subarray(3 * i, 3 * i + 3)})`);
-    find(".ramp").style.background = `linear-gradient(90deg, ${stops})`;
+    const stops = [64, 96, 128, 160, 192, 224, 255].map((i) => `rgb(${given.palette.subarray(3 * i, 3 * i + 3)})`);
+    find(".ramp").style.background = `linear-gradient(90deg, #000 25%, ${stops[0]} 25%, ${stops.slice(1)})`;
     find(".high").textContent = given.map?.top ?? "";
     drawStrip(find(".strip"), given);
     find(".strip-title").textContent = given.strip?.title ?? "";
