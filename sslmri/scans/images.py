@@ -22,8 +22,10 @@ _BAND_PIXELS = 2**20  # converted at once
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG = 274, 262
 _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
 _WIDTH_TAG, _LENGTH_TAG, _BITS_TAG, _STRIP_ROWS_TAG = 256, 257, 258, 278
+_MAX_WEBP_PIXELS = MAX_VOXELS // 2  # its decoder allocates two copies of four bytes a pixel when it opens the file
 _MAX_PIECE = 2 * MAX_VOXELS  # bytes: libtiff decompresses a strip or a tile whole, besides the page
 _MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF may be larger than its page
+_TOO_LARGE = f"The image is too large: over {MAX_VOXELS // 1_000_000} million pixels. Export it at a lower resolution."
 _SEVERAL_PAGES = ("TIFF", "GIF", "WebP")
 _PILLOW_NAMES = {"WebP": "WEBP", "JPEG 2000": "JPEG2000"}  # where they differ from ours
 _ROTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, table 6: where row and column 0 belong
@@ -36,6 +38,7 @@ _ROTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, table
     8: lambda page: page.T[::-1],
 }
 
+Image.MAX_IMAGE_PIXELS = MAX_VOXELS // 2  # Pillow refuses twice as many, also in an icon, whose directory may lie
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # bytes of all texts of a PNG, decompressed: they are not read here
 with contextlib.suppress(AttributeError, OSError):  # a build of Pillow that does not expose its libtiff
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)  # libtiff prints errors that Pillow raises all the same
@@ -93,15 +96,16 @@ def _opened(data: bytes, source: str) -> Iterator[ImageFile.ImageFile]:
     suppress_warnings()
     if source == "JPEG 2000":
         check_picture(data)
+    if source == "WebP" and math.prod(_webp_size(data)) > _MAX_WEBP_PIXELS:
+        raise ScanError(f"The WebP image is too large: over {_MAX_WEBP_PIXELS // 1_000_000} million pixels.")
     try:
         if source == "PNG":
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                check_size((1, image.height, image.width))
                 image.verify()  # all checksums: decoding stops once the rows are full
         with Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES.get(source, source)]) as image:
             yield image
-    except Image.DecompressionBombError as error:  # Pillow's own check of images far too large
-        raise ScanError(f"The image is too large: over {MAX_VOXELS // 1_000_000} million pixels.") from error
+    except Image.DecompressionBombError as error:
+        raise ScanError(_TOO_LARGE) from error
 
 
 def _seek_pages(image: Image.Image, source: str) -> Iterator[tuple[int, int]]:
@@ -138,7 +142,6 @@ def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
     _check_largest_piece(image)
     lower = lower_bytes(data, image) if is_deep_colour(image) else None
     image.load()
-    check_size((1, image.height, image.width))  # an icon may be larger than its directory says
     dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype if _is_deep(image) else np.uint16 if lower else np.uint8
     grey, n_coloured = np.empty(image.size[::-1], dtype), 0
     for rows in _bands(image.size):  # as each step copies what it is given
@@ -163,6 +166,18 @@ def _check_largest_piece(image: Image.Image) -> None:
     n_bytes = (tile or strip) * sum(map(int, tags.get(_BITS_TAG, (1,)))) // 8
     if tile > math.prod(image.size) + _MAX_MARGIN or n_bytes > _MAX_PIECE:
         raise ScanError("The TIFF file has unusually large tiles or strips. Export the image as PNG.")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Returns (width, height) of the canvas."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return width, height
 
 
 def _is_deep(image: Image.Image) -> bool:
