@@ -1,7 +1,8 @@
 """The Alzheimer's answer to whole heads against another group's measurements: ``python -m benchmarks.atlas FOLDER``.
 
 The folder holds ``raw.csv``, one row for each subject with what was measured of it, and ``SUBJECT_T1.nii.gz``. Rank
-correlations of the probability of any dementia with each column, with 95 % intervals by bootstrap over subjects.
+correlations of the probability of any dementia, and of the measured ventricles, with each column, with 95 % intervals
+by bootstrap over subjects.
 """
 
 import json
@@ -18,6 +19,7 @@ from scipy.stats import rankdata
 
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans import read_scan
+from sslmri.screening.outcome import Finding
 from sslmri.screening.screener import Screener
 
 _RESAMPLES = 10_000
@@ -41,19 +43,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = tyro.cli(Settings, args=arguments, description=__doc__)
     table = pd.read_csv(settings.folder / "raw.csv", index_col="subject")
     screener = Screener.load(settings.model)
-    answers: dict[str, float] = {}
+    answers: dict[str, dict[str, float]] = {}
     for subject in map(str, table.index):
         path, start = settings.folder / f"{subject}_T1.nii.gz", time.monotonic()
         finding = screener.screen(read_scan(path.read_bytes(), path.name)).summary.findings["alzheimers"]
         answer = f"{finding.verdict} {finding.probability_any:.3f}" if finding.is_assessed else finding.reason
         print(f"{subject}: {answer}, {time.monotonic() - start:.1f} s", flush=True)
         if finding.is_assessed:
-            answers[subject] = finding.probability_any
+            answers[subject] = {"probability": finding.probability_any, **_measures(finding)}
     known = table.loc[list(answers)].select_dtypes("number")
-    correlations = {str(name): _spearman(np.array(list(answers.values())), known[name].to_numpy()) for name in known}
+    found = pd.DataFrame.from_dict(answers, orient="index")
+    correlations = {
+        f"{ours} and {name}": _spearman(found[ours].to_numpy(), known[name].to_numpy())
+        for ours in found
+        for name in known
+    }
     for name, (value, low, high) in correlations.items():
         print(f"{name}: rank correlation {value:.2f} ({low:.2f} to {high:.2f})")
     print(json.dumps({"assessed": len(answers), "subjects": len(table), "spearman": correlations}))
+
+
+def _measures(finding: Finding) -> dict[str, float]:
+    ventricles = finding.ventricles
+    if ventricles is None or ventricles.evans_index is None:
+        return {}
+    return {"ventricles": ventricles.fraction, "Evans index": ventricles.evans_index}
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:

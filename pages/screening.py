@@ -47,7 +47,7 @@ upload, screening, metrics = uploads[chosen], found[chosen], try_read(find_unsee
 left, right = st.columns([9, 11], gap="medium")
 with left:
     screening = choose_sequence(screening)
-summary = screening.summary
+summary, scan = screening.summary, scan_of(upload)
 finding = finding_in_view(summary, insufficient(metrics.diseases if metrics else {}))
 with top:
     draw_headline(summary, metrics)
@@ -55,12 +55,13 @@ with left:
     st.text(upload.name)
     if isinstance(upload, PatientUpload):
         st.markdown(escape_markdown(truth_line(upload.patient, summary)))
-    draw_findings(card, summary, finding.disease if finding else None, metrics, try_read(find_evidence, card, Controls))
+    shown, controls = finding.disease if finding else None, try_read(find_evidence, card, Controls)
+    draw_findings(card, summary, shown, metrics, controls, scan.info.decade)
     draw_notes([notice_line(notice) for notice in summary.warnings])
 with right:
     mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
-    scan, viewed = in_view(scan_of(upload), screening, finding)
-    draw_viewer(screener, scan, viewed, finding, mask if viewed is screening else None)
+    seen, viewed = in_view(scan, screening, finding)
+    draw_viewer(screener, seen, viewed, finding, mask if viewed is screening else None)
 
 st.divider()
 left, right = st.columns([9, 11], gap="large")

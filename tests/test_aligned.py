@@ -9,13 +9,16 @@ import pytest
 from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict
 from sslmri.scans.atlas import AlignedBrain
+from sslmri.scans.atlas.ventricles import Line, Ventricles
 from sslmri.scans.scan import Scan
 from sslmri.screening import screener as screener_module
-from sslmri.screening.aligned import ALIGNED
+from sslmri.screening.aligned import ALIGNED, COMPARED, notice_of, prepare_aligned, turned
 from sslmri.screening.outcome import Entry, document
 from sslmri.screening.report.images import key_images
 from sslmri.screening.screener import Screener
 from tests.conftest import as_scan
+
+VENTRICLES = Ventricles(0.05, Line(20, 30, 50, 75), Line(20, 60, 17, 113))
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,8 @@ def alignments(monkeypatch, phantom) -> list[str]:
         done.append(scan.info.name)
         report("extracting the brain")
         voxels = np.stack([np.roll(phantom, i, axis=0)[:64, :64] for i in range(32)])
-        info = replace(scan.info, n_slices=32, spacing_mm=None, orientation="SAR", warnings=())
-        return AlignedBrain(Scan(info, voxels), np.eye(4), 0.9)
+        info = replace(scan.info, n_slices=32, spacing_mm=None, orientation="SPL", warnings=())
+        return AlignedBrain(Scan(info, voxels), np.eye(4), 0.9, VENTRICLES)
 
     monkeypatch.setattr(screener_module, "align", align)
     return done
@@ -60,7 +63,10 @@ def test_a_whole_head_is_answered_from_all_slices_of_its_aligned_brain(screener,
     best = list(finding.probabilities).index(finding.top_class)
     assert screening.summary.key_index("alzheimers") == arrays.slice_probabilities["alzheimers"][:, best].argmax()
     assert set(key_images(screener.card, screening.summary, arrays)) == set(screening.summary.assessed)
-    json.dumps(document(Entry(1, screening.summary), screener.card.sha256, {}))
+    content = json.loads(json.dumps(document(Entry(1, screening.summary), screener.card.sha256, {})))
+    measured = {found["disease"]: (found["ventricles"], found["evans_index"]) for found in content["findings"]}
+    assert measured.pop("alzheimers") == (0.05, 0.268)
+    assert set(measured.values()) == {(None, None)}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,13 @@ def test_what_cannot_be_aligned_is_not_assessed_and_the_others_are(screener, hea
     assert findings["tumours"].is_assessed
 
 
+def test_what_was_measured_of_one_classifier_is_said_of_no_other(screener):
+    (known,) = COMPARED
+    measured = replace(screener.card, files={"heads/alzheimers.safetensors": known})
+    assert notice_of(measured, "alzheimers").text == f"{ALIGNED} {COMPARED[known]}"
+    assert notice_of(screener.card, "alzheimers").text == ALIGNED
+
+
 def test_the_page_shows_the_slices_that_a_finding_is_of(screener, head_scan, alignments):
     from sslmri.dashboard.screening.state import in_view
 
@@ -95,6 +108,11 @@ def test_the_page_shows_the_slices_that_a_finding_is_of(screener, head_scan, ali
     findings = screening.summary.findings
     assert in_view(head_scan, screening, findings["tumours"]) == (head_scan, screening)
     scan, viewed = in_view(head_scan, screening, findings["alzheimers"])
+    seen = screener.screen_slices([prepare_aligned(scan, screener.card.encoder.preparation)])[0]
+    assert np.array_equal(viewed.arrays.slices, turned(seen.arrays.slices))  # the front of the head at the top
+    assert np.allclose(viewed.arrays.saliency["alzheimers"], turned(seen.arrays.saliency["alzheimers"]), atol=1e-5)
+    x, y = findings["alzheimers"].peak_xy
+    assert seen.summary.findings["alzheimers"].peak_xy == pytest.approx((1 - x, 1 - y))
     assert len(scan.voxels) == len(viewed.arrays.slices) == viewed.summary.n_file_slices == 32
     assert viewed.summary.sha256 != screening.summary.sha256  # the window of one is not that of the other
     assert viewed.summary.slice_numbers[viewed.summary.key_index("alzheimers")] == findings["alzheimers"].key_slice

@@ -10,7 +10,8 @@ from sslmri.scans import atlas
 from sslmri.scans.atlas import process
 from sslmri.scans.atlas.brain import head_image
 from sslmri.scans.atlas.register import Image3d, correlation, matched_to, moved, register
-from sslmri.scans.atlas.slab import ORIENTATION, SHAPE, cut_slab, load_template
+from sslmri.scans.atlas.slab import SHAPE, cut_slab, load_template
+from sslmri.scans.atlas.ventricles import measure
 from sslmri.scans.scan import Scan, ScanInfo
 from tests.conftest import as_scan
 
@@ -46,7 +47,7 @@ def test_the_slab_is_the_part_of_the_average_that_the_training_slices_show():
     straight = cut_slab(load_template())
     assert slab.voxels.shape == straight.voxels.shape == SHAPE
     assert np.corrcoef(slab.voxels.ravel(), straight.voxels.ravel())[0, 1] > 0.97
-    ventricles = straight.voxels[20, 45:75, 55:73]  # dark, in the middle
+    ventricles = straight.voxels[20, 53:83, 55:73]  # dark, in the middle
     assert ventricles.min() < 0.4 * np.median(straight.voxels[straight.voxels > 0])
 
 
@@ -124,10 +125,16 @@ def test_an_extracted_brain_is_aligned_in_a_process_of_its_own(aligned):
     assert result.correlation > 0.95
     assert result.scan.voxels.shape == SHAPE
     assert (result.scan.info.orientation, result.scan.info.spacing_mm, result.scan.info.n_slices) == (
-        ORIENTATION,
+        "SPL",
         None,
         32,
     )
+
+
+def test_the_ventricles_are_measured_in_the_process(aligned):
+    result, _ = aligned
+    assert result.ventricles == measure(result.scan.voxels)
+    assert result.ventricles.evans_index is not None
 
 
 def test_the_affine_leads_from_the_slab_back_to_the_voxels_of_the_scan(aligned):

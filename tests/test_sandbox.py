@@ -98,7 +98,8 @@ def test_a_reader_that_ends_is_one_sentence_and_the_next_scan_reads(faulty, faul
 
 
 SOUND = {
-    "shape": [1, 8, 8], "spacing_mm": None, "orientation": None, "modality": None, "sequence": None, "warnings": [],
+    "shape": [1, 8, 8], "spacing_mm": None, "orientation": None, "modality": None, "sequence": None, "decade": None,
+    "warnings": [],
 }  # fmt: skip
 VOXELS = np.ones((1, 8, 8), np.float32)
 ODD_ANSWERS = {
@@ -112,6 +113,7 @@ ODD_ANSWERS = {
     "a spacing below zero": SOUND | {"spacing_mm": [-1.0, 1.0, 1.0]},
     "two spacings": SOUND | {"spacing_mm": [1.0, 1.0]},
     "an orientation of numbers": SOUND | {"orientation": [1, 2, 3]},
+    "a decade that is none": SOUND | {"decade": 75},
     "a modality that is none": SOUND | {"modality": {"a": 1}},
     "a sequence that is none of the four": SOUND | {"sequence": "DOE^JANE"},
     "an orientation that is none": SOUND | {"orientation": "DOE"},

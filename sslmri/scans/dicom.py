@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from sslmri.errors import ScanError
 from sslmri.scans.dicom_file import read_file, read_series_key, series_key_of
 from sslmri.scans.dicom_frames import checked_size
-from sslmri.scans.dicom_rules import has_image, refusal, stated_sequence
+from sslmri.scans.dicom_rules import has_image, refusal, stated_decade, stated_sequence
 from sslmri.scans.dicom_slices import slice_images
 from sslmri.scans.limits import MAX_VOXELS
 from sslmri.scans.scan import SeriesKey, left_out
@@ -33,6 +33,7 @@ class _Series:
     orientations: set[str] = field(default_factory=set)
     modality: str | None = None
     sequences: set[str | None] = field(default_factory=set)
+    decade: int | None = None
     is_burned_in: bool = False
     refused: str | None = None
 
@@ -57,7 +58,7 @@ def read_dicom(files: Iterable[bytes | None]) -> Volume:
 
     Values are rescaled by slope and intercept, MONOCHROME1 is inverted. Window and level tags are ignored: preparation
     scales by percentiles of the head, and a viewer sets its own window. Of the tags nothing is kept but spacing,
-    orientation and modality.
+    orientation, modality and the decade of age.
 
     Args:
         files: content of each, in the order by which warnings number them; None where the content is lost.
@@ -80,7 +81,13 @@ def read_dicom(files: Iterable[bytes | None]) -> Volume:
         *((_BURNED_IN,) if series.is_burned_in else ()),
     )
     sequence = series.sequences.pop() if len(series.sequences) == 1 else None
-    return replace(volume, modality=series.modality, sequence=sequence, warnings=(*warnings, *volume.warnings))
+    return replace(
+        volume,
+        modality=series.modality,
+        sequence=sequence,
+        decade=series.decade,
+        warnings=(*warnings, *volume.warnings),
+    )
 
 
 def series_key(data: bytes) -> SeriesKey | None:
@@ -147,6 +154,7 @@ def _add(upload: _Upload, number: int, data: bytes | None, is_decoded: bool) -> 
         series.images += slice_images(dataset, size)
     series.modality = "MR" if dataset.get("Modality") else series.modality  # anything else was refused
     series.sequences.add(stated_sequence(dataset))
+    series.decade = stated_decade(dataset)
     series.is_burned_in |= str(dataset.get("BurnedInAnnotation")).upper() == "YES"
 
 
@@ -194,6 +202,7 @@ def _joined(series: list[_Series]) -> _Series | None:
         files=[number for one in series for number in one.files],
         modality=series[0].modality,
         sequences=set[str | None]().union(*(one.sequences for one in series)),
+        decade=series[0].decade,
         is_burned_in=any(one.is_burned_in for one in series),
     )
 

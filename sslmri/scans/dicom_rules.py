@@ -110,6 +110,22 @@ def stated_sequence(dataset: Dataset) -> str | None:
     return None if re.search(_WITHOUT_AGENT, text) else "T1ce"
 
 
+def stated_decade(dataset: Dataset) -> int | None:
+    """Returns the decade of the patient's age, 80 for all older ones; None where the file does not state it.
+
+    The age itself and the dates that it may follow from are kept nowhere.
+    """
+    age = re.fullmatch(r"(\d{1,3})([DWMY])", str(dataset.get("PatientAge")).strip())
+    dates = [str(dataset.get(keyword)) for keyword in ("PatientBirthDate", "StudyDate")]
+    if age:
+        years = int(age[1]) if age[2] == "Y" else 0
+    elif all(re.fullmatch(r"(19|20)\d{6}", date) for date in dates):
+        years = (int(dates[1]) - int(dates[0])) // 10_000
+    else:
+        return None
+    return min(years // 10 * 10, 80) if years >= 0 else None
+
+
 def _timed_sequence(dataset: Dataset) -> str | None:
     """Returns ``T1``, ``T2`` or ``FLAIR`` where echo, repetition and inversion time leave no doubt, else None."""
     echo, repetition, inversion = (

@@ -76,6 +76,7 @@ class ScanFiles:
             orientation=volume.orientation,
             modality=volume.modality,
             sequence=volume.sequence,
+            decade=volume.decade,
             warnings=volume.warnings,
         )
         return Scan(info, volume.voxels)

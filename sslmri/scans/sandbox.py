@@ -215,6 +215,7 @@ def _checked(answer: Any) -> Any:
     if isinstance(answer, Volume):
         is_possible = (
             {answer.orientation, answer.modality, answer.sequence, answer.source} <= _WORDS
+            and answer.decade in (None, *range(0, 90, 10))
             and all(0 < size < math.inf for size in answer.spacing_mm or ())
             and all(np.isfinite(plane).all() for plane in answer.voxels)
         )

@@ -44,6 +44,7 @@ class ScanInfo:
             file does not say.
         modality: ``"MR"``, or None where the file does not say.
         sequence: ``"T1"``, ``"T1ce"``, ``"T2"`` or ``"FLAIR"`` where a DICOM file states it, else None.
+        decade: of the patient's age where a DICOM file states it, 80 for all older ones, else None.
         warnings: plain sentences that the reader must see.
     """
 
@@ -55,6 +56,7 @@ class ScanInfo:
     orientation: str | None = None
     modality: str | None = None
     sequence: str | None = None
+    decade: int | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -28,7 +28,7 @@ class Volume:
 
     Attributes:
         voxels: (D, H, W) float32, in the units of the file; may be a reoriented view of what was read.
-        spacing_mm, orientation, modality, sequence, warnings: as in ``ScanInfo``.
+        spacing_mm, orientation, modality, sequence, decade, warnings: as in ``ScanInfo``.
         source: ``"MGH"`` where that was found in gzip data, else None.
     """
 
@@ -39,6 +39,7 @@ class Volume:
     orientation: str | None = None
     modality: str | None = None
     sequence: str | None = None
+    decade: int | None = None
     warnings: tuple[str, ...] = ()
     source: str | None = None
 

@@ -9,6 +9,7 @@ import numpy as np
 from sslmri.diseases import DISEASES, Notice
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
+from sslmri.scans.atlas.ventricles import Ventricles
 
 SequenceSource = Literal["dicom", "image", "reader"]
 
@@ -34,6 +35,7 @@ class Finding:
         peak: highest value of that map as a fraction of the class's scale.
         peak_xy: position of the peak, as fractions of width and height of the key slice; None in an empty map.
         is_aligned: whether it is of the brain that was extracted and aligned, not of the slices as they were acquired.
+        ventricles: what they measure in the aligned brain, where it is of that.
     """
 
     disease: str
@@ -48,6 +50,7 @@ class Finding:
     peak: float
     peak_xy: tuple[float, float] | None
     is_aligned: bool = False
+    ventricles: Ventricles | None = None
 
     @property
     def is_assessed(self) -> bool:
@@ -124,7 +127,8 @@ class ScreeningArrays:
         saliency: Grad-CAM of every slice and class in logits, by disease: (S, C, h, w) float32.
         slice_probabilities: calibrated, by disease: (S, C).
         aligned: the same of the aligned brain, for the findings that are of it; None where there are none.
-        volume: (S, H, W) float32, the aligned brain itself; None for the slices as acquired.
+        volume: (S, H, W) float32, the aligned brain itself, which the encoder saw turned by 180 degrees; None for the
+            slices as acquired.
     """
 
     slices: np.ndarray
@@ -255,6 +259,7 @@ def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict
 
 
 def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
+    measured = finding.ventricles
     answer = {
         "probability_any": round(finding.probability_any, 6),
         "flagged_from": finding.flagged_from,
@@ -266,6 +271,8 @@ def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
         "peak": round(finding.peak, 4),
         "peak_xy": None if finding.peak_xy is None else [round(value, 4) for value in finding.peak_xy],
         "key_slice": finding.key_slice,
+        "ventricles": None if measured is None else round(measured.fraction, 4),
+        "evans_index": None if measured is None or measured.evans_index is None else round(measured.evans_index, 3),
     }
     thresholds = {key: answer[key] for key in ("flagged_from", "not_flagged_below")}
     return {

@@ -22,7 +22,7 @@ from sslmri.models.history import created_now
 from sslmri.scans.atlas import align
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
-from sslmri.screening.aligned import CLASSIFYING, prepare_aligned, to_align, with_aligned, without_aligned
+from sslmri.screening.aligned import CLASSIFYING, notice_of, prepare_aligned, to_align, with_aligned, without_aligned
 from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
@@ -101,8 +101,9 @@ class Screener:
         except ScanError as error:
             return with_sequence(without_aligned(screening, diseases, error.reason), choice)
         report(CLASSIFYING)
+        notices = {key: notice_of(self.card, key) for key in diseases}
         aligned = self.screen_slices([prepare_aligned(brain.scan, self.card.encoder.preparation)])[0]
-        return with_sequence(with_aligned(screening, aligned, brain.scan, diseases), choice)
+        return with_sequence(with_aligned(screening, aligned, brain, notices), choice)
 
     @torch.inference_mode()
     def screen_slices(self, prepared: Sequence[PreparedScan]) -> list[Screening]:

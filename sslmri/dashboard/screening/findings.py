@@ -16,6 +16,7 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Controls, Metrics
 from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, OperatingPoint, Thresholds
+from sslmri.scans.atlas.ventricles import Ventricles
 from sslmri.screening import messages
 from sslmri.screening.card_lines import (
     by_urgency,
@@ -27,6 +28,7 @@ from sslmri.screening.card_lines import (
     type_line,
 )
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
+from sslmri.screening.ventricles import AGES, ALL_AGES, age_group, ventricles_line
 from sslmri.text import capital, proportion
 
 _COLOURS: dict[Verdict, Literal["orange", "gray"]] = {Verdict.FLAGGED: "orange"}
@@ -72,7 +74,12 @@ def draw_headline(summary: ScreeningSummary, metrics: Metrics | None) -> None:
 
 
 def draw_findings(
-    card: ModelCard, summary: ScreeningSummary, shown: str | None, metrics: Metrics | None, controls: Controls | None
+    card: ModelCard,
+    summary: ScreeningSummary,
+    shown: str | None,
+    metrics: Metrics | None,
+    controls: Controls | None,
+    decade: int | None = None,
 ) -> None:
     """Draws a card for each disease, the most urgent first; for what is not brain MRI one sentence and no number.
 
@@ -82,6 +89,7 @@ def draw_findings(
         shown: key of the disease whose map is shown, if any.
         metrics: the model's results on unseen patients, or None where it has none.
         controls: its shortcut controls, likewise.
+        decade: of the patient's age where the file states it.
     """
     if summary.reason:
         st.warning(escape_markdown(summary.reason))
@@ -93,7 +101,7 @@ def draw_findings(
         label += escape_markdown(evidence.grade.reason) if evidence else ""
         place = st.expander(label) if finding.disease in folded else st.container(border=True, gap="xsmall")
         with place:
-            _draw_card(card, summary, finding, shown, evidence, control)
+            _draw_card(card, summary, finding, shown, evidence, control, decade)
     absent = [finding for finding in summary.findings.values() if not finding.is_assessed]
     if absent:
         titles = ", ".join(DISEASES[finding.disease].title for finding in absent)
@@ -111,6 +119,7 @@ def _draw_card(
     shown: str | None,
     evidence: DiseaseMetrics | None,
     control: DiseaseControls | None,
+    decade: int | None,
 ) -> None:
     head, is_volume = card.heads[finding.disease], summary.n_file_slices > 1
     _draw_verdict(summary, finding, finding.disease == shown)
@@ -126,6 +135,8 @@ def _draw_card(
     )
     for line in filter(None, lines):
         st.markdown(escape_markdown(line))
+    if finding.ventricles:
+        draw_ventricles(summary, finding.ventricles, decade)
     draw_reading(summary, finding)
     with st.expander("Evidence, prediction set, prevalence"):
         _draw_details(card, summary, finding, evidence)
@@ -183,6 +194,23 @@ def _draw_details(
         *messages.limits(card, finding.disease),
     )
     st.caption("  \n".join(escape_markdown(text) for text in texts if text))
+
+
+@st.fragment
+def draw_ventricles(summary: ScreeningSummary, ventricles: Ventricles, decade: int | None) -> None:
+    """Draws what the ventricles measure, next to training controls of the age that the file or the reader states."""
+    ages = [ALL_AGES, *AGES]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        age: str = st.selectbox(
+            "Age of the controls",
+            ages,
+            index=ages.index(age_group(decade)),
+            key=widget_key(summary, "age"),
+            label_visibility="collapsed",
+            help="Of the controls compared with: as DICOM states, or as you choose. The age is kept nowhere.",
+            width=130,
+        )
+        st.markdown(ventricles_line(ventricles, age), width="stretch")
 
 
 @st.fragment

@@ -16,8 +16,9 @@ from sslmri.dashboard.screening.uploads import MAX_SCANS, PatientUpload, Upload
 from sslmri.dashboard.server.queue import acquire_model, screen_in_turn
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
-from sslmri.scans.atlas.slab import ORIENTATION
 from sslmri.scans.scan import Scan
+from sslmri.scans.volume import AXIAL
+from sslmri.screening.aligned import turned
 from sslmri.screening.outcome import Finding, Refusal, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
@@ -112,8 +113,10 @@ def explain(
     summary = screening.summary
 
     def make() -> np.ndarray:
+        slice_, is_aligned = screening.arrays.slices[index], screening.arrays.volume is not None
         with acquire_model():
-            return screener.explain(screening.arrays.slices[index], disease, label, method)
+            map_ = screener.explain(turned(slice_) if is_aligned else slice_, disease, label, method)
+        return turned(map_) if is_aligned else map_
 
     key = f"{summary.model_sha256}/{summary.sha256}/{index}/{disease}/{label}/{method}"
     return keep("maps", key, _MAX_MAPS, make)
@@ -125,16 +128,16 @@ def in_view(scan: Scan, screening: Screening, finding: Finding | None) -> tuple[
     if finding is None or not finding.is_aligned or aligned is None or aligned.volume is None:
         return scan, screening
     n_slices = len(aligned.volume)
-    info = replace(scan.info, n_slices=n_slices, spacing_mm=None, orientation=ORIENTATION)
+    info = replace(scan.info, n_slices=n_slices, spacing_mm=None, orientation=AXIAL)
     summary = replace(
         screening.summary,
         sha256=f"{screening.summary.sha256}-aligned",
         slice_numbers=tuple(range(1, n_slices + 1)),
         n_file_slices=n_slices,
         spacing_mm=None,
-        orientation=ORIENTATION,
+        orientation=AXIAL,
     )
-    arrays = replace(screening.arrays, slices=aligned.slices, features=aligned.features)
+    arrays = replace(screening.arrays, slices=aligned.slices, features=aligned.features, volume=aligned.volume)
     return Scan(info, aligned.volume), replace(screening, summary=summary, arrays=arrays)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import streamlit as st
@@ -107,6 +107,7 @@ def draw_viewer(
         layer=_layer(screener, scan, screening, finding, chosen, key) if finding and chosen else None,
         strip=_strip(screening, finding, head) if finding and head else None,
         mask=mask,
+        **_widths(screening, finding),
     )
     with place:
         component("viewer", CANVAS)(key=key, data=payload, on_slice_change=lambda: None)
@@ -149,6 +150,25 @@ def _layer(
         box=shown_box(scan.voxels[0], scan.info.spacing_mm, preparation),
         levels=levels,
     )
+
+
+class _Widths(TypedDict):
+    lines: dict[int, list[tuple[float, float, float, float]]]
+    texts: dict[int, list[str]]
+
+
+def _widths(screening: Screening, finding: Finding | None) -> _Widths:
+    """Returns the two widths whose ratio is the Evans index, on the aligned slice where they were measured."""
+    aligned, measured = screening.arrays.volume, finding.ventricles if finding else None
+    if aligned is None or measured is None or not measured.horns or not measured.brain:
+        return {"lines": {}, "texts": {}}
+    _, height, width = aligned.shape
+    lines = [
+        (line.first / width, (line.row + 0.5) / height, (line.last + 1) / width, (line.row + 0.5) / height)
+        for line in (measured.horns, measured.brain)
+    ]
+    number = measured.horns.slice_ + 1
+    return {"lines": {number: lines}, "texts": {number: [f"Evans index {measured.evans_index:.2f}"]}}
 
 
 def _strip(screening: Screening, finding: Finding, head: "HeadCard") -> Strip | None:

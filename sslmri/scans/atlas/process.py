@@ -5,7 +5,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
@@ -16,9 +16,11 @@ from sslmri.errors import ScanError
 from sslmri.logging_config import record
 from sslmri.processes import MessagePipe, start_process
 from sslmri.scans.atlas.brain import extract, head_image, load_networks
-from sslmri.scans.atlas.slab import ORIENTATION, PARTIAL, SHAPE, cut_slab, load_template
+from sslmri.scans.atlas.slab import PARTIAL, SHAPE, cut_slab, load_template
+from sslmri.scans.atlas.ventricles import Ventricles, interpret, measure
 from sslmri.scans.sandbox import NEEDED_VARIABLES, limit_cpu_time, limit_this_process
 from sslmri.scans.scan import Scan, Spacing
+from sslmri.scans.volume import AXIAL
 
 # Measured on two cores: 9 s of CPU time for a whole head at 1 mm, 6 s of them in the networks, and 1.5 GB.
 CPU_SECONDS = 120
@@ -42,14 +44,16 @@ class AlignedBrain:
     """The brain of a scan in the slab of the atlas that a classifier learned from.
 
     Attributes:
-        scan: the aligned slices; its spacing is that of no file, so it has none.
+        scan: the aligned slices, the front of the head at the top; its spacing is that of no file, so it has none.
         to_scan: (4, 4), from (slice, row, column) of the aligned slices to those of the scan.
         correlation: with the average brain, a measure of how well it is aligned.
+        ventricles: what they measure in these slices.
     """
 
     scan: Scan
     to_scan: np.ndarray
     correlation: float
+    ventricles: Ventricles
 
 
 def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
@@ -71,12 +75,12 @@ def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
         answer = _ask(scan.voxels, scan.info.spacing_mm, report)
     if isinstance(answer, str):
         raise ScanError(answer, scan.info.name)
-    voxels, to_scan, similarity = answer
-    info = replace(scan.info, n_slices=len(voxels), spacing_mm=None, orientation=ORIENTATION, warnings=())
-    return AlignedBrain(Scan(info, voxels), to_scan, similarity)
+    voxels, to_scan, similarity, ventricles = answer
+    info = replace(scan.info, n_slices=len(voxels), spacing_mm=None, orientation=AXIAL, warnings=())
+    return AlignedBrain(Scan(info, voxels), to_scan, similarity, ventricles)
 
 
-_Answer = tuple[np.ndarray, np.ndarray, float] | str
+_Answer = tuple[np.ndarray, np.ndarray, float, Ventricles] | str
 
 
 def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object]) -> _Answer:
@@ -121,7 +125,7 @@ def _receive(pipe: MessagePipe, report: Callable[[str], object]) -> _Answer:
         raise ValueError("Expected finite voxels and an affine, got others.")
     if not math.isfinite(similarity):
         raise ValueError("Expected a correlation, got none.")
-    return voxels, to_scan, similarity
+    return voxels, to_scan, similarity, interpret(answer["ventricles"])
 
 
 def serve(pipe: MessagePipe) -> None:
@@ -154,7 +158,8 @@ def _align(
     report()
     slab = cut_slab(brain)
     to_scan = _to_voxels(slab.to_head, voxels.shape, spacing_mm)
-    return {"to_scan": to_scan.tolist(), "correlation": slab.correlation}, slab.voxels
+    ventricles = asdict(measure(slab.voxels))
+    return {"to_scan": to_scan.tolist(), "correlation": slab.correlation, "ventricles": ventricles}, slab.voxels
 
 
 def _to_voxels(to_head: np.ndarray, shape: tuple[int, ...], spacing_mm: Spacing) -> np.ndarray:

@@ -13,11 +13,11 @@ from sslmri.errors import ScanError
 from sslmri.scans.atlas.register import Image3d, correlation, matched_to, moved, register
 
 SHAPE = (32, 128, 128)  # slices, rows, columns: 1 mm apart from below the lateral ventricles to above them
-ORIENTATION = "SAR"  # slices upwards, rows to the front, columns to the patient's right
-# From (column, row, slice) of the training slices to mm of the MNI152 average, x to the right, y to the front and z up.
+# From (column, row, slice) of the training slices, whose rows grow to the front and columns to the patient's right, to
+# mm of the MNI152 average, x to the right, y to the front and z up.
 # Found by an affine registration of the mean of the oasis_2d slices of people over 60 to the mean of twelve brains
 # aligned as here: correlation 0.88.
-_GRID = np.array(
+_TRAINING_GRID = np.array(
     [
         [1.4520, -0.0163, -0.0381, -89.747],
         [0.0385, 1.6933, 0.0196, -127.068],
@@ -25,6 +25,10 @@ _GRID = np.array(
         [0, 0, 0, 1],
     ]
 )
+_TURN = np.array([[-1.0, 0, 0, SHAPE[2] - 1], [0, -1, 0, SHAPE[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1]])
+GRID = (
+    _TRAINING_GRID @ _TURN
+)  # of the aligned slices: rows to posterior and columns to the left, as every scan is shown
 # Measured: 0.80 to 0.88 for twelve people aged 69 to 96, 0.89 for a series of 5.3 mm slices; 0.52 to 0.55 upside down,
 # 0.36 to 0.58 for halves, 0.66 to 0.67 with dark and bright exchanged, 0.71 to 0.75 with front and back exchanged.
 _MIN_CORRELATION = 0.75
@@ -40,10 +44,10 @@ PARTIAL = "Could not be aligned: only a part of the brain is in the scan."
 
 @dataclass(frozen=True)
 class Slab:
-    """The aligned slices of a brain.
+    """The aligned slices of a brain, the training slices turned by 180 degrees.
 
     Attributes:
-        voxels: (32, 128, 128) float32, 0 outside the brain.
+        voxels: (32, 128, 128) float32, 0 outside the brain; slices upwards, rows to posterior, columns to the left.
         to_head: (4, 4), from (column, row, slice) of the slab to mm of the head that it was cut from.
         correlation: of the aligned brain with the average one.
     """
@@ -70,7 +74,7 @@ def cut_slab(brain: Image3d) -> Slab:
             f"Could not be aligned: the brain does not match the average brain (correlation {similarity:.2f}, at "
             f"least {_MIN_CORRELATION:g} is needed, head upright)."
         )
-    to_head = transform @ _GRID
+    to_head = transform @ GRID
     points = moved(to_head, _indices())
     inside = Image3d((brain.values > 0).astype(np.float32), brain.affine).at(points) > 0.5
     voxels = np.where(inside, brain.at(points), 0).astype(np.float32)
@@ -101,7 +105,7 @@ def _check_fit(brain: Image3d, template: Image3d, transform: np.ndarray) -> None
         raise ScanError(PARTIAL)
     whole = template.points_mm(4.0).reshape(3, -1)
     whole = whole[:, template.at(whole) > 0]
-    to_slab = np.linalg.inv(_GRID)
+    to_slab = np.linalg.inv(GRID)
     slices = moved(to_slab, whole)[2]
     in_slab = (slices >= 0) & (slices <= SHAPE[0] - 1)
     is_covered = brain.covers(moved(transform, whole))

@@ -23,7 +23,8 @@ _COLUMNS = (
     "scan", "n_files", "sha256", "status", "reason", "is_brain_mri", "sequence.name", "sequence.from", "disease",
     "verdict", "probability_any", "flagged_from", "not_flagged_below",
     *(f"probabilities.{label}" for label in _CLASSES), "top_class", "prediction_set", "coverage", "peak", "peak_x",
-    "peak_y", "key_slice", "evidence", *(f"review.{key}" for key in _REVIEW), "screened_at", "source", "modality",
+    "peak_y", "key_slice", "ventricles", "evans_index", "evidence", *(f"review.{key}" for key in _REVIEW),
+    "screened_at", "source", "modality",
     "orientation", "n_file_slices", "warnings", "model_sha256", "notice",
 )  # fmt: skip
 

@@ -11,11 +11,12 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import HeadCard
 from sslmri.models.metrics import DiseaseMetrics
-from sslmri.scans.atlas.slab import ORIENTATION
+from sslmri.scans.volume import AXIAL
 from sslmri.screening import messages
 from sslmri.screening.maps import paint
 from sslmri.screening.outcome import Entry, Finding, KeyImages, ScreeningSummary
 from sslmri.screening.report.pdf_page import BODY, FAINT, INK, LEFT, QUIET, SMALL, WIDTH, PdfPage
+from sslmri.screening.ventricles import ventricles_line
 from sslmri.text import proportion
 
 _TEXT = 104.0  # mm
@@ -88,7 +89,8 @@ def _draw_answer(page: PdfPage, head: HeadCard, summary: ScreeningSummary, findi
     for label, probability in finding.probabilities.items():
         _draw_class(page, label, None if label in head.untrained else probability, label in members)
     page.set_y(page.get_y() + 0.6)
-    for line in filter(None, (messages.set_line(finding), messages.map_line(summary, finding))):
+    measured = ventricles_line(finding.ventricles) if finding.ventricles else None
+    for line in filter(None, (measured, messages.set_line(finding), messages.map_line(summary, finding))):
         page.paragraph(LEFT, line, SMALL, width=_TEXT)
 
 
@@ -114,7 +116,7 @@ def _draw_images(
     page: PdfPage, top: float, summary: ScreeningSummary, finding: Finding, images: KeyImages, scale: float
 ) -> None:
     left, right = LEFT + WIDTH - 2 * _SIDE - _GAP, LEFT + WIDTH - _SIDE
-    letters = messages.orientation_labels(ORIENTATION if finding.is_aligned else summary.orientation)
+    letters = messages.orientation_labels(AXIAL if finding.is_aligned else summary.orientation)
     for x, image in ((left, images.scan), (right, images.overlay)):
         _draw_image(page, x, top, image, letters)
     below = top + _SIDE + 1
