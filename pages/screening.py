@@ -13,7 +13,7 @@ from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.start import draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads
 from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, is_open
-from sslmri.dashboard.screening.viewer import draw_viewer, finding_in_view
+from sslmri.dashboard.screening.viewer import choose_original, draw_viewer, finding_in_view
 from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import Controls, find_evidence, find_unseen_metrics
@@ -60,8 +60,8 @@ with left:
     draw_notes([notice_line(notice) for notice in summary.warnings])
 with right:
     mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
-    seen, viewed = in_view(scan, screening, finding)
-    draw_viewer(screener, seen, viewed, finding, mask if viewed is screening else None)
+    seen, viewed = in_view(scan, screening, finding, choose_original(summary, finding))
+    draw_viewer(screener, seen, viewed, finding, mask if seen is scan else None)
 
 st.divider()
 left, right = st.columns([9, 11], gap="large")

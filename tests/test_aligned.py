@@ -13,6 +13,7 @@ from sslmri.scans.atlas.ventricles import Line, Ventricles
 from sslmri.scans.scan import Scan
 from sslmri.screening import screener as screener_module
 from sslmri.screening.aligned import ALIGNED, COMPARED, notice_of, prepare_aligned, turned
+from sslmri.screening.maps import carry_maps
 from sslmri.screening.outcome import Entry, document
 from sslmri.screening.report.images import key_images
 from sslmri.screening.screener import Screener
@@ -101,6 +102,20 @@ def test_what_was_measured_of_one_classifier_is_said_of_no_other(screener):
     assert notice_of(screener.card, "alzheimers").text == ALIGNED
 
 
+def test_a_map_of_aligned_slices_is_carried_back_to_its_place_in_the_scan():
+    to_scan = np.array([[1.0, 0, 0, 10], [0, 2, 0, 5], [0, 0, -2, 290], [0, 0, 0, 1]])
+    maps = np.zeros((32, 8, 8), np.float32)
+    maps[20, 2, 6] = 1  # in the middle of rows 32 to 47 and columns 96 to 111 of the aligned slice
+    carried = carry_maps(maps, (32, 128, 128), to_scan, (60, 300, 310), 155)
+    assert list(carried) == list(range(10, 42))
+    assert carried[30].shape == (155, 155)
+    row, column = np.unravel_index(carried[30].argmax(), carried[30].shape)
+    assert (row * 300 / 155, column * 2) == pytest.approx((84, 83), abs=2)
+    assert carried[30].max() == pytest.approx(1, abs=0.1)
+    assert not carried[30][140:].any()
+    assert not carried[20].any()
+
+
 def test_the_page_shows_the_slices_that_a_finding_is_of(screener, head_scan, alignments):
     from sslmri.dashboard.screening.state import in_view
 
@@ -113,6 +128,9 @@ def test_the_page_shows_the_slices_that_a_finding_is_of(screener, head_scan, ali
     assert np.allclose(viewed.arrays.saliency["alzheimers"], turned(seen.arrays.saliency["alzheimers"]), atol=1e-5)
     x, y = findings["alzheimers"].peak_xy
     assert seen.summary.findings["alzheimers"].peak_xy == pytest.approx((1 - x, 1 - y))
+    original, carried = in_view(head_scan, screening, findings["alzheimers"], is_original=True)
+    assert original is head_scan
+    assert carried.summary.slice_numbers == tuple(range(1, 33))  # those that the aligned slices reach
     assert len(scan.voxels) == len(viewed.arrays.slices) == viewed.summary.n_file_slices == 32
     assert viewed.summary.sha256 != screening.summary.sha256  # the window of one is not that of the other
     assert viewed.summary.slice_numbers[viewed.summary.key_index("alzheimers")] == findings["alzheimers"].key_slice

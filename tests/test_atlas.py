@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from sslmri.errors import ScanError
 from sslmri.scans import atlas
 from sslmri.scans.atlas import process
 from sslmri.scans.atlas.brain import head_image
 from sslmri.scans.atlas.register import Image3d, correlation, matched_to, moved, register
-from sslmri.scans.atlas.slab import SHAPE, cut_slab, load_template
+from sslmri.scans.atlas.slab import GRID, SHAPE, cut_slab, load_template
 from sslmri.scans.atlas.ventricles import measure
 from sslmri.scans.scan import Scan, ScanInfo
 from tests.conftest import as_scan
@@ -49,6 +50,22 @@ def test_the_slab_is_the_part_of_the_average_that_the_training_slices_show():
     assert np.corrcoef(slab.voxels.ravel(), straight.voxels.ravel())[0, 1] > 0.97
     ventricles = straight.voxels[20, 53:83, 55:73]  # dark, in the middle
     assert ventricles.min() < 0.4 * np.median(straight.voxels[straight.voxels > 0])
+
+
+def test_a_slab_put_back_into_a_turned_brain_is_cut_from_it_again():
+    whole = brain()
+    slab = cut_slab(load_template()).voxels
+    rows, columns = np.indices(SHAPE[1:])
+    horns = (np.hypot((rows - 52) / 1.6, columns - 63.5) < 14) & (slab > 0)
+    slab = np.where(horns, 0.2 * np.percentile(slab[slab > 0], 80), slab).astype(np.float32)  # hydrocephalus
+    template_mm = moved(np.linalg.inv(TURNED), 2.0 * np.indices(whole.values.shape, np.float32).reshape(3, -1))
+    places = moved(np.linalg.inv(GRID), template_mm)[::-1]  # slice, row, column
+    inside = ((places >= 0) & (places <= np.array(SHAPE)[:, None] - 1)).all(axis=0)
+    values = whole.values.ravel().copy()
+    values[inside] = ndimage.map_coordinates(slab, places[:, inside], np.float32, order=1)
+    found = cut_slab(replace(whole, values=values.reshape(whole.values.shape))).voxels
+    assert np.corrcoef(found.ravel(), slab.ravel())[0, 1] > 0.96
+    assert measure(found).fraction == pytest.approx(measure(slab).fraction, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def with_aligned(
         slices=turned(aligned.arrays.slices),
         saliency={key: turned(maps) for key, maps in aligned.arrays.saliency.items()},
         volume=brain.scan.voxels,
+        to_scan=brain.to_scan,
     )
     arrays = replace(
         screening.arrays,

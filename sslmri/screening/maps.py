@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from sslmri.screening.outcome import NOTABLE_PEAK
 
@@ -34,6 +35,42 @@ def enlarge(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """
     image = Image.fromarray(np.ascontiguousarray(map_, dtype=np.float32))
     return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)).clip(min=0)
+
+
+def reached_slices(aligned_shape: tuple[int, ...], to_scan: np.ndarray, n_slices: int) -> range:
+    """Returns the indices of the slices of a scan that aligned slices reach; see ``carry_maps``."""
+    ends = np.indices((2, 2, 2)).reshape(3, -1) * np.array(aligned_shape)[:, None] - 0.5
+    reached = to_scan[0, :3] @ ends + to_scan[0, 3]
+    return range(max(0, int(np.ceil(reached.min()))), min(n_slices, int(reached.max()) + 1))
+
+
+def carry_maps(
+    maps: np.ndarray, aligned_shape: tuple[int, ...], to_scan: np.ndarray, shape: tuple[int, ...], side: int
+) -> dict[int, np.ndarray]:
+    """Returns the maps of aligned slices on the slices of the scan that they were cut from, 0 outside them.
+
+    Args:
+        maps: of all aligned slices, (S, h, w).
+        aligned_shape: of the aligned slices themselves, (S, H, W).
+        to_scan: (4, 4), from (slice, row, column) of the aligned slices to those of the scan.
+        shape: of the scan, (D, H, W).
+        side: of the maps returned, in cells.
+
+    Returns:
+        (side, side) by the index of the slice, of those that the aligned slices reach.
+    """
+    sizes = np.array(aligned_shape)[:, None]
+    rows, columns = (((np.arange(side) + 0.5) * size / side - 0.5) for size in shape[1:])
+    places = np.stack([np.zeros((side, side)), *np.meshgrid(rows, columns, indexing="ij")]).reshape(3, -1)
+    inverse, carried = np.linalg.inv(to_scan), {}
+    for index in reached_slices(aligned_shape, to_scan, shape[0]):
+        places[0] = index
+        aligned = inverse[:3, :3] @ places + inverse[:3, 3:]
+        cells = (aligned + 0.5) * (np.array(maps.shape)[:, None] / sizes) - 0.5
+        values = ndimage.map_coordinates(maps, cells, np.float32, order=1, mode="nearest")
+        is_inside = ((aligned >= -0.5) & (aligned <= sizes - 0.5)).all(axis=0)
+        carried[index] = np.where(is_inside, values, 0).reshape(side, side).clip(min=0)
+    return carried
 
 
 def paint(slice_: np.ndarray, level: np.ndarray, opacity: float) -> np.ndarray:

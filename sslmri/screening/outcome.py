@@ -129,6 +129,7 @@ class ScreeningArrays:
         aligned: the same of the aligned brain, for the findings that are of it; None where there are none.
         volume: (S, H, W) float32, the aligned brain itself, which the encoder saw turned by 180 degrees; None for the
             slices as acquired.
+        to_scan: (4, 4), from (slice, row, column) of the aligned brain to those of the scan; None for the latter.
     """
 
     slices: np.ndarray
@@ -137,6 +138,7 @@ class ScreeningArrays:
     slice_probabilities: Mapping[str, np.ndarray]
     aligned: "ScreeningArrays | None" = None
     volume: np.ndarray | None = None
+    to_scan: np.ndarray | None = None
 
     def of(self, finding: Finding) -> "ScreeningArrays":
         """Returns the arrays that a finding was made from."""

@@ -19,6 +19,7 @@ from sslmri.dashboard.text import escape_markdown
 from sslmri.scans.scan import Scan
 from sslmri.scans.volume import AXIAL
 from sslmri.screening.aligned import turned
+from sslmri.screening.maps import reached_slices
 from sslmri.screening.outcome import Finding, Refusal, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
@@ -122,11 +123,25 @@ def explain(
     return keep("maps", key, _MAX_MAPS, make)
 
 
-def in_view(scan: Scan, screening: Screening, finding: Finding | None) -> tuple[Scan, Screening]:
-    """Returns the slices that a finding is of, as a scan, and its screening as if it were of these alone."""
+def in_view(
+    scan: Scan, screening: Screening, finding: Finding | None, is_original: bool = False
+) -> tuple[Scan, Screening]:
+    """Returns the slices that a finding is of, as a scan, and its screening as if it were of these alone.
+
+    Args:
+        scan: as it was read.
+        screening: of it.
+        finding: whose slices are shown, if any.
+        is_original: whether the slices as acquired are shown for a finding of the aligned brain, whose map is carried
+            back to those that it reaches.
+    """
     aligned = screening.arrays.aligned
     if finding is None or not finding.is_aligned or aligned is None or aligned.volume is None:
         return scan, screening
+    if is_original and aligned.to_scan is not None:
+        reached = reached_slices(aligned.volume.shape, aligned.to_scan, len(scan.voxels))
+        numbers = tuple(index + 1 for index in reached)
+        return scan, replace(screening, summary=replace(screening.summary, slice_numbers=numbers))
     n_slices = len(aligned.volume)
     info = replace(scan.info, n_slices=n_slices, spacing_mm=None, orientation=AXIAL)
     summary = replace(

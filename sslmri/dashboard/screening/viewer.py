@@ -17,7 +17,7 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import shown_box
 from sslmri.screening.card_lines import by_urgency
-from sslmri.screening.maps import CLOSED_FORM, METHODS
+from sslmri.screening.maps import CLOSED_FORM, METHODS, carry_maps
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 from sslmri.text import count, proportion
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
 
 CANVAS = Path(__file__).parent / "canvas"
+_CARRIED_SIDE = 128  # cells of a map on a slice as acquired: as many as in an aligned slice
 _MAX_VOLUMES = 2  # scans as bytes, up to 32 MB each
 
 
@@ -37,6 +38,7 @@ class _Map:
     label: str
     method: str
     scale: float
+    is_carried: bool  # from the aligned brain back to the scan as acquired
 
     @property
     def is_absolute(self) -> bool:
@@ -79,6 +81,24 @@ def show_finding(summary: ScreeningSummary, disease: str) -> None:
     st.session_state[widget_key(summary, "disease")] = disease
 
 
+def choose_original(summary: ScreeningSummary, finding: Finding | None) -> bool:
+    """Returns whether a finding of the aligned brain is shown on the scan as acquired."""
+    if finding is None or not finding.is_aligned:
+        return False
+    titles = {False: "Aligned brain", True: "Scan as acquired"}
+    chosen: bool = st.segmented_control(
+        "Shown on",
+        list(titles),
+        format_func=titles.__getitem__,
+        key=widget_key(summary, "original"),
+        default=False,
+        required=True,
+        label_visibility="collapsed",
+        help="The classifier read the aligned brain. On the scan as acquired its map is carried back to its place.",
+    )
+    return chosen
+
+
 @st.fragment
 def draw_viewer(
     screener: "Screener", scan: Scan, screening: Screening, finding: Finding | None, mask: np.ndarray | None
@@ -105,7 +125,7 @@ def draw_viewer(
         first=_first_slice(screening, chosen, mask),
         numbers=summary.slice_numbers,
         layer=_layer(screener, scan, screening, finding, chosen, key) if finding and chosen else None,
-        strip=_strip(screening, finding, head) if finding and head else None,
+        strip=_strip(screening, finding, head) if finding and head and chosen and not chosen.is_carried else None,
         mask=mask,
         **_widths(screening, finding),
     )
@@ -121,14 +141,28 @@ def _first_slice(screening: Screening, chosen: _Map | None, mask: np.ndarray | N
     if chosen is None:
         return numbers[len(numbers) // 2]
     column = DISEASES[chosen.disease].classes.index(chosen.label)
-    return numbers[int(screening.arrays.slice_probabilities[chosen.disease][:, column].argmax())]
+    index = int(screening.arrays.slice_probabilities[chosen.disease][:, column].argmax())
+    return _acquired_slice(screening, index) if chosen.is_carried else numbers[index]
+
+
+def _acquired_slice(screening: Screening, index: int) -> int:
+    """Returns the number of the slice as acquired in which the middle of an aligned slice lies."""
+    aligned, n_slices = screening.arrays.aligned, screening.summary.n_file_slices
+    if aligned is None or aligned.volume is None or aligned.to_scan is None:
+        return 1
+    _, height, width = aligned.volume.shape
+    position = float((aligned.to_scan @ (index, (height - 1) / 2, (width - 1) / 2, 1))[0])
+    return min(max(round(position) + 1, 1), n_slices)
 
 
 def _layer(
     screener: "Screener", scan: Scan, screening: Screening, finding: Finding, chosen: _Map, key: str
 ) -> MapLayer:
     preparation, numbers = screener.card.encoder.preparation, screening.summary.slice_numbers
-    if chosen.is_absolute:
+    box = shown_box(scan.voxels[0], scan.info.spacing_mm, preparation)
+    if chosen.is_carried:
+        levels, box = _carried(scan, screening, chosen), (0.0, 0.0, 1.0, 1.0)
+    elif chosen.is_absolute:
         column = DISEASES[chosen.disease].classes.index(chosen.label)
         maps = screening.arrays.saliency[chosen.disease][:, column]
         levels = {
@@ -147,9 +181,19 @@ def _layer(
         top=f"{chosen.scale:.2g} logits or more" if chosen.is_absolute else "this map's own maximum",
         is_on=finding.verdict != Verdict.NOT_FLAGGED,
         follows=not chosen.is_absolute,
-        box=shown_box(scan.voxels[0], scan.info.spacing_mm, preparation),
+        box=box,
         levels=levels,
     )
+
+
+def _carried(scan: Scan, screening: Screening, chosen: _Map) -> dict[int, np.ndarray]:
+    """Returns the maps of the aligned brain on the slices as acquired that it reaches, in [0, 1] of their scale."""
+    aligned = screening.arrays.aligned
+    if aligned is None or aligned.volume is None or aligned.to_scan is None:
+        return {}
+    maps = aligned.saliency[chosen.disease][:, DISEASES[chosen.disease].classes.index(chosen.label)] / chosen.scale
+    found = carry_maps(maps, aligned.volume.shape, aligned.to_scan, scan.voxels.shape, _CARRIED_SIDE)
+    return {index + 1: level for index, level in found.items()}
 
 
 class _Widths(TypedDict):
@@ -185,6 +229,7 @@ def _strip(screening: Screening, finding: Finding, head: "HeadCard") -> Strip | 
 
 def _choose_map(screener: "Screener", screening: Screening, finding: Finding) -> _Map:
     classes = _shown_classes(screener.card.heads[finding.disease], finding)
+    is_carried = finding.is_aligned and screening.arrays.volume is None
     with st.expander("Map settings"):
         left, right = st.columns(2, gap="small")
         label: str = left.selectbox(
@@ -195,9 +240,12 @@ def _choose_map(screener: "Screener", screening: Screening, finding: Finding) ->
             help="The map shows the evidence for this class. The most probable disease class is shown first.",
         )
         method: str = right.selectbox(
-            "Method", list(METHODS), format_func=lambda key: METHODS[key], key=widget_key(screening.summary, "method")
+            "Method",
+            [CLOSED_FORM] if is_carried else list(METHODS),
+            format_func=lambda key: METHODS[key],
+            key=widget_key(screening.summary, "method-carried" if is_carried else "method"),
         )
-    return _Map(finding.disease, label, method, screener.card.heads[finding.disease].saliency_scale)
+    return _Map(finding.disease, label, method, screener.card.heads[finding.disease].saliency_scale, is_carried)
 
 
 def _shown_classes(head: "HeadCard", finding: Finding) -> Sequence[str]:
