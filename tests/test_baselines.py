@@ -79,7 +79,8 @@ def test_no_training_slices_are_refused() -> None:
 
 def test_one_number_predicts_what_it_tells_apart_and_a_missing_one_nothing() -> None:
     truth = np.array([0, 0, 0, 1, 1, 1])
-    given = trait_probabilities(np.array([60.0, 62, 64, 80, 82, 84]), truth, np.array([61.0, 83, np.nan]), 3)
+    ages, tested = np.array([60.0, 62, 64, 80, 82, 84]), np.array([61.0, 83, np.nan])
+    given = trait_probabilities(ages[:, None], truth, tested[:, None], 3)
     assert given.argmax(axis=1)[:2].tolist() == [0, 1]
     assert given[2, 0] == pytest.approx(given[2, 1], abs=1e-6)
     assert not given[:, 2].any()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslmri.evidence.rates import rate_of
+from sslmri.evidence.intervals import rate_of
 from sslmri.models.metrics import Rate
 
 Flags = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]

@@ -11,11 +11,11 @@ from sklearn.preprocessing import StandardScaler
 
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
-from sslmri.evidence.rates import rate_of
+from sslmri.evidence.baselines import trait_probabilities
+from sslmri.evidence.intervals import rate_of
 from sslmri.evidence.shortcuts import (
     blank_head,
     compare_with_shortcuts,
-    control_probabilities,
     file_traits,
     thumbnails,
 )
@@ -78,15 +78,15 @@ def test_control_is_a_balanced_logistic_regression_on_standardised_traits():
     test = generator.normal(size=(9, 5))
     scaler = StandardScaler().fit(train)
     model = LogisticRegression(class_weight="balanced").fit(scaler.transform(train), truth)
-    found = control_probabilities(train, truth, test, 4)
+    found = trait_probabilities(train, truth, test, 4)
     assert found[:, :3] == pytest.approx(model.predict_proba(scaler.transform(test)), abs=1e-3)
     assert (found[:, 3] == 0).all()
 
 
 def test_control_of_one_class_says_that_class_and_of_none_is_refused():
-    assert (control_probabilities(np.ones((3, 2)), np.array([1, 1, 1]), np.ones((2, 2)), 2) == [[0, 1], [0, 1]]).all()
+    assert (trait_probabilities(np.ones((3, 2)), np.array([1, 1, 1]), np.ones((2, 2)), 2) == [[0, 1], [0, 1]]).all()
     with pytest.raises(TrainingError, match="Expected training slices for the controls"):
-        control_probabilities(np.ones((0, 2)), np.zeros(0, int), np.ones((2, 2)), 2)
+        trait_probabilities(np.ones((0, 2)), np.zeros(0, int), np.ones((2, 2)), 2)
 
 
 def test_verdict_and_message_follow_the_rule():

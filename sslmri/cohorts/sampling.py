@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import TypeVar
 
 from sslmri.cohorts.manifest import Record
@@ -26,15 +27,21 @@ def sample_groups(records: Sequence[Record], count: int) -> list[int]:
 
 def sample_classes(records: Sequence[Record], per_class: int) -> list[int]:
     """Returns, sorted, the positions of at most ``per_class`` records of each class, taken as by ``sample_groups``."""
-    classes: dict[tuple[str, str | None], list[int]] = defaultdict(list)
-    for position, record in enumerate(records):
-        if record.disease is not None:
-            classes[record.disease, record.label].append(position)
+    classes = [list(chain.from_iterable(groups.values())) for groups in rows_by_class(records).values()]
     return sorted(
         members[position]
-        for members in classes.values()
+        for members in classes
         for position in sample_groups([records[position] for position in members], per_class)
     )
+
+
+def rows_by_class(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, list[int]]]:
+    """Returns the positions of labelled records by disease and class, in order, and among these by group."""
+    rows: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for position, record in enumerate(records):
+        if record.disease is not None:
+            rows[record.disease, str(record.label)][record.group_key].append(position)
+    return dict(sorted(rows.items()))
 
 
 def _evenly(items: Sequence[Item], count: int) -> list[Item]:

@@ -5,6 +5,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin
+from sklearn.preprocessing import StandardScaler
 
 from sslmri.errors import TrainingError
 from sslmri.scans.slices import head_mask
@@ -41,7 +42,7 @@ def baseline_probabilities(
     majority = np.tile(proportions, (len(test_slices), 1))
     if len(test_slices) == 0:
         return dict.fromkeys(BASELINES, majority)
-    train, test = _pixels(train_slices), _pixels(test_slices)
+    train, test = (small_pixels(part, _SIDE).astype(np.float32) / 255.0 for part in (train_slices, test_slices))
     nearest = train_truth[pairwise_distances_argmin(test, train)]
     return {
         "majority": majority,
@@ -77,14 +78,26 @@ def balanced_logistic(
     return probabilities
 
 
-def trait_probabilities(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> np.ndarray:
-    """Returns what a class-balanced logistic regression on one number of each slice predicts: (N,), (M,) -> (M, C).
+def trait_probabilities(
+    train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int, inverse_penalty: float = 1.0
+) -> np.ndarray:
+    """Returns what a class-balanced logistic regression on standardised traits predicts for the test rows: (M, C).
 
-    A slice without the number has the mean of the training slices.
+    Args:
+        train: (N, F) of the training slices; NaN, which counts as the mean, where a slice lacks a trait.
+        truth: (N,) class indices.
+        test: (M, F).
+        n_classes: C; a class without training slices gets 0.
+        inverse_penalty: as of ``balanced_logistic``.
+
+    Raises:
+        TrainingError: there are no training slices.
     """
-    mean, scale = np.nanmean(train), np.nanstd(train) or 1.0
-    columns = [np.nan_to_num((values - mean) / scale)[:, np.newaxis] for values in (train, test)]
-    return balanced_logistic(columns[0], truth, columns[1], n_classes)
+    if len(train) == 0:
+        raise TrainingError("Expected training slices for the controls, got none: check the split of the manifest.")
+    scaler = StandardScaler().fit(train)
+    rows = [np.nan_to_num(scaler.transform(values)) for values in (train, test)]
+    return balanced_logistic(rows[0], truth, rows[1], n_classes, inverse_penalty)
 
 
 def dark_fraction(slices: np.ndarray) -> np.ndarray:
@@ -99,10 +112,10 @@ def dark_fraction(slices: np.ndarray) -> np.ndarray:
     return np.array(fractions)
 
 
-def _pixels(slices: np.ndarray) -> np.ndarray:
-    """Returns slices (N, H, W) as rows of intensities in [0, 1]: (N, 48 * 48) float32."""
-    small = [Image.fromarray(one).resize((_SIDE, _SIDE), Image.Resampling.BOX) for one in slices]
-    return np.stack([np.asarray(one, dtype=np.float32).ravel() for one in small]) / 255.0
+def small_pixels(slices: np.ndarray, side: int) -> np.ndarray:
+    """Returns slices (N, H, W) uint8 averaged down to rows of side x side intensities: (N, side * side) uint8."""
+    small = [Image.fromarray(one).resize((side, side), Image.Resampling.BOX) for one in slices]
+    return np.array([np.asarray(one).ravel() for one in small], dtype=np.uint8).reshape(len(slices), side**2)
 
 
 def _pca_logistic(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> np.ndarray:

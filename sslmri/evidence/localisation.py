@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region, read_region
-from sslmri.evidence.rates import rate_of
+from sslmri.evidence.intervals import rate_of
 from sslmri.models.metrics import Estimate, PointingGame, RandomHeads, RandomPoint
 from sslmri.scans.slices import Preparation, head_mask, to_slices
 

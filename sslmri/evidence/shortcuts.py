@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
-from sklearn.preprocessing import StandardScaler
 
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease, class_title
 from sslmri.errors import TrainingError
-from sslmri.evidence.baselines import balanced_logistic
+from sslmri.evidence.baselines import small_pixels
 from sslmri.evidence.confusion import balanced_accuracy, confusions
 from sslmri.evidence.intervals import disease_shortage, estimate, shortage
 from sslmri.evidence.sample import Sample, draw_sample
@@ -34,7 +33,6 @@ RULE = (
 CARRIES, PART, NOTHING, UNKNOWN = "carries", "part", "nothing", "unknown"
 _THUMBNAIL = 8
 _MARGIN_FRACTION = 0.03  # of the shorter side: the blur of a resized outline, and the skin that is darker than the head
-_WIDE_INVERSE_PENALTY = 0.01  # of the probe: as many features as slices
 
 
 def blank_head(slices: np.ndarray) -> np.ndarray:
@@ -46,10 +44,7 @@ def blank_head(slices: np.ndarray) -> np.ndarray:
 
 def thumbnails(slices: np.ndarray) -> np.ndarray:
     """Returns slices (N, H, W) uint8 as rows of 8 x 8 mean intensities in [0, 1]: (N, 64)."""
-    size = (_THUMBNAIL, _THUMBNAIL)
-    small = [Image.fromarray(one).resize(size, Image.Resampling.BOX) for one in slices]
-    rows = [np.asarray(one, dtype=np.float64).ravel() / 255.0 for one in small]
-    return np.stack(rows) if rows else np.zeros((0, _THUMBNAIL**2))
+    return small_pixels(slices, _THUMBNAIL) / 255.0
 
 
 def file_traits(paths: Sequence[Path]) -> np.ndarray:
@@ -72,28 +67,6 @@ def _traits(path: Path) -> tuple[int, int, int, str, str]:
         return path.stat().st_size, 0, 0, path.suffix.lower(), ""
     except OSError as error:
         raise TrainingError(f"Expected {path}, got: {error.strerror}: restore the file and start again.") from error
-
-
-def control_probabilities(
-    train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int, is_wide: bool = False
-) -> np.ndarray:
-    """Returns what a class-balanced logistic regression on standardised traits predicts for the test rows: (M, C).
-
-    Args:
-        train: (N, F) of the training slices.
-        truth: (N,) class indices.
-        test: (M, F).
-        n_classes: C; a class without training slices gets 0.
-        is_wide: whether the rows are features of an encoder, which are many and need a stronger penalty.
-
-    Raises:
-        TrainingError: there are no training slices.
-    """
-    if len(train) == 0:
-        raise TrainingError("Expected training slices for the controls, got none: check the split of the manifest.")
-    scaler = StandardScaler().fit(train)
-    inverse_penalty = _WIDE_INVERSE_PENALTY if is_wide else 1.0
-    return balanced_logistic(scaler.transform(train), truth, scaler.transform(test), n_classes, inverse_penalty)
 
 
 def compare_with_shortcuts(

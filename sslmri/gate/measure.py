@@ -6,7 +6,7 @@ import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
-from sslmri.evidence.rates import rate_of
+from sslmri.evidence.intervals import rate_of
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.gate.fit import encode, joined, prepared_images
 from sslmri.learning.model import Model

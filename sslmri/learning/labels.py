@@ -1,7 +1,7 @@
 """The labelled slices of fine-tuning: their balance, the classes they lack, and the score of early stopping."""
 
 import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Generator, Tensor
 
+from sslmri.cohorts.sampling import rows_by_class
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.learning.model import Head
@@ -25,7 +26,7 @@ def balanced_epoch(train: Store, per_class: int, per_group: int, generator: Gene
     place of other people. Smaller classes are raised by drawing again; a repeated slice differs each time,
     because every training slice is augmented before it reaches the encoder.
     """
-    groups_of = _rows_by_class(train)
+    groups_of = {key: list(groups.values()) for key, groups in rows_by_class(train.records).items()}
     available = {key: sum(min(len(rows), per_group) for rows in groups) for key, groups in groups_of.items()}
     epoch: list[int] = []
     for key, groups in groups_of.items():
@@ -83,22 +84,11 @@ def stopping_score(scores: Mapping[str, float], validation: Store) -> float:
 
     Enough are two classes of at least three groups each. Where no disease has that many, all count.
     """
-    groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for record in validation.records:
-        groups[str(record.disease)][str(record.label)].add(record.group_key)
-    enough = [key for key in scores if sum(len(names) >= _MIN_GROUPS for names in groups[key].values()) > 1]
+    large = Counter(key for (key, _), groups in rows_by_class(validation.records).items() if len(groups) >= _MIN_GROUPS)
+    enough = [key for key in scores if large[key] > 1]
     return float(np.mean([scores[key] for key in enough or scores])) if scores else math.nan
 
 
 def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, counted: Iterable[int]) -> float:
     """Returns the mean AUROC of each counted class against the rest: probabilities (N, C), truth (N,)."""
     return float(np.mean([roc_auc_score(truth == index, probabilities[:, index]) for index in counted]))
-
-
-def _rows_by_class(store: Store) -> dict[tuple[str, str], list[list[int]]]:
-    """Returns the rows of each class of each disease, by group."""
-    rows: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row, record in enumerate(store.records):
-        if record.disease is not None:
-            rows[record.disease, str(record.label)][record.group_key].append(row)
-    return {key: list(groups.values()) for key, groups in sorted(rows.items())}

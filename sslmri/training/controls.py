@@ -10,13 +10,13 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
+from sslmri.evidence.baselines import trait_probabilities
+from sslmri.evidence.intervals import rate_of
 from sslmri.evidence.localisation import localisable
-from sslmri.evidence.rates import rate_of
 from sslmri.evidence.shortcuts import (
     RULE,
     blank_head,
     compare_with_shortcuts,
-    control_probabilities,
     file_traits,
     thumbnails,
 )
@@ -35,6 +35,7 @@ from sslmri.training.options import RunOptions
 from sslmri.training.saliency_controls import localise
 from sslmri.training.steps import open_run
 
+_WIDE_INVERSE_PENALTY = 0.01  # of the features of the background: as many as slices
 Splits = Sequence[tuple[list[int], list[int]]]  # rows of the training and of the test slices, of each fold in turn
 
 
@@ -177,9 +178,8 @@ def shortcut_probabilities(
     for split in splits:
         train, test = ([place[row] for row in rows] for rows in split)
         for name, values in traits.items():
-            is_wide = name == "background"
-            fitted = control_probabilities(values[train], truth[train], values[test], n_classes, is_wide)
-            predicted[name].append(fitted)
+            penalty = _WIDE_INVERSE_PENALTY if name == "background" else 1.0
+            predicted[name].append(trait_probabilities(values[train], truth[train], values[test], n_classes, penalty))
     return {name: np.concatenate(parts) for name, parts in predicted.items()}
 
 

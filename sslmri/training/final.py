@@ -14,7 +14,7 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
-from sslmri.evidence.rates import rate_of
+from sslmri.evidence.intervals import rate_of
 from sslmri.files import write_json
 from sslmri.gate.measure import assessed_slices, measure_gate
 from sslmri.learning.model import Model

@@ -1,7 +1,6 @@
 """The single fits of a label-efficiency comparison: which slices are labelled, and what is predicted from them."""
 
 import shutil
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
+from sslmri.cohorts.sampling import rows_by_class
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import balanced_logistic, baseline_probabilities
@@ -67,12 +67,9 @@ def sample_labels(train: Store, per_class: int, seed: int) -> list[int]:
 
     The slices of a smaller budget are among those of a larger one of the same seed.
     """
-    classes: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row, record in enumerate(train.records):
-        classes[str(record.disease), str(record.label)][record.group_key].append(row)
     generator = np.random.default_rng(seed)
     chosen: list[int] = []
-    for _, groups in sorted(classes.items()):
+    for groups in rows_by_class(train.records).values():
         shuffled = [generator.permutation(rows).tolist() for _, rows in sorted(groups.items())]
         order = generator.permutation(len(shuffled)).tolist()
         turns = [

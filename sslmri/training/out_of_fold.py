@@ -218,9 +218,9 @@ def _fold_rows(slices: Store, folds: np.ndarray) -> list[tuple[list[int], list[i
 def _baselines(slices: Store, folds: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the probabilities (N, C) of each baseline for the tested slices of a disease, fold by fold."""
     truth, n_classes = slices.truth, len(DISEASES[str(slices.records[0].disease)].classes)
-    traits, ages = {"dark_fraction": dark_fraction(slices.slices)}, _ages(slices)
+    traits, ages = {"dark_fraction": dark_fraction(slices.slices)[:, None]}, _ages(slices)
     if ages is not None:
-        traits["age"] = ages
+        traits["age"] = ages[:, None]
     by_fold: dict[str, list[np.ndarray]] = defaultdict(list)
     for train, test in _fold_rows(slices, folds):
         fold = baseline_probabilities(slices.batch(train), truth[train], slices.batch(test), n_classes)
