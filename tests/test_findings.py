@@ -12,8 +12,7 @@ from PIL import Image
 
 from sslmri.dashboard.screening.findings import predictive_line
 from sslmri.dashboard.screening.similar import DATA_FOLDER, case_image
-from sslmri.evidence.predictive import PredictiveValues, predictive_values
-from sslmri.evidence.verdict import Verdict
+from sslmri.evidence.verdict import Verdict, predictive_values
 from sslmri.models.bank import BankCase
 from sslmri.models.cards import ModelCard
 from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
@@ -23,18 +22,18 @@ from sslmri.screening.outcome import Finding
 from tests.pages import png
 
 
+def point(sensitivity: float | None, specificity: float | None) -> OperatingPoint:
+    return OperatingPoint(*(Estimate(value, value, value, value, None) for value in (sensitivity, specificity)))
+
+
 def test_predictive_values_are_those_of_a_table_of_counts() -> None:
     # 1,000 people, 100 with the disease: 90 found and 10 missed; of 900 without it 720 cleared and 180 flagged
-    assert predictive_values(0.9, 0.8, 0.1) == PredictiveValues(pytest.approx(90 / 270), pytest.approx(720 / 730))
+    assert predictive_values(point(0.9, 0.8), 0.1) == (pytest.approx(90 / 270), pytest.approx(720 / 730))
 
 
 def test_a_value_of_nobody_is_unknown() -> None:
-    assert predictive_values(0.0, 1.0, 0.3) == PredictiveValues(None, pytest.approx(0.7))
-    assert predictive_values(1.0, 0.0, 0.3) == PredictiveValues(pytest.approx(0.3), None)
-
-
-def point(sensitivity: float | None, specificity: float | None) -> OperatingPoint:
-    return OperatingPoint(*(Estimate(value, value, value, value, None) for value in (sensitivity, specificity)))
+    assert predictive_values(point(0.0, 1.0), 0.3) == (None, pytest.approx(0.7))
+    assert predictive_values(point(1.0, 0.0), 0.3) == (pytest.approx(0.3), None)
 
 
 THRESHOLDS = Thresholds(

@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 from sslmri.errors import ModelError
 from sslmri.models.cards import Decisions, HeadCard, Pooling
+from sslmri.models.metrics import OperatingPoint
 
 
 class Verdict(StrEnum):
@@ -104,3 +105,18 @@ def prediction_set(probabilities: np.ndarray, set_thresholds: Mapping[str, float
 def abstaining(set_thresholds: Mapping[str, float | None]) -> tuple[str, ...]:
     """Returns the classes that are in every set: too few calibration groups show them."""
     return tuple(label for label, threshold in set_thresholds.items() if threshold is None)
+
+
+def predictive_values(point: OperatingPoint, prevalence: float) -> tuple[float | None, float | None]:
+    """Returns PPV and NPV by Bayes' theorem; None where not estimable, or where no case would be positive or negative.
+
+    Args:
+        point: sensitivity and specificity.
+        prevalence: fraction of cases with disease.
+    """
+    sensitivity, specificity = point.sensitivity.value, point.specificity.value
+    if sensitivity is None or specificity is None:
+        return None, None
+    hits, cleared = sensitivity * prevalence, specificity * (1 - prevalence)
+    flagged, passed = hits + (1 - specificity) * (1 - prevalence), cleared + (1 - sensitivity) * prevalence
+    return hits / flagged if flagged > 0 else None, cleared / passed if passed > 0 else None

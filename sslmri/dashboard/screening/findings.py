@@ -11,11 +11,10 @@ from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.screening.viewer import show_finding
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
-from sslmri.evidence.predictive import PredictiveValues, predictive_values
-from sslmri.evidence.verdict import Verdict
+from sslmri.evidence.verdict import Verdict, predictive_values
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Controls, Metrics
-from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, OperatingPoint, Thresholds
+from sslmri.models.metrics import DiseaseControls, DiseaseMetrics, Thresholds
 from sslmri.scans.atlas.ventricles import Ventricles
 from sslmri.screening import messages
 from sslmri.screening.card_lines import (
@@ -246,19 +245,12 @@ def predictive_line(thresholds: Thresholds, is_volume: bool, prevalence: float) 
         prevalence: fraction of patients with any disease class among those screened.
     """
     low, high = (point.groups if is_volume else point.slices for point in (thresholds.low, thresholds.high))
-    positive, negative = _values(high, prevalence).positive, _values(low, prevalence).negative
+    (positive, _), (_, negative) = predictive_values(high, prevalence), predictive_values(low, prevalence)
     unit = "unseen patients" if is_volume else "slices of unseen patients"
     return (
         f"PPV of *flagged* {_bold(positive)}, NPV of *not flagged* {_bold(negative)}, from sensitivity and specificity "
         f"on {unit}."
     )
-
-
-def _values(point: OperatingPoint, prevalence: float) -> PredictiveValues:
-    sensitivity, specificity = point.sensitivity.value, point.specificity.value
-    if sensitivity is None or specificity is None:
-        return PredictiveValues(None, None)
-    return predictive_values(sensitivity, specificity, prevalence)
 
 
 def _bold(value: float | None) -> str:
