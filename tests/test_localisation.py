@@ -13,16 +13,13 @@ from sslmri.errors import ManifestError
 from sslmri.evidence.localisation import (
     Target,
     energy_inside,
-    game_metrics,
     localisable,
-    localisation_messages,
+    measure_maps,
     open_target,
     points_inside,
-    random_head_metrics,
-    random_point,
     rank_correlation,
 )
-from sslmri.models.metrics import RandomPoint
+from sslmri.models.metrics import Localisation, RandomPoint
 from sslmri.scans.slices import Preparation, region_in_slice, to_slices
 from tests.conftest import as_scan
 
@@ -162,13 +159,21 @@ def targets_with_maps(n_hits: int, n_slices: int = 20) -> tuple[list[Target], np
     return [target(region, f"g{row}", head=np.arange(64).reshape(8, 8) < 32) for row in range(n_slices)], maps
 
 
+def measured(n_hits: int, random_hits: float = 0.0, n_slices: int = 20, n_flat: int = 0) -> Localisation:
+    """Returns what is measured of maps, ``n_hits`` of which point at the lesion, and of ten random classifiers."""
+    targets, maps = targets_with_maps(n_hits, n_slices)
+    maps[n_slices - n_flat :] = 0
+    hits = np.full((n_slices, 10), random_hits)
+    return measure_maps(targets, maps, maps, hits, np.zeros((n_slices, 10)), 0)
+
+
 def test_metrics_over_slices_and_the_random_point():
-    targets, maps = targets_with_maps(15)
-    maps[-1] = 0
-    found = game_metrics(targets, maps)
-    assert found.pointing.value == found.energy.value == 0.75
-    assert found.n_flat == 1
-    assert random_point(targets) == RandomPoint(slice=0.25, head=0.5)
+    found = measured(15, n_flat=1)
+    assert found.true == found.predicted
+    assert found.true.pointing.value == found.true.energy.value == 0.75
+    assert found.true.n_flat == 1
+    assert found.random_point == RandomPoint(slice=0.25, head=0.5)
+    assert (found.n_slices, found.n_groups, found.random_head.n_heads) == (20, 20, 10)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +185,10 @@ def test_metrics_over_slices_and_the_random_point():
     ],
 )
 def test_messages_say_what_the_game_is_worth(n_hits, random_hits, said):
-    targets, maps = targets_with_maps(n_hits)
-    hits = np.full((20, 10), random_hits)
-    random = random_head_metrics(targets, hits, np.zeros((20, 10)))
-    assert random.n_heads == 10
-    messages = localisation_messages(game_metrics(targets, maps).pointing, random_point(targets).head, random.pointing)
+    messages = measured(n_hits, random_hits).messages
     assert all(part in " ".join(messages) for part in said)
     assert len(messages) == (2 if "due to the encoder" in said else 1)
 
 
 def test_few_groups_leave_the_message_open():
-    targets, maps = targets_with_maps(3, n_slices=4)
-    random = random_head_metrics(targets, np.zeros((4, 2)), np.zeros((4, 2)))
-    messages = localisation_messages(game_metrics(targets, maps).pointing, 0.5, random.pointing)
-    assert messages == ["Too few test groups to say whether the maps point at the lesion."]
+    assert measured(3, n_slices=4).messages == ("Too few test groups to say whether the maps point at the lesion.",)

@@ -10,7 +10,7 @@ from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region, read_region
 from sslmri.evidence.intervals import rate_of
-from sslmri.models.metrics import Estimate, PointingGame, RandomHeads, RandomPoint
+from sslmri.models.metrics import Estimate, Localisation, PointingGame, RandomHeads, RandomPoint
 from sslmri.scans.slices import Preparation, head_mask, to_slices
 
 
@@ -82,9 +82,46 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
-def game_metrics(targets: Sequence[Target], maps: np.ndarray) -> PointingGame:
-    """Returns how often maps (N, H, W), at the shape of the slices, point at the lesion, and their energy in it."""
-    groups = _groups(targets)
+def measure_maps(
+    targets: Sequence[Target],
+    predicted: np.ndarray,
+    true: np.ndarray,
+    hits: np.ndarray,
+    correlations: np.ndarray,
+    n_left_out: int,
+) -> Localisation:
+    """Returns where the maps of a classifier point, next to a random point and to classifiers with random weights.
+
+    A map that looks alike whatever the weights are says nothing of the classifier (Adebayo et al. 2018,
+    arXiv:1810.03292, section 4).
+
+    Args:
+        targets: the N slices.
+        predicted: (N, H, W), the maps of the predicted class, at the shape of the slices.
+        true: (N, H, W), those of the true class.
+        hits: (N, R) bool, whether the map of the true class by each of R random classifiers points at the lesion.
+        correlations: (N, R), rank correlations of these maps with that of the trained one.
+        n_left_out: slices that could not be measured.
+    """
+    groups = np.array([target.record.group_key for target in targets])
+    in_head = [float(t.region[t.head].mean()) if t.head.any() else 0.0 for t in targets]
+    point = RandomPoint(float(np.mean([t.region.mean() for t in targets])), float(np.mean(in_head)))
+    of_random, alike = (rate_of(values.mean(axis=1), groups).rate for values in (hits, correlations))
+    game = _pointing_game(targets, true, groups)
+    return Localisation(
+        n_slices=len(targets),
+        n_groups=len(set(groups.tolist())),
+        n_left_out=n_left_out,
+        random_point=point,
+        predicted=_pointing_game(targets, predicted, groups),
+        true=game,
+        random_head=RandomHeads(hits.shape[1], of_random, alike),
+        messages=tuple(_messages(game.pointing, point.head, of_random)),
+    )
+
+
+def _pointing_game(targets: Sequence[Target], maps: np.ndarray, groups: np.ndarray) -> PointingGame:
+    """Returns how often maps (N, H, W) point at the lesion, and their energy in it."""
     pairs = list(zip(maps, (target.region for target in targets), strict=True))
     return PointingGame(
         pointing=rate_of(np.array([points_inside(*pair) for pair in pairs]), groups).rate,
@@ -93,32 +130,7 @@ def game_metrics(targets: Sequence[Target], maps: np.ndarray) -> PointingGame:
     )
 
 
-def random_point(targets: Sequence[Target]) -> RandomPoint:
-    """Returns how often a random point hits: the mean fraction of the lesion in the slice, and in its head."""
-    in_head = [float(t.region[t.head].mean()) if t.head.any() else 0.0 for t in targets]
-    return RandomPoint(float(np.mean([t.region.mean() for t in targets])), float(np.mean(in_head)))
-
-
-def random_head_metrics(targets: Sequence[Target], hits: np.ndarray, correlations: np.ndarray) -> RandomHeads:
-    """Returns what classifiers with random weights do on the same slices, as means over them.
-
-    A map that looks alike whatever the weights are says nothing of the classifier (Adebayo et al. 2018,
-    arXiv:1810.03292, section 4).
-
-    Args:
-        targets: the N slices.
-        hits: (N, R) bool, whether the map of each random classifier points at the lesion.
-        correlations: (N, R) rank correlations with the map of the trained one.
-    """
-    groups = _groups(targets)
-    return RandomHeads(
-        hits.shape[1],
-        rate_of(hits.mean(axis=1), groups).rate,
-        rate_of(correlations.mean(axis=1), groups).rate,
-    )
-
-
-def localisation_messages(model: Estimate, chance: float, random: Estimate) -> list[str]:
+def _messages(model: Estimate, chance: float, random: Estimate) -> list[str]:
     """Returns in sentences what the pointing game of the true class says against a random point and random weights."""
     if model.value is None or model.low is None or random.value is None:
         return ["Too few test groups to say whether the maps point at the lesion."]
@@ -132,7 +144,3 @@ def localisation_messages(model: Estimate, chance: float, random: Estimate) -> l
             "the map peaks is due to the encoder, not to the classifier."
         )
     return messages
-
-
-def _groups(targets: Sequence[Target]) -> np.ndarray:
-    return np.array([target.record.group_key for target in targets])

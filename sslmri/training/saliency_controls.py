@@ -9,16 +9,7 @@ from torch import Tensor
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError
-from sslmri.evidence.localisation import (
-    Target,
-    game_metrics,
-    localisation_messages,
-    open_target,
-    points_inside,
-    random_head_metrics,
-    random_point,
-    rank_correlation,
-)
+from sslmri.evidence.localisation import Target, measure_maps, open_target, points_inside, rank_correlation
 from sslmri.learning.model import Head, Model
 from sslmri.models.metrics import Localisation
 from sslmri.scans.slices import Preparation
@@ -57,19 +48,9 @@ def localise(parts: Sequence[tuple[Model, Sequence[Record]]], key: str) -> Local
         measured += [_maps_of(model, model.heads[key], batch) for batch in batches]
     if not targets:
         return None
+    n_left_out = sum(len(marked) for _, marked in parts) - len(targets)
     predicted, true, hits, correlations = (np.concatenate(values) for values in zip(*measured, strict=True))
-    true_class, chance = game_metrics(targets, true), random_point(targets)
-    random = random_head_metrics(targets, hits, correlations)
-    return Localisation(
-        n_slices=len(targets),
-        n_groups=len({target.record.group_key for target in targets}),
-        n_left_out=sum(len(marked) for _, marked in parts) - len(targets),
-        random_point=chance,
-        predicted=game_metrics(targets, predicted),
-        true=true_class,
-        random_head=random,
-        messages=tuple(localisation_messages(true_class.pointing, chance.head, random.pointing)),
-    )
+    return measure_maps(targets, predicted, true, hits, correlations, n_left_out)
 
 
 @torch.inference_mode()
