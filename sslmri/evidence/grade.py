@@ -9,6 +9,7 @@ from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
 from sslmri.models.metrics import DiseaseMetrics, Grade
 from sslmri.models.model_card import BASELINE_TITLES
+from sslmri.text import capital
 
 STRONG_GROUPS = 10  # test groups of each class
 RULE = (
@@ -31,15 +32,15 @@ def grade_evidence(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetric
     """
     faults = _faults(disease, frame, metrics, is_shared)
     if faults:
-        return Grade("insufficient", _sentence(faults))
+        return Grade("insufficient", f"{capital('; '.join(faults))}.")
     limits = _limits(disease, frame, metrics)
     if limits:
-        return Grade("limited", _sentence(limits))
+        return Grade("limited", f"{capital('; '.join(limits))}.")
     reason = (
         f"{STRONG_GROUPS} or more test groups of each class, {_auroc(metrics)} above every baseline, and no class with "
         "a source of its own"
     )
-    return Grade("strong", _sentence([reason]))
+    return Grade("strong", f"{reason}.")
 
 
 def _faults(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics, is_shared: bool) -> list[str]:
@@ -80,11 +81,6 @@ def _limits(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> l
 def _auroc(metrics: DiseaseMetrics) -> str:
     auroc = metrics.groups.auroc
     return f"the {metrics.unit}-level AUROC of any disease ({auroc.low:.2f} to {auroc.high:.2f})"
-
-
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def notes_of(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics) -> list[str]:

@@ -19,6 +19,7 @@ from sslmri.evidence.sample import Sample, draw_sample
 from sslmri.evidence.subsets import any_disease_aurocs
 from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.scans.slices import head_mask
+from sslmri.text import capital
 
 CONTROLS = {
     "background": "background only",
@@ -118,7 +119,7 @@ def _verdict(control: Estimate, model: Estimate, chance: float | None) -> str:
 
 
 def _message(name: str, control: Estimate, model: Estimate, chance: float, verdict: str) -> str:
-    title = CONTROLS[name][0].upper() + CONTROLS[name][1:]
+    title = capital(CONTROLS[name])
     if verdict == UNKNOWN:
         return f"{title}: too few test groups to say whether this shortcut explains the result."
     text = f"{title} alone: balanced accuracy {control}"

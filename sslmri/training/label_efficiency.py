@@ -18,6 +18,7 @@ import numpy as np
 
 from sslmri.cohorts.protocols import GROUP_DISJOINT
 from sslmri.cohorts.registry import unit_of
+from sslmri.cohorts.splits import check_disjoint
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
@@ -70,6 +71,7 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     _check(options, settings)
     pretrained = options.run / "pretrain"
     _, store = open_cohort(options, is_measured=True)
+    check_disjoint(store.records)
     check_unseen(options.run, store, options.protocol)
     experiment, basis = _experiment(options, settings, store), _basis(store, options, pretrained)
     finished = _finished(options.run, settings, basis)
