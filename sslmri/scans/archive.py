@@ -19,7 +19,7 @@ from sslmri.scans.images import declared_size, read_image, stacked
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
 from sslmri.scans.scan import left_out
 from sslmri.scans.volume import Volume
-from sslmri.scans.volume_files import VOLUMES, plain_name, read_volume_file, voxel_names
+from sslmri.scans.volume_files import VOLUMES, pair_up, read_volume_file
 
 _MAX_ENTRIES = 1_000
 _START_BYTES = 1024  # of an entry, which determine its type
@@ -134,10 +134,8 @@ def _type(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
 
 def _pairs(entries: Sequence[_Entry]) -> dict[_Entry, _Entry]:
     """Returns each header that may stand without voxels with the file of these, by their names."""
-    by_name = {plain_name(entry.info.filename): entry for entry in entries}
-    headers = [entry for entry in entries if entry.type in VOLUMES]
-    names = {header: voxel_names(header.info.filename) for header in headers}
-    return {header: by_name[name] for header in headers for name in names[header] if name in by_name}
+    pairs = pair_up([entry.info.filename for entry in entries])
+    return {entries[header]: entries[own] for header, own in pairs.items() if entries[header].type in VOLUMES}
 
 
 def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:

@@ -9,7 +9,7 @@ from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_BYTES
 from sslmri.scans.sandbox import count_scans, series_key
 from sslmri.scans.scan import SeriesKey
-from sslmri.scans.volume_files import plain_name, voxel_names
+from sslmri.scans.volume_files import pair_up
 
 _START_BYTES = 1024  # which determine the type of a file
 _File = TypeVar("_File")
@@ -22,15 +22,11 @@ class ZippedSeries(NamedTuple):
     number: int
 
 
-def _no_folder(_: object) -> None:
-    return None
-
-
 def group_files(
     files: Iterable[_File],
     key_of: Callable[[_File], SeriesKey | None],
     name_of: Callable[[_File], str],
-    folder_of: Callable[[_File], Hashable] = _no_folder,
+    folder_of: Callable[[_File], Hashable] = lambda _: None,
 ) -> list[tuple[_File, ...]]:
     """Returns the files of each scan, at the position of the first of them.
 
@@ -48,7 +44,8 @@ def group_files(
     """
     parts: dict[Hashable, list[tuple[_File, SeriesKey | None]]] = defaultdict(list)
     files = list(files)
-    header_at = _headers([name_of(file) for file in files])
+    pairs = pair_up([name_of(file) for file in files]).items()
+    header_at = {position: header for header, voxels in pairs for position in (header, voxels)}
     for position, file in enumerate(files):
         key = key_of(file) if position not in header_at else None
         own = header_at.get(position, position)
@@ -73,17 +70,6 @@ def group_files(
     return [tuple(members) for members in scans]
 
 
-def _headers(names: Sequence[str]) -> dict[int, int]:
-    """Returns the position of its header for each header and file of voxels, by their positions."""
-    at = {plain_name(name): position for position, name in enumerate(names)}
-    found: dict[int, int] = {}
-    for position, name in enumerate(names):
-        for voxels in voxel_names(name):
-            if voxels in at:
-                found |= {position: position, at[voxels]: position}
-    return found
-
-
 def _is_index(name: str) -> bool:
     return PurePath(name).name.upper() == "DICOMDIR"
 
@@ -98,18 +84,10 @@ def list_scans(paths: Iterable[Path]) -> list[tuple[Path, ...] | ZippedSeries]:
     """Returns the files of each scan as ``group_paths`` does, and each series of a zip file of several."""
     scans: list[tuple[Path, ...] | ZippedSeries] = []
     for files in group_paths(paths):
-        count = _count(files[0]) if len(files) == 1 else 1
+        archive = _content(files[0], "zip") if len(files) == 1 else None
+        count = count_scans(archive) if archive else 1
         scans += [ZippedSeries(files[0], number + 1) for number in range(count)] if count > 1 else [files]
     return scans
-
-
-def _count(path: Path) -> int:
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START_BYTES)
-            return count_scans(start + file.read(MAX_BYTES)) if file_type(start) == "zip" else 1
-    except OSError:
-        return 1
 
 
 def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
@@ -121,11 +99,16 @@ def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
 
 
 def _key_of_path(path: Path) -> SeriesKey | None:
+    data = _content(path, "DICOM")
+    return series_key(data) if data else None
+
+
+def _content(path: Path, source: str) -> bytes | None:
+    """Returns what a file of this type holds, None for one of another type, too large or unreadable."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
-            return series_key(start + file.read()) if file_type(start) == "DICOM" else None
+            is_read = file_type(start) == source and path.stat().st_size <= MAX_BYTES
+            return start + file.read() if is_read else None
     except OSError:
         return None

@@ -12,7 +12,7 @@ from sslmri.scans.file_type import FORMATS, IMAGES, SOURCES, file_type, natural_
 from sslmri.scans.limits import MAX_BYTES, MAX_SERIES_BYTES, check_bytes
 from sslmri.scans.scan import Scan, ScanInfo, SeriesKey
 from sslmri.scans.volume import Volume
-from sslmri.scans.volume_files import VOLUMES, plain_name, read_volume_file, voxel_names
+from sslmri.scans.volume_files import VOLUMES, pair_up, read_volume_file
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ class ScanFiles:
         files = sorted(files, key=lambda file: natural_order(file[0]))
         source, name = "DICOM", series_name([file_name for file_name, _ in files])
         check_bytes(sum(len(data) for _, data in files), MAX_SERIES_BYTES, name)
-        for header, voxels in (files, files[::-1]) if len(files) == 2 else ():
-            if plain_name(voxels[0]) in voxel_names(header[0]) and file_type(header[1]) != "DICOM":
-                source, files = file_type(header[1]), [header, voxels]
+        for header, voxels in pair_up([file_name for file_name, _ in files]).items() if len(files) == 2 else ():
+            source, files = file_type(files[header][1]), [files[header], files[voxels]]
         if source not in ("DICOM", *VOLUMES):
             raise ScanError(f"This is {source}. Upload {FORMATS}.", name)
         hashes = sorted(hashlib.sha256(data).hexdigest() for _, data in files)

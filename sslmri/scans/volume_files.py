@@ -19,6 +19,12 @@ def voxel_names(name: str) -> tuple[str, ...]:
     return tuple(stem + voxels for voxels in _VOXEL_SUFFIX.get(dot + suffix, ()))
 
 
+def pair_up(names: Sequence[str]) -> dict[int, int]:
+    """Returns where the file of its voxels stands for each header that has one, by their names."""
+    at = {plain_name(name): position for position, name in enumerate(names)}
+    return {header: at[voxels] for header, name in enumerate(names) for voxels in voxel_names(name) if voxels in at}
+
+
 def plain_name(name: str) -> str:
     """Returns a name in lower case, without the suffix of compression."""
     return name.lower().removesuffix(".gz")

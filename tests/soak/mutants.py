@@ -12,13 +12,14 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 
+import h5py
 import nibabel
 import numpy as np
 
 from tests.soak.samples import KINDS, sample
 
 PLAIN = "plain NIfTI"
-OTHER_VOLUMES = ("MGH", "NRRD", "MetaImage")
+OTHER_VOLUMES = ("MGH", "NRRD", "MetaImage", "MATLAB")
 FORMATS = (*KINDS, PLAIN, *OTHER_VOLUMES)
 _HEADER = 700  # bytes at the start, where most that is believed stands
 _NUMBERS = [
@@ -48,6 +49,11 @@ def _volume(kind: str) -> bytes:
     voxels = np.asarray(image.dataobj, np.float32)
     if kind == "MGH":
         return bytes(nibabel.MGHImage(voxels, image.affine).to_bytes())
+    if kind == "MATLAB":
+        file = io.BytesIO()
+        with h5py.File(file, "w", userblock_size=512) as made:
+            made.create_dataset("cjdata/image", data=voxels[..., 0].astype(np.int16), chunks=(8, 8), compression="gzip")
+        return b"MATLAB 7.3 MAT-file".ljust(512) + file.getvalue()[512:]
     sizes, stored = " ".join(map(str, voxels.shape)), voxels.tobytes(order="F")
     if kind == "NRRD":
         vectors = "(-1,0,0) (0,-1,0) (0,0,3)"
