@@ -12,6 +12,7 @@ import numpy as np
 
 _LENGTH_BYTES = 8
 _PART_BYTES = 2**20
+_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # variables without which some Pythons do not start
 
 
 class MessagePipe:
@@ -98,19 +99,20 @@ def start_process(
     Args:
         module: where the function is.
         function: called with the other end of the pipe; the process ends when it returns.
-        environment: all its variables but the module search path.
+        environment: all its variables but the module search path and what Python itself needs.
         discard_output: whether what it prints is dropped.
     """
     code = (
         f"from sslmri.processes import pipe_to_parent; pipe = pipe_to_parent(); "
         f"from {module} import {function}; {function}(pipe)"
     )
+    needed = {name: os.environ[name] for name in _NEEDED if name in os.environ}
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL if discard_output else None,
-        env={**environment, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        env={**needed, **environment, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
     )
     return process, MessagePipe(_own_descriptor(process.stdout), _own_descriptor(process.stdin))
 

@@ -43,7 +43,6 @@ MEMORY_BYTES = 2 * 2**30  # of address space, libraries included; the largest sc
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
 _MAX_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
 _WORDS = {None, "MR", *SEQUENCES, *ORIENTATIONS, *VOLUMES}  # of an answer that describes a volume
-NEEDED_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some Pythons do not start
 TOO_COSTLY = "The file takes too long or too much memory to read. Export the scan again."
 
 
@@ -154,8 +153,7 @@ class _Reader:
     """A process that reads one scan at a time."""
 
     def __init__(self) -> None:
-        environment = {name: os.environ[name] for name in NEEDED_VARIABLES if name in os.environ}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
 
     def ask(self, what: str, source: str, contents: Sequence[bytes], series: int | None) -> Any:

@@ -18,7 +18,7 @@ from sslmri.processes import MessagePipe, start_process
 from sslmri.scans.atlas.brain import extract, head_image, load_networks
 from sslmri.scans.atlas.slab import PARTIAL, SHAPE, cut_slab, load_template
 from sslmri.scans.atlas.ventricles import Ventricles, interpret, measure
-from sslmri.scans.sandbox import NEEDED_VARIABLES, limit_cpu_time, limit_this_process
+from sslmri.scans.sandbox import limit_cpu_time, limit_this_process
 from sslmri.scans.scan import Scan, Spacing
 from sslmri.scans.volume import AXIAL
 
@@ -84,8 +84,7 @@ _Answer = tuple[np.ndarray, np.ndarray, float, Ventricles] | str
 
 
 def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object]) -> _Answer:
-    environment = {name: os.environ[name] for name in NEEDED_VARIABLES if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": str(_n_threads()), "OPENBLAS_NUM_THREADS": "1"}
+    environment = {"OMP_NUM_THREADS": str(_n_threads()), "OPENBLAS_NUM_THREADS": "1"}
     report(EXTRACTING)
     try:
         process, pipe = start_process(__name__, "serve", environment, discard_output=True)
@@ -95,8 +94,7 @@ def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object
         return _BUSY
     try:
         pipe.send(json.dumps({"shape": voxels.shape, "spacing_mm": spacing_mm}).encode())
-        for slice_ in voxels:
-            pipe.send(np.ascontiguousarray(slice_, dtype=np.float32))
+        pipe.send_array(voxels.astype(np.float32, copy=False))
         return _receive(pipe, report)
     except (EOFError, OSError, ValueError, KeyError, TypeError) as error:  # it was ended, or answered in another form
         record("alignment ended", error=type(error).__name__)
@@ -118,8 +116,7 @@ def _receive(pipe: MessagePipe, report: Callable[[str], object]) -> _Answer:
         report(ALIGNING)
     if "refused" in answer:
         return str(answer["refused"])
-    voxels, to_scan = np.empty(SHAPE, np.float32), np.array(answer["to_scan"], dtype=np.float64)
-    pipe.receive_into(voxels.data.cast("B"))
+    voxels, to_scan = pipe.receive_array(SHAPE), np.array(answer["to_scan"], dtype=np.float64)
     similarity = float(answer["correlation"])
     if to_scan.shape != (4, 4) or not (np.isfinite(voxels).all() and np.isfinite(to_scan).all()):
         raise ValueError("Expected finite voxels and an affine, got others.")
@@ -136,9 +133,7 @@ def serve(pipe: MessagePipe) -> None:
     limit_this_process(_address_space() + MEMORY_BYTES)
     limit_cpu_time(CPU_SECONDS)
     request = json.loads(pipe.receive())
-    voxels = np.empty(request["shape"], np.float32)
-    for slice_ in voxels:
-        pipe.receive_into(slice_.data.cast("B"))
+    voxels = pipe.receive_array(tuple(request["shape"]))
     try:
         answer, slab = _align(
             voxels, request["spacing_mm"], networks, lambda: pipe.send(json.dumps({"step": 2}).encode())
@@ -147,7 +142,7 @@ def serve(pipe: MessagePipe) -> None:
         pipe.send(json.dumps({"refused": error.reason}).encode())
         return
     pipe.send(json.dumps(answer).encode())
-    pipe.send(slab)
+    pipe.send_array(slab)
 
 
 def _align(
