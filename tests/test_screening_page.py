@@ -142,6 +142,27 @@ def test_loose_files_of_a_series_are_one_scan(configured: ModelCard) -> None:
     assert {option.partition(": ")[0] for option in options} == {"DICOM series of 6 files", "other.png"}
 
 
+def test_a_scan_is_still_open_when_its_reader_comes_back_from_another_page(configured: ModelCard) -> None:
+    left = upload(("slice.png", png()))
+    app = open_page(PAGES[0])  # with an empty uploader, as Streamlit draws it then
+    app.session_state["uploads"] = left.session_state["uploads"]
+    app.run()
+    assert "Still open: 1 file" in words_of(app)
+    assert app.text[0].value == "slice.png"
+    next(button for button in app.button if button.label == "Close").click().run()
+    assert not app.exception
+    assert "Still open" not in words_of(app)
+    assert not [text for text in app.text if text.value == "slice.png"]
+
+
+def test_files_that_are_removed_from_the_uploader_are_not_open_any_more(configured: ModelCard) -> None:
+    app = upload(("slice.png", png()))
+    app.file_uploader[0].set_value([]).run()
+    assert not app.exception
+    assert "Still open" not in words_of(app)
+    assert "uploads" not in app.session_state
+
+
 def test_a_class_without_training_example_is_named_on_the_card(
     configured: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from sslmri.text import count
 MAX_SCANS = 8  # at once on the Screening page
 _FILES, _FOLDER = "files", "files-of-folder"  # keys of the widgets
 HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
+_UPLOADS = "uploads"  # in the session: the files of the uploader, by their ids
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
 
 def is_open() -> bool:
     """Returns whether the session has a file or a simulated patient, before what asks for them is drawn."""
-    return any(st.session_state.get(key) for key in (HANDED_OVER, gallery.CHOSEN, _FILES, _FOLDER))
+    return any(st.session_state.get(key) for key in (HANDED_OVER, gallery.CHOSEN, _FILES, _FOLDER, _UPLOADS))
 
 
 def ask_for_scans() -> list[Upload]:
@@ -161,17 +162,18 @@ def ask_for_scans() -> list[Upload]:
             "Drop scans: DICOM, NIfTI, other volumes, images or zip",
             accept_multiple_files="directory" if is_folder else True,
             key=_FOLDER if is_folder else _FILES,
+            on_change=_close_removed,
             help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. DICOM series can be uploaded as a zip or as all their "
             "files at once, a header and its voxels too. Files stay in the memory of "
             f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
         )
         handed_over: Upload | None = st.session_state.get(HANDED_OVER)
-        patient = gallery.choose_patient(is_needed=not files and handed_over is None)
+        given = _files_of(files, is_folder)
+        patient = gallery.choose_patient(is_needed=not given and handed_over is None)
     if handed_over:
-        _draw_handed_over(handed_over)
-    given = _files_of(files)
-    if is_folder:
-        given = _without_others(given)
+        _draw_open(f"Opened from Cohort: {escape_markdown(handed_over.name)}", HANDED_OVER)
+    if given and not files:
+        _draw_open(f"Still open: {count(len(given), 'file')}", _UPLOADS)
     uploads = [*([handed_over] if handed_over else []), *join_series(given)]
     if len(uploads) > MAX_SCANS:
         st.warning(
@@ -180,12 +182,26 @@ def ask_for_scans() -> list[Upload]:
     return uploads[:MAX_SCANS] or ([PatientUpload(patient)] if patient else [])
 
 
-def _files_of(files: Sequence[UploadedFile]) -> list[FileUpload]:
-    """Returns files as uploads; those already known to this session are not hashed again."""
-    known: dict[str, FileUpload] = st.session_state.get("uploads", {})
+def _files_of(files: Sequence[UploadedFile], is_folder: bool) -> list[FileUpload]:
+    """Returns files as uploads; those already known to this session are not hashed again.
+
+    The uploader loses its files when another page is drawn: then they are those of before, until they are closed.
+    """
+    known: dict[str, FileUpload] = st.session_state.get(_UPLOADS, {})
+    if not files:
+        return list(known.values())
     present = {file.file_id: known.get(file.file_id) or FileUpload(file.name, file.getvalue()) for file in files}
-    st.session_state["uploads"] = present
+    if is_folder:
+        scans = _without_others(list(present.values()))
+        present = {key: file for key, file in present.items() if file in scans}
+    st.session_state[_UPLOADS] = present
     return list(present.values())
+
+
+def _close_removed() -> None:
+    """Closes the files where their user removed the last of them."""
+    if not (st.session_state.get(_FILES) or st.session_state.get(_FOLDER)):
+        st.session_state.pop(_UPLOADS, None)
 
 
 def _without_others(files: Sequence[FileUpload]) -> list[FileUpload]:
@@ -202,11 +218,8 @@ def _without_others(files: Sequence[FileUpload]) -> list[FileUpload]:
     return scans
 
 
-def _draw_handed_over(upload: Upload) -> None:
+def _draw_open(what: str, key: str) -> None:
+    """Draws what is open besides the uploader's files, with a button that drops it from the session."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Opened from Cohort: {escape_markdown(upload.name)}", width="content")
-        st.button("Close", type="tertiary", on_click=_close_handed_over)
-
-
-def _close_handed_over() -> None:
-    st.session_state.pop(HANDED_OVER, None)
+        st.markdown(what, width="content")
+        st.button("Close", key=f"close-{key}", type="tertiary", on_click=lambda: st.session_state.pop(key, None))
