@@ -1,15 +1,14 @@
-"""Cohort: many scans in, one list of findings out, to be sorted, opened and saved."""
+"""Cohort: many scans in, one worklist out: the most urgent first, to be sorted, opened and saved."""
 
 import streamlit as st
 
 from sslmri.dashboard.cohort.sections import (
-    choose_rows,
+    choose_entries,
     class_bars,
     class_counts,
     draw_exports,
     draw_list,
     draw_summary,
-    findings_table,
     take_in,
     verdict_bars,
     verdict_counts,
@@ -28,7 +27,7 @@ if not cohort.entries:
     st.stop()
 
 draw_summary(cohort)
-shown = choose_rows(findings_table(cohort.entries.values(), cohort.names))
+shown = choose_entries(cohort)
 draw_list(cohort, shown)
 draw_exports(card, cohort, shown, try_read(find_unseen_metrics, card))
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from sslmri.dashboard.data import summary, summary_charts
+from sslmri.dashboard.data.examples import draw_records, find_records
 from sslmri.dashboard.data.source import ask_for_data, summarise_named
 from sslmri.dashboard.data.summary import find_summary
 from sslmri.dashboard.layout import find_card, start_page
@@ -10,12 +11,14 @@ from sslmri.dashboard.section import draw_chart, draw_table
 from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError, ModelError
+from sslmri.scans.slices import Preparation
 
 start_page("Data")
 path = ask_for_data()
 card = find_card()
 try:
     data = summarise_named(path, card) if path else find_summary(card)
+    records = find_records(path)
 except (ManifestError, ModelError) as error:
     st.error(escape_markdown(str(error)))
     st.stop()
@@ -63,7 +66,7 @@ with left:
             summary.balancing_rule(head),
         )
 with right, st.container(border=True):
-    st.markdown("**Known limitations of these data**")
+    st.header("Known limitations of these data", anchor=False)
     faults = [f"- {escape_markdown(fault)}" for fault in own["faults"]["text"]]
     st.markdown("\n".join(faults) or "None detected. Other problems may remain.")
 
@@ -78,18 +81,18 @@ with left:
         "A sample of files, prepared as for training and screening.",
     )
 with right:
-    draw_chart("Image sizes in the sample, by cohort", summary_charts.size_bubbles(sizes), sizes, f"sizes-{key}")
+    if len(sizes) > sizes["cohort"].nunique():
+        draw_chart("Image sizes in the sample, by cohort", summary_charts.size_bubbles(sizes), sizes, f"sizes-{key}")
+    else:
+        draw_table("Image sizes in the sample", sizes, f"sizes-{key}")
+    draw_table("File formats", own["formats"], f"formats-{key}")
 draw_table(
     "Intensity quantiles",
     quantiles,
     f"quantiles-{key}",
     "Contrast: standard deviation inside the head, averaged over slices.",
 )
-left, right = st.columns(2, gap="large")
-with left:
-    draw_table("Image sizes", sizes, f"size-table-{key}")
-with right:
-    draw_table("File formats", own["formats"], f"formats-{key}")
+draw_records(records, disease, card.encoder.preparation if card else Preparation())
 draw_table(
     "Records by cohort and use",
     summary.uses(data),

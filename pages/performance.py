@@ -24,11 +24,11 @@ if not diseases:
 
 if card.evidence_note:
     st.caption(escape_markdown(card.evidence_note))
-with st.container(horizontal=True, gap="medium"):
+with sections.sticky(), st.container(horizontal=True, gap="medium"):
     key = st.segmented_control(
         "Disease",
         diseases,
-        format_func=partial(sections.grade_of, metrics[card.training.protocol]),
+        format_func=partial(sections.grade_of, metrics[st.session_state.get("split", card.training.protocol)]),
         required=True,
         wrap=True,
         default=diseases[0],
@@ -40,8 +40,9 @@ with st.container(horizontal=True, gap="medium"):
         required=True,
         wrap=True,
         default=card.training.protocol,
+        key="split",
     )
-disease = DISEASES[key]
+disease, errors = DISEASES[key], partial(sections.draw_errors, preparation=card.encoder.preparation)
 shown = {
     "Summary": partial(sections.draw_summary, disease, metrics, protocol, card),
     "Per class": partial(sections.draw_measured, sections.draw_classes, disease, metrics, protocol, card),
@@ -49,7 +50,7 @@ shown = {
     "Calibration": partial(sections.draw_measured, sections.draw_calibration, disease, metrics, protocol, card),
     "Shortcuts": partial(draw_controls, card, disease),
     "Label efficiency": partial(draw_label_efficiency, card, disease),
-    "Training": partial(sections.draw_training, card, protocol),
+    "Errors": partial(sections.draw_measured, errors, disease, metrics, protocol, card),
 }
 for tab, draw in zip(st.tabs(list(shown), key="show", bind="query-params"), shown.values(), strict=True):
     if tab.open:

@@ -1,6 +1,7 @@
 """What the tests of pages share: a page as a user meets it, without a browser."""
 
 import io
+import re
 from pathlib import Path
 
 import nibabel
@@ -27,7 +28,8 @@ def open_page(page: str) -> AppTest:
 
 
 def words_of(app: AppTest) -> str:
-    parts = (app.markdown, app.caption, app.info, app.error, app.warning, app.title, app.text, app.code)
+    texts = (app.markdown, app.caption, app.info, app.error, app.warning, app.text, app.code)
+    parts = (*texts, app.title, app.header, app.subheader)
     return " ".join(str(element.value) for part in parts for element in part)
 
 
@@ -67,4 +69,13 @@ def show(app: AppTest, tab: str) -> None:
 
 
 def table_of(app: AppTest, column: str) -> pd.DataFrame:
-    return next(table.value for table in app.dataframe if column in table.value.columns)
+    return next(table for table in tables(app) if column in table.columns)
+
+
+def tables(app: AppTest) -> list[pd.DataFrame]:
+    """Returns the tables of a page, as their reader sees the text."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"\\(.)", r"\1", text.replace("\u2060", ""))
+
+    return [table.value.map(plain).rename(columns=plain) for table in app.table]

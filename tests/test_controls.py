@@ -226,7 +226,7 @@ def test_page_shows_what_was_stored(controlled):
     run, content = controlled
     app = draw(run, "tumours")
     assert len(app.get("plotly_chart")) == 1
-    assert [len(table.value) for table in app.dataframe] == [2, 8]
+    assert [len(table.value) for table in app.table] == [2, 8]
     assert "A shortcut explains this result" not in said(app)
     result = content.diseases["tumours"]
     assert "too few test groups" in said(app)

@@ -12,7 +12,7 @@ from sslmri.gate.measure import IN_DISTRIBUTION, NOT_BRAIN, SAME_DISEASE, UNRELA
 from sslmri.models.evidence import GateRates, GateRow, GateTable, find_evidence, write_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.models.metrics import Estimate, Rate
-from tests.pages import open_page, table_of, words_of
+from tests.pages import open_page, table_of, tables, words_of
 
 ROWS = (
     GateRow("ms", "hospital", IN_DISTRIBUTION, 40, 5, 0.975, 0.95),
@@ -64,7 +64,7 @@ def test_the_card_lists_what_passes_of_each_cohort_with_its_relation_to_the_clas
         "synthetic images": "0.0 %",
     }
     words = words_of(app).replace("\\", "")
-    rejected = app.dataframe[[frame.value.columns[0] for frame in app.dataframe].index("slices")].value
+    rejected = next(table for table in tables(app) if table.columns[0] == "slices")
     assert rejected["Multiple sclerosis"].tolist() == ["5.0 % (1.0 to 20.0; 5 groups)"] * 3 + ["not measured"]
     assert "every image gets a result" not in words
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslmri.dashboard.screening.uploads import FileUpload, _without_others, join_series
+from sslmri.dashboard.screening.uploads import FileUpload, join_series, without_others
 from sslmri.scans import count_scans, read_scan
 from sslmri.scans.group_files import ZippedSeries, list_scans
 from sslmri.scans.prepare import prepare_files
@@ -74,4 +74,4 @@ def test_what_of_a_folder_is_no_scan_is_left_out(head):
     names = ("disc/autorun.inf", "disc/.hidden", "disc/viewer.exe")
     others = [FileUpload(name, data) for name, data in zip(names, (b"[a]", nifti(head), b"MZ\x90\0"), strict=True)]
     files = [*others, header, voxels, FileUpload("disc/a.nii", nifti(head))]
-    assert [file.name for file in _without_others(files)] == ["disc/scan.mhd", "disc/scan.raw", "disc/a.nii"]
+    assert [file.name for file in without_others(files)] == ["disc/scan.mhd", "disc/scan.raw", "disc/a.nii"]

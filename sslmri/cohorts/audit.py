@@ -89,29 +89,37 @@ def audit(records: list[Record], store: Store, describe: Describe | None = None)
         store: the prepared slices of those that are in a split.
         describe: gives prepared slices their features, to confirm copies; without it pixels alone decide.
     """
-    pool = [record for record in records if record.split is not None]
-    in_several = in_several_splits(pool)
-    unknown = {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
-    shared = [f"{group} ({' and '.join(splits)})" for group, splits in in_several.items()]
+    leaks, *others = check_records(records)
     copies = _named(find_copies(store, describe), store)
     same, near = copies[copies["is_identical"]], copies[~copies["is_identical"]]
     return Audit(
         (
-            Check("groups in two splits", True, _items(shared)),
+            leaks,
             Check("identical files in two groups", False, same),
             Check("identical files in two splits", True, _across(same)),
             Check("near copies in two groups", False, near),
             Check("near copies in two splits", True, _across(near)),
             Check("same image with two labels", True, _conflicting(copies)),
-            Check("groups with two labels of one disease", True, _items(_with_two_labels(records))),
-            Check("groups without ids", False, _items(sorted(unknown))),
-            Check("cohorts whose groups are not known to be subjects", False, _items(_without_subjects(pool))),
-            Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
-            Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
-            Check(_THIN, False, _items(_thin_classes(pool))),
+            *others,
             Check("files that cannot be read", False, _items(f"{name}: {reason}" for name, reason in store.bad)),
         )
     )
+
+
+def check_records(records: list[Record]) -> list[Check]:
+    """Returns what is wrong with records by what their manifest says, their splits included, without reading files."""
+    pool = [record for record in records if record.split is not None]
+    unknown = {record.group_key for record in pool if record.group.startswith(UNKNOWN)}
+    shared = [f"{group} ({' and '.join(splits)})" for group, splits in in_several_splits(pool).items()]
+    return [
+        Check("groups in two splits", True, _items(shared)),
+        Check("groups with two labels of one disease", True, _items(_with_two_labels(records))),
+        Check("groups without ids", False, _items(sorted(unknown))),
+        Check("cohorts whose groups are not known to be subjects", False, _items(_without_subjects(pool))),
+        Check("cohorts with one class of a disease", False, _items(_one_class_cohorts(pool))),
+        Check("classes of one cohort only", False, _items(_one_cohort_classes(pool))),
+        Check(_THIN, False, _items(_thin_classes(pool))),
+    ]
 
 
 def _items(found: Iterable[str]) -> pd.DataFrame:

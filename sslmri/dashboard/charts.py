@@ -28,15 +28,18 @@ _BASELINE_SYMBOLS = {
 }
 HATCH = {"shape": "/", "size": 6, "fgopacity": 0.6}
 _ROW = 24
+_FONT_SIZE = 13
 
 
 def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
     """Returns the figure with the given height, the common margins and the common place of the legend."""
     margin = {"l": 8, "r": 12, "t": 8, "b": 8} | settings.pop("margin", {})
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0} | settings.pop("legend", {})
-    figure.update_layout(height=height, margin=margin, legend=legend, hoverlabel={"namelength": -1}, **settings)
-    figure.update_xaxes(automargin=True, fixedrange=True)
-    figure.update_yaxes(automargin=True, fixedrange=True)
+    font = {"size": _FONT_SIZE, "color": theme.ink()}
+    figure.update_layout(height=height, margin=margin, legend={"font": font} | legend, font=font, **settings)
+    figure.update_layout(hoverlabel={"namelength": -1})
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(automargin=True, fixedrange=True, tickfont=font, title_font=font)
     return figure
 
 
@@ -97,7 +100,10 @@ def estimates(table: pd.DataFrame, by: str, name: str, colours: Sequence[str], t
             hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
         )
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title=title, zeroline=False)
-    figure.update_yaxes(categoryorder="array", categoryarray=list(table[by])[::-1], showgrid=True)
+    for name in table[by]:  # above its line: beside it, long names would leave no room on a phone
+        figure.add_annotation(x=0, y=name, text=name, xanchor="left", yshift=12, showarrow=False)
+    rows = list(table[by])[::-1]
+    figure.update_yaxes(categoryorder="array", categoryarray=rows, showgrid=True, showticklabels=False)
     return figure
 
 
@@ -129,7 +135,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figu
         )
     )
     figure.update_yaxes(autorange="reversed", title="truth", showgrid=False)
-    figure.update_xaxes(title="predicted", showgrid=False, tickangle=0, tickfont={"size": 11})
+    figure.update_xaxes(title="predicted", showgrid=False, tickangle=0)
     return layout(figure, 70 * len(titles) + 90)
 
 
@@ -140,7 +146,7 @@ def class_bars(table: pd.DataFrame, disease: Disease) -> go.Figure:
     for column, measure in enumerate(MEASURES, start=1):
         for trace in _measure_bars(table[table["measure"] == measure], colours):
             figure.add_trace(trace, row=1, col=column)
-    figure.update_annotations(font_size=13)
+    figure.update_annotations(font_size=_FONT_SIZE)
     figure.update_xaxes(range=[0, 1.45], tickvals=[0, 0.5, 1], zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return layout(figure, 48 * len(disease.classes) + 90, showlegend=False, bargap=0.45, margin={"t": 30})
@@ -175,8 +181,8 @@ def _measure_bars(rows: pd.DataFrame, colours: Mapping[str, str]) -> tuple[go.Ba
         hovertemplate="%{y}: %{customdata}<extra></extra>",
     )
     values = [f"{value:.2f}{'' if known else '*'}" for value, known in zip(shown, is_known, strict=True)]
-    x = [1.05] * len(rows)
-    return bars, go.Scatter(x=x, y=labels, mode="text", text=values, textposition="middle right", hoverinfo="skip")
+    text: dict[str, Any] = {"mode": "text", "text": values, "textposition": "middle right", "cliponaxis": False}
+    return bars, go.Scatter(x=[1.05] * len(rows), y=labels, hoverinfo="skip", **text)
 
 
 def loss_line(table: pd.DataFrame, title: str) -> go.Figure:

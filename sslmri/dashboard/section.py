@@ -1,7 +1,7 @@
 """What pages are made of: charts and tables with titles and downloads, notes, and evidence that may be damaged."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,8 +12,7 @@ from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ModelError
 from sslmri.files import neutralised
 
-_LIST_WIDTHS = (100, 490)  # of names and their texts, in pixels before they are stretched: the texts need the space
-_WHOLE = 24  # rows up to which a table is shown whole; longer ones scroll
+_WHOLE = 24  # rows up to which a table is shown whole, its texts wrapped; longer ones scroll
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -28,7 +27,7 @@ def try_read(find: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T 
         return None
 
 
-def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, note: str = "") -> None:
+def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
     """Draws a chart.
 
     Args:
@@ -37,25 +36,33 @@ def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, not
         table: the numbers in it.
         key: name of the saved file, unique on the page.
         note: one line on how to read it.
+        level: of the heading: 2 on the page, 3 in a section.
     """
-    draw_title(title, table, key, note)
+    draw_title(title, table, key, note, level)
     st.plotly_chart(figure, config=QUIET, key=f"chart-{key}", alt=title)
 
 
-def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "") -> None:
-    """Draws a table with a title and a button that downloads it."""
-    draw_title(title, table, key, note)
-    is_list = len(table.columns) == len(_LIST_WIDTHS)
-    sizes = zip(table.columns, _LIST_WIDTHS, strict=False)
-    widths = {name: st.column_config.Column(width=width) for name, width in sizes} if is_list else None
-    height: Literal["content", "auto"] = "content" if len(table) <= _WHOLE else "auto"
-    st.dataframe(table, height=height, hide_index=True, column_config=widths, key=f"table-{key}", alt=title)
+def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
+    """Draws a table with a title and a button that downloads it, arguments as for ``draw_chart``."""
+    draw_title(title, table, key, note, level)
+    if len(table) <= _WHOLE:
+        st.table(table.map(_cell).rename(columns=escape_markdown), hide_index=True, alt=title)
+    else:
+        st.dataframe(table, height="auto", hide_index=True, key=f"table-{key}", alt=title)
 
 
-def draw_title(title: str, table: pd.DataFrame, key: str, note: str = "") -> None:
+def _cell(value: object) -> str:
+    """Returns a value as a table of Markdown shows it."""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else escape_markdown(str(value))
+
+
+def draw_title(title: str, table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
     """Draws a title with its note, and the button that downloads the table below it as CSV."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{title}**", help=note or None, width="content")
+        draw = st.header if level == 2 else st.subheader
+        draw(title, anchor=False, help=note or None, width="content")
         st.space("stretch")
         content, name = to_csv(table), f"{key}.csv"
         st.download_button(

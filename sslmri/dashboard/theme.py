@@ -37,10 +37,15 @@ def faint() -> str:
     return "#1e2327" if is_dark() else "#f2f4f5"
 
 
+def page() -> str:
+    """Returns the colour of the page itself."""
+    return "#14171a" if is_dark() else "#ffffff"
+
+
 def faded(colour: str, opacity: float) -> str:
     """Returns a colour blended with the page's at an opacity: opaque, so that a readable text colour can be chosen."""
-    own, page = (bytes.fromhex(code[1:]) for code in (colour, "#14171a" if is_dark() else "#ffffff"))
-    return "#" + bytes(round(opacity * a + (1 - opacity) * b) for a, b in zip(own, page, strict=True)).hex()
+    own, ground = (bytes.fromhex(code[1:]) for code in (colour, page()))
+    return "#" + bytes(round(opacity * a + (1 - opacity) * b) for a, b in zip(own, ground, strict=True)).hex()
 
 
 def class_colours(disease: Disease) -> dict[str, str]:

@@ -52,6 +52,7 @@ _REJECTED = {  # fields of GateRates
     "other_cohorts": "with cohorts of the same disease or sequences, which may pass legitimately",
     "synthetic": "synthetic images",
 }
+RESULTS = "Results compared with baselines"
 _COUNTS = "Groups and slices of each classifier"
 _Heads = Sequence[tuple[Disease, HeadCard]]
 
@@ -138,7 +139,7 @@ def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str
     baselines = ", ".join(baseline_titles(metrics.diseases.values()).values())
     text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {baselines}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
-    return Section("Performance", note + text, {"Results compared with baselines": pd.DataFrame(rows)})
+    return Section("Performance", note + text, {RESULTS: pd.DataFrame(rows)})
 
 
 def baseline_titles(results: Iterable[DiseaseMetrics]) -> dict[str, str]:

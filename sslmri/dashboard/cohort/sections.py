@@ -1,39 +1,46 @@
-"""The cohort page: uploader, filtered list of findings, opening one scan, reports, and charts of the rows listed."""
+"""The cohort page: uploader, worklist of the scans, opening one, reports, and charts of the scans listed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.charts import HATCH, layout
-from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_cohort, screen_into, time_left
+from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_cohort, screen_into, time_left, urgency
 from sslmri.dashboard.screening.review import draw_report_buttons
 from sslmri.dashboard.screening.shared_model import load_screener
-from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload
-from sslmri.dashboard.text import count, escape_markdown
-from sslmri.diseases import DISEASES, Notice, class_title
+from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload, without_others
+from sslmri.dashboard.section import draw_table
+from sslmri.dashboard.text import count, proportion
+from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.scans.file_type import FORMATS
-from sslmri.screening.outcome import Entry, Finding, Refusal, notice_line
+from sslmri.screening.outcome import Entry, Finding, Refusal, ScreeningSummary
 
-REFUSED = "refused"
-ALL_VERDICTS = (*map(str, Verdict), REFUSED)
-_COLUMNS = ("Scan", "File", "Disease", "Verdict", "Any disease", "Top class", "Probability", "90 % set", "Note")
-_ROW = 34  # pixels of a bar of a chart
+_IMAGE, _FILE = "Image", "File"
+_TITLES = [disease.title for disease in DISEASES.values()]
+_WIDTHS = {_IMAGE: 70, "Scan": 50, _FILE: 150, "Sequence": 80, **dict.fromkeys(_TITLES, 125)}  # pixels
+_ROW_HEIGHT = 60
+_REDRAW_S = 2.0  # the list is drawn again while scans are screened, with all its images
+_BAR = 34  # pixels of a bar of a chart
 _SCREENING_PAGE = "pages/screening.py"
 
 
 def take_in(card: ModelCard, cohort: Cohort) -> None:
     """Draws the uploader and screens what it holds; then the uploader is emptied and the page drawn again."""
+    is_folder = st.toggle("Upload a folder", key="cohort-folder", help="With all folders in it.")
     files = st.file_uploader(
         f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, other volumes, images or zip",
-        accept_multiple_files=True,
-        key=f"cohort-files-{cohort.drop}",
+        accept_multiple_files="directory" if is_folder else True,
+        key=f"cohort-files-{cohort.drop}-{is_folder}",
         help=f"{FORMATS}. The DICOM files of one series are one scan. Results stay in the memory of this session "
         "on the server, images do not; nothing is written to disk or sent on.",
     )
@@ -41,7 +48,8 @@ def take_in(card: ModelCard, cohort: Cohort) -> None:
         st.warning(cohort.note)
     if not files:
         return
-    scans = accept(cohort, [FileUpload(file.name, file.getvalue()) for file in files])
+    given = [FileUpload(file.name, file.getvalue()) for file in files]
+    scans = accept(cohort, without_others(given) if is_folder else given)
     if scans:
         _screen_with_progress(card, cohort, scans)
     cohort.drop += 1
@@ -50,132 +58,155 @@ def take_in(card: ModelCard, cohort: Cohort) -> None:
 
 def _screen_with_progress(card: ModelCard, cohort: Cohort, scans: Sequence[Upload]) -> None:
     bar = st.progress(0.0, f"Screening {count(len(scans), 'scan')}")
+    listed, drawn = st.empty(), 0.0
     for done, seconds in screen_into(load_screener(card), cohort, scans):
         bar.progress(done / len(scans), f"Screened {done} of {count(len(scans), 'scan')}, {time_left(seconds)}")
-    bar.empty()
+        if time.monotonic() - drawn > _REDRAW_S:
+            with listed:
+                _draw_rows(cohort, by_urgency(cohort.entries.values()))
+            drawn = time.monotonic()
 
 
 def draw_summary(cohort: Cohort) -> None:
-    """Draws how many scans there are, and the button that clears the list."""
-    n_refused = sum(isinstance(entry.outcome, Refusal) for entry in cohort.entries.values())
+    """Draws how many scans there are, which were not screened and why, and the button that clears the list."""
+    listed = by_urgency(cohort.entries.values())
+    apart = [entry for entry in cohort.entries.values() if entry not in listed]
+    n_unreadable = sum(isinstance(entry.outcome, Refusal) for entry in apart)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**{count(len(cohort.entries) - n_refused, 'scan')}** screened, {n_refused} refused", width="content"
+            f"**{len(listed)} screened**, {len(apart) - n_unreadable} not brain MRI, {n_unreadable} unreadable",
+            width="content",
         )
         st.space("stretch")
         st.button("Clear the list", type="tertiary", on_click=clear_cohort)
+    if apart:
+        reasons = [(entry.number, cohort.names[entry.number], entry.outcome.reason) for entry in apart]
+        with st.expander(f"{count(len(apart), 'file')} without a result"):
+            draw_table("Without a result", pd.DataFrame(reasons, columns=["Scan", _FILE, "Reason"]), "cohort-apart")
 
 
-def choose_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of the table that the reader's filters leave."""
+def choose_entries(cohort: Cohort) -> list[Entry]:
+    """Returns the scans that the reader's filters leave, the most urgent first."""
+    entries = by_urgency(cohort.entries.values())
     left, right = st.columns(2, gap="large")
-    titles = [disease.title for disease in DISEASES.values() if (table["Disease"] == disease.title).any()]
-    verdicts = left.pills("Verdict", ALL_VERDICTS, selection_mode="multi", key="cohort-verdict")
-    diseases = right.pills("Disease", titles, selection_mode="multi", key="cohort-disease")
-    return filtered(table, verdicts, diseases)
+    verdicts = left.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", wrap=True)
+    diseases = right.pills("Disease", _TITLES, selection_mode="multi", wrap=True)
+    return filtered(entries, verdicts, diseases)
 
 
-def draw_list(cohort: Cohort, shown: pd.DataFrame) -> None:
-    """Draws the rows that the filters leave; a selected one can be opened."""
-    number = st.column_config.NumberColumn(format="%.2f")
-    event = st.dataframe(
-        shown,
-        hide_index=True,
-        placeholder="",
-        on_select="rerun",
-        selection_mode="single-row",
-        column_config={"Probability": number, "Any disease": number},
-        key=f"cohort-table-{hash(tuple(shown.index))}-{len(cohort.entries)}",
-        alt="Findings of all scans",
-    )
-    chosen = event["selection"]["rows"]
+def by_urgency(entries: Iterable[Entry]) -> list[Entry]:
+    """Returns the scans that were recognised as brain MRI, sorted by their most urgent findings."""
+    brains = [e for e in entries if isinstance(e.outcome, ScreeningSummary) and not e.outcome.reason]
+    return sorted(brains, key=lambda entry: sorted(map(urgency, _findings(entry))))
+
+
+def filtered(entries: Iterable[Entry], verdicts: Sequence[str], diseases: Sequence[str]) -> list[Entry]:
+    """Returns the scans with any of these verdicts on any disease of these titles; none stands for all."""
+    return [
+        entry
+        for entry in entries
+        if any(
+            str(finding.verdict) in (verdicts or [finding.verdict])
+            and DISEASES[finding.disease].title in (diseases or _TITLES)
+            for finding in _findings(entry)
+        )
+    ]
+
+
+def _findings(entry: Entry) -> Iterable[Finding]:
+    return entry.outcome.findings.values() if isinstance(entry.outcome, ScreeningSummary) else ()
+
+
+def draw_list(cohort: Cohort, shown: Sequence[Entry]) -> None:
+    """Draws the scans; a click on one opens it."""
+    st.caption("Click a scan to open it, a column header to sort.")
+    chosen = _draw_rows(cohort, shown, f"cohort-table-{hash(tuple(entry.number for entry in shown))}")
     if not chosen:
-        st.caption("Click a column header to sort; select a row to open the scan.")
         return
-    _draw_opening(cohort, int(shown.iloc[chosen[0]]["Scan"]))
-
-
-def _draw_opening(cohort: Cohort, number: int) -> None:
-    outcome = next(entry.outcome for entry in cohort.entries.values() if entry.number == number)
+    number = shown[chosen[0][0]].number
     upload = cohort.kept.get(number)
-    if isinstance(outcome, Refusal):
-        st.caption(f"Scan {number} was refused: {escape_markdown(outcome.reason)}")
-    elif upload is None:
-        st.caption(f"Scan {number} cannot be opened: its file was too large to keep. Upload it on the Screening page.")
-    elif st.button(f"Open scan {number} in Screening"):
-        st.session_state[HANDED_OVER] = upload
-        st.switch_page(_SCREENING_PAGE)
+    if upload is None:
+        st.info(f"Scan {number} cannot be opened: its file was too large to keep. Upload it on the Screening page.")
+        return
+    st.session_state[HANDED_OVER] = upload
+    st.switch_page(_SCREENING_PAGE)
 
 
-def draw_exports(card: ModelCard, cohort: Cohort, shown: pd.DataFrame, metrics: Metrics | None) -> None:
+def _draw_rows(cohort: Cohort, entries: Sequence[Entry], key: str | None = None) -> list[tuple[int, str]]:
+    """Draws one row a scan; with a key, returns the cell that was clicked, by its row and column, if any."""
+    table = worklist(entries, cohort.names, cohort.thumbnails)
+    config: dict[str, Any] = {name: st.column_config.Column(width=width) for name, width in _WIDTHS.items()}
+    config[_IMAGE] = st.column_config.ImageColumn(width=_WIDTHS[_IMAGE])
+    shared: dict[str, Any] = {"hide_index": True, "row_height": _ROW_HEIGHT, "column_config": config}
+    shared["alt"] = "Findings of all scans"
+    if key is None:
+        st.dataframe(_coloured(table), **shared)
+        return []
+    event = st.dataframe(_coloured(table), **shared, on_select="rerun", selection_mode="single-cell", key=key)
+    cells: list[tuple[int, str]] = event["selection"]["cells"]
+    return cells
+
+
+def worklist(entries: Iterable[Entry], names: Mapping[int, str], thumbnails: Mapping[int, bytes]) -> pd.DataFrame:
+    """Returns one row a scan: its image, number, file, a column a disease with verdict and probability, sequence."""
+    rows = [
+        {
+            _IMAGE: f"data:image/jpeg;base64,{base64.b64encode(thumbnails[entry.number]).decode()}",
+            "Scan": entry.number,
+            _FILE: names[entry.number],
+            **{DISEASES[finding.disease].title: _answer(finding) for finding in _findings(entry)},
+            "Sequence": getattr(entry.outcome, "sequence", None) or "unknown",
+        }
+        for entry in entries
+    ]
+    return pd.DataFrame(rows, columns=[_IMAGE, "Scan", _FILE, *_TITLES, "Sequence"])
+
+
+def _answer(finding: Finding) -> str:
+    return f"{finding.verdict} {proportion(finding.probability_any)}" if finding.is_assessed else str(finding.verdict)
+
+
+def _coloured(table: pd.DataFrame) -> Styler:
+    """Returns the table with the colours of what is flagged or inconclusive."""
+    colours = {verdict: f"background-color: {theme.STATUSES[verdict]}" for verdict in ("flagged", "inconclusive")}
+    texts = {"flagged": "#14171a", "inconclusive": "#ffffff"}
+
+    def style(answer: object) -> str:
+        verdict = str(answer).partition(" ")[0]
+        return f"{colours[verdict]}; color: {texts[verdict]}" if verdict in colours else ""
+
+    return table.style.map(style, subset=pd.Index(_TITLES))
+
+
+def draw_exports(card: ModelCard, cohort: Cohort, shown: Sequence[Entry], metrics: Metrics | None) -> None:
     """Draws the buttons that save the reports of the scans listed, without the names of their files."""
-    numbers = set(shown["Scan"])
-    entries = [entry for entry in cohort.entries.values() if entry.number in numbers]
     with st.container(horizontal=True, vertical_alignment="center"):
-        draw_report_buttons(card, lambda: entries, metrics, f"cohort-{cohort.token}", is_disabled=not entries)
+        draw_report_buttons(card, lambda: shown, metrics, f"cohort-{cohort.token}", is_disabled=not shown)
         st.caption(
-            f"All findings of the {count(len(entries), 'scan')} listed. Reports contain no file names; scans are "
+            f"All findings of the {count(len(shown), 'scan')} listed. Reports contain no file names; scans are "
             "identified by number and hash.",
             width="content",
         )
 
 
-def findings_table(entries: Iterable[Entry], names: Mapping[int, str]) -> pd.DataFrame:
-    """Returns one row for each scan and disease, and one for each file that was refused.
-
-    Diseases and classes are titles; a classifier that was not assessed has no class and no number.
-    """
-    cells = [cell for entry in entries for cell in _cells(entry, names[entry.number])]
-    return pd.DataFrame(cells, columns=list(_COLUMNS)).astype({"Probability": float, "Any disease": float})
-
-
-def filtered(table: pd.DataFrame, verdicts: Sequence[str], diseases: Sequence[str]) -> pd.DataFrame:
-    """Returns the rows of these verdicts and titles of diseases; none stands for all."""
-    kept = table[table["Verdict"].isin(verdicts or ALL_VERDICTS)]
-    return kept[kept["Disease"].isin(diseases)] if diseases else kept
-
-
-def verdict_counts(table: pd.DataFrame) -> pd.DataFrame:
+def verdict_counts(entries: Iterable[Entry]) -> pd.DataFrame:
     """Returns how many scans have which verdict, by disease: columns ``Disease``, ``Verdict``, ``Scans``."""
-    return _counts(table[table["Verdict"] != REFUSED], "Verdict")
+    return _counts(entries, "Verdict", lambda finding: str(finding.verdict))
 
 
-def class_counts(table: pd.DataFrame) -> pd.DataFrame:
+def class_counts(entries: Iterable[Entry]) -> pd.DataFrame:
     """Returns how many assessed scans have which top class: ``Disease``, ``Top class``, ``Scans``."""
-    return _counts(table[table["Top class"] != ""], "Top class")
+    return _counts(entries, "Top class", lambda finding: class_title(finding.top_class) if finding.is_assessed else "")
 
 
-def _counts(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    counted: pd.DataFrame = table.groupby(["Disease", column], sort=False).size().reset_index(name="Scans")
-    return counted
-
-
-def _cells(entry: Entry, name: str) -> list[dict[str, Any]]:
-    shared = {"Scan": entry.number, "File": name, "Top class": "", "90 % set": ""}
-    outcome = entry.outcome
-    if isinstance(outcome, Refusal):
-        return [shared | {"Disease": "", "Verdict": REFUSED, "Note": outcome.reason}]
-    return [
-        shared | {"Disease": DISEASES[key].title, "Verdict": str(finding.verdict)} | _answer(finding, outcome.warnings)
-        for key, finding in outcome.findings.items()
-    ]
-
-
-def _answer(finding: Finding, warnings: Sequence[Notice]) -> dict[str, Any]:
-    if not finding.is_assessed:
-        return {"Note": finding.reason}
-    members = finding.prediction_set
-    return {
-        "Any disease": finding.probability_any,
-        "Top class": class_title(finding.top_class),
-        "Probability": finding.probabilities[finding.top_class],
-        "90 % set": "" if members is None else ", ".join(map(class_title, members)) or "empty",
-        "Note": " ".join(notice_line(warning) for warning in warnings if warning.disease in (None, finding.disease)),
-    }
+def _counts(entries: Iterable[Entry], column: str, name: Callable[[Finding], str]) -> pd.DataFrame:
+    pairs = [(DISEASES[one.disease].title, name(one)) for entry in entries for one in _findings(entry) if name(one)]
+    table = pd.DataFrame(pairs, columns=["Disease", column])
+    return table.groupby(["Disease", column], sort=False).size().reset_index(name="Scans")
 
 
 def verdict_bars(table: pd.DataFrame) -> go.Figure:
-    """Returns the scans of each disease by verdict, from ``cohort_tables.verdict_counts``."""
+    """Returns the scans of each disease by verdict, from ``verdict_counts``."""
     figure = go.Figure()
     hatched: dict[str, Any] = {"color": theme.faint(), "pattern": {**HATCH, "fgcolor": theme.MISSING}}
     for verdict in Verdict:
@@ -185,7 +216,7 @@ def verdict_bars(table: pd.DataFrame) -> go.Figure:
 
 
 def class_bars(table: pd.DataFrame) -> go.Figure:
-    """Returns the scans of each disease by top class, from ``cohort_tables.class_counts``."""
+    """Returns the scans of each disease by top class, from ``class_counts``."""
     figure = go.Figure()
     for disease in DISEASES.values():
         for label, colour in theme.class_colours(disease).items():
@@ -212,8 +243,10 @@ def _add_bar(figure: go.Figure, rows: pd.DataFrame, name: str, marker: dict[str,
 
 
 def _finish(figure: go.Figure, table: pd.DataFrame) -> go.Figure:
-    titles = [disease.title for disease in DISEASES.values() if (table["Disease"] == disease.title).any()]
+    titles = [title for title in _TITLES if (table["Disease"] == title).any()]
+    most = int(table.groupby("Disease")["Scans"].sum().max())
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1], showgrid=False)
-    figure.update_xaxes(title="Scans", rangemode="tozero", zeroline=False, tickformat="d")
-    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
-    return layout(figure, _ROW * len(titles) + 90, barmode="stack", bargap=0.3, legend={"traceorder": "normal"})
+    figure.update_xaxes(title="Scans", range=[0, most], zeroline=False, dtick=-(-most // 5))
+    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"}, barmode="stack", bargap=0.3)
+    # room above the bars for a legend of two lines
+    return layout(figure, _BAR * len(titles) + 130, legend={"traceorder": "normal"}, margin={"t": 56})

@@ -15,9 +15,10 @@ import streamlit as st
 from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload, Upload, join_series
 from sslmri.dashboard.server.queue import screen_in_turn
 from sslmri.dashboard.text import count
+from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
-from sslmri.screening.outcome import Entry, Refusal, Screening
-from sslmri.screening.report.images import key_images
+from sslmri.screening.outcome import Entry, Finding, Refusal, Screening
+from sslmri.screening.report.images import jpeg, key_images
 
 if TYPE_CHECKING:  # the page is open before anything is screened
     from sslmri.screening.screener import Screener
@@ -26,6 +27,8 @@ MAX_SCANS = 200
 MAX_GIVEN_BYTES = 512 * 2**20  # of one drop
 MAX_KEPT_BYTES = 64 * 2**20
 _KEY = "cohort"
+_THUMBNAIL = 96  # pixels
+_VERDICTS = list(Verdict)  # the most urgent first
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Cohort:
         model_sha256: of the model that screened it.
         entries: by hash of the content.
         names: of the files, by number; shown to this session, never exported.
+        thumbnails: the slice of the most urgent finding of each scan, by number: JPEG.
         kept: uploads of the scans that can be opened, by number.
         drop: how often files were taken in; another number empties the uploader.
         note: what became of files that are not in the list.
@@ -45,6 +49,7 @@ class Cohort:
     model_sha256: str
     entries: dict[str, Entry] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    thumbnails: dict[int, bytes] = field(default_factory=dict)
     kept: dict[int, Upload] = field(default_factory=dict)
     drop: int = 0
     note: str = ""
@@ -111,12 +116,27 @@ def time_left(seconds: float) -> str:
     return f"about {5 * round(seconds / 5)} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
 
 
+def urgency(finding: Finding) -> tuple[int, float]:
+    """Returns what sorts findings, the most urgent first: by verdict, then by the probability of any disease class."""
+    return _VERDICTS.index(finding.verdict), -finding.probability_any
+
+
+def _thumbnail(result: Screening) -> bytes:
+    """Returns the key slice of the most urgent finding, the middle slice where no classifier was assessed."""
+    summary, slices = result.summary, result.arrays.slices
+    if not summary.assessed:
+        return jpeg(slices[len(slices) // 2], _THUMBNAIL)
+    finding = min(summary.assessed.values(), key=urgency)
+    return jpeg(result.arrays.of(finding).slices[summary.key_index(finding.disease)], _THUMBNAIL)
+
+
 def _add(card: ModelCard, cohort: Cohort, upload: Upload, number: int, result: Screening | Refusal) -> None:
     if isinstance(result, Refusal):
         entry = Entry(number, result, n_files=upload.n_files)
     else:
         images = key_images(card, result.summary, result.arrays)
         entry = Entry(number, result.summary, n_files=upload.n_files, images=images)
+        cohort.thumbnails[number] = _thumbnail(result)
     cohort.entries[upload.sha256] = entry
     cohort.names[number] = upload.name
     if sum(kept.n_bytes for kept in cohort.kept.values()) + upload.n_bytes <= MAX_KEPT_BYTES:

@@ -19,7 +19,7 @@ from sslmri.errors import ManifestError
 from sslmri.models.cards import ModelCard
 from sslmri.scans.slices import Preparation
 
-_MANIFEST = "manifest.csv"
+MANIFEST = "manifest.csv"
 _MAX_SUMMARIES = 4
 
 
@@ -43,7 +43,7 @@ def summarise_named(path: str, card: ModelCard | None) -> Summary:
     Raises:
         ManifestError: the manifest cannot be used.
     """
-    manifest = _manifest_at(path)
+    manifest = manifest_at(path)
     records = assign_splits(read_manifest(manifest))
     preparation = card.encoder.preparation if card else Preparation()
     progress = st.progress(0.0, "Reading files")
@@ -57,13 +57,18 @@ def summarise_named(path: str, card: ModelCard | None) -> Summary:
     return summary
 
 
-def _manifest_at(text: str) -> Path:
+def manifest_at(text: str) -> Path:
+    """Returns the manifest that a path names, or that is in the folder it names.
+
+    Raises:
+        ManifestError: it is not below the folder of ``SSLMRI_DATA_ROOT``, or no path.
+    """
     root = _root()
     try:
         path = Path(text).expanduser() if root is None else (root / text).resolve()
         if root is not None and not path.is_relative_to(root):
             raise ManifestError(f"The path must be inside the server's data folder ({root}).")
-        return path / _MANIFEST if path.is_dir() else path
+        return path / MANIFEST if path.is_dir() else path
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, or with a NUL, or of no user's home
         raise ManifestError("This is not a path. Enter the path of a manifest.csv or of its folder.") from error
 

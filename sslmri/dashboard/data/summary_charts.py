@@ -21,7 +21,10 @@ _BALANCING = {  # column of the table -> name, bar, opacity, hatching
 
 
 def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
-    """Returns groups and slices of each class side by side, the splits as shades of the class's colour."""
+    """Returns groups and slices of each class side by side, the splits as shades of the class's colour.
+
+    The numbers stand beside the bars: those of the splits in their order.
+    """
     colours = theme.class_colours(disease)
     figure = make_subplots(cols=2, shared_yaxes=True, subplot_titles=list(_COUNTS.values()), horizontal_spacing=0.06)
     splits = list(dict.fromkeys(table["split"]))
@@ -38,19 +41,29 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
                     "color": [theme.faded(colours[label], _SHADES[split]) for label in rows["label"]],
                     "line": {"width": 1, "color": theme.ink()},
                 },
-                texttemplate="%{x:,}",
-                textposition="inside",
-                insidetextanchor="middle",
-                textangle=0,
                 showlegend=False,
                 hovertemplate=f"%{{y}}, {split}: %{{x:,}} {thing}<extra></extra>",
             )
+        by_class = table.groupby("label", sort=False)[thing]
+        figure.add_scatter(
+            row=1,
+            col=column,
+            x=by_class.sum(),
+            y=[class_title(str(label)) for label in by_class.groups],
+            mode="text",
+            text=["\u2002" + " / ".join(f"{n:,}" for n in numbers) for _, numbers in by_class],
+            textposition="middle right",
+            cliponaxis=False,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        room = 1.6 if len(splits) > 1 else 1.25  # for the numbers beside the bars
+        figure.update_xaxes(range=[0, room * by_class.sum().max()], col=column)
     for split in splits if len(splits) > 1 else []:
         grey = {"symbol": "square", "size": 12, "color": theme.faded(theme.REFERENCE, _SHADES[split])}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=grey, name=split)
     figure.update_annotations(font_size=13)
-    figure.update_layout(uniformtext={"minsize": 11, "mode": "hide"})  # a number that does not fit into its bar
-    figure.update_xaxes(rangemode="tozero", zeroline=False)
+    figure.update_xaxes(zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     legend = {"y": -0.12, "yanchor": "top", "traceorder": "normal"}
     height = 48 * len(disease.classes) + 110

@@ -14,7 +14,7 @@ from sslmri.dashboard.encoder.features import named
 from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES, class_title
 
-DISEASE, CLASS, COHORT, GROUP = "Disease", "Class", "Cohort", "Group"
+DISEASE, CLASS, COHORT = "Disease", "Class", "Cohort"
 MAP_CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "toImage"],
@@ -29,7 +29,7 @@ def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: lis
 
     Args:
         points: one row per slice, of ``case_table`` with its columns ``x``, ``y`` and ``row``, its row in the bank.
-        by: ``DISEASE``, ``CLASS`` (of one disease), ``COHORT`` or ``GROUP``, which has no colours, only a hover text.
+        by: ``DISEASE``, ``CLASS`` (of one disease) or ``COHORT``.
         selected: bank rows selected; one is ringed with its neighbours, of several the others fade.
         nearest: bank rows of the neighbours of the one that is selected.
     """
@@ -95,9 +95,7 @@ def agreement(table: pd.DataFrame) -> go.Figure:
 
 def _parts(points: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame, str, str]]:
     """Yields name, slices, colour and symbol of each part of the map."""
-    if by == GROUP:
-        yield "slices", points, theme.REFERENCE, "circle"
-    elif by == COHORT:
+    if by == COHORT:
         hues = theme.cycle()
         for position, cohort in enumerate(sorted(points["cohort"].unique())):
             yield cohort, points[points["cohort"] == cohort], next(hues), _SYMBOLS[position // 4 % len(_SYMBOLS)]

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
+from sslmri.cohorts.protocols import Protocol
 from sslmri.dashboard import charts, theme
 from sslmri.dashboard.encoder import map_charts
 from sslmri.dashboard.encoder.features import (
@@ -25,12 +27,14 @@ from sslmri.dashboard.encoder.features import (
     tsne_map,
     tsne_sample,
 )
-from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, GROUP
+from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE
 from sslmri.dashboard.encoder.messages import chance_loss
 from sslmri.dashboard.performance import tables
+from sslmri.dashboard.performance.tables import SPLIT_TITLES
 from sslmri.dashboard.section import draw_chart, draw_table, draw_title
 from sslmri.dashboard.text import count, escape_markdown, in_order, percent
-from sslmri.diseases import DISEASES
+from sslmri.dashboard.training_images import draw_training_images
+from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import find_history
@@ -62,35 +66,56 @@ def _once(model_sha256: str, disease: str, name: str, _compute: Callable[[], _Re
     return _compute()
 
 
-def draw_pretraining(card: ModelCard) -> None:
-    """Draws loss and kNN probe by epoch, or says that there is no history."""
-    history = tables.history(find_history(card, "pretrain", card.training.protocol), "knn")
+def choose_run(card: ModelCard) -> Protocol:
+    """Returns the split of the training run to show, of those whose history was kept with the model."""
+    runs = [protocol for protocol in SPLIT_TITLES if find_history(card, "pretrain", protocol)]
+    if len(runs) < 2:
+        return card.training.protocol
+    run: Protocol = st.segmented_control(
+        "Run",
+        runs,
+        format_func=lambda protocol: SPLIT_TITLES[protocol],
+        default=card.training.protocol if card.training.protocol in runs else runs[0],
+        required=True,
+        wrap=True,
+        help="Each split has an encoder of its own. The features below are of this model's.",
+    )
+    return run
+
+
+def draw_training(card: ModelCard, protocol: Protocol) -> None:
+    """Draws the loss and the scores by epoch of pre-training and fine-tuning, or says that there is no history."""
+    pretrained = tables.history(find_history(card, "pretrain", protocol), "knn")
+    tuned = tables.history(find_history(card, "finetune", protocol), "auroc")
     settings = card.encoder.pretraining
-    if history.empty or settings is None:
+    if pretrained.empty or settings is None:
         st.caption("No history of pre-training was kept with this model.")
-        return
+    else:
+        chance = chance_loss(settings["batch_size"])
+        loss = charts.loss_line(pretrained, "NT-Xent loss")
+        loss.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
+        _draw_pair(
+            pretrained,
+            ("NT-Xent loss by epoch", loss, f"Chance is ln(2N - 1) = {chance:.2f} for N = {settings['batch_size']}."),
+            ("kNN probe by epoch", "balanced accuracy", "On validation groups. Chance is one over the classes."),
+        )
+    if not tuned.empty:
+        loss = charts.loss_line(tuned, "fine-tuning loss")
+        _draw_pair(tuned, ("Fine-tuning loss by epoch", loss, ""), ("Validation AUROC by epoch", "AUROC", ""))
+
+
+def _draw_pair(history: pd.DataFrame, loss: tuple[str, go.Figure, str], scores: tuple[str, str, str]) -> None:
+    """Draws the loss and, where they were taken, the scores of a step: title, chart or name of its axis, and note."""
     left, right = st.columns(2, gap="large")
-    chance = chance_loss(settings["batch_size"])
+    key = loss[0].split()[0].lower()
     with left:
-        figure = charts.loss_line(history, "NT-Xent loss")
-        figure.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
-        draw_chart(
-            f"NT-Xent loss by epoch, temperature {settings['temperature']:g}",
-            figure,
-            history,
-            "encoder-loss",
-            f"Chance is ln(2N - 1) = {chance:.2f} for a batch of N = {settings['batch_size']} pairs. The temperature "
-            "is the same at every epoch.",
-        )
+        draw_chart(loss[0], loss[1], history, f"{key}-loss", loss[2], level=3)
     with right:
-        draw_chart(
-            "kNN probe by epoch, balanced accuracy on validation groups",
-            charts.disease_lines(history, "balanced accuracy"),
-            history,
-            "encoder-knn",
-            "Each validation slice gets the class of its nearest training slices: what the features hold before any "
-            "classifier is trained. Chance is one over the number of classes.",
-        )
+        if history.columns.difference(["epoch", "loss"]).empty:
+            st.caption(f"{scores[0]}: there were no validation groups.")
+        else:
+            figure = charts.disease_lines(history, scores[1])
+            draw_chart(scores[0], figure, history, f"{key}-scores", scores[2], level=3)
 
 
 def draw_map(card: ModelCard) -> None:
@@ -113,7 +138,7 @@ def draw_map(card: ModelCard) -> None:
     selected = selected_rows(points["row"])
     left, right = st.columns([3, 2], gap="large")
     with right:
-        nearest = draw_selection(bank, table, selected)
+        nearest = draw_selection(card, bank, table, selected)
         st.space("small")
         _draw_agreement(card, bank, table, rows, disease)
     with left:
@@ -131,13 +156,12 @@ def _choose_view(table: pd.DataFrame) -> tuple[str, str, str]:
             required=True,
             wrap=True,
         )
-        options = [DISEASE if disease == ALL else CLASS, COHORT, GROUP]
+        options = [DISEASE if disease == ALL else CLASS, COHORT]
         by = st.segmented_control(
             "Colour",
             options,
             default=options[0],
             required=True,
-            help="There are more groups than colours: hover over a point for its group.",
             key=f"encoder-colour-{options[0]}",
         )
         layout = st.segmented_control("Map", [PCA, TSNE], default=PCA, required=True, help=_TSNE_NOTE)
@@ -166,7 +190,7 @@ def _points(
 def _draw_points(
     points: pd.DataFrame, by: str, layout: str, selected: list[int], nearest: list[int], note: str
 ) -> None:
-    draw_title(f"{layout} of the features", points, f"encoder-map-{layout.lower()}")
+    draw_title(f"{layout} of the features", points, f"encoder-map-{layout.lower()}", level=3)
     st.plotly_chart(
         map_charts.feature_map(points, by, selected, nearest),
         config=map_charts.MAP_CONFIG,
@@ -195,6 +219,7 @@ def _draw_agreement(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, r
         f"Means over slices, {N_NEIGHBOURS} nearest neighbours each, by distance in the full features. For cohort, "
         "disease and class, slices of the same group are left out; for the group, only groups of more than "
         f"{N_NEIGHBOURS} slices count.",
+        level=3,
     )
     st.caption(
         "Above chance: the encoder groups these slices. Group: slices of one subject. Cohort: slices of one source, "
@@ -217,10 +242,10 @@ def keep_selection() -> None:
         st.session_state[SELECTED] = rows
 
 
-def draw_selection(bank: "FeatureBank", table: pd.DataFrame, selected: list[int]) -> list[int]:
+def draw_selection(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, selected: list[int]) -> list[int]:
     """Draws the neighbours of one selected point, or a summary of several; returns the neighbours' rows."""
     if not selected:
-        st.markdown("**Nearest neighbours**")
+        st.subheader("Nearest neighbours", anchor=False)
         st.caption(
             f"Click a point of the map to list its {N_NEIGHBOURS} nearest slices, by distance in the full features "
             "and not on the map."
@@ -228,25 +253,31 @@ def draw_selection(bank: "FeatureBank", table: pd.DataFrame, selected: list[int]
         return []
     nearest: list[int] = []
     if len(selected) == 1:
-        nearest = _draw_neighbours(bank, table, selected[0])
+        nearest = _draw_neighbours(card, bank, table, selected[0])
     else:
-        draw_table(
-            f"{len(selected):,} slices selected", selection_table(table, np.array(selected)), "encoder-selection"
-        )
+        counts = selection_table(table, np.array(selected))
+        draw_table(f"{len(selected):,} slices selected", counts, "encoder-selection", level=3)
     st.button("Clear selection", on_click=st.session_state.pop, args=(SELECTED,))
     return nearest
 
 
-def _draw_neighbours(bank: "FeatureBank", table: pd.DataFrame, row: int) -> list[int]:
+def _draw_neighbours(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, row: int) -> list[int]:
     case = table.iloc[row]
     st.markdown(f"**{named(case['disease'], case['label'])}**")
     st.text(f"{case['cohort']}, group {case['group']}, slice {case['slice']}, {case['split']}")
     is_other = st.checkbox("Neighbours of other groups only", help="Slices of one subject lie close together.")
     rows, distances = neighbours(bank.features, table, row, is_other)
+    captions = ["selected", *(f"distance {distance:.2f}" for distance in distances)]
+    cases = [
+        (bank.cases[one].path, f"{class_title(bank.cases[one].label)}, {caption}")
+        for one, caption in zip([row, *rows], captions, strict=True)
+    ]
+    draw_training_images(cases, card.encoder.preparation)
     draw_table(
         f"{len(rows)} nearest slices",
         neighbour_table(table, rows, distances, row),
         "encoder-neighbours",
         "Cosine distance in the bank's features: 0 is the same direction, 1 unrelated, 2 opposite.",
+        level=3,
     )
     return rows.tolist()

@@ -101,7 +101,7 @@ def shortcut_table(result: DiseaseControls) -> pd.DataFrame:
 
 def shortcut_chart(table: pd.DataFrame, chance: float) -> go.Figure:
     """Returns the balanced accuracy of the model and of each control, with chance, from ``shortcut_table``."""
-    colours = [theme.accent(), *[theme.ANY] * (len(table) - 1)]
+    colours = [theme.accent(), *[theme.REFERENCE] * (len(table) - 1)]
     name = "balanced accuracy, 95 % interval"
     figure = charts.estimates(table, "input", name, colours, "balanced accuracy, slices")
     figure.add_vline(x=chance, line={"color": theme.ink(), "dash": "dot", "width": 1}, annotation={"text": "chance"})

@@ -4,23 +4,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
 from sslmri.cohorts.registry import meaning_of
-from sslmri.dashboard import charts
+from sslmri.dashboard import charts, theme
 from sslmri.dashboard.performance import curves, tables
 from sslmri.dashboard.performance.controls import draw_verdict
 from sslmri.dashboard.section import draw_chart, draw_notes, draw_table, try_read
-from sslmri.dashboard.text import count, escape_markdown
+from sslmri.dashboard.text import count, escape_markdown, proportion
+from sslmri.dashboard.training_images import draw_training_images
 from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.grade import RULE
 from sslmri.evidence.predictions import read_predictions
 from sslmri.evidence.reliability import BINS_RULE
 from sslmri.models.cards import SET_RULE, ModelCard
-from sslmri.models.evidence import Metrics, find_history, is_of_model
+from sslmri.models.evidence import Metrics, is_of_model
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
 from sslmri.models.model_card import SPLIT_RULES
+from sslmri.scans.slices import Preparation
+
+_ERRORS = 12
 
 
 def not_measured(card: ModelCard, protocol: Protocol) -> str:
@@ -41,6 +46,15 @@ def not_measured(card: ModelCard, protocol: Protocol) -> str:
 def encoder_of(card: ModelCard, metrics: Metrics) -> str:
     """Returns whose encoder metrics are of, in a few words."""
     return "this model's" if is_of_model(card, metrics) else f"another encoder ({metrics.encoder_sha256[:8]})"
+
+
+def sticky() -> DeltaGenerator:
+    """Returns a container that stays in sight, below the navigation, while the page scrolls."""
+    # the wrapper around it, since the container itself is as high as its content
+    frame = '[data-testid="stLayoutWrapper"]:has(> .st-key-sticky)'
+    style = f"position: sticky; top: 3.5rem; z-index: 90; background: {theme.page()};"
+    st.html(f"<style>{frame} {{ {style} }}</style>")
+    return st.container(key="sticky")
 
 
 def draw_summary(
@@ -130,8 +144,9 @@ def draw_classes(disease: Disease, result: DiseaseMetrics, evidence: Path) -> No
                 f"{note} Grey and hatched, with *: too few groups for an interval.",
             )
             draw_notes(tables.not_estimable(per_class))
-    for name, metrics, _ in pairs:
-        draw_table(f"All metrics by class, {name}", tables.by_class(metrics), f"by-class-{name}-{disease.key}")
+    with st.expander("All metrics by class"):
+        for name, metrics, _ in pairs:
+            draw_table(f"All metrics by class, {name}", tables.by_class(metrics), f"by-class-{name}-{disease.key}")
 
 
 def draw_curves(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
@@ -139,8 +154,11 @@ def draw_curves(disease: Disease, result: DiseaseMetrics, evidence: Path) -> Non
     predictions = try_read(read_predictions, evidence, disease)
     if predictions is None:
         return
-    roc = roc_curves(predictions, disease)
-    note = "Each class against the rest. Dotted: too few groups to estimate the area, the raw curve is drawn."
+    roc = roc_curves(predictions, disease).groupby("label", sort=False).filter(lambda points: len(points) > 2)
+    note = (
+        "Each class against the rest. Dotted: too few groups to estimate the area, the raw curve is drawn. A class "
+        "that was never trained has the same probability everywhere and no curve."
+    )
     left, right = st.columns(2, gap="large")
     with left:
         figure = curves.roc(roc, disease, result.slices)
@@ -168,24 +186,26 @@ def draw_calibration(disease: Disease, result: DiseaseMetrics, evidence: Path) -
     draw_table("All metrics", tables.overall(result), f"overall-{disease.key}", note)
 
 
-def draw_training(card: ModelCard, protocol: Protocol) -> None:
-    """Draws the loss and the score of each step of training by epoch."""
-    for step, scores, loss, score in (
-        ("pretrain", "knn", "NT-Xent loss", "kNN probe, balanced accuracy"),
-        ("finetune", "auroc", "Fine-tuning loss", "Validation AUROC"),
-    ):
-        history = tables.history(find_history(card, step, protocol), scores)
-        if history.empty:
-            st.caption(f"{loss}: no history was kept for this split.")
-            continue
-        left, right = st.columns(2, gap="large")
-        with left:
-            draw_chart(f"{loss} by epoch", charts.loss_line(history, loss), history, f"loss-{step}")
-        with right:
-            if history.columns.difference(["epoch", "loss"]).empty:
-                st.caption(f"{score}: there were no validation groups.")
-                continue
-            draw_chart(f"{score} by epoch", charts.disease_lines(history, score), history, f"score-{step}")
+def draw_errors(disease: Disease, result: DiseaseMetrics, evidence: Path, preparation: Preparation) -> None:
+    """Draws the worst errors: the slices whose wrong class has the highest probability, one of each group."""
+    predictions = try_read(read_predictions, evidence, disease)
+    if predictions is None:
+        return
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    if wrong.empty:
+        st.caption("No test slice was misclassified.")
+        return
+    st.markdown(
+        f"**{len(wrong):,} of {count(len(predictions), 'test slice')} misclassified**, of "
+        f"{wrong['group'].nunique():,} of {count(predictions['group'].nunique(), 'test group')}. Shown are those with "
+        "the highest probability of a wrong class, one of each group."
+    )
+    table = tables.errors(predictions, _ERRORS)
+    probabilities = map(proportion, table["probability"].astype(float))
+    read = zip(table["truth"], table["predicted"], probabilities, strict=True)
+    captions = [f"{truth}, read as {predicted} {probability}" for truth, predicted, probability in read]
+    draw_training_images(list(zip(table["slice"], captions, strict=True)), preparation)
+    draw_table("Worst errors", table, f"errors-{disease.key}")
 
 
 def grade_of(metrics: Metrics | None, key: str) -> str:

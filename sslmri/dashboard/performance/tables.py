@@ -153,6 +153,16 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.Data
     return pd.DataFrame(counts, columns=list(labels)).assign(truth=list(labels))[["truth", *labels]]
 
 
+def errors(predictions: pd.DataFrame, n_shown: int) -> pd.DataFrame:
+    """Returns the misclassified slices with the highest probability of a wrong class, one of each group."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    wrong = wrong.assign(probability=[row[row["predicted"]] for _, row in wrong.iterrows()])
+    wrong = wrong.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group").head(n_shown)
+    columns = {"name": "slice", "label": "truth", "predicted": "predicted", "probability": "probability"}
+    named = wrong.rename(columns=columns)[[*columns.values(), "cohort", "group"]].reset_index(drop=True)
+    return named.assign(truth=named["truth"].map(class_title), predicted=named["predicted"].map(class_title))
+
+
 def not_estimable(table: pd.DataFrame) -> list[str]:
     """Returns one sentence for each reason why values of a table cannot be estimated, naming what is missing."""
     missing = table[table["value"].isna()]

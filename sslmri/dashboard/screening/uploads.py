@@ -192,7 +192,7 @@ def _files_of(files: Sequence[UploadedFile], is_folder: bool) -> list[FileUpload
         return list(known.values())
     present = {file.file_id: known.get(file.file_id) or FileUpload(file.name, file.getvalue()) for file in files}
     if is_folder:
-        scans = _without_others(list(present.values()))
+        scans = without_others(list(present.values()))
         present = {key: file for key, file in present.items() if file in scans}
     st.session_state[_UPLOADS] = present
     return list(present.values())
@@ -204,7 +204,7 @@ def _close_removed() -> None:
         st.session_state.pop(_UPLOADS, None)
 
 
-def _without_others(files: Sequence[FileUpload]) -> list[FileUpload]:
+def without_others(files: Sequence[FileUpload]) -> list[FileUpload]:
     """Returns the files of a folder that may hold scans, hidden ones left out, and says how many others there are."""
     paired = {name for file in files for name in voxel_names(file.name)}
     scans = [

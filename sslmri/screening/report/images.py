@@ -18,8 +18,8 @@ def key_images(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArra
     """Returns the images of the assessed findings, by disease."""
     return {
         key: KeyImages(
-            _jpeg(arrays.of(finding).slices[summary.key_index(key)]),
-            _jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale)),
+            jpeg(arrays.of(finding).slices[summary.key_index(key)]),
+            jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale)),
         )
         for key, finding in summary.assessed.items()
     }
@@ -42,7 +42,8 @@ def scaled(pixels: np.ndarray, side: int) -> Image.Image:
     return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
 
 
-def _jpeg(pixels: np.ndarray) -> bytes:
+def jpeg(pixels: np.ndarray, side: int = _SIDE) -> bytes:
+    """Returns an image (H, W) or (H, W, 3) uint8 as JPEG, with that many pixels along its longer side."""
     buffer = io.BytesIO()
-    scaled(pixels, _SIDE).save(buffer, "JPEG", quality=_QUALITY)
+    scaled(pixels, side).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
