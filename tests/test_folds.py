@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sslmri.cohorts.folds import label_negatives, leave_out, with_folds
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import label_negatives, leave_out, with_folds
 from sslmri.errors import ManifestError
 
 

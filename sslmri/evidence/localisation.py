@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region, read_region
+from sslmri.cohorts.splits import LOCALISATION_USE
 from sslmri.evidence.intervals import rate_of
 from sslmri.models.metrics import Estimate, Localisation, PointingGame, RandomHeads, RandomPoint
 from sslmri.scans.slices import Preparation, head_mask, to_slices

@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sslmri.cohorts.folds import NEGATIVES_FILE, label_negatives, leave_out, with_folds
 from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.splits import NEGATIVES_FILE, label_negatives, leave_out, with_folds
 from sslmri.cohorts.store import Store, open_store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError, TrainingError

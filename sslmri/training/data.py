@@ -19,7 +19,8 @@ from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_encoder_card, re
 from sslmri.text import printable_line
 from sslmri.training.options import RunOptions
 
-GROUPS_FILE, IMAGES_FILE = "groups.json", "images.json"  # what a step is trained on, in its folder
+GROUPS_FILE = "groups.json"
+_LISTS = {GROUP_DISJOINT: GROUPS_FILE, AS_PUBLISHED: "images.json"}  # what a step is trained on, in its folder
 _SHOWN = 5
 
 
@@ -70,10 +71,8 @@ def record_training_groups(folder: Path, train: Store, protocol: Protocol) -> No
         TrainingError: the checkpoint in the folder was trained on others: the step would have been trained on both.
     """
     has_begun = (folder / "checkpoint.pt").exists()
-    lists = {GROUPS_FILE: _names(train.records, GROUP_DISJOINT)}
-    if protocol == AS_PUBLISHED:
-        lists[IMAGES_FILE] = _names(train.records, protocol)
-    found = {name: read_names(folder / name) for name in (GROUPS_FILE, IMAGES_FILE)}
+    lists = {_LISTS[kept]: _names(train.records, kept) for kept in dict.fromkeys((GROUP_DISJOINT, protocol))}
+    found = {name: read_names(folder / name) for name in _LISTS.values()}
     before = {name: names for name, names in found.items() if names is not None}
     if has_begun and before and before != {name: set(names) for name, names in lists.items()}:
         raise TrainingError(
@@ -130,7 +129,7 @@ def check_unseen(run: Path, store: Store, protocol: Protocol) -> None:
         raise ModelError(none)
     found = read_encoder_card(folder / ENCODER_CARD).data.protocol
     check_protocol(f"an encoder in {folder} that was pre-trained", found, protocol)
-    if not (folder / _list_of(protocol)).exists():
+    if not (folder / _LISTS[protocol]).exists():
         raise ModelError(none)
     _check_list(folder, store, protocol)
 
@@ -148,7 +147,7 @@ def check_no_leakage(card: ModelCard, run: Path, store: Store, protocol: Protoco
     check_protocol(f"a model in {card.folder} that was trained", card.training.protocol, protocol)
     labelled = store.labelled.records
     for step, data, records in (("pretrain", card.encoder.data, store.records), ("finetune", card.training, labelled)):
-        if (run / step / _list_of(protocol)).exists():
+        if (run / step / _LISTS[protocol]).exists():
             _check_list(run / step, store, protocol)
         else:
             check_same_split(card.folder, data, records)
@@ -216,7 +215,7 @@ def read_names(path: Path) -> set[str] | None:
 
 
 def _check_list(folder: Path, store: Store, protocol: Protocol) -> None:
-    seen = read_names(folder / _list_of(protocol)) or set()
+    seen = read_names(folder / _LISTS[protocol]) or set()
     leaked = sorted(seen & set(_names((r for r in store.records if r.split != "train"), protocol)))
     if leaked:
         kind = "images" if protocol == AS_PUBLISHED else "groups"
@@ -226,10 +225,6 @@ def _check_list(folder: Path, store: Store, protocol: Protocol) -> None:
             f"Expected test and validation {kind} that {step} never saw, got {len(leaked)} that it did, "
             f"{', '.join(leaked[:_SHOWN])}{rest} (in {folder}): train again on this split."
         )
-
-
-def _list_of(protocol: Protocol) -> str:
-    return IMAGES_FILE if protocol == AS_PUBLISHED else GROUPS_FILE
 
 
 def _names(records: Iterable[Record], protocol: Protocol) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from sslmri.cohorts.folds import LOCALISATION_USE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.splits import LOCALISATION_USE
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.intervals import rate_of

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslmri.cohorts.folds import NEGATIVES_DISEASE
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import has_region
+from sslmri.cohorts.splits import NEGATIVES_DISEASE
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.evidence.baselines import baseline_probabilities, dark_fraction, trait_probabilities
