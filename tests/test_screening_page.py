@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
 from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.screening.uploads import FileUpload
@@ -161,6 +162,14 @@ def test_files_that_are_removed_from_the_uploader_are_not_open_any_more(configur
     assert not app.exception
     assert "Still open" not in words_of(app)
     assert "uploads" not in app.session_state
+
+
+def test_files_that_a_restarted_server_no_longer_has_are_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = DeletedFile("1")  # what Streamlit makes of a file that it does not know
+    monkeypatch.setattr("streamlit.elements.widgets.file_uploader._get_upload_files", lambda _: [unknown])
+    app = open_page(PAGES[0])
+    assert not app.exception
+    assert [warning.value for warning in app.warning if "Upload them again" in warning.value]
 
 
 def test_a_class_without_training_example_is_named_on_the_card(

@@ -172,6 +172,8 @@ def ask_for_scans() -> list[Upload]:
         patient = gallery.choose_patient(is_needed=not given and handed_over is None)
     if handed_over:
         _draw_open(f"Opened from Cohort: {escape_markdown(handed_over.name)}", HANDED_OVER)
+    if any(not isinstance(file, UploadedFile) for key in (_FILES, _FOLDER) for file in st.session_state.get(key) or ()):
+        st.warning("The server was restarted and no longer has the files that stand here. Upload them again.")
     if given and not files:
         _draw_open(f"Still open: {count(len(given), 'file')}", _UPLOADS)
     uploads = [*([handed_over] if handed_over else []), *join_series(given)]
