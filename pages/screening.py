@@ -10,10 +10,10 @@ from sslmri.dashboard.screening.review import draw_report
 from sslmri.dashboard.screening.sequence import choose_sequence
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
-from sslmri.dashboard.screening.start import draw_start
+from sslmri.dashboard.screening.start import draw_lead, draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads
 from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, is_open
-from sslmri.dashboard.screening.viewer import choose_original, draw_viewer, finding_in_view
+from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view
 from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import Controls, find_evidence, find_unseen_metrics
@@ -23,11 +23,15 @@ from sslmri.screening.outcome import Refusal, Screening, notice_line
 start_page("Screening")
 card = require_model("This page screens a brain MRI for each disease and shows what each result is based on.")
 
+st.html(CANVAS / "page.css")
+metrics = try_read(find_unseen_metrics, card)
+if not is_open():
+    draw_lead(metrics)
 top, other = st.columns([13, 7], vertical_alignment="center") if is_open() else (st.container(), st.container())
 with other:
     uploads = ask_for_scans()
 if not uploads:
-    draw_start(card, try_read(find_unseen_metrics, card))
+    draw_start(card, metrics)
     st.stop()
 
 screener = load_screener(card)
@@ -43,15 +47,16 @@ if chosen is None:
     draw_gallery()
     st.stop()
 
-upload, screening, metrics = uploads[chosen], found[chosen], try_read(find_unseen_metrics, card)
+upload, screening = uploads[chosen], found[chosen]
 left, right = st.columns([9, 11], gap="medium")
-with left:
+cards, below = left.container(), left.container()
+with below:
     screening = choose_sequence(screening)
 summary, scan = screening.summary, scan_of(upload)
 finding = finding_in_view(summary, insufficient(metrics.diseases if metrics else {}))
 with top:
     draw_headline(summary, metrics)
-with left:
+with cards:
     st.text(upload.name)
     if isinstance(upload, PatientUpload):
         st.markdown(escape_markdown(truth_line(upload.patient, summary)))

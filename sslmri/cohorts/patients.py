@@ -85,7 +85,7 @@ PATIENTS: dict[str, Patient] = {
     "ms": Patient("Multiple sclerosis", "ms", "multiple_sclerosis", 8, _T2, (-46, 24)),
     "parkinsons": Patient("Parkinson's disease", "parkinsons", "parkinsons", 1, _STRIPPED_MIXED, (-50, 60)),
 }
-EXAMPLE = "pituitary"  # the patient to show first: its map lies on the lesion
+EXAMPLE = "meningioma"  # the patient to show first: type right, and the map lies on the lesion
 
 
 def make_patient(key: str) -> tuple[Scan, np.ndarray]:

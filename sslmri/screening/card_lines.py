@@ -93,11 +93,16 @@ def map_rate_line(controls: DiseaseControls | None) -> str:
 
 def shortcut_line(controls: DiseaseControls | None) -> str:
     """Returns in one line what shortcuts alone explain of a classifier's results."""
+    from sslmri.evidence.shortcuts import CARRIES, CONTROLS, PART  # with scikit-learn, which nothing else here needs
+
     if controls is None:
         return "Shortcuts were not measured."
-    from sslmri.evidence.shortcuts import CARRIES, CONTROLS  # with scikit-learn, which nothing else here needs
-
-    carrying = [CONTROLS[name] for name, metrics in controls.shortcuts.items() if metrics.verdict == CARRIES]
-    if not carrying:
-        return "No shortcut explains the result alone."
-    return f"{capital(', '.join(carrying))} alone do as well: the result may not reflect the disease."
+    carrying, part = (
+        [CONTROLS[name] for name, metrics in controls.shortcuts.items() if metrics.verdict == verdict]
+        for verdict in (CARRIES, PART)
+    )
+    if carrying:
+        return f"{capital(', '.join(carrying))} alone do as well: the result may not reflect the disease."
+    if part:
+        return f"{capital(', '.join(part))} alone are above chance: they may explain a part of the result."
+    return "No sign of a shortcut."

@@ -9,6 +9,8 @@ from sslmri.dashboard.server.queue import screen_example
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
+from sslmri.screening.card_lines import shortcut_line
+from sslmri.screening.maps import colour_table
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
@@ -19,7 +21,12 @@ _screened: dict[tuple[str, str], Screening] = {}
 
 
 def screen_examples(screener: "Screener") -> None:
-    """Screens each simulated patient that was not screened with this model yet, until the server stops."""
+    """Screens each simulated patient that was not screened with this model yet, until the server stops.
+
+    Before, it loads what the first page with a result would wait for: the libraries of the colours and of a sentence.
+    """
+    colour_table()
+    shortcut_line(None)
     for patient in (EXAMPLE, *PATIENTS):
         if stopping.is_set():
             return

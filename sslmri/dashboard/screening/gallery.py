@@ -18,16 +18,7 @@ ABOUT = (
 )
 CHOSEN = "patient"
 THUMBNAILS = Path(__file__).parent / "thumbnails"
-# the button reaches over its card, and the picture has no full screen of its own
-_WHOLE_CARD = """
-[class*="st-key-patient-"] { position: relative; }
-[class*="st-key-patient-"] :is([data-testid="stElementContainer"], [data-testid="stButton"], button) {
-    position: static !important;
-}
-[class*="st-key-patient-"] button::after { content: ""; position: absolute; inset: 0; cursor: pointer; }
-[class*="st-key-patient-"] [data-testid="stElementToolbar"] { display: none; }
-"""
-_CARD_WIDTH = 138  # seven of them stand in a row of a wide page
+_CARD_WIDTH = 126  # four of them stand in a row next to the example
 
 
 @lru_cache(maxsize=len(PATIENTS))
@@ -57,11 +48,10 @@ def choose_patient(is_needed: bool) -> str | None:
 
 def draw_gallery() -> None:
     """Draws a card for each patient; a click anywhere on it opens the patient."""
-    st.html(f"<style>{_WHOLE_CARD}</style>")
     st.markdown("**Simulated patients**")
     with st.container(horizontal=True, gap="small"):
         for key, patient in PATIENTS.items():
-            with st.container(border=True, width=_CARD_WIDTH, height="stretch", key=f"patient-{key}"):
+            with st.container(border=True, width=_CARD_WIDTH, key=f"patient-{key}"):
                 st.image(THUMBNAILS / f"{key}.png", width="stretch", alt=f"Simulated patient, {patient.title}")
                 st.button(patient.title, key=f"open-{key}", on_click=_open, args=(key,), width="stretch")
     st.caption(ABOUT)

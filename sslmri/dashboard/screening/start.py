@@ -21,13 +21,28 @@ _GRADES = ("strong", "limited", "insufficient")
 _N_RESULTS = 3
 
 
-def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
-    """Draws what this is, the results of the best measured classifiers, the example where it is ready, the gallery."""
+def draw_lead(metrics: Metrics | None) -> None:
+    """Draws what this is, and the results of the classifiers with the best evidence."""
     st.markdown(_LEAD)
     if metrics:
         _draw_results(metrics)
-    _draw_example(card, metrics)
-    draw_gallery()
+
+
+def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
+    """Draws the gallery, next to a finished example where the server has screened it."""
+    screening = find_example(card, EXAMPLE)
+    if screening is None:
+        draw_gallery()
+        return
+    folded = insufficient(metrics.diseases if metrics else {})
+    scan, mask = load(EXAMPLE)
+    left, right = st.columns([9, 11], gap="medium")
+    with left:
+        st.markdown(f"**An example.** {headline(screening.summary, folded)}")
+        st.markdown(f"{truth_line(EXAMPLE, screening.summary)} Blue: the true outline. Colour: the saliency map.")
+        draw_gallery()
+    with right, st.container(key="example"):
+        draw_viewer(share_screener(card), scan, screening, finding_in_view(screening.summary, folded), mask)
 
 
 def _draw_results(metrics: Metrics) -> None:
@@ -38,19 +53,3 @@ def _draw_results(metrics: Metrics) -> None:
             f"**{DISEASES[key].title}: AUROC {result.groups.auroc}**  \n"
             f"{groups} never trained on. {capital(result.grade.grade)} evidence."
         )
-
-
-def _draw_example(card: ModelCard, metrics: Metrics | None) -> None:
-    screening = find_example(card, EXAMPLE)
-    if screening is None:
-        return
-    folded = insufficient(metrics.diseases if metrics else {})
-    scan, mask = load(EXAMPLE)
-    left, right = st.columns([9, 11], gap="medium")
-    with left:
-        st.markdown("**A finished example**")
-        st.markdown(headline(screening.summary, folded))
-        st.markdown(truth_line(EXAMPLE, screening.summary))
-        st.caption("Blue: the true outline. Colour: the saliency map, with a contour at half its scale.")
-    with right:
-        draw_viewer(share_screener(card), scan, screening, finding_in_view(screening.summary, folded), mask)

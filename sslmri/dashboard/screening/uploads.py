@@ -24,6 +24,12 @@ from sslmri.scans.volume_files import plain_name, voxel_names
 from sslmri.text import count
 
 MAX_SCANS = 8  # at once on the Screening page
+_ABOUT_FOLDERS = "With all folders in it, such as a disc; what is no scan is left out."
+_ABOUT_FILES = (
+    f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. DICOM series can be uploaded as a zip or as all their files at once, "
+    "a header and its voxels too. Files stay in the memory of this session on the server, at most "
+    f"{MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on."
+)
 _FILES, _FOLDER = "files", "files-of-folder"  # keys of the widgets
 HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
 _UPLOADS = "uploads"  # in the session: the files of the uploader, by their ids
@@ -153,23 +159,28 @@ def is_open() -> bool:
 
 def ask_for_scans() -> list[Upload]:
     """Returns the scans given, or the chosen simulated patient where there is none; folded where there are some."""
-    with st.expander("Open another scan") if is_open() else st.container():
-        is_folder = st.toggle(
-            "Upload a folder", key="folder", help="With all folders in it, such as a disc; what is no scan is left out."
+    opened = is_open()
+    with st.expander("Open another scan") if opened else st.container():
+        left, right = (
+            [st.container(), st.container()]
+            if opened
+            else st.columns([11, 9], gap="large", vertical_alignment="bottom")
         )
-        # no list of extensions: the content decides, and a refusal says what it is
-        files = st.file_uploader(
-            "Drop scans: DICOM, NIfTI, other volumes, images or zip",
-            accept_multiple_files="directory" if is_folder else True,
-            key=_FOLDER if is_folder else _FILES,
-            on_change=_close_removed,
-            help=f"{FORMATS}, of at most {MAX_BYTES >> 20} MB. DICOM series can be uploaded as a zip or as all their "
-            "files at once, a header and its voxels too. Files stay in the memory of "
-            f"this session on the server, at most {MAX_SESSION_BYTES >> 20} MB; nothing is written to disk or sent on.",
-        )
+        with right:
+            is_folder = st.toggle("Upload a folder", key="folder", help=_ABOUT_FOLDERS)
+        with left:
+            # no list of extensions: the content decides, and a refusal says what it is
+            files = st.file_uploader(
+                "Drop scans: DICOM, NIfTI, other volumes, images or zip",
+                accept_multiple_files="directory" if is_folder else True,
+                key=_FOLDER if is_folder else _FILES,
+                on_change=_close_removed,
+                help=_ABOUT_FILES,
+            )
         handed_over: Upload | None = st.session_state.get(HANDED_OVER)
         given = _files_of(files, is_folder)
-        patient = gallery.choose_patient(is_needed=not given and handed_over is None)
+        with right:
+            patient = gallery.choose_patient(is_needed=not given and handed_over is None)
     if handed_over:
         _draw_open(f"Opened from Cohort: {escape_markdown(handed_over.name)}", HANDED_OVER)
     if any(not isinstance(file, UploadedFile) for key in (_FILES, _FOLDER) for file in st.session_state.get(key) or ()):

@@ -113,7 +113,7 @@ def draw_viewer(
         mask: where a simulated lesion was drawn, bool of the voxels' shape; None for a real scan.
     """
     summary = screening.summary
-    place = st.container()
+    place = st.container(key="viewer")
     chosen = _choose_map(screener, screening, finding) if finding else None
     volume = keep("volumes", summary.sha256, _MAX_VOLUMES, lambda: volume_of(scan, summary.slice_numbers))
     key = widget_key(summary, "viewer")
