@@ -198,18 +198,16 @@ def _draw_details(
 @st.fragment
 def draw_ventricles(summary: ScreeningSummary, ventricles: Ventricles, decade: int | None) -> None:
     """Draws what the ventricles measure, next to training controls of the age that the file or the reader states."""
-    ages = [ALL_AGES, *AGES]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        age: str = st.selectbox(
-            "Age of the controls",
-            ages,
-            index=ages.index(age_group(decade)),
-            key=widget_key(summary, "age"),
-            label_visibility="collapsed",
-            help="Of the controls compared with: as DICOM states, or as you choose. The age is kept nowhere.",
-            width=130,
-        )
-        st.markdown(ventricles_line(ventricles, age), width="stretch")
+    line, ages = st.empty(), [ALL_AGES, *AGES]
+    age: str = st.selectbox(
+        "Age of these controls",
+        ages,
+        index=ages.index(age_group(decade)),
+        key=widget_key(summary, "age"),
+        help="As DICOM states, or as you choose. No report holds it.",
+        width=200,
+    )
+    line.markdown(ventricles_line(ventricles, age))
 
 
 @st.fragment
