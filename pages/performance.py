@@ -32,6 +32,7 @@ with sections.sticky(), st.container(horizontal=True, gap="medium"):
         required=True,
         wrap=True,
         default=diseases[0],
+        key="disease",
     )
     protocol = st.segmented_control(
         "Split",

@@ -95,7 +95,7 @@ def test_one_bad_file_among_good_ones_is_counted_apart_with_its_reason(two_and_a
     assert sorted(table["Scan"]) == [1, 3]
     assert {disease.title for disease in DISEASES.values()} < set(table.columns)
     assert all(image.startswith("data:image/jpeg;base64,") for image in table["Image"])
-    assert "**2 screened**, 0 not brain MRI, 1 unreadable" in words_of(app)
+    assert "**2 screened**, 0 not brain MRI, 1 refused" in words_of(app)
     apart = table_of(app, "Reason")
     assert (apart["Scan"].tolist(), apart["File"].tolist()) == (["2"], ["notes.png"])
     assert apart["Reason"].all()

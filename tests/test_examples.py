@@ -1,56 +1,82 @@
-"""The simulated patients that the server screens when it starts, and what is said of their truth."""
+"""Example slices, ages and the audit of a manifest on the Data page, and the worst errors on Performance."""
 
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
 
-from sslmri.cohorts.patients import EXAMPLE, PATIENTS
-from sslmri.dashboard.screening import examples
+from sslmri.cohorts.audit import check_records
+from sslmri.cohorts.manifest import Record
+from sslmri.dashboard.data import examples
+from sslmri.dashboard.performance import tables
+from sslmri.dashboard.screening.similar import DATA_FOLDER
+from sslmri.dashboard.training_images import _image, data_folder
 from sslmri.diseases import DISEASES
-from sslmri.evidence.verdict import Verdict
-from sslmri.screening.outcome import Finding
-from tests.test_card_lines import summary_of
+from sslmri.scans.slices import Preparation
+from tests.pages import png
 
-FLAGGED, NOT_FLAGGED = Verdict.FLAGGED, Verdict.NOT_FLAGGED
-
-
-def finding(disease: str, verdict: Verdict, likeliest: str) -> Finding:
-    classes = DISEASES[disease].classes
-    probabilities = {label: 0.7 if label == likeliest else 0.3 / (len(classes) - 1) for label in classes}
-    return Finding(disease, verdict, None, 0.6, 0.4, probabilities, None, 1, None, 0.0, None)
+MS = DISEASES["ms"]
 
 
-@pytest.mark.parametrize(
-    ("patient", "found", "said"),
-    [
-        ("healthy", finding("tumours", NOT_FLAGGED, "no_tumour"), "right, nothing flagged"),
-        ("healthy", finding("ms", FLAGGED, "multiple_sclerosis"), "false alarm"),
-        ("glioma", finding("tumours", FLAGGED, "glioma"), "any tumour, right; type right"),
-        ("glioma", finding("tumours", FLAGGED, "meningioma"), "any tumour, right; type wrong"),
-        ("dementia", finding("alzheimers", FLAGGED, "moderate_demented"), "any dementia, right; stage wrong"),
-        ("ms", finding("ms", FLAGGED, "multiple_sclerosis"), "right"),
-        ("ms", finding("ms", NOT_FLAGGED, "normal"), "missed"),
-        ("ms", finding("ms", Verdict.INCONCLUSIVE, "normal"), "inconclusive"),
-        ("ms", finding("ms", Verdict.NOT_ASSESSED, "normal"), "not assessed"),
-    ],
-)
-def test_a_simulated_patient_says_what_it_has_and_how_the_model_did(patient: str, found: Finding, said: str) -> None:
-    line = examples.truth_line(patient, summary_of(found))
-    assert line == f"Truth: {PATIENTS[patient].title}, simulated. Model: {said}."
+def records(n_groups: int = 8) -> list[Record]:
+    """Returns two slices of each group of both classes, the controls from two cohorts."""
+    return [
+        Record(Path(name := f"{label}{group}-{slice_}"), name, cohort, "ms", label, f"{label}{group}", None)
+        for label, cohorts in (("normal", ("a", "b")), ("multiple_sclerosis", ("a",)))
+        for cohort in cohorts
+        for group in range(n_groups)
+        for slice_ in range(2)
+    ]
 
 
-def test_each_patient_is_screened_once_with_a_model_and_none_after_a_stop(monkeypatch) -> None:
-    screened: list[str] = []
-    monkeypatch.setattr(examples, "_screened", {})
-    monkeypatch.setattr(examples, "load", lambda patient: (patient, None))
-    monkeypatch.setattr(examples, "screen_example", lambda screener, scan: screened.append(scan) or f"of {scan}")
-    screener = SimpleNamespace(card=SimpleNamespace(sha256="a"))
-    examples.screen_examples(screener)
-    examples.screen_examples(screener)
-    assert screened[0] == EXAMPLE
-    assert sorted(screened) == sorted(PATIENTS)
-    assert examples.find_example(screener.card, "ms") == "of ms"
-    assert examples.find_example(SimpleNamespace(sha256="b"), "ms") is None
-    monkeypatch.setattr(examples.stopping, "is_set", lambda: True)
-    examples.screen_examples(SimpleNamespace(card=SimpleNamespace(sha256="b")))
-    assert len(screened) == len(PATIENTS)
+def test_examples_are_of_different_groups_of_each_class_and_cohort_and_always_the_same() -> None:
+    found = examples.examples(records(), MS)
+    assert list(found) == [("normal", "a"), ("normal", "b"), ("multiple_sclerosis", "a")]
+    assert all(len({record.group for record in drawn}) == len(drawn) == 6 for drawn in found.values())
+    assert examples.examples(records(), MS) == found
+
+
+def test_ages_are_those_of_the_groups_where_they_are_known() -> None:
+    known = [replace(one, age=30.0 + number) for number, one in enumerate(records(3)) if one.label == "normal"]
+    table = examples.age_table([*known[:4], *records(3)], MS)
+    assert table.empty  # the records without an age come last, and a group has one age
+    table = examples.age_table(known[:4], MS)
+    assert table.to_dict("records") == [
+        {"class": "normal", "groups": 2, "of known age": 2, "median age": "32", "range": "31 to 33"}
+    ]
+
+
+def test_what_the_manifest_alone_shows_is_counted() -> None:
+    found = {check.name: check.count for check in check_records([replace(one, split="train") for one in records()])}
+    assert found["groups in two splits"] == 0
+    assert found["classes of one cohort only"] == 1
+    assert found["cohorts with one class of a disease"] == 1
+
+
+def test_the_worst_errors_are_one_of_each_group_the_surest_first() -> None:
+    rows = [
+        ("a0", "a", "normal", "multiple_sclerosis", 0.2),
+        ("a1", "a", "normal", "multiple_sclerosis", 0.1),
+        ("b0", "b", "multiple_sclerosis", "normal", 0.7),
+        ("c0", "c", "normal", "normal", 0.9),
+    ]
+    frame = pd.DataFrame(rows, columns=["name", "group", "label", "predicted", "normal"])
+    table = tables.errors(frame.assign(cohort="x", multiple_sclerosis=1 - frame["normal"]), 5)
+    assert table["slice"].tolist() == ["a1", "b0"]
+    assert table["probability"].tolist() == pytest.approx([0.9, 0.7])
+    assert table["predicted"].tolist() == ["multiple sclerosis", "normal"]
+
+
+def test_images_are_shown_where_the_training_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DATA_FOLDER, raising=False)
+    assert data_folder() is None
+    monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
+    assert data_folder() == tmp_path
+    (tmp_path / "a.png").write_bytes(png())
+    shown = _image(tmp_path / "a.png", Preparation())
+    assert shown is not None
+    (tmp_path / "a.jpg").write_bytes(shown)
+    assert max(Image.open(tmp_path / "a.jpg").size) == 128
+    assert _image(tmp_path / "gone.png", Preparation()) is None

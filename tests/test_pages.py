@@ -57,13 +57,13 @@ def test_named_manifest_is_summarised(configured: ModelCard, cohort: Path) -> No
     app.text_input[0].set_value(str(cohort.parent)).run()
     assert not app.exception
     assert not app.error
-    assert len(app.get("plotly_chart")) == 3
+    assert len(app.get("plotly_chart")) == 2
 
 
 def test_data_of_the_model_are_shown_before_and_after_balancing(configured: ModelCard) -> None:
     app = open_page("pages/data.py")
     assert not app.exception
-    assert len(app.get("plotly_chart")) == 4
+    assert len(app.get("plotly_chart")) == 3
     assert "Training slices before and after balancing" in words_of(app)
 
 

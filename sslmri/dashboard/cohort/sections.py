@@ -27,8 +27,9 @@ from sslmri.screening.outcome import Entry, Finding, Refusal, ScreeningSummary
 
 _IMAGE, _FILE = "Image", "File"
 _TITLES = [disease.title for disease in DISEASES.values()]
-_WIDTHS = {_IMAGE: 70, "Scan": 50, _FILE: 150, "Sequence": 80, **dict.fromkeys(_TITLES, 125)}  # pixels
-_ROW_HEIGHT = 60
+# in pixels; together they fit into a page of 900
+_WIDTHS = {_IMAGE: 66, "Scan": 44, _FILE: 96, "Sequence": 62, **dict.fromkeys(_TITLES, 120)}
+_ROW_HEIGHT, _WHOLE = 60, 10  # pixels; rows up to which the list is shown whole, a longer one scrolls
 _REDRAW_S = 2.0  # the list is drawn again while scans are screened, with all its images
 _BAR = 34  # pixels of a bar of a chart
 _SCREENING_PAGE = "pages/screening.py"
@@ -71,10 +72,10 @@ def draw_summary(cohort: Cohort) -> None:
     """Draws how many scans there are, which were not screened and why, and the button that clears the list."""
     listed = by_urgency(cohort.entries.values())
     apart = [entry for entry in cohort.entries.values() if entry not in listed]
-    n_unreadable = sum(isinstance(entry.outcome, Refusal) for entry in apart)
+    n_refused = sum(isinstance(entry.outcome, Refusal) for entry in apart)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**{len(listed)} screened**, {len(apart) - n_unreadable} not brain MRI, {n_unreadable} unreadable",
+            f"**{len(listed)} screened**, {len(apart) - n_refused} not brain MRI, {n_refused} refused",
             width="content",
         )
         st.space("stretch")
@@ -138,6 +139,7 @@ def _draw_rows(cohort: Cohort, entries: Sequence[Entry], key: str | None = None)
     config: dict[str, Any] = {name: st.column_config.Column(width=width) for name, width in _WIDTHS.items()}
     config[_IMAGE] = st.column_config.ImageColumn(width=_WIDTHS[_IMAGE])
     shared: dict[str, Any] = {"hide_index": True, "row_height": _ROW_HEIGHT, "column_config": config}
+    shared["height"] = "content" if len(table) <= _WHOLE else _ROW_HEIGHT * _WHOLE
     shared["alt"] = "Findings of all scans"
     if key is None:
         st.dataframe(_coloured(table), **shared)
@@ -222,19 +224,18 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
         for label, colour in theme.class_colours(disease).items():
             rows = table[(table["Disease"] == disease.title) & (table["Top class"] == class_title(label))]
             if len(rows):
-                _add_bar(figure, rows, class_title(label), {"color": colour}, f"{class_title(label)} ")
-    figure.update_layout(showlegend=False)
+                _add_bar(figure, rows, class_title(label), {"color": colour})
     return _finish(figure, table)
 
 
-def _add_bar(figure: go.Figure, rows: pd.DataFrame, name: str, marker: dict[str, Any], before: str = "") -> None:
+def _add_bar(figure: go.Figure, rows: pd.DataFrame, name: str, marker: dict[str, Any]) -> None:
     figure.add_bar(
         x=rows["Scans"],
         y=rows["Disease"],
         name=name,
         orientation="h",
         marker=marker,
-        texttemplate=f"{before}%{{x}}",
+        texttemplate=f"{name} %{{x}}",
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
@@ -247,6 +248,5 @@ def _finish(figure: go.Figure, table: pd.DataFrame) -> go.Figure:
     most = int(table.groupby("Disease")["Scans"].sum().max())
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1], showgrid=False)
     figure.update_xaxes(title="Scans", range=[0, most], zeroline=False, dtick=-(-most // 5))
-    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"}, barmode="stack", bargap=0.3)
-    # room above the bars for a legend of two lines
-    return layout(figure, _BAR * len(titles) + 130, legend={"traceorder": "normal"}, margin={"t": 56})
+    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"}, barmode="stack", bargap=0.3, showlegend=False)
+    return layout(figure, _BAR * len(titles) + 70)
