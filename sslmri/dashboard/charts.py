@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from sslmri.dashboard import theme
 from sslmri.dashboard.text import in_order, percent
 from sslmri.diseases import DISEASES, Disease, class_title
-from sslmri.models.model_card import BASELINE_TITLES
+from sslmri.models.key_measures import BASELINE_TITLES
 
 if TYPE_CHECKING:
     pass

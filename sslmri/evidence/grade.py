@@ -7,8 +7,8 @@ import pandas as pd
 from sslmri.cohorts.confounding import find_confounding
 from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
+from sslmri.models.key_measures import BASELINE_TITLES
 from sslmri.models.metrics import DiseaseMetrics, Grade
-from sslmri.models.model_card import BASELINE_TITLES
 from sslmri.text import capital
 
 STRONG_GROUPS = 10  # test groups of each class

@@ -4,9 +4,8 @@ One content for ``MODEL_CARD.md`` and for the About page. No torch and no Stream
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,16 +16,10 @@ from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.models.cards import INTENDED_USE, Counts, HeadCard, ModelCard
 from sslmri.models.evidence import GateTable, Metrics
 from sslmri.models.folder import BANK_FILE
-from sslmri.models.metrics import DiseaseMetrics, Estimate, Rate
-from sslmri.text import count, in_order, markdown_table, proportion
+from sslmri.models.key_measures import baseline_titles, best_baseline, key_measures
+from sslmri.models.metrics import DiseaseMetrics, Rate
+from sslmri.text import count, in_order, markdown_table
 
-BASELINE_TITLES = {
-    "majority": "majority class",
-    "nearest_neighbour": "1-NN on pixels",
-    "pca_logistic": "PCA + logistic regression",
-    "age": "age alone",
-    "dark_fraction": "dark fraction of the head",
-}
 _USERS = (
     "For researchers who study what an encoder pre-trained without labels (SimCLR) knows about diseases, and how far "
     "such results can be trusted. One classifier per disease:"
@@ -142,22 +135,13 @@ def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str
     return Section("Performance", note + text, {RESULTS: pd.DataFrame(rows)})
 
 
-def baseline_titles(results: Iterable[DiseaseMetrics]) -> dict[str, str]:
-    """Returns the titles of the baselines that were measured for any of the results, by name."""
-    known = {name for result in results for name in result.baselines}
-    return {name: title for name, title in BASELINE_TITLES.items() if name in known}
-
-
 def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[dict[str, str]]:
-    for row in headline(result):
-        values = {name: getattr(baseline, row.baseline) for name, baseline in result.baselines.items()}
-        known = {name: value for name, value in values.items() if value is not None}
-        best = max(known, key=lambda name: known[name], default="")
+    for row in key_measures(result):
         yield {
             "disease": disease.title,
             "measure": row.measure,
             "result (95 % interval)": "not estimable" if row.estimate.value is None else str(row.estimate),
-            "best baseline": f"{proportion(known[best])} ({BASELINE_TITLES.get(best, best)})" if best else "none",
+            "best baseline": best_baseline(result, row),
             "test groups": str(row.n_groups),
             "slices": str(row.n_slices),
             "evidence": result.grade.grade,
@@ -243,42 +227,6 @@ def _classifiers(heads: _Heads) -> pd.DataFrame:
 def _escaped(text: str) -> str:
     """Returns text without line breaks, in which no character is read as Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
-
-
-class Headline(NamedTuple):
-    """A measure by which a classifier is summarised: its attribute of a baseline, and what it rests on."""
-
-    measure: str
-    estimate: Estimate
-    baseline: str
-    n_groups: int
-    n_slices: int
-
-
-def headline(result: DiseaseMetrics) -> list[Headline]:
-    """Returns the measures by which a classifier is summarised."""
-    units, types, later = f"{result.unit}s", result.types, result.later_stages
-    counts = result.slices.n_groups, result.slices.n_cases
-    measures = [
-        Headline("Accuracy, slices", result.slices.accuracy, "accuracy", *counts),
-        Headline("Balanced accuracy, slices", result.slices.balanced_accuracy, "balanced_accuracy", *counts),
-        Headline("AUROC of any disease, slices", result.slices.auroc, "auroc", *counts),
-        Headline(f"Accuracy, {units}", result.groups.accuracy, "group_accuracy", *counts),
-        Headline(f"AUROC of any disease, {units}", result.groups.auroc, "group_auroc", *counts),
-    ]
-    if types:
-        counts = types.n_groups, types.n_slices
-        measures.append(Headline("Accuracy among the types, slices", types.accuracy, "types_accuracy", *counts))
-    if later:
-        name = f"AUROC of {class_title(later.classes[0])} or worse against {class_title(result.classes[0])}"
-        counts = later.n_groups, later.n_slices
-        measures.append(Headline(f"{name}, slices", later.auroc, "later_stages_auroc", *counts))
-        measures.append(Headline(f"{name}, {units}", later.group_auroc, "group_later_stages_auroc", *counts))
-    if older := result.older:
-        name = f"AUROC of any disease, {units} of {older.from_age} and over"
-        counts = older.n_groups, older.n_slices
-        measures.append(Headline(name, older.group_auroc, "older_group_auroc", *counts))
-    return measures
 
 
 def percentage(rate: Rate | None) -> str:

@@ -6,8 +6,8 @@ from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import BASELINE, MEASURES, PIXELS, RANDOM, SIMCLR
 from sslmri.evidence.tables import cells, localisation_rows, shortcut_rows
 from sslmri.models.evidence import Controls, LabelEfficiency, Point
+from sslmri.models.key_measures import baseline_titles, key_measures
 from sslmri.models.metrics import DiseaseMetrics, Estimate
-from sslmri.models.model_card import baseline_titles, headline
 from sslmri.text import markdown_table
 
 
@@ -56,7 +56,7 @@ def report_efficiency(evidence: LabelEfficiency) -> str:
 
 def _metric_rows(title: str, result: DiseaseMetrics, baselines: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """Yields the rows of one disease: all classes, then the types or the later stages where it has them."""
-    for row in headline(result):
+    for row in key_measures(result):
         values = [_number(getattr(result.baselines.get(name), row.baseline, None)) for name in baselines]
         yield title, row.measure, *cells(row.estimate, _number), *values, str(row.n_groups), str(row.n_slices)
 

@@ -10,9 +10,9 @@ from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
 from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import class_title
-from sslmri.models import model_card
+from sslmri.models.key_measures import BASELINE_TITLES, key_measures
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, SetMetrics
-from sslmri.models.model_card import BASELINE_TITLES, SPLIT_RULES
+from sslmri.models.model_card import SPLIT_RULES
 
 SPLIT_TITLES = {protocol: rule.partition(": ")[0] for protocol, rule in SPLIT_RULES.items()}
 _OVERALL = {
@@ -37,7 +37,7 @@ def headline(result: DiseaseMetrics) -> pd.DataFrame:
     """Returns one row per measure of a disease: its value, its interval and its baselines."""
     rows = [
         {"measure": row.measure, **asdict(row.estimate), **_baselines(result, row.baseline)}
-        for row in model_card.headline(result)
+        for row in key_measures(result)
     ]
     return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
 
@@ -47,7 +47,7 @@ def protocols(results: Mapping[Protocol, DiseaseMetrics]) -> pd.DataFrame:
     columns = {
         SPLIT_TITLES[protocol]: {
             row.measure: "not estimable" if row.estimate.value is None else str(row.estimate)
-            for row in model_card.headline(result)
+            for row in key_measures(result)
         }
         for protocol, result in results.items()
     }

@@ -10,8 +10,9 @@ from sslmri.dashboard.screening.viewer import draw_viewer, finding_in_view
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
+from sslmri.models.key_measures import best_baseline, key_measures
 from sslmri.screening.card_lines import headline, insufficient
-from sslmri.text import capital, count
+from sslmri.text import count
 
 _LEAD = (
     "**sslmri** screens a brain MRI for four diseases with one self-supervised encoder, and shows what each answer "
@@ -46,10 +47,14 @@ def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
 
 
 def _draw_results(metrics: Metrics) -> None:
+    """Draws one result of each of the best classifiers next to its baseline: of the types where it names several.
+
+    Tumour or none is easier than it looks, because most images with and without a tumour come from different sources.
+    """
     best = sorted(metrics.diseases.items(), key=lambda item: _GRADES.index(item[1].grade.grade))[:_N_RESULTS]
     for column, (key, result) in zip(st.columns(_N_RESULTS), best, strict=False):
-        groups = count(result.groups.n_groups, result.unit)
+        row = {row.baseline: row for row in key_measures(result)}["types_accuracy" if result.types else "group_auroc"]
         column.markdown(
-            f"**{DISEASES[key].title}: AUROC {result.groups.auroc}**  \n"
-            f"{groups} never trained on. {capital(result.grade.grade)} evidence."
+            f"**{DISEASES[key].title}. {row.measure}: {row.estimate}**  \n"
+            f"Best baseline: {best_baseline(result, row)}. {count(row.n_groups, result.unit)} never trained on."
         )
