@@ -102,10 +102,10 @@ def test_a_refusal_is_one_sentence(server):
 
 
 def test_a_fault_of_a_page_shows_none_of_its_words(unconfigured, monkeypatch):
-    def fail() -> None:
+    def fail(title: str) -> None:
         raise RuntimeError("words of a tag")
 
-    monkeypatch.setattr(layout, "_draw_notice", fail)
+    monkeypatch.setattr(layout, "_draw_head", fail)
     app = open_page(PAGES[0])
     assert app.exception
     said = " ".join([words_of(app), *(str(element.value) for element in app.exception)])
