@@ -181,7 +181,7 @@ def test_each_part_is_decided_by_what_was_fitted_on_the_others(n_folds):
         assert not set(groups[inside]) & set(groups[~inside])
         expected = fit_decisions(logits[~inside], truth[~inside], groups[~inside], DISEASES["ms"].classes)
         assert decided == expected
-        np.testing.assert_array_equal(own.probabilities[inside], expected.probabilities(logits[inside]))
+        np.testing.assert_array_equal(own.slices.probabilities[inside], expected.probabilities(logits[inside]))
 
 
 def test_slices_of_one_patient_with_and_without_a_tumour_are_two_groups():

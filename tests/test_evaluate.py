@@ -13,7 +13,7 @@ from sklearn import metrics
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.decisions import CaseDecisions
+from sslmri.evidence.decisions import Answers, answer
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.verdict import prediction_sets
@@ -46,12 +46,17 @@ def frame_of(disease: Disease, n_groups: int = 6, strength: float = 2.0, own_coh
     return predictions_frame(records, exponents / exponents.sum(axis=1, keepdims=True), disease)
 
 
-def decisions_of(
-    disease: Disease, low: float = 0.5, high: float = 0.5, set_thresholds: dict[str, float | None] | None = None
-) -> CaseDecisions:
-    """Returns decisions of these thresholds; without any for the sets no class is excluded."""
+def answers_of(
+    frame: pd.DataFrame,
+    disease: Disease,
+    low: float = 0.5,
+    high: float = 0.5,
+    set_thresholds: dict[str, float | None] | None = None,
+) -> Answers:
+    """Returns the answers by these thresholds; without any for the sets no class is excluded."""
     limits = set_thresholds if set_thresholds is not None else dict.fromkeys(disease.classes)
-    return CaseDecisions(Decisions((0.0,) * len(disease.classes), 1.0, low, high, limits))
+    decisions = Decisions((0.0,) * len(disease.classes), 1.0, low, high, limits)
+    return answer(frame[list(disease.classes)].to_numpy(dtype=np.float64), decisions)
 
 
 def baselines_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:
@@ -198,7 +203,7 @@ def test_later_stages_with_too_few_groups_are_not_estimable() -> None:
 
 def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
-    result = evaluate_disease(TUMOURS, frame, None, decisions_of(TUMOURS, 0.6, 0.8)).thresholds
+    result = evaluate_disease(TUMOURS, frame, None, answers_of(frame, TUMOURS, 0.6, 0.8)).thresholds
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for name, threshold in (("low", 0.6), ("high", 0.8)):
         point = getattr(result, name)
@@ -210,7 +215,7 @@ def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> N
             assert case.sensitivity.value == pytest.approx(positive[disease].mean())
             assert case.specificity.value == pytest.approx((~positive[~disease]).mean())
     few = frame[(frame["label"] != "no_tumour") | frame["group"].str.endswith("0")]
-    low = evaluate_disease(TUMOURS, few, None, decisions_of(TUMOURS, 0.6, 0.8)).thresholds.low.slices
+    low = evaluate_disease(TUMOURS, few, None, answers_of(few, TUMOURS, 0.6, 0.8)).thresholds.low.slices
     assert low.specificity.reason == "not estimable: 1 test group of the reference class, 5 needed"
     assert low.sensitivity.value is not None
 
@@ -218,7 +223,7 @@ def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> N
 def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
     bars = dict(zip(TUMOURS.classes, (0.5, 0.2, None, 0.4), strict=True))
-    sets = evaluate_disease(TUMOURS, frame, None, decisions_of(TUMOURS, set_thresholds=bars)).sets
+    sets = evaluate_disease(TUMOURS, frame, None, answers_of(frame, TUMOURS, set_thresholds=bars)).sets
     assert sets.thresholds == bars
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for case, table in ((sets.slices, frame), (sets.groups, means)):
@@ -235,8 +240,8 @@ def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
 
 
 def test_thresholds_of_another_disease_are_refused() -> None:
-    with pytest.raises(ModelError, match="Expected thresholds of normal, multiple_sclerosis, got those of normal"):
-        evaluate_disease(MS, frame_of(MS), None, decisions_of(MS, set_thresholds={"normal": 0.5}))
+    with pytest.raises(ModelError, match="Expected probabilities of 1 classes, got an array of shape"):
+        answers_of(frame_of(MS), MS, set_thresholds={"normal": 0.5})
 
 
 def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None:

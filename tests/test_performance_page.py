@@ -8,7 +8,7 @@ import pytest
 
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
-from sslmri.evidence.decisions import CaseDecisions
+from sslmri.evidence.decisions import Answers, answer
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import read_predictions
 from sslmri.evidence.verdict import decisions_for
@@ -81,10 +81,12 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     head = configured.heads["tumours"]
     set_thresholds: dict[str, float | None] = dict.fromkeys(head.classes, 0.25)
 
-    def of_slices(limits: dict[str, float | None]) -> CaseDecisions:
-        return CaseDecisions(replace(decisions_for(head, 1), set_thresholds=limits))
-
     frame = read_predictions(folder, DISEASES["tumours"])
+
+    def of_slices(limits: dict[str, float | None]) -> Answers:
+        decisions = replace(decisions_for(head, 1), set_thresholds=limits)
+        return answer(frame[list(head.classes)].to_numpy(), decisions)
+
     result = evaluate_disease(DISEASES["tumours"], frame, None, of_slices(set_thresholds))
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")

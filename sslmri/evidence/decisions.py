@@ -13,50 +13,52 @@ from sslmri.models.cards import Decisions
 from sslmri.models.metrics import Estimate, OperatingPoint, SetCoverage, SetMetrics, ThresholdMetrics, Thresholds
 
 
-class CaseDecisions(NamedTuple):
-    """The decisions of a classifier for cases of one kind, slices or groups.
+class Answers(NamedTuple):
+    """What a classifier answers to N cases of one kind, slices or groups.
 
     Attributes:
-        overall: of the classifier.
-        by_fold: those fitted on the other folds, for the cases of each fold, where the classifier is cross-validated.
+        decisions: by which it answers new cases.
+        probabilities: (N, C), calibrated.
+        verdicts: (N,) of ``Verdict``.
+        sets: (N, C) bool, the classes in each prediction set.
     """
 
-    overall: Decisions
-    by_fold: Mapping[int, Decisions] | None = None
+    decisions: Decisions
+    probabilities: np.ndarray
+    verdicts: np.ndarray
+    sets: np.ndarray
 
 
-def threshold_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseDecisions) -> Thresholds:
+def answer(probabilities: np.ndarray, decisions: Decisions) -> Answers:
+    """Returns the answers to cases of calibrated probabilities (N, C)."""
+    given = np.array(verdicts(probabilities, decisions), dtype=object)
+    return Answers(decisions, probabilities, given, prediction_sets(probabilities, decisions.set_thresholds))
+
+
+def threshold_metrics(sample: Sample, of_slices: Answers, of_groups: Answers) -> Thresholds:
     """Returns sensitivity and specificity of any disease at both thresholds, of slices and of groups.
 
-    At the lower threshold a case is positive unless its verdict is *not flagged*; at the upper one only where it is
-    *flagged*.
+    Slices are in the order that the sample was drawn from. At the lower threshold a case is positive unless its verdict
+    is *not flagged*; at the upper one only where it is *flagged*.
     """
-    groups = sample.by_group()
-    by_case = (sample, _verdicts(sample, of_slices)), (groups, _verdicts(groups, of_groups))
+    by_case = (sample, of_slices.verdicts[sample.order]), (sample.by_group(), of_groups.verdicts)
 
     def at(name: str, *positive: Verdict) -> ThresholdMetrics:
         slices, groups = (operating_point(cases, given, positive) for cases, given in by_case)
-        threshold, of_group = (getattr(each.overall, f"threshold_{name}") for each in (of_slices, of_groups))
+        threshold, of_group = (getattr(each.decisions, f"threshold_{name}") for each in (of_slices, of_groups))
         return ThresholdMetrics(threshold, slices, groups, of_group)
 
     return Thresholds(low=at("low", Verdict.FLAGGED, Verdict.INCONCLUSIVE), high=at("high", Verdict.FLAGGED))
 
 
-def set_metrics(sample: Sample, of_slices: CaseDecisions, of_groups: CaseDecisions) -> SetMetrics:
+def set_metrics(sample: Sample, of_slices: Answers, of_groups: Answers) -> SetMetrics:
     """Returns how often the sets contain the true class and how large they are, of slices and of groups."""
+    slices, groups = of_slices.decisions.set_thresholds, of_groups.decisions.set_thresholds
     return SetMetrics(
-        dict(of_slices.overall.set_thresholds),
-        _coverage(sample, of_slices),
-        _coverage(sample.by_group(), of_groups),
+        dict(slices),
+        _coverage(sample, of_slices.sets[sample.order], slices),
+        _coverage(sample.by_group(), of_groups.sets, groups),
     )
-
-
-def _verdicts(sample: Sample, decisions: CaseDecisions) -> np.ndarray:
-    given = np.array(verdicts(sample.probabilities, decisions.overall), dtype=object)
-    for fold, decided in (decisions.by_fold or {}).items():
-        rows = sample.folds[sample.owner] == fold
-        given[rows] = verdicts(sample.probabilities[rows], decided)
-    return given
 
 
 def operating_point(sample: Sample, given: np.ndarray, positive: Sequence[Verdict]) -> OperatingPoint:
@@ -71,12 +73,7 @@ def operating_point(sample: Sample, given: np.ndarray, positive: Sequence[Verdic
     )
 
 
-def _coverage(sample: Sample, decisions: CaseDecisions) -> SetCoverage:
-    set_thresholds = decisions.overall.set_thresholds
-    sets = prediction_sets(sample.probabilities, set_thresholds)
-    for fold, decided in (decisions.by_fold or {}).items():
-        rows = sample.folds[sample.owner] == fold
-        sets[rows] = prediction_sets(sample.probabilities[rows], decided.set_thresholds)
+def _coverage(sample: Sample, sets: np.ndarray, set_thresholds: Mapping[str, float | None]) -> SetCoverage:
     is_covered = sets[np.arange(len(sets)), sample.truth]
     sizes = sets.sum(axis=1)
     always = f"in every set: fewer than {MIN_GROUPS} validation groups"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import pandas as pd
 from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
-from sslmri.evidence.decisions import CaseDecisions, set_metrics, threshold_metrics
+from sslmri.evidence.decisions import Answers, answer, set_metrics, threshold_metrics
 from sslmri.evidence.grade import grade_evidence, notes_of
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.predictions import check_frame
@@ -19,21 +18,13 @@ from sslmri.evidence.subsets import OLDER_FROM, baseline_metrics, gains, older_m
 from sslmri.models.metrics import DiseaseMetrics, Grade
 
 
-class GroupCases(NamedTuple):
-    """The G groups as cases, in the order of their names: probabilities (G, C), and their decisions."""
-
-    probabilities: np.ndarray
-    decisions: CaseDecisions
-
-
 def evaluate_disease(
     disease: Disease,
     frame: pd.DataFrame,
     baselines: Mapping[str, np.ndarray] | None,
-    decisions: CaseDecisions | None = None,
+    slices: Answers | None = None,
+    groups: Answers | None = None,
     *,
-    grouped: GroupCases | None = None,
-    folds: np.ndarray | None = None,
     ages: np.ndarray | None = None,
     is_shared: bool = False,
 ) -> DiseaseMetrics:
@@ -43,25 +34,24 @@ def evaluate_disease(
         disease: of the classifier.
         frame: as from ``predictions_frame``, of the N test slices.
         baselines: (N, C) probabilities of each baseline for the same slices, or None.
-        decisions: the decisions for slices, or None.
-        grouped: None: a group has the mean probabilities of its slices, and their decisions.
-        folds: (N,), the fold of each slice, of a cross-validation.
+        slices: what the N slices are answered, or None.
+        groups: what their groups are, in the order of their names; None: a group has the mean probabilities of its
+            slices, and their decisions.
         ages: (N,) in years, NaN where unknown; None where no age is known.
         is_shared: whether patients are in both training and test.
 
     Raises:
-        ModelError: columns, labels, baselines or thresholds that do not fit the disease.
+        ModelError: columns, labels or baselines that do not fit the disease.
         ManifestError: a group with two classes.
     """
     check_frame(disease, frame)
-    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64), folds)
-    sample = replace(sample, by_groups=grouped.probabilities if grouped else None)
+    sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64))
+    sample = replace(sample, by_groups=groups.probabilities if groups else None)
     is_older = _older_groups(frame, ages)
     compared = {name: _sample(disease, frame, probabilities) for name, probabilities in (baselines or {}).items()}
     metrics = _measured(disease, frame, sample, compared, is_older)
-    if decisions:
-        _check_classes(disease, decisions.overall.set_thresholds)
-        both = decisions, grouped.decisions if grouped else decisions
+    if slices:
+        both = slices, groups or answer(sample.by_group().probabilities, slices.decisions)
         metrics = replace(metrics, thresholds=threshold_metrics(sample, *both), sets=set_metrics(sample, *both))
     grade = grade_evidence(disease, frame, metrics, is_shared)
     return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
@@ -95,14 +85,6 @@ def _measured(
     )
 
 
-def _check_classes(disease: Disease, set_thresholds: Mapping[str, float | None]) -> None:
-    if tuple(set_thresholds) != disease.classes:
-        raise ModelError(
-            f"Expected thresholds of {', '.join(disease.classes)}, got those of {', '.join(set_thresholds)}: "
-            "use the card of this classifier."
-        )
-
-
 def _older_groups(frame: pd.DataFrame, ages: np.ndarray | None) -> np.ndarray | None:
     """Returns which groups (G,), in the order of a sample, are of ``OLDER_FROM`` years and over; None without any."""
     if ages is None:
@@ -111,16 +93,11 @@ def _older_groups(frame: pd.DataFrame, ages: np.ndarray | None) -> np.ndarray | 
     return is_older if is_older.any() else None
 
 
-def _sample(
-    disease: Disease,
-    frame: pd.DataFrame,
-    probabilities: np.ndarray,
-    folds: np.ndarray | None = None,
-) -> Sample:
+def _sample(disease: Disease, frame: pd.DataFrame, probabilities: np.ndarray) -> Sample:
     expected = (len(frame), len(disease.classes))
     if probabilities.shape != expected:
         raise ModelError(
             f"Expected baselines of shape {expected}, got {probabilities.shape}: compute them on the same slices."
         )
     truth = np.array([disease.classes.index(label) for label in frame["label"]], dtype=np.int64)
-    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str), folds=folds)
+    return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str))

@@ -23,7 +23,7 @@ def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.nda
     weights = draw_weights(np.zeros(len(names)))
     kinds, kind = np.unique(2 * member + has_lesion, return_inverse=True)  # the slices of a group without, then with
     order, owner = np.argsort(kind, kind="stable"), kinds // 2
-    sample = Sample(score[order, None], np.bincount(kind), kinds % 2, weights[:, owner], owner)
+    sample = Sample(score[order, None], np.bincount(kind), kinds % 2, weights[:, owner], order)
     overall = aurocs(sample, sample.labels == 1, score[order])
     both = owner[1:][owner[1:] == owner[:-1]]
     within = np.array([roc_auc_score(has_lesion[member == group], score[member == group]) for group in both])

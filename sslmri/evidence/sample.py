@@ -18,7 +18,7 @@ class Sample:
         sizes: (G,) slices of each group; the rows of group g follow those of group g - 1.
         labels: (G,) class of each group.
         weights: (1 + B, G); the first row is 1 throughout, the others say how often a resample draws each group.
-        folds: (G,) fold of each group, 0 where there is one test split.
+        order: (N,) row of each slice among those that the sample was drawn from.
         by_groups: (G, C) probabilities of each group as one case; None: the mean of its slices.
     """
 
@@ -26,7 +26,7 @@ class Sample:
     sizes: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
-    folds: np.ndarray
+    order: np.ndarray
     by_groups: np.ndarray | None = None
 
     @property
@@ -75,7 +75,7 @@ class Sample:
             self.sizes[kept],
             self.labels[kept],
             self.weights[:, kept],
-            self.folds[kept],
+            self.order[rows],
             None if self.by_groups is None else self.by_groups[kept],
         )
 
@@ -85,7 +85,8 @@ class Sample:
         if means is None:
             means = self.sums(self.probabilities) / self.sizes[:, np.newaxis]
         # rounded: means of equal values must tie, whatever the group's size
-        return replace(self, probabilities=means.round(12), sizes=np.ones_like(self.sizes), by_groups=None)
+        sizes, order = np.ones_like(self.sizes), np.arange(len(self.sizes))
+        return replace(self, probabilities=means.round(12), sizes=sizes, order=order, by_groups=None)
 
 
 def draw_sample(
@@ -94,7 +95,6 @@ def draw_sample(
     groups: np.ndarray,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
-    folds: np.ndarray | None = None,
 ) -> Sample:
     """Returns the slices by group with B resamples, which draw whole groups with replacement, class by class.
 
@@ -106,7 +106,6 @@ def draw_sample(
         groups: (N,) names.
         n_resamples: B.
         seed: of the bootstrap.
-        folds: (N,) fold of each slice, the same within a group; None where there is one test split.
 
     Raises:
         ManifestError: a group with two classes.
@@ -124,8 +123,7 @@ def draw_sample(
     order = np.argsort(member, kind="stable")
     sizes = np.bincount(member, minlength=len(names))
     weights = draw_weights(labels, n_resamples, seed)
-    fold = np.zeros(len(names), dtype=np.int64) if folds is None else folds[first]
-    return Sample(probabilities[order].astype(np.float64), sizes, labels, weights, fold)
+    return Sample(probabilities[order].astype(np.float64), sizes, labels, weights, order)
 
 
 def draw_weights(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> np.ndarray:

@@ -20,10 +20,11 @@ from sslmri.evidence.calibration import (
     fit_volume_decisions,
     group_logits,
 )
-from sslmri.evidence.decisions import CaseDecisions
-from sslmri.evidence.evaluate import GroupCases, evaluate_disease
+from sslmri.evidence.decisions import Answers, answer
+from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.same_source import same_source_aurocs, same_source_message
+from sslmri.evidence.verdict import Verdict
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Model
 from sslmri.models.cards import Decisions
@@ -59,29 +60,27 @@ class OutOfFold(NamedTuple):
 
 
 class CrossFitted(NamedTuple):
-    """Calibrated probabilities and thresholds of one head for the N slices of its disease.
+    """What one head answers to the N slices of its disease.
 
     Attributes:
         rows: (N,) of the slices among all that were tested.
         parts: (N,), the part of each slice: its fold.
         by_part: the decisions for the slices of a part, fitted on the other parts.
-        probabilities: (N, C) by these.
-        decisions: fitted on all parts, for slices of other diseases.
-        grouped: the same of the groups.
+        slices: by these; its decisions are fitted on all parts, for slices of other diseases.
+        groups: the same of the groups.
     """
 
     rows: np.ndarray
     parts: np.ndarray
     by_part: dict[int, Decisions]
-    probabilities: np.ndarray
-    decisions: Decisions
-    grouped: GroupCases
+    slices: Answers
+    groups: Answers
 
     def flagged(self, logits: np.ndarray) -> np.ndarray:
         """Returns whether the head flags each tested slice, of whatever disease: logits (M, C) -> (M,) bool."""
-        flagged: np.ndarray = 1 - self.decisions.probabilities(logits)[:, 0] >= self.decisions.threshold_high
-        limits = np.array([self.by_part[part].threshold_high for part in self.parts.tolist()])
-        flagged[self.rows] = 1 - self.probabilities[:, 0] >= limits
+        decisions = self.slices.decisions
+        flagged: np.ndarray = 1 - decisions.probabilities(logits)[:, 0] >= decisions.threshold_high
+        flagged[self.rows] = self.slices.verdicts == Verdict.FLAGGED
         return flagged
 
 
@@ -110,19 +109,19 @@ def cross_fit(predictions: OutOfFold, key: str) -> CrossFitted:
         return fit_volume_decisions(GroupedLogits(*(each[case_parts != part] for each in cases)), disease)
 
     case_by_part = {part: fit_groups(part) or own for part, own in by_part.items()}
-    grouped = GroupCases(
-        _calibrated(cases.logits, case_parts, case_by_part),
-        CaseDecisions(fit_volume_decisions(cases, disease) or decisions, case_by_part),
-    )
-    return CrossFitted(rows, parts, by_part, _calibrated(held_out.logits, parts, by_part), decisions, grouped)
+    overall = fit_volume_decisions(cases, disease) or decisions
+    groups_answered = _answered(cases.logits, case_parts, case_by_part, overall)
+    return CrossFitted(rows, parts, by_part, _answered(held_out.logits, parts, by_part, decisions), groups_answered)
 
 
-def _calibrated(logits: np.ndarray, parts: np.ndarray, by_part: Mapping[int, Decisions]) -> np.ndarray:
-    """Returns the probabilities of cases (N, C) by the decisions for the part (N,) of each."""
-    probabilities = np.zeros_like(logits)
-    for part, decisions in by_part.items():
-        probabilities[parts == part] = decisions.probabilities(logits[parts == part])
-    return probabilities
+def _answered(logits: np.ndarray, parts: np.ndarray, by_part: Mapping[int, Decisions], overall: Decisions) -> Answers:
+    """Returns the answers to cases (N, C) by the decisions for the part (N,) of each."""
+    probabilities, sets = np.zeros_like(logits), np.zeros(logits.shape, dtype=bool)
+    given = np.empty(len(logits), dtype=object)
+    for part, own in by_part.items():
+        rows = parts == part
+        _, probabilities[rows], given[rows], sets[rows] = answer(own.probabilities(logits[rows]), own)
+    return Answers(overall, probabilities, given, sets)
 
 
 def measure_folds(
@@ -133,15 +132,14 @@ def measure_folds(
     for key in (key for key in DISEASES if key in predictions.logits and predictions.slices.indices(disease=key)):
         head = fitted[key] = cross_fit(predictions, key)
         slices = predictions.slices.select(head.rows.tolist())
-        frame = predictions_frame(slices.records, head.probabilities, DISEASES[key])
+        frame = predictions_frame(slices.records, head.slices.probabilities, DISEASES[key])
         frames[key] = frame.assign(group=one_class_groups(slices))
         results[key] = evaluate_disease(
             DISEASES[key],
             frames[key],
             _baselines(store.where(disease=key), predictions.folds),
-            CaseDecisions(head.decisions, head.by_part),
-            grouped=head.grouped,
-            folds=head.parts,
+            head.slices,
+            head.groups,
             ages=_ages(slices),
         )
     return results, frames, fitted
@@ -175,7 +173,7 @@ def control_folds(
         marked = [(own, [r for r in test if r.fold == fold and has_region(r)]) for fold, own in models.items()]
         marked[0][1].extend(record for record in annotated if record.disease == key and has_region(record))
         splits = _fold_rows(store.where(disease=key), predictions.folds)
-        heads[key] = TestedHead(head.rows.tolist(), head.probabilities, splits, marked)
+        heads[key] = TestedHead(head.rows.tolist(), head.slices.probabilities, splits, marked)
     same_source = measure_same_source(predictions, fitted)
     return measure_controls(model, predictions.slices, heads, flagged, store, start, same_source)
 
@@ -192,7 +190,7 @@ def measure_same_source(predictions: OutOfFold, fitted: Mapping[str, CrossFitted
     if not chosen.any():
         return None
     has_lesion, groups = slices.truth[chosen] > 0, slices.groups[chosen]
-    auroc, within, n_both = same_source_aurocs(1 - head.probabilities[chosen, 0], has_lesion, groups)
+    auroc, within, n_both = same_source_aurocs(1 - head.slices.probabilities[chosen, 0], has_lesion, groups)
     return SameSource(
         disease=NEGATIVES_DISEASE,
         created=created_now(),

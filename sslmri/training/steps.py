@@ -18,8 +18,8 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.evidence.calibration import group_logits
-from sslmri.evidence.decisions import CaseDecisions
-from sslmri.evidence.evaluate import GroupCases, evaluate_disease
+from sslmri.evidence.decisions import answer
+from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame, write_predictions
 from sslmri.evidence.verdict import decisions_for
 from sslmri.files import write_atomically, write_json
@@ -252,8 +252,8 @@ def _evaluate_head(model: Model, key: str, store: Store, protocol: Protocol) -> 
         DISEASES[key],
         frame,
         baseline_probabilities(train.slices, train.truth, test.slices, len(head.classes)),
-        CaseDecisions(of_slice),
-        grouped=GroupCases(of_volume.probabilities(cases.logits), CaseDecisions(of_volume)),
+        answer(of_slice.probabilities(logits), of_slice),
+        answer(of_volume.probabilities(cases.logits), of_volume),
         is_shared=protocol == AS_PUBLISHED,
     )
     return replace(result, n_shared_groups=len(shared_groups(store.records, key))), frame
