@@ -49,12 +49,12 @@ def choose_patient(is_needed: bool) -> str | None:
 def draw_gallery() -> None:
     """Draws a card for each patient; a click anywhere on it opens the patient."""
     st.markdown("**Simulated patients**")
+    st.caption(ABOUT)
     with st.container(horizontal=True, gap="small"):
         for key, patient in PATIENTS.items():
             with st.container(border=True, width=_CARD_WIDTH, key=f"patient-{key}"):
                 st.image(THUMBNAILS / f"{key}.png", width="stretch", alt=f"Simulated patient, {patient.title}")
                 st.button(patient.title, key=f"open-{key}", on_click=_open, args=(key,), width="stretch")
-    st.caption(ABOUT)
 
 
 def _open(key: str) -> None:
