@@ -170,14 +170,18 @@ def _answer(finding: Finding) -> str:
 
 def _coloured(table: pd.DataFrame) -> Styler:
     """Returns the table with the colours of what is flagged or inconclusive."""
-    colours = {verdict: f"background-color: {theme.STATUSES[verdict]}" for verdict in ("flagged", "inconclusive")}
-    texts = {"flagged": "#14171a", "inconclusive": "#ffffff"}
+    colours = {verdict: theme.STATUSES[verdict] for verdict in ("flagged", "inconclusive")}
 
     def style(answer: object) -> str:
-        verdict = str(answer).partition(" ")[0]
-        return f"{colours[verdict]}; color: {texts[verdict]}" if verdict in colours else ""
+        colour = colours.get(str(answer).partition(" ")[0])
+        return f"background-color: {colour}; color: {_text_on(colour)}" if colour else ""
 
     return table.style.map(style, subset=pd.Index(_TITLES))
+
+
+def _text_on(colour: str) -> str:
+    """Returns the colour of text on a mark of that colour."""
+    return {theme.ANY: "#ffffff", theme.faint(): theme.ink()}.get(colour, "#14171a")
 
 
 def draw_exports(card: ModelCard, cohort: Cohort, shown: Sequence[Entry], metrics: Metrics | None) -> None:
@@ -238,6 +242,7 @@ def _add_bar(figure: go.Figure, rows: pd.DataFrame, name: str, marker: dict[str,
         texttemplate=f"{name} %{{x}}",
         textposition="inside",
         insidetextanchor="middle",
+        insidetextfont={"color": _text_on(marker["color"])},
         textangle=0,
         hovertemplate=f"%{{y}}, {name}: %{{x}} scans<extra></extra>",
     )
