@@ -65,6 +65,7 @@ def run_all(options: RunOptions, pretraining: PretrainSettings, finetuning: Fine
     Raises:
         SslmriError: as the steps.
     """
+    pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     cohort = open_cohort(options)
     run_pretrain(options, pretraining, cohort)
     run_finetune(options, finetuning, cohort)
@@ -114,6 +115,7 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     Raises:
         SslmriError: the data, the folder or the training is at fault.
     """
+    settings = with_precision(settings)
     require_empty_run(options.run, ["finetune/checkpoint.pt"], options.resume)
     store = (cohort or open_cohort(options)).store
     check_unseen(options.run, store, options.protocol)
