@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sslmri.evidence.sample import Sample
+from sslmri.evidence.sample import Sample, ratio
 
 _ROWS = 128  # resamples weighed at a time: bounds memory, whatever the number of slices
 
@@ -22,7 +22,8 @@ def aurocs(sample: Sample, is_positive: np.ndarray, score: np.ndarray) -> np.nda
         return np.full(len(sample.weights), np.nan)
     positive, negative = sample.weights[:, is_positive], sample.weights[:, ~is_positive]
     n_pairs = (positive @ sample.sizes[is_positive]) * (negative @ sample.sizes[~is_positive])
-    return np.einsum("bn,bn->b", positive @ _wins(sample, is_positive, score), negative) / n_pairs
+    in_order = np.einsum("bn,bn->b", positive @ _wins(sample, is_positive, score), negative)
+    return ratio(in_order, n_pairs, np.nan)
 
 
 def average_precisions(sample: Sample, is_positive: np.ndarray, score: np.ndarray) -> np.ndarray:
