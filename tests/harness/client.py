@@ -1,13 +1,18 @@
 """A visitor of the dashboard without a browser: speaks Streamlit's own protocol and keeps all that the server sends."""
 
+import io
+import json
 import re
+import struct
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import requests
+from PIL import Image
 from requests.adapters import HTTPAdapter
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Element_pb2 import Element
@@ -150,9 +155,13 @@ class Visitor:
         return self.fetched[path]
 
     def pictures(self) -> dict[str, bytes]:
-        """Returns every image that the page shows now, by address."""
+        """Returns every image that the page shows now by address, and each analysed slice of its viewer by number."""
         shown = {path.decode() for e in self.elements.values() for path in _MEDIA.findall(e.SerializeToString())}
-        return {path: self.fetch(path) for path in sorted(shown)}
+        found = {path: self.fetch(path) for path in sorted(shown)}
+        for element in self.elements.values():
+            if element.WhichOneof("type") == "bidi_component":
+                found |= _slices_of(element.bidi_component.bytes)
+        return found
 
     def find(self, kind: str) -> Any:
         """Returns the first element of a kind that the page shows."""
@@ -207,6 +216,22 @@ class Visitor:
             self.elements.clear()
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
             self.elements[tuple(message.metadata.delta_path)] = message.delta.new_element
+
+
+def _slices_of(payload: bytes) -> dict[str, bytes]:
+    """Returns the analysed slices that the viewer was sent, as PNG files; see ``dashboard.screening.payload``."""
+    (length,) = struct.unpack_from("<I", payload)
+    header, start = json.loads(payload[4 : 4 + length]), 4 + length
+    for name, size in header["parts"]:
+        if name == "voxels":
+            voxels = np.frombuffer(payload, np.uint8, size, start).reshape(header["planes"][0]["shape"])
+        start += size
+    found = {}
+    for number in header["analysed"]:
+        file = io.BytesIO()
+        Image.fromarray(voxels[number - 1]).save(file, "PNG")
+        found[f"slice {number}"] = file.getvalue()
+    return found
 
 
 @contextmanager
