@@ -75,7 +75,7 @@ def section(folder: Path) -> AppTest:
 
 
 def words_of(app: AppTest) -> str:
-    return " ".join(str(element.value) for part in (app.markdown, app.caption) for element in part)
+    return " ".join(str(element.value) for part in (app.markdown, app.caption, app.header) for element in part)
 
 
 def test_the_section_draws_curves_and_differences_with_their_notes(folder: Path) -> None:
