@@ -72,7 +72,7 @@ def type_line(finding: Finding, evidence: DiseaseMetrics | None) -> str | None:
 def operating_line(finding: Finding, evidence: DiseaseMetrics | None, is_volume: bool) -> str:
     """Returns sensitivity and specificity on unseen patients at the threshold that the verdict was reached by."""
     if evidence is None or evidence.thresholds is None:
-        return NOT_EVALUATED
+        return NOT_EVALUATED.removesuffix(".")
     is_low = finding.verdict is Verdict.NOT_FLAGGED
     limit = evidence.thresholds.low if is_low else evidence.thresholds.high
     point = limit.groups if is_volume else limit.slices
