@@ -20,7 +20,7 @@ def test_a_server_that_shares_screenings_is_found_out(model_folder, monkeypatch)
     monkeypatch.setattr(result, "_SHOWN", 99)
     found = sessions.crossings(3, model_folder, LEAKY)
     told = "\n".join(found.faults)
-    for said in ("was sent", "JSON on the scans", "CSV on the scans", "was shown .*: /media", "was shown .*: PDF"):
+    for said in ("was sent", "JSON on the scans", "CSV on the scans", "was shown .*: slice", "was shown .*: PDF"):
         assert re.search(said, told), (said, told)
 
 

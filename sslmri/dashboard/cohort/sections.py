@@ -16,8 +16,7 @@ from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_coh
 from sslmri.dashboard.screening.review import draw_report_buttons
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload, without_others
-from sslmri.dashboard.section import draw_table
-from sslmri.dashboard.text import count, proportion
+from sslmri.dashboard.text import count, escape_markdown, proportion
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
@@ -70,8 +69,7 @@ def _screen_with_progress(card: ModelCard, cohort: Cohort, scans: Sequence[Uploa
 
 def draw_summary(cohort: Cohort) -> None:
     """Draws how many scans there are, which were not screened and why, and the button that clears the list."""
-    listed = by_urgency(cohort.entries.values())
-    apart = [entry for entry in cohort.entries.values() if entry not in listed]
+    listed, apart = by_urgency(cohort.entries.values()), without_result(cohort)
     n_refused = sum(isinstance(entry.outcome, Refusal) for entry in apart)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
@@ -81,9 +79,10 @@ def draw_summary(cohort: Cohort) -> None:
         st.space("stretch")
         st.button("Clear the list", type="tertiary", on_click=clear_cohort)
     if apart:
-        reasons = [(entry.number, cohort.names[entry.number], entry.outcome.reason) for entry in apart]
+        rows = [(str(e.number), cohort.names[e.number], str(e.outcome.reason)) for e in apart]
+        table = pd.DataFrame(rows, columns=["Scan", _FILE, "Reason"])
         with st.expander(f"{count(len(apart), 'file')} without a result"):
-            draw_table("Without a result", pd.DataFrame(reasons, columns=["Scan", _FILE, "Reason"]), "cohort-apart")
+            st.table(table.map(escape_markdown), hide_index=True)
 
 
 def choose_entries(cohort: Cohort) -> list[Entry]:
@@ -95,9 +94,14 @@ def choose_entries(cohort: Cohort) -> list[Entry]:
     return filtered(entries, verdicts, diseases)
 
 
+def without_result(cohort: Cohort) -> list[Entry]:
+    """Returns the files that were refused or not recognised as brain MRI."""
+    return [entry for entry in cohort.entries.values() if entry.outcome.reason]
+
+
 def by_urgency(entries: Iterable[Entry]) -> list[Entry]:
     """Returns the scans that were recognised as brain MRI, sorted by their most urgent findings."""
-    brains = [e for e in entries if isinstance(e.outcome, ScreeningSummary) and not e.outcome.reason]
+    brains = [entry for entry in entries if not entry.outcome.reason]
     return sorted(brains, key=lambda entry: sorted(map(urgency, _findings(entry))))
 
 
@@ -185,12 +189,13 @@ def _text_on(colour: str) -> str:
 
 
 def draw_exports(card: ModelCard, cohort: Cohort, shown: Sequence[Entry], metrics: Metrics | None) -> None:
-    """Draws the buttons that save the reports of the scans listed, without the names of their files."""
+    """Draws the buttons that save a report of the scans listed and of files without a result."""
+    entries = [*shown, *without_result(cohort)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        draw_report_buttons(card, lambda: shown, metrics, f"cohort-{cohort.token}", is_disabled=not shown)
+        draw_report_buttons(card, lambda: entries, metrics, f"cohort-{cohort.token}", is_disabled=not entries)
         st.caption(
-            f"All findings of the {count(len(shown), 'scan')} listed. Reports contain no file names; scans are "
-            "identified by number and hash.",
+            f"All findings of the {count(len(shown), 'scan')} listed, and every file without a result. Reports contain "
+            "no file names; scans are identified by number and hash.",
             width="content",
         )
 

@@ -64,7 +64,7 @@ def _review_of(summary: ScreeningSummary, disease: str) -> Review | None:
     reading = said(f"reading-{disease}")
     if not reading:
         return None
-    return Review(reading, said(f"words-{disease}"), said("initials").strip(), said(f"read-at-{disease}"))
+    return Review(reading, said(f"words-{disease}").strip(), said("initials").strip(), said(f"read-at-{disease}"))
 
 
 @st.fragment
