@@ -84,6 +84,7 @@ def test_a_model_put_in_the_place_of_another_is_loaded_and_told_once(configured,
     cards = itertools.chain([configured, configured], itertools.repeat(other))
     monkeypatch.setattr(lifespan, "open_model", lambda: next(cards))
     monkeypatch.setattr(lifespan, "share_screener", lambda card: loaded.append(card.sha256))
+    monkeypatch.setenv(lifespan.EXAMPLES, "0")
     keep_up_until(lambda: len(loaded) > 4, monkeypatch)
     assert loaded[:4] == [configured.sha256] * 2 + [other.sha256] * 2
     assert [told.fields["model_sha256"] for told in caplog.records] == [configured.sha256, other.sha256]

@@ -223,7 +223,7 @@ def test_a_canary_is_found_on_the_page_and_in_its_report(tmp_path, place):
         "is_brain_mri": True,
         "findings": [{"verdict": "flagged"}],
     }
-    visitor = SimpleNamespace(received=[], fetched={}, elements={}, pictures=lambda: {"/media/1.png": b""})
+    visitor = SimpleNamespace(received=[], fetched={}, elements={}, slices=lambda: {"/media/1.png": b""})
     visitor.upload = lambda file: visitor.received.append(rb"PHI\-CANARY" * (place == "page"))
     visitor.download = lambda label: visitor.fetched.setdefault(label, json.dumps({"scans": [report]}).encode())
     file = Hostile("a", tmp_path / "a", "accept_no_phi")

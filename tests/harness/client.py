@@ -155,13 +155,14 @@ class Visitor:
         return self.fetched[path]
 
     def pictures(self) -> dict[str, bytes]:
-        """Returns every image that the page shows now by address, and each analysed slice of its viewer by number."""
+        """Returns every image that the page shows now, by address, without those of its viewer."""
         shown = {path.decode() for e in self.elements.values() for path in _MEDIA.findall(e.SerializeToString())}
-        found = {path: self.fetch(path) for path in sorted(shown)}
-        for element in self.elements.values():
-            if element.WhichOneof("type") == "bidi_component":
-                found |= _slices_of(element.bidi_component.bytes)
-        return found
+        return {path: self.fetch(path) for path in sorted(shown)}
+
+    def slices(self) -> dict[str, bytes]:
+        """Returns each analysed slice in the viewer of the page as a PNG file, by number; empty without a scan."""
+        viewers = [e.bidi_component for e in self.elements.values() if e.WhichOneof("type") == "bidi_component"]
+        return _slices_of(viewers[0].bytes) if viewers else {}
 
     def find(self, kind: str) -> Any:
         """Returns the first element of a kind that the page shows."""

@@ -208,7 +208,7 @@ def _ends_on_page(server: Server, files: Sequence[Hostile], n_first: int) -> lis
 
 def _is_screened(visitor: Visitor, number: int) -> bool:
     visitor.upload(sample("PNG", number, "sound"))
-    return bool(visitor.pictures())
+    return bool(visitor.slices())
 
 
 def _end_on_page(visitor: Visitor, file: Hostile) -> End:
@@ -219,7 +219,7 @@ def _end_on_page(visitor: Visitor, file: Hostile) -> End:
     visitor.upload((file.path.name, file.path.read_bytes()))
     seconds = time.monotonic() - pending
     report: dict[str, Any] = {}
-    if visitor.pictures():
+    if visitor.slices():
         report = json.loads(visitor.download("Report, JSON"))["scans"][0]
     told = b"".join([*visitor.received, *visitor.fetched.values()]).decode(errors="replace")
     if report:

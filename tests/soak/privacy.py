@@ -45,7 +45,7 @@ def canaries(count: int = 25, model: Path = DEFAULT_MODEL, script: str = APP) ->
             faults += [f"{path.name} on the disk" for path in kept.rglob("*") if "CANARY" in path.name]
             with visit(server.address) as visitor:
                 visitor.upload(("large.dcm", large_sample()))
-                faults += ["a file of several MB is not read"] * (not visitor.pictures())
+                faults += ["a file of several MB is not read"] * (not visitor.slices())
         _wait_for_log(server)
         faults += [f"{name} in the log" for name in names if name[:8] in server.said()]
         lines = [line for line in server.events() if line["event"] == "screening"]
@@ -79,7 +79,7 @@ def on_disk(count: int = 6, model: Path = DEFAULT_MODEL, script: str = APP) -> R
             for file in given:
                 with visit(server.address) as visitor:
                     visitor.upload(file)
-                    faults += ["nothing is screened"] * (not visitor.pictures())
+                    faults += ["nothing is screened"] * (not visitor.slices())
                     visitor.download("Report, PDF")
                     faults += _found(_opened(server, Path(folder)), marks)
         left = [path for path in Path(folder).rglob("*") if path.is_file()]
@@ -158,7 +158,7 @@ def _shown(visitor: Visitor, is_named: bool) -> dict[str, bytes]:
     """Returns what a session is shown and saves, by place; without the page where that shows the file's own name."""
     found = {label: visitor.download(label) for label in _REPORTS}
     found["PDF's text"] = pdf_text(found[_REPORTS[0]]).encode()
-    return found | visitor.pictures() | ({} if is_named else {"page": b"".join(visitor.received)})
+    return found | visitor.pictures() | visitor.slices() | ({} if is_named else {"page": b"".join(visitor.received)})
 
 
 def _opened(server: Server, folder: Path) -> Iterator[Path]:

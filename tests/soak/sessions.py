@@ -203,8 +203,9 @@ def _look(visitor: Visitor, seen: _Seen, name: str, data: bytes, has_reports: bo
     pending = time.monotonic()
     visitor.upload((name, data))
     seen.seconds = time.monotonic() - pending
-    seen.pictures = {path: _small(Image.open(io.BytesIO(content))) for path, content in visitor.pictures().items()}
-    if not seen.pictures:
+    shown = visitor.pictures() | visitor.slices()
+    seen.pictures = {path: _small(Image.open(io.BytesIO(content))) for path, content in shown.items()}
+    if not visitor.slices():
         raise LookupError(f"no picture on the page: {visitor.words()[-200:]}")
     if has_reports:
         seen.pdf = visitor.download("Report, PDF")

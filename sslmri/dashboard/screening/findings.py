@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.screening.review import draw_reading
@@ -98,17 +99,23 @@ def draw_findings(
         control = controls.diseases.get(finding.disease) if controls else None
         label = f"{DISEASES[finding.disease].title}: not shown, insufficient evidence. "
         label += escape_markdown(evidence.grade.reason) if evidence else ""
-        place = st.expander(label) if finding.disease in folded else st.container(border=True, gap="xsmall")
+        is_folded = finding.disease in folded
+        place = _fold(summary, label, finding.disease) if is_folded else st.container(border=True, gap="xsmall")
         with place:
             _draw_card(card, summary, finding, shown, evidence, control, decade)
     absent = [finding for finding in summary.findings.values() if not finding.is_assessed]
     if absent:
         titles = ", ".join(DISEASES[finding.disease].title for finding in absent)
-        with st.expander("Your reading" if summary.reason else f"Not assessed: {titles}"):
+        with _fold(summary, "Your reading" if summary.reason else f"Not assessed: {titles}", "absent"):
             for finding in absent:
                 if not summary.reason:
                     st.markdown(f"**{DISEASES[finding.disease].title}.** {escape_markdown(finding.reason or '')}")
                 draw_reading(summary, finding)
+
+
+def _fold(summary: ScreeningSummary, label: str, name: str) -> DeltaGenerator:
+    """Returns an expander that stays open when the page is drawn again, as after each reading in it."""
+    return st.expander(label, key=widget_key(summary, f"fold-{name}"), on_change="rerun")
 
 
 def _draw_card(
@@ -137,7 +144,7 @@ def _draw_card(
     if finding.ventricles:
         draw_ventricles(summary, finding.ventricles, decade)
     draw_reading(summary, finding)
-    with st.expander("Evidence, prediction set, prevalence"):
+    with _fold(summary, "Evidence, prediction set, prevalence", f"details-{finding.disease}"):
         _draw_details(card, summary, finding, evidence)
         draw_prevalence(summary, finding.disease, evidence)
 
