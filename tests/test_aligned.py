@@ -9,6 +9,7 @@ import pytest
 from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict
 from sslmri.scans.atlas import AlignedBrain
+from sslmri.scans.atlas.slab import PIXEL_ASPECT
 from sslmri.scans.atlas.ventricles import Line, Ventricles
 from sslmri.scans.scan import Scan
 from sslmri.screening import screener as screener_module
@@ -123,7 +124,9 @@ def test_the_page_shows_the_slices_that_a_finding_is_of(screener, head_scan, ali
     findings = screening.summary.findings
     assert in_view(head_scan, screening, findings["tumours"]) == (head_scan, screening)
     scan, viewed = in_view(head_scan, screening, findings["alzheimers"])
-    seen = screener.screen_slices([prepare_aligned(scan, screener.card.encoder.preparation)])[0]
+    slab = replace(scan, voxels=screening.arrays.aligned.volume)
+    assert scan.voxels.shape[1] == round(PIXEL_ASPECT * slab.voxels.shape[1])  # shown with square pixels
+    seen = screener.screen_slices([prepare_aligned(slab, screener.card.encoder.preparation)])[0]
     assert np.array_equal(viewed.arrays.slices, turned(seen.arrays.slices))  # the front of the head at the top
     assert np.allclose(viewed.arrays.saliency["alzheimers"], turned(seen.arrays.saliency["alzheimers"]), atol=1e-5)
     x, y = findings["alzheimers"].peak_xy

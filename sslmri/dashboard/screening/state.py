@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
+from scipy.ndimage import zoom
 
 from sslmri.dashboard.screening.examples import find_example
 from sslmri.dashboard.screening.uploads import MAX_SCANS, PatientUpload, Upload
 from sslmri.dashboard.server.queue import acquire_model, screen_in_turn
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
+from sslmri.scans.atlas.slab import PIXEL_ASPECT
 from sslmri.scans.scan import Scan
 from sslmri.scans.volume import AXIAL
 from sslmri.screening.aligned import turned
@@ -153,7 +155,8 @@ def in_view(
         orientation=AXIAL,
     )
     arrays = replace(screening.arrays, slices=aligned.slices, features=aligned.features, volume=aligned.volume)
-    return Scan(info, aligned.volume), replace(screening, summary=summary, arrays=arrays)
+    square = zoom(aligned.volume, (1, PIXEL_ASPECT, 1), order=1)
+    return Scan(info, square), replace(screening, summary=summary, arrays=arrays)
 
 
 def widget_key(summary: ScreeningSummary, name: str) -> str:

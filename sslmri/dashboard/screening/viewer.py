@@ -160,8 +160,10 @@ def _layer(
 ) -> MapLayer:
     preparation, numbers = screener.card.encoder.preparation, screening.summary.slice_numbers
     box = shown_box(scan.voxels[0], scan.info.spacing_mm, preparation)
+    if finding.is_aligned:
+        box = (0.0, 0.0, 1.0, 1.0)
     if chosen.is_carried:
-        levels, box = _carried(scan, screening, chosen), (0.0, 0.0, 1.0, 1.0)
+        levels = _carried(scan, screening, chosen)
     elif chosen.is_absolute:
         column = DISEASES[chosen.disease].classes.index(chosen.label)
         maps = screening.arrays.saliency[chosen.disease][:, column]
