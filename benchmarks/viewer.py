@@ -9,19 +9,20 @@ import json
 import re
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Annotated, Any
 
 import tyro
 from playwright.sync_api import Browser, Page
 
 from sslmri.project import DEFAULT_MODEL
-from tests.harness.browser import LONG_MS, browse, open_page, serve, settle
+from tests.harness.browser import LONG_MS, browse, open_page, settle, streamlit
 
 _N_CHANGES = 20
 _SCREENS = ((1440, 900), (1366, 768), (1280, 720))
 _FULL_SCREEN = (1920, 1080)
 _HEADLINE = re.compile(r"Tumour (not )?(flagged|inconclusive) \(")
+_EXAMPLES_S = 45  # after a start: the simulated patients are screened meanwhile
 _SHIFTS = """window.shifted = 0; new PerformanceObserver(list => list.getEntries().forEach(entry => {
     if (!entry.hadRecentInput) window.shifted += entry.value
 })).observe({type: 'layout-shift', buffered: true})"""
@@ -96,7 +97,7 @@ def _width(page: Page) -> int:
 
 
 def measure_patient(browser: Browser, address: str) -> dict[str, Any]:
-    """Returns all that is measured of a simulated patient; the first one loads the model."""
+    """Returns all that is measured of a simulated patient."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(LONG_MS)
     page.add_init_script(_SHIFTS)
@@ -117,7 +118,9 @@ def measure_patient(browser: Browser, address: str) -> dict[str, Any]:
 
 def main(files: Annotated[tuple[Path, ...], tyro.conf.Positional] = (), model: Path = DEFAULT_MODEL) -> None:
     """Measures a simulated patient, then times the files one after the other, each in a session of its own."""
-    with serve(model.resolve()) as address, browse() as browser:
+    variables = {"SSLMRI_MODEL": str(model.resolve()), "SSLMRI_EXAMPLES": "1"}
+    with streamlit("run", "app.py", **variables) as address, browse() as browser:
+        sleep(_EXAMPLES_S)
         found = measure_patient(browser, address)
         for name, value in found.items():
             print(f"{name:16} {value}")
