@@ -16,7 +16,7 @@ PIXELS = np.random.default_rng(0).integers(0, 2000, (40, 56)).astype(np.int16)  
 
 
 def matlab(image: object = PIXELS.T, name: str = "cjdata/image", **options: object) -> bytes:
-    """Returns a file as MATLAB writes it, column by column, with what stands beside the image in that set."""
+    """Returns a file as MATLAB writes it, column by column, with what stands next to the image in that set."""
     file = io.BytesIO()
     with h5py.File(file, "w", userblock_size=512) as made:
         if isinstance(image, np.ndarray):

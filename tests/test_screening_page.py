@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from streamlit.runtime.uploaded_file_manager import DeletedFile
 
-from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
@@ -283,37 +282,3 @@ def test_voxels_beyond_the_limit_are_dropped_and_read_again(configured: ModelCar
         widget(app.selectbox, "view-").set_value(index).run()
         assert not app.exception
         assert [scan.info.name for scan in app.session_state["scans"].values()] == [name]
-
-
-def test_a_card_of_the_gallery_opens_a_simulated_patient_with_its_true_mask(configured: ModelCard) -> None:
-    app = open_page(PAGES[0])
-    assert "Simulated patients" in words_of(app)
-    widget(app.button, "open-glioma").click().run()
-    assert not app.exception
-    assert [text.value for text in app.text] == ["Simulated patient, Glioma"]
-    assert not [button for button in app.button if str(button.key).startswith("open-")]
-    assert escape_markdown("Truth: Glioma, simulated. Model: ") in words_of(app)
-    header = in_viewer(app).header
-    assert header["has_mask"]
-    assert header["first"] in header["analysed"]
-
-
-def test_the_start_says_what_this_is_and_how_good(configured: ModelCard) -> None:
-    app = open_page(PAGES[0])
-    assert "four diseases" in words_of(app)
-    assert words_of(app).count("AUROC") == 3
-    assert not app.get("bidi_component")  # until the server has screened the example
-    assert len([button for button in app.button if str(button.key).startswith("open-")]) == len(PATIENTS)
-
-
-def test_a_refused_file_leaves_the_gallery(configured: ModelCard) -> None:
-    app = upload(("notes.png", b"just some notes"))
-    assert len(app.error) == 1
-    assert len([button for button in app.button if str(button.key).startswith("open-")]) == len(PATIENTS)
-
-
-def test_a_healthy_patient_and_a_file_have_no_true_outline(configured: ModelCard) -> None:
-    app = open_page(PAGES[0])
-    widget(app.selectbox, "patient").set_value("healthy").run()
-    assert not in_viewer(app).header["has_mask"]
-    assert not in_viewer(upload(("slice.png", png()))).header["has_mask"]

@@ -100,7 +100,7 @@ def estimates(table: pd.DataFrame, by: str, name: str, colours: Sequence[str], t
             hovertemplate="raw %{x:.2f}: %{customdata[0]}<extra></extra>",
         )
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, title=title, zeroline=False)
-    for name in table[by]:  # above its line: beside it, long names would leave no room on a phone
+    for name in table[by]:  # above its line: to its left, long names would leave no room on a phone
         figure.add_annotation(x=0, y=name, text=name, xanchor="left", yshift=12, showarrow=False)
     rows = list(table[by])[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=rows, showgrid=True, showticklabels=False)

@@ -41,7 +41,7 @@ def lower_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
         raise ScanError("The 16-bit colours of this image are stored in an unusual way. Export it in greyscale.")
     if stored[1] != "LA":
         return _decoded(data, image, f"{stored[1]};16{_LOWER_BYTE[stored[2]]}")
-    pixels = _decoded(data, image, _FOUR_BYTES)  # the upper and the lower byte of the grey value, then of alpha
+    pixels = _decoded(data, image, _FOUR_BYTES)  # the upper and the lower byte of the intensity, then of alpha
     grey, alpha = pixels.getchannel(1), pixels.getchannel(3)
     return Image.merge("RGBA", (grey, grey, grey, alpha))
 

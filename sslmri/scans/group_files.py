@@ -53,9 +53,14 @@ def group_files(
     has_series = any(key for part in parts.values() for _, key in part)
     if has_series:
         parts = {own: part for own, part in parts.items() if not _is_index(name_of(part[0][0]))}
+    return _joined(parts.values())
+
+
+def _joined(parts: Iterable[list[tuple[_File, SeriesKey | None]]]) -> list[tuple[_File, ...]]:
+    """Returns the files of each scan from those that have series and folder in common."""
     scans: list[list[_File]] = []
     open_scans: dict[str, list[tuple[list[_File], set[int]]]] = defaultdict(list)
-    for part in parts.values():
+    for part in parts:
         members, keys = [file for file, _ in part], [key for _, key in part if key]
         numbers = {key.number for key in keys if key.number is not None}
         names = _names(keys)

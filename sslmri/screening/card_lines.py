@@ -9,17 +9,18 @@ from sslmri.screening.messages import NOT_EVALUATED
 from sslmri.screening.outcome import Finding, ScreeningSummary
 from sslmri.text import capital, proportion
 
-_RANK = {Verdict.FLAGGED: 2, Verdict.INCONCLUSIVE: 1, Verdict.NOT_FLAGGED: 0, Verdict.NOT_ASSESSED: -1}
+_VERDICTS = list(Verdict)  # the most urgent first
 INSUFFICIENT = "insufficient"
 
 
+def urgency(finding: Finding) -> tuple[int, float]:
+    """Returns what sorts findings, the most urgent first: by verdict, then by the probability of any disease class."""
+    return _VERDICTS.index(finding.verdict), -finding.probability_any
+
+
 def by_urgency(findings: Iterable[Finding], folded: Collection[str] = ()) -> list[Finding]:
-    """Returns findings, flagged ones first, then inconclusive ones; those of folded diseases come last."""
-
-    def urgency(finding: Finding) -> tuple[bool, int, float]:
-        return finding.disease not in folded, _RANK[finding.verdict], finding.probability_any
-
-    return sorted(findings, key=urgency, reverse=True)
+    """Returns findings, the most urgent first; those of folded diseases come last."""
+    return sorted(findings, key=lambda finding: (finding.disease in folded, *urgency(finding)))
 
 
 def insufficient(metrics: dict[str, DiseaseMetrics]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the ventricles of an aligned brain measure, in a sentence, beside those of training controls. No torch here.
+"""What the ventricles of an aligned brain measure, in a sentence, next to those of training controls. No torch here.
 
 ``ventricles.json`` holds quantiles at equal steps from 0 to 100 % of the 80 people without dementia (CDR 0) of the
 OASIS-1 slices, measured as every aligned scan is; ``python -m benchmarks.ventricles`` makes it.

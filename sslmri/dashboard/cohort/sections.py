@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.charts import HATCH, layout
-from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_cohort, screen_into, time_left, urgency
+from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_cohort, screen_into, time_left
 from sslmri.dashboard.screening.review import draw_report_buttons
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload, without_others
@@ -22,6 +22,7 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.scans.file_type import FORMATS
+from sslmri.screening.card_lines import urgency
 from sslmri.screening.outcome import Entry, Finding, Refusal, ScreeningSummary
 
 _IMAGE, _FILE = "Image", "File"

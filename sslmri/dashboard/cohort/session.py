@@ -15,9 +15,9 @@ import streamlit as st
 from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload, Upload, join_series
 from sslmri.dashboard.server.queue import screen_in_turn
 from sslmri.dashboard.text import count
-from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
-from sslmri.screening.outcome import Entry, Finding, Refusal, Screening
+from sslmri.screening.card_lines import urgency
+from sslmri.screening.outcome import Entry, Refusal, Screening
 from sslmri.screening.report.images import jpeg, key_images
 
 if TYPE_CHECKING:  # the page is open before anything is screened
@@ -28,7 +28,6 @@ MAX_GIVEN_BYTES = 512 * 2**20  # of one drop
 MAX_KEPT_BYTES = 64 * 2**20
 _KEY = "cohort"
 _THUMBNAIL = 96  # pixels
-_VERDICTS = list(Verdict)  # the most urgent first
 
 
 @dataclass
@@ -114,11 +113,6 @@ def time_left(seconds: float) -> str:
     if seconds < 5:
         return "a few seconds left"
     return f"about {5 * round(seconds / 5)} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
-
-
-def urgency(finding: Finding) -> tuple[int, float]:
-    """Returns what sorts findings, the most urgent first: by verdict, then by the probability of any disease class."""
-    return _VERDICTS.index(finding.verdict), -finding.probability_any
 
 
 def _thumbnail(result: Screening) -> bytes:

@@ -23,7 +23,7 @@ _BALANCING = {  # column of the table -> name, bar, opacity, hatching
 def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
     """Returns groups and slices of each class side by side, the splits as shades of the class's colour.
 
-    The numbers stand beside the bars: those of the splits in their order.
+    The numbers stand next to the bars: those of the splits in their order.
     """
     colours = theme.class_colours(disease)
     figure = make_subplots(cols=2, shared_yaxes=True, subplot_titles=list(_COUNTS.values()), horizontal_spacing=0.06)
@@ -44,21 +44,7 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
                 showlegend=False,
                 hovertemplate=f"%{{y}}, {split}: %{{x:,}} {thing}<extra></extra>",
             )
-        by_class = table.groupby("label", sort=False)[thing]
-        figure.add_scatter(
-            row=1,
-            col=column,
-            x=by_class.sum(),
-            y=[class_title(str(label)) for label in by_class.groups],
-            mode="text",
-            text=["\u2002" + " / ".join(f"{n:,}" for n in numbers) for _, numbers in by_class],
-            textposition="middle right",
-            cliponaxis=False,
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        room = 1.6 if len(splits) > 1 else 1.25  # for the numbers beside the bars
-        figure.update_xaxes(range=[0, room * by_class.sum().max()], col=column)
+        _add_numbers(figure, table, thing, column, room=1.6 if len(splits) > 1 else 1.25)
     for split in splits if len(splits) > 1 else []:
         grey = {"symbol": "square", "size": 12, "color": theme.faded(theme.REFERENCE, _SHADES[split])}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=grey, name=split)
@@ -68,6 +54,24 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
     legend = {"y": -0.12, "yanchor": "top", "traceorder": "normal"}
     height = 48 * len(disease.classes) + 110
     return layout(figure, height, barmode="stack", bargap=0.35, legend=legend, margin={"t": 30})
+
+
+def _add_numbers(figure: go.Figure, table: pd.DataFrame, thing: str, column: int, room: float) -> None:
+    """Writes the counts of each class to the right of its bar, on an axis that is ``room`` times the longest bar."""
+    by_class = table.groupby("label", sort=False)[thing]
+    figure.add_scatter(
+        row=1,
+        col=column,
+        x=by_class.sum(),
+        y=[class_title(str(label)) for label in by_class.groups],
+        mode="text",
+        text=["\u2002" + " / ".join(f"{n:,}" for n in numbers) for _, numbers in by_class],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.update_xaxes(range=[0, room * by_class.sum().max()], col=column)
 
 
 def balancing(table: pd.DataFrame, disease: Disease) -> go.Figure:

@@ -45,8 +45,9 @@ def truth_line(patient: str, summary: ScreeningSummary) -> str:
     simulated = PATIENTS[patient]
     disease = DISEASES[simulated.disease]
     if simulated.label == disease.reference:
-        flagged = [finding for finding in summary.assessed.values() if finding.verdict is Verdict.FLAGGED]
-        model = "false alarm" if flagged else "right, nothing flagged"
+        verdicts = {finding.verdict for finding in summary.assessed.values()}
+        model = "inconclusive" if Verdict.INCONCLUSIVE in verdicts else "right, nothing flagged"
+        model = "false alarm" if Verdict.FLAGGED in verdicts else model
     else:
         model = _judged(summary.findings[simulated.disease], simulated.label)
     return f"Truth: {simulated.title}, simulated. Model: {model}."

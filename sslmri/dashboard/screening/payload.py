@@ -136,13 +136,7 @@ def pack(
         texts: by number of the slice, what to write next to it.
     """
     levels = [] if layer is None else [_bytes_of(level) for level in layer.levels.values()]
-    parts = {
-        "palette": colour_table().tobytes(),
-        "voxels": volume.voxels.tobytes(),
-        "maps": b"".join(level.tobytes() for level in levels),
-        "mask": b"" if mask is None else np.packbits(_reduced(mask, volume.voxels.shape)).tobytes(),
-    }
-    head_low, head_high = volume.head
+    parts = _parts(volume, levels, mask)
     header = {
         "scan": scan.info.sha256,
         "view": view,
@@ -150,10 +144,7 @@ def pack(
         "analysed": list(numbers),
         "low": volume.low,
         "high": volume.high,
-        "window": {
-            "brain": [(head_low + head_high) / 2, head_high - head_low],
-            "full": [(volume.low + volume.high) / 2, volume.high - volume.low],
-        },
+        "window": {"brain": _window(*volume.head), "full": _window(volume.low, volume.high)},
         "planes": [asdict(plane) for plane in planes_of(scan, volume.voxels)],
         "map": None if layer is None else _header_of(layer, levels),
         "strip": None if strip is None else asdict(strip),
@@ -164,6 +155,21 @@ def pack(
     }
     text = json.dumps(header).encode()
     return b"".join((struct.pack("<I", len(text)), text, *parts.values()))
+
+
+def _parts(volume: Volume, levels: Sequence[np.ndarray], mask: np.ndarray | None) -> dict[str, bytes]:
+    """Returns what follows the header: colours, slices, maps and the mask, one bit a voxel."""
+    return {
+        "palette": colour_table().tobytes(),
+        "voxels": volume.voxels.tobytes(),
+        "maps": b"".join(level.tobytes() for level in levels),
+        "mask": b"" if mask is None else np.packbits(_reduced(mask, volume.voxels.shape)).tobytes(),
+    }
+
+
+def _window(low: float, high: float) -> tuple[float, float]:
+    """Returns level and width of a window."""
+    return (low + high) / 2, high - low
 
 
 def _header_of(layer: MapLayer, levels: Sequence[np.ndarray]) -> dict[str, Any]:
