@@ -136,7 +136,6 @@ def pack(
         texts: by number of the slice, what to write next to it.
     """
     levels = [] if layer is None else [_bytes_of(level) for level in layer.levels.values()]
-    parts = _parts(volume, levels, mask)
     header = {
         "scan": scan.info.sha256,
         "view": view,
@@ -151,8 +150,13 @@ def pack(
         "has_mask": mask is not None,
         "lines": dict(lines or {}),
         "texts": dict(texts or {}),
-        "parts": [[name, len(content)] for name, content in parts.items()],
     }
+    return _framed(header, _parts(volume, levels, mask))
+
+
+def _framed(header: dict[str, Any], parts: dict[str, bytes]) -> bytes:
+    """Returns a header in JSON, with the name and the length of each part, before the parts."""
+    header["parts"] = [[name, len(content)] for name, content in parts.items()]
     text = json.dumps(header).encode()
     return b"".join((struct.pack("<I", len(text)), text, *parts.values()))
 
