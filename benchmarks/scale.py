@@ -3,7 +3,7 @@
 Each run goes the way of a training: the manifest is read and split, the store is built from JPEG files in an empty
 folder, the training side is selected and all its batches are drawn once, shuffled. Files were written a moment before,
 so they come from memory in every run. The growth is that of RssAnon, the memory that is the process's own: the pages of
-the mapped store belong to the system's cache, which takes them back at will. The workers' memory is reported with it.
+the mapped store belong to the system's cache, which takes them back at will.
 """
 
 import json
@@ -47,14 +47,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds of the parts of one run, the growth of its memory and the size of its largest worker, both in MB."""
+    """Seconds of the parts of one run, and the growth of its memory in MB."""
 
     manifest: float
     store: float
     batches: float
     again: float
     growth: float
-    worker: float
 
     @property
     def total(self) -> float:
@@ -79,8 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         growth = max(run.growth for run in runs)
         shown = " | ".join(f"{part:.2f}" for part in parts)
         print(f"| {size} | {shown} | {1e6 * totals[-1]:.0f} | {growth:.0f} |")
-    worker = max(run.worker for runs in rounds for run in runs)
-    print(f"\nThe start of the workers is part of every run. The largest of them took {worker:.0f} MB.\n")
     print(json.dumps({"time_ratio": round(totals[-1] / totals[0], 3), "memory_growth_mb": round(growth, 1)}))
 
 
@@ -120,15 +117,15 @@ def _run(manifest: Path) -> Run:
         times.append(time.perf_counter())
     print(f"{manifest.name}: {np.diff(times).round(2)} s, {memory.growth:.0f} MB", file=sys.stderr)
     read, built, drawn, again = np.diff(times).tolist()
-    return Run(read, built, drawn, again, memory.growth, memory.worker)
+    return Run(read, built, drawn, again, memory.growth)
 
 
 class _Memory:
-    """Looks at RssAnon again and again: ``growth`` is its peak since the start, ``worker`` a child's, both in MB."""
+    """Looks at RssAnon again and again: ``growth`` is its peak since the start, in MB."""
 
     def __enter__(self) -> "_Memory":
-        self.growth, self.worker = 0.0, 0.0
-        self._before, self._ended = _rss_anon_mb("self"), threading.Event()
+        self.growth = 0.0
+        self._before, self._ended = _rss_anon_mb(), threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
         return self
@@ -139,17 +136,11 @@ class _Memory:
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLED_S):
-            self.growth = max(self.growth, _rss_anon_mb("self") - self._before)
-            children = [pid for own in Path("/proc/self/task").glob("*/children") for pid in own.read_text().split()]
-            self.worker = max([self.worker, *map(_rss_anon_mb, children)])
+            self.growth = max(self.growth, _rss_anon_mb() - self._before)
 
 
-def _rss_anon_mb(pid: str) -> float:
-    """Returns a process's RssAnon in MB, 0 for one that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0.0
+def _rss_anon_mb() -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:")), 0.0)
 
 

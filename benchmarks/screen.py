@@ -2,17 +2,13 @@
 
 Both see the same images in batches of the same size, one after the other in every round. The bare pass starts from
 slices that are read and prepared already; screening starts from files and ends with the lines that the command prints.
-The start of the worker processes, which a folder pays once, is measured by itself and taken off; with so few files
-that nothing is left then, there is no ratio (null).
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -22,11 +18,9 @@ import torch
 import tyro
 
 from benchmarks.images import write_images
-from sslmri.cohorts.workers import in_order
 from sslmri.learning.encoder import pool
 from sslmri.learning.model import Model
 from sslmri.project import DEFAULT_MODEL
-from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import to_slices
 from sslmri.screening.batch import BATCH_SCANS, screen_files
 from sslmri.screening.report.export import json_line
@@ -56,33 +50,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = tyro.cli(Settings, args=arguments, description=__doc__)
     model = Model.load(settings.model)
     print(f"{settings.files} files of each kind, batches of {BATCH_SCANS}, {torch.get_num_threads()} threads\n")
-    print("| files | bare, slices/s | screening, slices/s | screening / bare | start of workers, s |")
-    print("|---|---|---|---|---|")
-    ratios: dict[str, float | None] = {}
+    print("| files | bare, slices/s | screening, slices/s | screening / bare |")
+    print("|---|---|---|---|")
+    ratios: dict[str, float] = {}
     for size, suffix in _KINDS.items():
         with TemporaryDirectory() as folder:
             files = write_images(Path(folder), settings.files, size, suffix)
-            bare, ours, start = _compare(model, files, settings.rounds)
-        ratio = bare / ours if ours > 0 else None
-        ratios[f"ours_over_bare_{size}"] = None if ratio is None else round(ratio, 3)
-        cells = "too few files |" if ratio is None else f"{len(files) / ours:.1f} | {ratio:.3f}"
-        print(f"| {size} px {suffix[1:].upper()} | {len(files) / bare:.1f} | {cells} | {start:.2f} |", flush=True)
+            bare, ours = _compare(model, files, settings.rounds)
+        ratios[f"ours_over_bare_{size}"] = round(bare / ours, 3)
+        cells = f"{len(files) / bare:.1f} | {len(files) / ours:.1f} | {bare / ours:.3f}"
+        print(f"| {size} px {suffix[1:].upper()} | {cells} |", flush=True)
     print(json.dumps(ratios))
 
 
-def _compare(model: Model, files: list[Path], rounds: int) -> tuple[float, float, float]:
-    """Returns the median seconds of the bare pass, of screening without the workers' start, and of that start."""
+def _compare(model: Model, files: list[Path], rounds: int) -> tuple[float, float]:
+    """Returns the median seconds of the bare pass and of screening."""
     screener = Screener(model)
     preparation = model.card.encoder.preparation
     scans = [parse_scan(file.read_bytes(), file.name) for file in files]
     slices = np.concatenate([to_slices(scan, preparation) for scan in scans])
     seconds = []
     for number in range(rounds + 1):
-        own = (_bare(model, slices), _screening(screener, files), _start(screener, len(files)))
+        own = (_bare(model, slices), _screening(screener, files))
         seconds.append(own)
         print(f"{'warm-up' if number == 0 else number}: {own}", file=sys.stderr)
-    bare, whole, start = (median(column) for column in zip(*seconds[1:], strict=True))
-    return bare, whole - start, start
+    bare, ours = (median(column) for column in zip(*seconds[1:], strict=True))
+    return bare, ours
 
 
 @torch.inference_mode()
@@ -100,15 +93,6 @@ def _screening(screener: Screener, files: list[Path]) -> float:
     if any('"refused"' in line for line in printed):
         raise RuntimeError(f"Expected every image to be screened, got a refusal among {len(printed)}.")
     return seconds
-
-
-def _start(screener: Screener, n_files: int) -> float:
-    """Returns how long it takes until as many workers as ``screen_files`` starts have answered once."""
-    workers = min(os.cpu_count() or 1, -(-n_files // BATCH_SCANS))
-    prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
-    started = time.perf_counter()
-    list(in_order(prepare, [[]] * workers, workers))
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -28,7 +28,3 @@ class ModelError(SslmriError):
 
 class TrainingError(SslmriError):
     """Training that cannot start or must stop."""
-
-
-class WorkerError(SslmriError):
-    """Worker processes that stopped before their work was done."""

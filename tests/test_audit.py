@@ -33,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(manifest: Path, cache: Path) -> tuple[list[Record], Store]:
     records = split_as_it_stands(read_manifest(manifest))
-    return records, open_store([record for record in records if record.split], Preparation(), cache, workers=1)
+    return records, open_store([record for record in records if record.split], Preparation(), cache)
 
 
 def found_in(manifest: Path, cache: Path, **options: object) -> Audit:

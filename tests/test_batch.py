@@ -1,11 +1,10 @@
-"""Screening of folders: prepared ahead by worker processes, in the order of the files, never silent about a fault."""
+"""Screening of folders: batches in parallel, in the order of the files, never silent about a fault."""
 
 import csv
 import dataclasses
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslmri.cohorts.workers import AHEAD
-from sslmri.errors import WorkerError
+from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
 from sslmri.scans.group_files import group_paths
@@ -30,7 +28,6 @@ from sslmri.screening.report.export import json_line, report_csv
 from sslmri.screening.report.images import scaled
 from sslmri.screening.screener import Screener
 from tests.harness.dicom_files import axial_series
-from tests.test_workers import die_while_preparing
 
 SMALL = Preparation(image_size=(32, 32))
 
@@ -88,27 +85,12 @@ def files(tmp_path) -> list[Path]:
     return sorted(tmp_path.glob("*.jpg"))
 
 
-@pytest.fixture
-def workers_asked_for(monkeypatch) -> list[int]:
-    """Returns the list of how many workers each screening starts, on a computer of two cores."""
-    asked = []
-
-    def watched(function: Any, tasks: Any, workers: int) -> Any:
-        asked.append(workers)
-        return in_order(function, tasks, workers)
-
-    in_order = batch.in_order
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(batch, "in_order", watched)
-    return asked
-
-
-def test_workers_screen_what_the_calling_process_would_in_the_same_order(files, screener, workers_asked_for):
+@pytest.mark.usefixtures("two_threads")
+def test_scans_are_screened_in_their_order(files, screener):
     outcomes = list(screen_files(screener, files))
-    assert workers_asked_for == [2]
     assert [(entry.number, entry.file) for entry, _ in outcomes] == list(enumerate(map(str, files), start=1))
     for path, (entry, arrays) in zip(files, outcomes, strict=True):
-        (alone,) = prepare_files([[path]], SMALL)
+        alone = prepare_files([path], SMALL)
         if isinstance(alone, PreparedScan):
             assert arrays is not None
             assert entry.outcome.sha256 == alone.info.sha256
@@ -119,23 +101,22 @@ def test_workers_screen_what_the_calling_process_would_in_the_same_order(files, 
 
 
 @pytest.mark.parametrize("count", [0, 1, 16])
-def test_a_few_files_start_no_worker(files, screener, workers_asked_for, count):
+def test_a_single_batch_is_screened(files, screener, count):
     assert len(list(screen_files(screener, files[:count]))) == count
-    assert workers_asked_for == [1]
 
 
-def test_no_more_files_are_prepared_than_the_encoder_will_soon_see(files, screener, monkeypatch):
-    pending = []
+@pytest.mark.usefixtures("two_threads")
+def test_no_more_files_are_prepared_than_are_taken_soon(files, screener, monkeypatch):
+    prepared = []
 
-    def counted(function: Any, tasks: Any, workers: int) -> Any:
-        return in_order(function, (pending.append(len(task)) or task for task in tasks), workers)
+    def counted(scan: Any, preparation: Preparation) -> PreparedScan | ScanError:
+        prepared.append(scan)
+        return prepare_files(scan, preparation)
 
-    in_order = batch.in_order
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(batch, "in_order", counted)
+    monkeypatch.setattr(batch, "prepare_files", counted)
     outcomes = screen_files(screener, files)
     next(outcomes)
-    assert sum(pending) <= (2 * AHEAD + torch.get_num_threads() + 1) * 16 < len(files)
+    assert len(prepared) <= 3 * 16 < len(files)
     outcomes.close()
 
 
@@ -160,19 +141,8 @@ def test_batches_side_by_side_leave_the_threads_as_they_were_and_change_no_answe
                 assert finding.probabilities == pytest.approx(among.findings[key].probabilities, abs=1e-5)
 
 
-def test_a_killed_worker_ends_in_a_sentence_after_the_outcomes_before_it(
-    files, screener, workers_asked_for, monkeypatch
-):
-    monkeypatch.setattr(batch, "prepare_files", die_while_preparing)
-    outcomes = screen_files(screener, files)
-    seen = []
-    with pytest.raises(WorkerError, match="got one that was killed"):
-        seen.extend(outcomes)
-    assert workers_asked_for == [2]
-
-
 def test_a_prepared_scan_keeps_what_is_known_of_it(files):
-    (found,) = prepare_files([files[:1]], SMALL)
+    found = prepare_files(files[:1], SMALL)
     assert isinstance(found, PreparedScan)
     assert (found.info.name, found.info.source, found.info.n_slices) == ("000.jpg", "JPEG", 1)
     assert (found.slice_numbers, found.slices.shape) == ((1,), (1, 32, 32))
@@ -267,6 +237,6 @@ def test_a_image_keeps_the_proportions_of_the_slice(shape, size):
 
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
     Image.new("L", (40, 40)).save(tmp_path / "black.png")
-    missing, blank = prepare_files([[tmp_path / "none.png"], [tmp_path / "black.png"]], SMALL)
+    missing, blank = (prepare_files([tmp_path / name], SMALL) for name in ("none.png", "black.png"))
     assert str(missing) == "none.png: The file cannot be read: No such file or directory."
     assert str(blank) == "black.png: The image is blank: all pixels have the same intensity."

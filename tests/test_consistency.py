@@ -25,7 +25,7 @@ SETTINGS = FinetuneSettings(precision="float32", augmentation=AugmentSettings(ma
 @pytest.fixture(scope="module")
 def train(cohort, tmp_path_factory) -> Store:
     records = [record for record in assign_splits(read_manifest(cohort)) if record.disease == "ms"]
-    return open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1).where(split="train")
+    return open_store(records, SMALL, tmp_path_factory.mktemp("store")).where(split="train")
 
 
 def seeded() -> Generator:

@@ -28,7 +28,7 @@ SETTINGS = FinetuneSettings(epochs=2, batch_size=16, labels_per_class=4)
 
 @pytest.fixture(scope="module")
 def stores(cohort, tmp_path_factory) -> tuple[Store, Store]:
-    store = open_store(assign_splits(read_manifest(cohort)), SMALL, tmp_path_factory.mktemp("store"), workers=1)
+    store = open_store(assign_splits(read_manifest(cohort)), SMALL, tmp_path_factory.mktemp("store"))
     return store.where(split="train"), store.where(split="validation")
 
 

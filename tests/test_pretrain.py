@@ -35,7 +35,7 @@ SMALL = Preparation(image_size=(32, 32))
 @pytest.fixture(scope="module")
 def stores(cohort, tmp_path_factory) -> tuple[Store, Store]:
     records = assign_splits(read_manifest(cohort))
-    store = open_store(records, SMALL, tmp_path_factory.mktemp("store"), workers=1)
+    store = open_store(records, SMALL, tmp_path_factory.mktemp("store"))
     return store.where(split="train").select(range(0, 72, 3)), store.where(split="validation")
 
 
@@ -82,7 +82,7 @@ from sslmri.cohorts.manifest import read_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
 from tests.test_pretrain import SMALL
-store = open_store(assign_splits(read_manifest(Path(sys.argv[1]))), SMALL, Path(sys.argv[2]), workers=1)
+store = open_store(assign_splits(read_manifest(Path(sys.argv[1]))), SMALL, Path(sys.argv[2]))
 stores = store.where(split="train").select(range(0, 72, 3)), store.where(split="validation")
 torch.save(run(stores, Path(sys.argv[3])), sys.argv[4])
 """

@@ -43,7 +43,7 @@ def test_the_command_line_and_the_pages_take_each_series_as_a_scan(export, tmp_p
     path.write_bytes(export)
     scans = list_scans([path])
     assert scans == [ZippedSeries(path, 1), ZippedSeries(path, 2)]
-    prepared = prepare_files(scans, Preparation())
+    prepared = [prepare_files(scan, Preparation()) for scan in scans]
     assert all(isinstance(scan, PreparedScan) for scan in prepared)
     uploads = join_series([FileUpload("disc.zip", export), FileUpload("other.txt", b"words")])
     names = ["disc.zip, series 1 of 2", "disc.zip, series 2 of 2", "other.txt"]

@@ -198,9 +198,8 @@ def test_boxes_enclose_the_masks_of_tumours_and_only_those(cohort):
 
 
 def draw_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets everybody look the same; a process of its own would not know of it, so threads do the work."""
+    """Lets everybody look the same."""
     monkeypatch.setattr("sslmri.cohorts.simulated.simulate_subject", lambda *_: person("ms", "multiple_sclerosis"))
-    monkeypatch.setattr("sslmri.cohorts.simulated.in_order", lambda function, people, workers: map(function, people))
 
 
 def test_folds_rotate_over_the_subjects_of_a_class(tmp_path, monkeypatch):

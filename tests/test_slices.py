@@ -200,7 +200,7 @@ def test_a_image_is_prepared_bit_for_bit_as_ever(values, spacing):
 
 def test_training_and_app_prepare_bit_equal_slices(cohort, tmp_path):
     records = read_manifest(cohort)[:6]
-    store = open_store(records, PREPARATION, tmp_path, workers=1)
+    store = open_store(records, PREPARATION, tmp_path)
     for record, stored in zip(records, store.slices, strict=True):
         scan = parse_scan(record.path.read_bytes(), record.path.name)
         assert np.array_equal(to_slices(scan, PREPARATION)[0], stored)

@@ -15,10 +15,9 @@ from sslmri import files
 from sslmri.cohorts import store as store_module
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store, open_store
-from sslmri.errors import TrainingError, WorkerError
+from sslmri.errors import TrainingError
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
-from tests.test_workers import die_while_preparing
 
 SMALL = Preparation(image_size=(32, 32))
 
@@ -39,7 +38,7 @@ def record(folder: Path, name: str) -> Record:
 
 @pytest.fixture
 def records(tmp_path) -> list[Record]:
-    """Returns the records of 150 images: three chunks."""
+    """Returns the records of 150 images."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(150):
@@ -54,14 +53,14 @@ def stores_in(folder: Path) -> list[str]:
 def prepared(content: bytes, folder: Path) -> np.ndarray:
     path = folder / "reference.png"
     path.write_bytes(content)
-    (found,) = prepare_files([[path]], SMALL)
+    found = prepare_files([path], SMALL)
     assert isinstance(found, PreparedScan)
     return found.slices[0]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_slices_stand_in_the_order_of_the_records(records, tmp_path, workers):
-    store = open_store(records, SMALL, tmp_path / "cache", workers)
+def test_slices_stand_in_the_order_of_the_records(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "_AHEAD", 64)
+    store = open_store(records, SMALL, tmp_path / "cache")
     assert isinstance(store.pixels, np.memmap)
     assert store.pixels.shape == (150, 32, 32)
     assert store.records == records
@@ -70,31 +69,31 @@ def test_slices_stand_in_the_order_of_the_records(records, tmp_path, workers):
 
 
 def test_a_store_is_built_once_and_found_again_where_the_cohort_was_moved(records, tmp_path, monkeypatch):
-    first = open_store(records, SMALL, tmp_path / "cache", workers=1)
+    first = open_store(records, SMALL, tmp_path / "cache")
     (tmp_path / "pictures").rename(tmp_path / "moved")
     moved = [record(tmp_path / "moved", r.name) for r in records]
     monkeypatch.setattr(store_module, "prepare_files", lambda *_, **__: pytest.fail("was built twice"))
-    again = open_store(moved, SMALL, tmp_path / "cache", workers=1)
+    again = open_store(moved, SMALL, tmp_path / "cache")
     assert np.array_equal(first.pixels, again.pixels)
     assert again.records == moved
 
 
 def test_a_store_is_not_used_for_another_content_of_equal_size_and_time(records, tmp_path):
-    open_store(records, SMALL, tmp_path / "cache", workers=1)
+    open_store(records, SMALL, tmp_path / "cache")
     path, times = records[7].path, os.stat(records[7].path)
     path.write_bytes(picture(1007))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert os.stat(path).st_size == times.st_size
-    store = open_store(records, SMALL, tmp_path / "cache", workers=1)
+    store = open_store(records, SMALL, tmp_path / "cache")
     assert np.array_equal(store.pixels[7], prepared(picture(1007), tmp_path))
 
 
 def test_a_store_is_not_used_for_another_order_or_preparation(records, tmp_path):
     cache = tmp_path / "cache"
-    open_store(records, SMALL, cache, workers=1)
-    turned = open_store(records[::-1], SMALL, cache, workers=1)
+    open_store(records, SMALL, cache)
+    turned = open_store(records[::-1], SMALL, cache)
     assert np.array_equal(turned.pixels[0], prepared(picture(149), tmp_path))
-    open_store(records, dataclasses.replace(SMALL, slice_fraction=0.5), cache, workers=1)
+    open_store(records, dataclasses.replace(SMALL, slice_fraction=0.5), cache)
     assert len(list(cache.glob("*.npy"))) == 3
 
 
@@ -103,17 +102,17 @@ def test_bad_files_are_listed_and_looked_for_again_once_they_are_there(records, 
     content = lost.read_bytes()
     lost.unlink()
     broken.write_bytes(b"<html>")
-    store = open_store(records, SMALL, tmp_path / "cache", workers=2)
+    store = open_store(records, SMALL, tmp_path / "cache")
     assert [name for name, _ in store.bad] == ["3.png", "100.png"]
     assert store.bad[0][1] == "The file cannot be read: No such file or directory."
     assert len(store.records) == len(store.pixels) == 148
     assert np.array_equal(store.pixels[3], prepared(picture(4), tmp_path))
     lost.write_bytes(content)
-    assert [name for name, _ in open_store(records, SMALL, tmp_path / "cache", workers=1).bad] == ["100.png"]
+    assert [name for name, _ in open_store(records, SMALL, tmp_path / "cache").bad] == ["100.png"]
 
 
 def test_a_selection_reads_slices_only_when_asked(records, tmp_path):
-    store = open_store(records, SMALL, tmp_path / "cache", workers=1)
+    store = open_store(records, SMALL, tmp_path / "cache")
     half = store.select(range(0, 150, 2)).select([5, 3, 3])
     assert half.pixels is store.pixels
     assert [r.name for r in half.records] == ["10.png", "6.png", "6.png"]
@@ -133,35 +132,29 @@ def test_a_store_can_be_made_of_slices_in_memory(records):
 def test_over_two_percent_bad_files_stop_the_building_as_soon_as_it_is_certain(records, tmp_path, monkeypatch):
     for bad in records[:4]:
         bad.path.write_bytes(b"<html>")
-    chunks = []
+    prepared_files = []
 
-    def watched(scans, preparation):
-        chunks.append(scans[0])
-        return prepare_files(scans, preparation)
+    def watched(files, preparation):
+        prepared_files.append(files)
+        return prepare_files(files, preparation)
 
+    monkeypatch.setattr(store_module, "_AHEAD", 32)
     monkeypatch.setattr(store_module, "prepare_files", watched)
     with pytest.raises(TrainingError, match="Expected at most 2% unreadable files, got 4 of 150") as caught:
-        open_store(records, SMALL, tmp_path / "cache", workers=1)
+        open_store(records, SMALL, tmp_path / "cache")
     assert "0.png: This is a text file." in str(caught.value)
-    assert len(chunks) == 1
+    assert len(prepared_files) <= 32
     assert stores_in(tmp_path / "cache") == []
 
 
 def test_a_file_that_changes_while_it_is_read_stops_the_building(records, tmp_path, monkeypatch):
-    def change(scans, preparation):
+    def change(files, preparation):
         records[70].path.write_bytes(picture(1070))
-        return prepare_files(scans, preparation)
+        return prepare_files(files, preparation)
 
     monkeypatch.setattr(store_module, "prepare_files", change)
     with pytest.raises(TrainingError, match="got other content in 70.png at the second reading"):
-        open_store(records, SMALL, tmp_path / "cache", workers=1)
-    assert stores_in(tmp_path / "cache") == []
-
-
-def test_a_killed_worker_leaves_nothing_half_written(records, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "prepare_files", die_while_preparing)
-    with pytest.raises(WorkerError, match="got one that was killed"):
-        open_store(records, SMALL, tmp_path / "cache", workers=2)
+        open_store(records, SMALL, tmp_path / "cache")
     assert stores_in(tmp_path / "cache") == []
 
 
@@ -176,10 +169,9 @@ def small_disk() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_disk")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(records, tmp_path, workers):
+def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(records, tmp_path):
     with pytest.raises(TrainingError, match="got: File too large: free disk space there") as caught:
-        open_store(records, SMALL, tmp_path / "cache", workers)
+        open_store(records, SMALL, tmp_path / "cache")
     assert "about 0.2 MB" in str(caught.value)
     assert stores_in(tmp_path / "cache") == []
 
@@ -190,7 +182,7 @@ def test_a_disk_that_is_full_when_the_index_is_written_leaves_nothing(records, t
 
     monkeypatch.setattr(store_module, "write_json", full)
     with pytest.raises(TrainingError, match="No space left on device"):
-        open_store(records, SMALL, tmp_path / "cache", workers=1)
+        open_store(records, SMALL, tmp_path / "cache")
     assert stores_in(tmp_path / "cache") == []
 
 
@@ -198,7 +190,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_a_file_is_prepared(re
     monkeypatch.setattr(store_module, "prepare_files", lambda *_, **__: pytest.fail("was prepared"))
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="or name a folder that can be written"):
-        open_store(records, SMALL, tmp_path / "file" / "cache", workers=1)
+        open_store(records, SMALL, tmp_path / "file" / "cache")
 
 
 def test_a_read_only_folder_is_refused(records, tmp_path, monkeypatch):
@@ -207,7 +199,7 @@ def test_a_read_only_folder_is_refused(records, tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "FileLock", read_only)  # root, who runs tests in containers, may write everywhere
     with pytest.raises(TrainingError, match="got: Read-only file system: free disk space there"):
-        open_store(records, SMALL, tmp_path / "cache", workers=1)
+        open_store(records, SMALL, tmp_path / "cache")
 
 
 def test_no_records_are_refused(tmp_path):

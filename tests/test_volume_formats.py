@@ -152,7 +152,8 @@ def test_loose_pairs_are_one_scan_each_whatever_their_order(head, tmp_path):
         ["a.mhd", "a.raw"],
         ["c.hdr", "c.img.gz"],
     ]
-    for prepared in prepare_files(scans, Preparation()):
+    for scan in scans:
+        prepared = prepare_files(scan, Preparation())
         assert isinstance(prepared, PreparedScan), prepared
         assert prepared.info.orientation == "SPL"
 

@@ -3,8 +3,6 @@
 import shutil
 from pathlib import Path
 
-import pytest
-
 from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.models.cards import ModelFile
@@ -21,10 +19,8 @@ TINY_FINETUNE = FinetuneSettings(epochs=1, labels_per_class=4, batch_size=16)
 
 
 def make_cohort(folder: Path) -> None:
-    """Writes five subjects per class in this process: each new one would spend seconds on the atlas."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sslmri.cohorts.simulated.in_order", lambda function, subjects, workers: map(function, subjects))
-        write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
+    """Writes five subjects per class."""
+    write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
 
 
 def make_model(cohort: Path, run: Path) -> None:

@@ -8,6 +8,7 @@ import io
 import os
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -22,7 +23,6 @@ from sslmri.cohorts import anatomy, lesions
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.cohorts.registry import recipe_of
 from sslmri.cohorts.splits import N_FOLDS
-from sslmri.cohorts.workers import in_order
 from sslmri.diseases import DISEASES
 
 COHORT = "simulated"
@@ -172,8 +172,10 @@ def write_simulated(folder: Path, settings: SimulatedSettings) -> Path:
     manifest.unlink(missing_ok=True)
     classes = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
     people = [(*both, index) for both in classes for index in range(settings.subjects_per_class)]
-    written = in_order(partial(_write_subject, folder, settings), people, os.cpu_count() or 1)
-    write_manifest(manifest, pd.DataFrame(list(chain.from_iterable(written))))
+    anatomy.load_atlas()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        rows = list(chain.from_iterable(threads.map(partial(_write_subject, folder, settings), people)))
+    write_manifest(manifest, pd.DataFrame(rows))
     return manifest
 
 

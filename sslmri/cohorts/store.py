@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +17,6 @@ from tqdm import tqdm
 from sslmri import scans
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.sampling import sample_classes, sample_groups
-from sslmri.cohorts.workers import in_order
 from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError, TrainingError
 from sslmri.files import sha256_of, write_atomically, write_json
@@ -26,7 +24,7 @@ from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
 
 MAX_BAD_FRACTION = 0.02  # more unreadable files than this mean the wrong folder, not a few bad files
-_CHUNK = 64  # files handed to a worker at a time
+_AHEAD = 256  # files that are read before the slices of the first of them are written
 _READERS = 8  # threads that hash files: on a slow disk they wait together
 
 
@@ -104,16 +102,15 @@ class Store:
         return chosen if self.rows is None else self.rows[chosen]
 
 
-def open_store(records: list[Record], preparation: Preparation, folder: Path, workers: int | None = None) -> Store:
+def open_store(records: list[Record], preparation: Preparation, folder: Path) -> Store:
     """Returns the prepared slices of all records, from the folder where they were stored before, or built now.
 
     A store is kept under a name made of the preparation, of its code and of the content of each file, so a stale one
-    is never found, and a cohort that was moved finds its own. While it is built, no more than a few hundred slices
-    are in memory.
+    is never found, and a cohort that was moved finds its own. While it is built, the slices of a few hundred
+    files are in memory.
 
     Raises:
         TrainingError: over 2 % of the files cannot be read, one changes meanwhile, or the folder cannot be written.
-        WorkerError: a worker was killed.
     """
     if not records:
         raise TrainingError("Expected records to prepare, got none: name a manifest with rows for training.")
@@ -122,7 +119,7 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path, wo
     slices_path, index_path = folder / f"{key}.npy", folder / f"{key}.json"
     try:
         if not (slices_path.exists() and index_path.exists()):
-            _build(records, hashes, preparation, slices_path, index_path, workers or os.cpu_count() or 1)
+            _build(records, hashes, preparation, slices_path, index_path)
         index = json.loads(index_path.read_text(encoding="utf-8"))
         pixels = np.load(slices_path, mmap_mode="r")
     except OSError as error:
@@ -157,19 +154,14 @@ def _key(hashes: list[str | None], preparation: Preparation) -> str:
 
 
 def _build(
-    records: list[Record],
-    hashes: list[str | None],
-    preparation: Preparation,
-    slices_path: Path,
-    index_path: Path,
-    workers: int,
+    records: list[Record], hashes: list[str | None], preparation: Preparation, slices_path: Path, index_path: Path
 ) -> None:
     """Writes the array and its index: how many slices each record has, and which records are bad."""
     counts: list[int] = []
     bad: list[tuple[int, str]] = []
 
     def write(path: Path) -> None:
-        with path.open("wb") as file, closing(_prepared(records, hashes, preparation, workers)) as prepared:
+        with path.open("wb") as file, closing(_prepared(records, hashes, preparation)) as prepared:
             _write_header(file, 0, preparation)
             for row, result in enumerate(prepared):
                 if isinstance(result, ScanError):
@@ -186,19 +178,20 @@ def _build(
 
 
 def _prepared(
-    records: list[Record], hashes: list[str | None], preparation: Preparation, workers: int
+    records: list[Record], hashes: list[str | None], preparation: Preparation
 ) -> Generator[PreparedScan | ScanError, None, None]:
     """Yields what became of each file, in order.
 
     Raises:
         TrainingError: a file is no longer what was hashed.
     """
-    paths = [(record.path,) for record in records]
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    results = in_order(partial(prepare_files, preparation=preparation), chunks, min(workers, len(chunks)))
-    bar = tqdm(total=len(paths), desc="preparing", unit="file", mininterval=1.0)
-    with closing(results), bar:
-        for record, expected, result in zip(records, hashes, chain.from_iterable(results), strict=True):
+    prepare = partial(prepare_files, preparation=preparation)
+    bar = tqdm(total=len(records), desc="preparing", unit="file", mininterval=1.0)
+    with ThreadPoolExecutor(os.cpu_count()) as threads, bar:
+        for position, (record, expected) in enumerate(zip(records, hashes, strict=True)):
+            if position % _AHEAD == 0:
+                results = threads.map(prepare, [(one.path,) for one in records[position : position + _AHEAD]])
+            result = next(results)
             if expected != (_hash(record.path) if isinstance(result, ScanError) else result.info.sha256):
                 raise TrainingError(
                     f"Expected unchanged files, got other content in {record.name} at the second reading: "

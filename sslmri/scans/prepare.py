@@ -1,4 +1,4 @@
-"""From files to prepared slices: what worker processes run for the store and for the screening of folders."""
+"""From files to prepared slices, for the store and for the screening of folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,12 @@ from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
 
 
-def prepare_files(
-    scans: Sequence[Sequence[Path] | ZippedSeries], preparation: Preparation
-) -> list[PreparedScan | ScanError]:
-    """Returns the prepared slices of each scan, given by its file or files, or why it is refused."""
-    return [_prepare_or_refuse(scan, preparation) for scan in scans]
+def prepare_files(scan: Sequence[Path] | ZippedSeries, preparation: Preparation) -> PreparedScan | ScanError:
+    """Returns the prepared slices of a scan, given by its file or files, or why it is refused."""
+    try:
+        return prepare_scan(read_paths(scan), preparation)
+    except ScanError as error:
+        return error
 
 
 def read_paths(scan: Sequence[Path] | ZippedSeries) -> Scan:
@@ -33,10 +34,3 @@ def read_paths(scan: Sequence[Path] | ZippedSeries) -> Scan:
     except OSError as error:
         raise ScanError(f"The file cannot be read: {error.strerror}.", name) from error
     return read_scan(files[0][1], files[0][0], series) if len(files) == 1 else read_files(files)
-
-
-def _prepare_or_refuse(scan: Sequence[Path] | ZippedSeries, preparation: Preparation) -> PreparedScan | ScanError:
-    try:
-        return prepare_scan(read_paths(scan), preparation)
-    except ScanError as error:
-        return error

@@ -41,7 +41,7 @@ BYTES_PER_SECOND = 4 * 2**20  # one more second for each: half the speed of the 
 WALL_SECONDS = 120  # a host busy with other scans is slow
 MEMORY_BYTES = 2 * 2**30  # of address space, libraries included; the largest scan that is accepted needs half of it
 _MAX_ANSWER = 2**20  # bytes of an answer without its voxels
-_MAX_READERS = min(2, os.cpu_count() or 1)  # of one process: their memory adds up
+_MAX_READERS = min(8, os.cpu_count() or 1)  # their memory adds up
 _WORDS = {None, "MR", *SEQUENCES, *ORIENTATIONS, *VOLUMES}  # of an answer that describes a volume
 TOO_COSTLY = "The file takes too long or too much memory to read. Export the scan again."
 
@@ -239,7 +239,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _ask(what: str, source: str, contents: Sequence[bytes], series: int | None = None) -> Any:
-    """Returns the answer of an idle reader or a new one; at most two work at a time."""
+    """Returns the answer of an idle reader or a new one; as many work at a time as there are processors."""
     with _slots:
         with _lock:
             alive = [reader for reader in _idle if reader.is_alive()]

@@ -4,15 +4,14 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from sslmri.cohorts.workers import in_order
 from sslmri.diseases import SequenceChoice
-from sslmri.errors import ScanError, WorkerError
+from sslmri.errors import ScanError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
 from sslmri.scans.group_files import ZippedSeries, list_scans
@@ -35,42 +34,28 @@ def screen_files(
     """Yields each scan with its arrays, in order; the files of one series in one folder are one scan, each
     series of a zip file another.
 
-    Worker processes read and prepare the next scans while the encoder sees these. Several batches go through it in
-    parallel, each on one thread: threads that share a batch wait for each other at every layer. A single batch has all
-    threads and no worker.
+    Several batches are read and go through the encoder in parallel, each on one thread: threads that share a batch wait
+    for each other at every layer. A single batch has all threads.
 
     Args:
         screener: with the model.
         paths: the files.
         sequence: of all scans, where the user says so.
-
-    Raises:
-        WorkerError: a worker was killed; the outcomes before that have come.
     """
     scans = list_scans(paths)
-    groups = [scans[start : start + BATCH_SCANS] for start in range(0, len(scans), BATCH_SCANS)]
-    screen = partial(_screen_batch, screener, sequence)
-    prepare = partial(prepare_files, preparation=screener.card.encoder.preparation)
-    workers = max(1, min(os.cpu_count() or 1, len(groups)))
-    in_parallel = max(1, min(torch.get_num_threads(), len(groups)))
+    in_parallel = max(1, min(torch.get_num_threads(), -(-len(scans) // BATCH_SCANS)))
     pending: deque[Future[list[Screened]]] = deque()
     with (
-        closing(in_order(prepare, groups, workers)) as prepared,
         _threads_of_a_batch(1 if in_parallel > 1 else torch.get_num_threads()),
         ThreadPoolExecutor(in_parallel) as pool,
     ):
-        stopped = None
-        try:
-            for number, (group, batch) in enumerate(zip(groups, prepared, strict=True)):
-                pending.append(pool.submit(screen, number * BATCH_SCANS + 1, group, batch))
-                if len(pending) > in_parallel:
-                    yield from pending.popleft().result()
-        except WorkerError as error:
-            stopped = error
+        for start in range(0, len(scans), BATCH_SCANS):
+            batch = scans[start : start + BATCH_SCANS]
+            pending.append(pool.submit(_screen_batch, screener, sequence, start + 1, batch))
+            if len(pending) > in_parallel:
+                yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
-        if stopped:
-            raise stopped
 
 
 @contextmanager
@@ -116,8 +101,8 @@ def _screen_batch(
     sequence: SequenceChoice | None,
     first: int,
     scans: Sequence[tuple[Path, ...] | ZippedSeries],
-    prepared: Sequence[PreparedScan | ScanError],
 ) -> list[Screened]:
+    prepared = [prepare_files(scan, screener.card.encoder.preparation) for scan in scans]
     readable = [scan for scan in prepared if isinstance(scan, PreparedScan)]
     screenings = iter(screener.screen_slices(readable) if readable else [])
     screened: list[Screened] = []
