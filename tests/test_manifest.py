@@ -231,9 +231,9 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     rows = (f"{i}.png,c,ms,normal,g{i // 30},{i // 30 % 5},train" for i in range(100_947))
     path.write_text("\n".join([HEADER, *rows]))
-    start = time.perf_counter()
+    start = time.process_time()  # another program may have the machine
     assert len(read_manifest(path, check_files=False)) == 100_947
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public slices in ../shared/data are not on this machine")
