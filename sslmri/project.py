@@ -4,6 +4,7 @@ In a clone they are at the top of the repository; in an installed package they a
 """
 
 import importlib
+import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -40,7 +41,12 @@ def run_train(arguments: Sequence[str]) -> int:
 def exit_code(start: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit code: 1 after an error, which is one line on standard error."""
     try:
-        return start() or 0
+        code = start() or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `head`, or whatever reads the output, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python empties its buffer at the end
+        return 1
     except (SslmriError, OSError) as error:
         message = format_os_error(error) if isinstance(error, OSError) else str(error)
         print(f"error: {printable_line(message)}", file=sys.stderr)

@@ -208,3 +208,11 @@ def test_a_manifest_elsewhere_of_a_folder_that_is_not_utf_8_is_refused(call, tmp
     assert "Expected names in UTF-8" in done.stderr
     assert not (tmp_path / "out.csv").exists()
     assert call("sslmri", "manifest", folder, "--cohort", "tumours").returncode == 0
+
+
+def test_a_reader_that_closes_the_output_early_is_no_error():
+    command = [sys.executable, "-m", "sslmri", "model-card"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
