@@ -5,6 +5,7 @@
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,7 @@ from sslmri.project import DEFAULT_MODEL, PROJECT, exit_code, run_app, run_train
 from sslmri.text import printable_line
 
 if TYPE_CHECKING:
-    from sslmri.cohorts.audit import Audit as Findings
-    from sslmri.cohorts.duplicates import Describe
-    from sslmri.scans.slices import Preparation
+    from sslmri.cohorts.audit import Check
 
 
 @dataclass(frozen=True)
@@ -117,34 +116,34 @@ class Audit:
 
     Attributes:
         manifest: the manifest.csv.
-        model: the model folder whose encoder confirms copies; ``none`` compares pixels alone.
         csv: also write every finding as a table, one per row.
         cache: where prepared slices are kept.
         split_seed: of the 60/20/20 split by group, for manifests without folds.
     """
 
     manifest: Annotated[Path, tyro.conf.Positional]
-    model: Path = DEFAULT_MODEL
     csv: Path | None = None
     cache: Path = Path(".cache")
     split_seed: int = 0
 
     def start(self) -> int:
         """Runs the command and returns its exit code."""
-        from sslmri.cohorts.audit import audit, split_as_it_stands
+        from sslmri.cohorts.audit import audit, list_findings
         from sslmri.cohorts.manifest import read_manifest
+        from sslmri.cohorts.splits import assign_splits
         from sslmri.cohorts.store import open_store
         from sslmri.scans.slices import Preparation
 
-        records = split_as_it_stands(read_manifest(self.manifest, check_groups=False), self.split_seed)
-        preparation, describe = (Preparation(), None) if str(self.model) == "none" else _describer(self.model)
-        store = open_store([record for record in records if record.split], preparation, self.cache)
-        result = audit(records, store, describe)
+        listed = read_manifest(self.manifest, check_groups=False)
+        records = assign_splits(listed, self.split_seed, is_checked=False)
+        store = open_store([record for record in records if record.split], Preparation(), self.cache)
+        checks = audit(records, store)
         if self.csv:
-            table = result.details.map(neutralised)
+            table = list_findings(checks).map(neutralised)
             write_atomically(self.csv, lambda path: table.to_csv(path, index=False, errors="backslashreplace"))
-        print(_table(result))
-        return 3 if result.grave else 0
+        grave = [check.name for check in checks if check.is_grave and check.count]
+        print(_table(checks, grave))
+        return 3 if grave else 0
 
 
 @dataclass(frozen=True)
@@ -229,22 +228,12 @@ class Licences:
         return 0
 
 
-def _describer(folder: Path) -> "tuple[Preparation, Describe]":
-    """Returns how a model's slices are prepared, and the function that gives prepared slices its encoder's features."""
-    from sslmri.learning.features import extract_features
-    from sslmri.learning.model import Model
-
-    model = Model.load(folder)
-    preparation = model.card.encoder.preparation
-    return preparation, lambda slices: extract_features(model.encoder, slices, preparation).numpy()
-
-
-def _table(found: "Findings") -> str:
+def _table(checks: "Sequence[Check]", grave: Sequence[str]) -> str:
     """Returns an audit as a table of check, count and examples, with the verdict below."""
-    width = max(len(check.name) for check in found.checks)
+    width = max(len(check.name) for check in checks)
     lines = [f"{'check':{width}}  {'count':>7}  examples"]
-    lines += [f"{check.name:{width}}  {check.count:>7}  {'; '.join(check.examples)}" for check in found.checks]
-    verdict = f"leak or label conflict: {', '.join(found.grave)}" if found.grave else "no leak and no label conflict"
+    lines += [f"{check.name:{width}}  {check.count:>7}  {'; '.join(check.examples)}" for check in checks]
+    verdict = f"leak or label conflict: {', '.join(grave)}" if grave else "no leak and no label conflict"
     return "\n".join(printable_line(line.rstrip()) for line in (*lines, "", verdict))
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from sslmri.cohorts.audit import Audit, audit, split_as_it_stands
+from sslmri.cohorts.audit import Check, audit, list_findings
 from sslmri.cohorts.duplicates import MIN_CORRELATION, find_copies, hash_slices
 from sslmri.cohorts.manifest import Record, read_manifest
+from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store, open_store
-from sslmri.errors import ManifestError
 from sslmri.scans.slices import Preparation
 
 CLASSES = "classes with fewer than 5 validation or test groups, or no training group"
@@ -32,20 +32,24 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(manifest: Path, cache: Path) -> tuple[list[Record], Store]:
-    records = split_as_it_stands(read_manifest(manifest))
+    records = assign_splits(read_manifest(manifest), is_checked=False)
     return records, open_store([record for record in records if record.split], Preparation(), cache)
 
 
-def found_in(manifest: Path, cache: Path, **options: object) -> Audit:
-    return audit(*opened(manifest, cache), **options)
+def found_in(manifest: Path, cache: Path) -> list[Check]:
+    return audit(*opened(manifest, cache))
 
 
-def figures(found: Audit) -> dict[str, int]:
-    return {check.name: check.count for check in found.checks}
+def grave(found: list[Check]) -> list[str]:
+    return [check.name for check in found if check.is_grave and check.count]
 
 
-def items(found: Audit, name: str) -> list[str]:
-    return next(list(check.found["item"]) for check in found.checks if check.name == name)
+def figures(found: list[Check]) -> dict[str, int]:
+    return {check.name: check.count for check in found}
+
+
+def items(found: list[Check], name: str) -> list[str]:
+    return next(list(check.found["item"]) for check in found if check.name == name)
 
 
 def change(manifest: Path, alter: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -73,7 +77,7 @@ def brightened(image: Image.Image) -> Image.Image:
 
 def test_a_clean_cohort_has_no_leak_and_no_conflict(cohort, cache):
     found = found_in(cohort, cache)
-    assert found.grave == []
+    assert grave(found) == []
     assert figures(found)["identical files in two groups"] == 0
     assert figures(found)["near copies in two groups"] == 0
     assert figures(found)["groups without ids"] == 0
@@ -88,8 +92,8 @@ def test_a_clean_cohort_has_no_leak_and_no_conflict(cohort, cache):
 def test_an_altered_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cache, name, alter):
     original = plant(copy, alter, name)
     found = found_in(copy, cache)
-    assert found.grave == ["near copies in two splits"]
-    assert items(found, found.grave[0]) == [f"{original} = {name} (test/train)"]
+    assert grave(found) == ["near copies in two splits"]
+    assert items(found, grave(found)[0]) == [f"{original} = {name} (test/train)"]
 
 
 @pytest.mark.parametrize(
@@ -111,9 +115,9 @@ def test_an_altered_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cac
 )
 def test_a_mirrored_or_turned_copy_of_a_test_slice_in_a_training_group_is_a_leak(copy, cache, alter, transform):
     original = plant(copy, alter, "copy.jpg")
-    found = found_in(copy, cache, describe=lambda slices: np.eye(len(slices), dtype=np.float32))
-    assert found.grave == ["near copies in two splits"]
-    assert items(found, found.grave[0]) == [f"{original} = copy.jpg (test/train, {transform})"]
+    found = found_in(copy, cache)
+    assert grave(found) == ["near copies in two splits"]
+    assert items(found, grave(found)[0]) == [f"{original} = copy.jpg (test/train, {transform})"]
 
 
 def test_an_identical_file_in_a_training_group_is_a_leak(copy, cache):
@@ -121,24 +125,25 @@ def test_an_identical_file_in_a_training_group_is_a_leak(copy, cache):
     source = next(copy.parent.glob("tumours/glioma/*-000_*.png"))
     shutil.copy(source, copy.parent / "same.png")
     found = found_in(copy, cache)
-    assert found.grave == ["identical files in two splits"]
+    assert grave(found) == ["identical files in two splits"]
     assert figures(found)["near copies in two groups"] == 0
-    assert items(found, found.grave[0]) == [f"{source.relative_to(copy.parent)} = same.png (test/train)"]
+    assert items(found, grave(found)[0]) == [f"{source.relative_to(copy.parent)} = same.png (test/train)"]
 
 
 def test_copies_within_one_group_are_no_finding(copy, cache):
     change(copy, lambda rows: pd.concat([rows, rows.head(1).assign(path="again.png")]))
     first = pd.read_csv(copy)["path"][0]
     shutil.copy(copy.parent / first, copy.parent / "again.png")
-    assert found_in(copy, cache).grave == []
+    assert grave(found_in(copy, cache)) == []
 
 
 def test_the_same_image_with_two_labels_is_a_conflict(copy, cache):
     original = plant(copy, shifted, "other.png", label="meningioma")
     found = found_in(copy, cache)
-    assert found.grave == ["near copies in two splits", "same image with two labels"]
+    assert grave(found) == ["near copies in two splits", "same image with two labels"]
     assert items(found, "same image with two labels") == [f"{original} = other.png (test/train)"]
-    row = found.details[found.details["check"] == "same image with two labels"].iloc[0]
+    details = list_findings(found)
+    row = details[details["check"] == "same image with two labels"].iloc[0]
     assert (row["first_label"], row["second_label"]) == ("glioma", "meningioma")
 
 
@@ -146,8 +151,8 @@ def test_a_group_with_two_labels_is_a_conflict(cohort, cache):
     records, store = opened(cohort, cache)
     other = next(r for r in records if r.label == "glioma")
     found = audit([*records, replace(other, name="mask", label="pituitary", use="localisation", split=None)], store)
-    assert found.grave == ["groups with two labels of one disease"]
-    assert items(found, found.grave[0]) == [f"{other.group_key} (tumours: glioma and pituitary)"]
+    assert grave(found) == ["groups with two labels of one disease"]
+    assert items(found, grave(found)[0]) == [f"{other.group_key} (tumours: glioma and pituitary)"]
 
 
 def test_a_group_in_two_splits_is_named(copy, cache):
@@ -158,21 +163,7 @@ def test_a_group_in_two_splits_is_named(copy, cache):
     change(copy, tear)
     found = found_in(copy, cache)
     assert items(found, "groups in two splits") == ["simulated/sim-glioma-003 (test and train)"]
-    assert found.grave == ["groups in two splits"]
-
-
-def test_splits_are_those_of_training_where_no_group_is_torn(copy):
-    from sslmri.cohorts.splits import assign_splits
-
-    assert split_as_it_stands(read_manifest(copy)) == assign_splits(read_manifest(copy))
-    change(copy, lambda rows: rows.drop(columns="fold"))
-    assert split_as_it_stands(read_manifest(copy), 7) == assign_splits(read_manifest(copy), 7)
-
-
-def test_folds_on_a_part_of_the_rows_are_refused(copy):
-    change(copy, lambda rows: rows.assign(fold=["", *rows["fold"][1:]]))
-    with pytest.raises(ManifestError, match="fold on every labelled record or on none"):
-        split_as_it_stands(read_manifest(copy))
+    assert grave(found) == ["groups in two splits"]
 
 
 def test_groups_without_ids_are_listed_and_are_not_grave(copy, cache):
@@ -183,7 +174,7 @@ def test_groups_without_ids_are_listed_and_are_not_grave(copy, cache):
     assert items(found, "cohorts whose groups are not known to be subjects") == [
         f"mine ({n_slices} groups, each one image)"
     ]
-    assert found.grave == []
+    assert grave(found) == []
 
 
 def test_a_cohort_of_people_with_a_blank_group_is_not_known_to_be_people(copy, cache):
@@ -208,20 +199,6 @@ def test_classes_with_few_groups_are_listed_by_side(copy, cache):
     assert {"Tumour: glioma (no train groups)", "Tumour: glioma (no validation groups)"} <= set(
         items(found_in(copy, cache), CLASSES)
     )
-
-
-def test_an_encoder_to_which_two_slices_differ_speaks_against_a_copy(copy, cache):
-    plant(copy, shifted, "shifted.png")
-    asked: list[np.ndarray] = []
-
-    def unlike(slices: np.ndarray) -> np.ndarray:
-        asked.append(slices)
-        return np.eye(len(slices), dtype=np.float32)
-
-    assert found_in(copy, cache, describe=unlike).grave == []
-    assert [len(slices) for slices in asked] == [2]  # only the pair whose pixels agree
-    alike = found_in(copy, cache, describe=lambda slices: np.ones((len(slices), 3), np.float32))
-    assert alike.details["cosine"].dropna().tolist() == [1.0, 1.0]  # in two groups, and in two splits
 
 
 def test_the_hash_is_the_sign_of_low_frequencies_about_their_median():
@@ -258,8 +235,8 @@ def test_pairs_agree_with_a_double_loop(monkeypatch):
     assert set(zip(found["first"], found["second"], strict=True)) == expected
 
 
-def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(call, cohort, model_folder, tmp_path):
-    done = call("sslmri", "audit", cohort, "--model", model_folder, "--cache", tmp_path)
+def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(call, cohort, tmp_path):
+    done = call("sslmri", "audit", cohort, "--cache", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["check", "count", "examples"]
@@ -270,7 +247,7 @@ def test_the_command_prints_a_line_a_check_and_exits_0_on_a_clean_cohort(call, c
 def test_the_command_exits_3_on_a_leak_and_writes_the_pairs(call, copy, tmp_path):
     original = plant(copy, shifted, "=1+1.png")
     table = tmp_path / "out" / "findings.csv"
-    done = call("sslmri", "audit", copy, "--model", "none", "--cache", tmp_path, "--csv", table)
+    done = call("sslmri", "audit", copy, "--cache", tmp_path, "--csv", table)
     assert done.returncode == 3, done.stderr
     assert f"{original} = =1+1.png (test/train)" in done.stdout
     assert done.stdout.splitlines()[-1] == "leak or label conflict: near copies in two splits"
@@ -287,12 +264,12 @@ def test_the_command_exits_3_on_a_group_with_two_labels(call, copy, tmp_path):
         return rows
 
     change(copy, relabel)
-    done = call("sslmri", "audit", copy, "--model", "none", "--cache", tmp_path)
+    done = call("sslmri", "audit", copy, "--cache", tmp_path)
     assert done.returncode == 3, done.stderr
     assert "leak or label conflict: groups with two labels of one disease" in done.stdout
 
 
 def test_the_command_exits_1_with_a_sentence_without_a_manifest(call, tmp_path):
-    done = call("sslmri", "audit", tmp_path / "none.csv", "--model", "none")
+    done = call("sslmri", "audit", tmp_path / "none.csv")
     assert done.returncode == 1
     assert done.stderr.startswith("error: Expected a manifest at")

@@ -62,11 +62,11 @@ def test_negatives_get_the_reference_class_and_the_fold_of_their_patient(tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,group\nb,1\n", "Expected the columns path, group and fold"),
-        ("path,group,fold\nb,1,third\n", "Expected a fold of 0 or more on every row"),
-        ("path,group,fold\nb\n", "Expected a fold of 0 or more on every row"),
+        ("path,group\nb,1\n", "the columns path and fold"),
+        ("path,group,fold\nb,1,third\n", "a whole number on every row"),
+        ("path,group,fold\nb\n", "a whole number on every row"),
         ("path,group,fold\nz,1,3\n", "got 1 others, first z"),
-        ("path,group,fold\na,1,3\n", "got 1 that the manifest gives one, first a"),
+        ("path,group,fold\na,1,3\n", "got 1 others, first a"),
     ],
 )
 def test_a_file_of_negatives_at_fault_is_one_sentence(tmp_path, text, message):
@@ -77,5 +77,5 @@ def test_a_file_of_negatives_at_fault_is_one_sentence(tmp_path, text, message):
 
 def test_a_file_of_negatives_that_is_no_text_is_one_sentence(tmp_path):
     (tmp_path / "n.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ManifestError, match="Expected a CSV file in"):
+    with pytest.raises(ManifestError, match="Expected a CSV file with"):
         label_negatives([record("b", "1")], tmp_path / "n.csv")

@@ -1,16 +1,16 @@
 """What makes results on a manifest unreliable: leaks, label conflicts and weak points."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from sslmri.cohorts.confounding import find_all_confounding
-from sslmri.cohorts.duplicates import Describe, find_copies
+from sslmri.cohorts.duplicates import find_copies
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.registry import GROUP, MIN_GROUPS, UNKNOWN, unit_of
-from sslmri.cohorts.splits import assign_splits, class_counts, in_several_splits, trainable
+from sslmri.cohorts.splits import class_counts, in_several_splits
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 
@@ -43,67 +43,33 @@ class Check:
         return [str(item) for item in self.found["item"].head(_SHOWN)]
 
 
-@dataclass(frozen=True)
-class Audit:
-    """What all checks found, in the order they are printed."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def grave(self) -> list[str]:
-        """Names of the checks that found a leak or a label conflict."""
-        return [check.name for check in self.checks if check.is_grave and check.count]
-
-    @property
-    def details(self) -> pd.DataFrame:
-        """Every finding, one a row: column ``check``, then those of the findings."""
-        tables = [check.found.assign(check=check.name) for check in self.checks]
-        table = pd.concat([table.astype(object) for table in tables], ignore_index=True)
-        return table[["check", *(column for column in table.columns if column != "check")]]
+def list_findings(checks: Sequence[Check]) -> pd.DataFrame:
+    """Returns every finding, one a row: column ``check``, then those of the findings."""
+    tables = [check.found.assign(check=check.name).astype(object) for check in checks]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["check", *table.columns.drop("check")]]
 
 
-def split_as_it_stands(records: list[Record], seed: int = 0) -> list[Record]:
-    """Returns the records with their splits, as ``assign_splits`` does, without refusing a group in two splits.
-
-    Raises:
-        ManifestError: only a part of the records has folds.
-    """
-    folds = defaultdict(set)
-    for record in trainable(records):
-        if record.fold is not None:
-            folds[record.group_key].add(record.fold)
-    # a group of several folds stands here as several groups, each of one fold
-    apart = [
-        replace(r, group=f"{r.group}/{r.fold}") if r.fold is not None and len(folds[r.group_key]) > 1 else r
-        for r in records
-    ]
-    assigned = assign_splits(apart, seed)
-    return [replace(record, split=other.split) for record, other in zip(records, assigned, strict=True)]
-
-
-def audit(records: list[Record], store: Store, describe: Describe | None = None) -> Audit:
-    """Returns what is wrong with the data: leaks, label conflicts and weak points.
+def audit(records: list[Record], store: Store) -> list[Check]:
+    """Returns what is wrong with the data, in the order it is printed: leaks, label conflicts and weak points.
 
     Args:
         records: all records of a manifest, with their splits.
         store: the prepared slices of those that are in a split.
-        describe: gives prepared slices their features, to confirm copies; without it pixels alone decide.
     """
     leaks, *others = check_records(records)
-    copies = _named(find_copies(store, describe), store)
+    copies = _named(find_copies(store), store)
     same, near = copies[copies["is_identical"]], copies[~copies["is_identical"]]
-    return Audit(
-        (
-            leaks,
-            Check("identical files in two groups", False, same),
-            Check("identical files in two splits", True, _across(same)),
-            Check("near copies in two groups", False, near),
-            Check("near copies in two splits", True, _across(near)),
-            Check("same image with two labels", True, _conflicting(copies)),
-            *others,
-            Check("files that cannot be read", False, _items(f"{name}: {reason}" for name, reason in store.bad)),
-        )
-    )
+    return [
+        leaks,
+        Check("identical files in two groups", False, same),
+        Check("identical files in two splits", True, _across(same)),
+        Check("near copies in two groups", False, near),
+        Check("near copies in two splits", True, _across(near)),
+        Check("same image with two labels", True, _conflicting(copies)),
+        *others,
+        Check("files that cannot be read", False, _items(f"{name}: {reason}" for name, reason in store.bad)),
+    ]
 
 
 def check_records(records: list[Record]) -> list[Check]:

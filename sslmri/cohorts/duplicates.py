@@ -1,6 +1,6 @@
 """Slices of different groups that are copies of one image: found by a perceptual hash, confirmed on their pixels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -12,7 +12,7 @@ from sslmri.cohorts.store import Store
 from sslmri.files import sha256_of
 from sslmri.scans.slices import HEAD_LEVEL
 
-PAIR_COLUMNS = ("first", "second", "bits", "correlation", "transform", "cosine", "is_identical")
+_PAIR_COLUMNS = ["first", "second", "bits"]
 _SIDE = 48  # pixels: as in the baselines, small enough to forget noise, large enough to recognise an image
 _LOW = 8  # frequencies per side that the hash looks at, 64 in all
 _BATCH = 1024  # slices read at a time
@@ -21,10 +21,6 @@ _PAIRS = 4096  # candidates compared pixel by pixel at a time: 150 MB
 
 # whether the second slice is mirrored, and by how many degrees it is rotated: the eight flips and turns, and near them
 _TRANSFORMS = [(m, q + s) for s, m, q in product((0, -3, 3, -6, 6, -9, 9), (False, True), (0, 90, 180, 270))]
-
-# (N, H, W) uint8 -> (N, D): the features an encoder gives prepared slices; this package knows no encoder.
-Describe = Callable[[np.ndarray], np.ndarray]
-
 
 # How alike two slices of different groups must be to be called copies of one image.
 #
@@ -41,25 +37,21 @@ _MAX_BITS = 10  # of the 64 bits of their hashes that differ; this only saves co
 MIN_CORRELATION = 0.87
 # where the second was mirrored or rotated: of 56 ways to lay one small slice on another the best one is closer
 _MIN_TRANSFORMED = 0.96
-# of their features, where an encoder is given: true copies of another contrast go down to 0.81 and different people up
-# to 0.97, so this only throws out what is unlike to an encoder altogether
-_MIN_COSINE = 0.8
 
 
-def find_copies(store: Store, describe: Describe | None = None) -> pd.DataFrame:
+def find_copies(store: Store) -> pd.DataFrame:
     """Returns the pairs of slices of different groups that are copies of one image, the most alike first.
 
     Columns: ``first`` and ``second`` (rows of the store), ``bits`` (of their hashes that differ), ``correlation``,
-    ``transform`` (how the second is mirrored and rotated to agree with the first, empty where it is not), ``cosine``
-    (blank where there is a transform or no encoder), ``is_identical`` (whether the files are equal byte for byte).
+    ``transform`` (how the second is mirrored and rotated to agree with the first, empty where it is not),
+    ``is_identical`` (whether the files are equal byte for byte).
 
     Args:
         store: N prepared slices; time grows with N squared, memory with N.
-        describe: gives prepared slices their features; only slices of pairs whose pixels agree are given to it.
     """
     small = _shrink(store)
     hashes, (_, groups) = hash_slices(small), np.unique(store.groups, return_inverse=True)
-    tables = [pd.DataFrame(columns=PAIR_COLUMNS[:5])]
+    tables = [pd.DataFrame(columns=[*_PAIR_COLUMNS, "correlation", "transform"])]
     for transform in _TRANSFORMS:
         moved = _transformed(small, *transform)
         least = _MIN_TRANSFORMED if any(transform) else MIN_CORRELATION
@@ -68,11 +60,6 @@ def find_copies(store: Store, describe: Describe | None = None) -> pd.DataFrame:
             tables.append(table[table["correlation"] >= least].assign(transform=_name(*transform)))
     pairs = pd.concat(tables, ignore_index=True).sort_values("correlation", ascending=False, kind="stable")
     pairs = pairs.drop_duplicates(["first", "second"], ignore_index=True)
-    pairs["cosine"] = np.nan
-    is_upright = pairs["transform"] == ""  # what an encoder makes of a rotated head is not known
-    if describe is not None and is_upright.any():
-        pairs.loc[is_upright, "cosine"] = _cosines(store, pairs[is_upright], describe)
-        pairs = pairs[~is_upright | (pairs["cosine"] >= _MIN_COSINE)]
     pairs["is_identical"] = np.array(_are_identical(store, pairs), dtype=bool)
     return pairs.sort_values(["correlation", "first", "second"], ascending=[False, True, True], ignore_index=True)
 
@@ -144,7 +131,7 @@ def _correlate(small: np.ndarray, moved: np.ndarray, rows: np.ndarray) -> pd.Dat
     left, right = small[rows[:, 0]].reshape(len(rows), -1), moved[rows[:, 1]].reshape(len(rows), -1)
     inside = (left > HEAD_LEVEL * 255) | (right > HEAD_LEVEL * 255)
     left, right = _unit(left, inside), _unit(right, inside)
-    table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS[:3]))
+    table = pd.DataFrame(rows, columns=_PAIR_COLUMNS)
     return table.assign(correlation=np.einsum("nd,nd->n", left, right).round(5))
 
 
@@ -153,17 +140,6 @@ def _unit(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     masked = values.astype(np.float32) * inside
     masked -= masked.sum(axis=1, keepdims=True) / np.maximum(inside.sum(axis=1, keepdims=True), 1) * inside
     return masked / np.maximum(np.linalg.norm(masked, axis=1, keepdims=True), 1e-6)
-
-
-def _cosines(store: Store, pairs: pd.DataFrame, describe: Describe) -> np.ndarray:
-    """Returns the cosine similarity of the features of each pair (P,)."""
-    rows, places = np.unique(pairs[["first", "second"]].to_numpy(dtype=np.intp), return_inverse=True)
-    features = np.concatenate(
-        [describe(store.batch(rows[start : start + _BATCH])) for start in range(0, len(rows), _BATCH)]
-    )
-    features = features / np.linalg.norm(features, axis=1, keepdims=True)
-    left, right = places.reshape(-1, 2).T
-    return np.einsum("nd,nd->n", features[left], features[right]).round(5)
 
 
 def _are_identical(store: Store, pairs: pd.DataFrame) -> list[bool]:

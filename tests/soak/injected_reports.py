@@ -175,7 +175,7 @@ def _audit(folder: Path, numbered: Sequence[Numbered]) -> Iterator[str]:
         own = folder / str(has_broken)
         own.mkdir(parents=True)
         manifest, table = write_manifest(own, numbered, has_broken), own / "out.csv"
-        done = _run("audit", manifest, "--model", "none", "--csv", table, "--cache", own, cwd=own)
+        done = _run("audit", manifest, "--csv", table, "--cache", own, cwd=own)
         yield from controls(done.stdout + done.stderr)
         if done.returncode not in expected:
             yield f"audit ended with {done.returncode}: {done.stderr[-200:]}"
@@ -195,7 +195,7 @@ def _make_manifest(folder: Path, numbered: Sequence[Numbered]) -> Iterator[str]:
     table = (folder / "manifest.csv").read_bytes()
     yield from formulas(table)
     yield from controls(done.stdout + done.stderr)
-    read = _run("audit", "manifest.csv", "--model", "none", "--cache", folder, cwd=folder)
+    read = _run("audit", "manifest.csv", "--cache", folder, cwd=folder)
     yield from [f"the manifest cannot be read: {read.stderr[-200:]}"] * (read.returncode == 1)
 
 
