@@ -1,17 +1,15 @@
 """Python processes that exchange messages with the process that started them, on every operating system."""
 
-import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import BufferedReader, FileIO
 from typing import IO, Any
 
 import numpy as np
 
 _LENGTH_BYTES = 8
-_PART_BYTES = 2**20
 _NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # variables without which some Pythons do not start
 
 
@@ -43,28 +41,24 @@ class MessagePipe:
             raise EOFError
         return message
 
-    def receive_into(self, buffer: memoryview) -> None:
-        """Fills a buffer of bytes with the next message.
+    def send_array(self, array: np.ndarray) -> None:
+        """Sends an array (D, H, W) plane by plane, of which it may copy one."""
+        for plane in array:
+            self.send(np.ascontiguousarray(plane))
+
+    def receive_array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns the float32 array (D, H, W) that was sent.
 
         Raises:
             EOFError: the other process has ended.
-            ValueError: the message has another length.
+            ValueError: it has another size.
         """
-        if (length := self._receive_length()) != len(buffer):
-            raise ValueError(f"Expected a message of {len(buffer)} bytes, got {length}.")
-        if self._reader.readinto(buffer) < length:
-            raise EOFError
-
-    def send_array(self, array: np.ndarray) -> None:
-        """Sends an array (D, H, W) in parts of at most 1 MB, or one row: both ends copy what is sent at once."""
-        for part in _parts(array):
-            self.send(np.ascontiguousarray(part))
-
-    def receive_array(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns the float32 array (D, H, W) that was sent; raises as ``receive_into`` does."""
         array = np.empty(shape, np.float32)
-        for part in _parts(array):
-            self.receive_into(part.data.cast("B"))
+        for plane in array:
+            if (length := self._receive_length()) != plane.nbytes:
+                raise ValueError(f"Expected a message of {plane.nbytes} bytes, got {length}.")
+            if self._reader.readinto(plane.data.cast("B")) < length:
+                raise EOFError
         return array
 
     def close(self) -> None:
@@ -77,14 +71,6 @@ class MessagePipe:
         if len(header) < _LENGTH_BYTES:
             raise EOFError
         return int.from_bytes(header, "big")
-
-
-def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    depth, height, width = array.shape
-    n_rows = max(1, _PART_BYTES // (width * array.itemsize))
-    n_planes = max(1, n_rows // height)
-    starts = itertools.product(range(0, depth, n_planes), range(0, height, n_rows))
-    return (array[plane : plane + n_planes, row : row + n_rows] for plane, row in starts)
 
 
 def start_process(

@@ -110,7 +110,7 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path) ->
     files are in memory.
 
     Raises:
-        TrainingError: over 2 % of the files cannot be read, one changes meanwhile, or the folder cannot be written.
+        TrainingError: over 2 % of the files cannot be read, or the folder cannot be written.
     """
     if not records:
         raise TrainingError("Expected records to prepare, got none: name a manifest with rows for training.")
@@ -119,7 +119,7 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path) ->
     slices_path, index_path = folder / f"{key}.npy", folder / f"{key}.json"
     try:
         if not (slices_path.exists() and index_path.exists()):
-            _build(records, hashes, preparation, slices_path, index_path)
+            _build(records, preparation, slices_path, index_path)
         index = json.loads(index_path.read_text(encoding="utf-8"))
         pixels = np.load(slices_path, mmap_mode="r")
     except OSError as error:
@@ -153,15 +153,13 @@ def _key(hashes: list[str | None], preparation: Preparation) -> str:
     return f"store-{digest.hexdigest()[:24]}"
 
 
-def _build(
-    records: list[Record], hashes: list[str | None], preparation: Preparation, slices_path: Path, index_path: Path
-) -> None:
+def _build(records: list[Record], preparation: Preparation, slices_path: Path, index_path: Path) -> None:
     """Writes the array and its index: how many slices each record has, and which records are bad."""
     counts: list[int] = []
     bad: list[tuple[int, str]] = []
 
     def write(path: Path) -> None:
-        with path.open("wb") as file, closing(_prepared(records, hashes, preparation)) as prepared:
+        with path.open("wb") as file, closing(_prepared(records, preparation)) as prepared:
             _write_header(file, 0, preparation)
             for row, result in enumerate(prepared):
                 if isinstance(result, ScanError):
@@ -177,28 +175,15 @@ def _build(
     write_atomically(slices_path, write)
 
 
-def _prepared(
-    records: list[Record], hashes: list[str | None], preparation: Preparation
-) -> Generator[PreparedScan | ScanError, None, None]:
-    """Yields what became of each file, in order.
-
-    Raises:
-        TrainingError: a file is no longer what was hashed.
-    """
+def _prepared(records: list[Record], preparation: Preparation) -> Generator[PreparedScan | ScanError, None, None]:
+    """Yields what became of each file, in order."""
     prepare = partial(prepare_files, preparation=preparation)
     bar = tqdm(total=len(records), desc="preparing", unit="file", mininterval=1.0)
     with ThreadPoolExecutor(os.cpu_count()) as threads, bar:
-        for position, (record, expected) in enumerate(zip(records, hashes, strict=True)):
-            if position % _AHEAD == 0:
-                results = threads.map(prepare, [(one.path,) for one in records[position : position + _AHEAD]])
-            result = next(results)
-            if expected != (_hash(record.path) if isinstance(result, ScanError) else result.info.sha256):
-                raise TrainingError(
-                    f"Expected unchanged files, got other content in {record.name} at the second reading: "
-                    "start again when nothing writes to it."
-                )
-            yield result
-            bar.update()
+        for start in range(0, len(records), _AHEAD):
+            for result in threads.map(prepare, [(record.path,) for record in records[start : start + _AHEAD]]):
+                yield result
+                bar.update()
 
 
 def _check_bad(bad: list[tuple[str, str]], n_records: int) -> None:
