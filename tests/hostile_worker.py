@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sslmri.errors import ScanError
+from sslmri.scans import read_scan
 from tests.harness.memory import forget_peak, peak_mb
-from tests.harness.parsing import parse_scan
 
 GOOD = "images/ants__r64slice.jpg"
 FIRST = ("dicom/own__brain_plain.dcm", "nifti/own__brain_small.nii.gz", "zip/own__brain_series_30.zip")
@@ -19,13 +19,13 @@ FIRST = ("dicom/own__brain_plain.dcm", "nifti/own__brain_small.nii.gz", "zip/own
 def read_all(folder: Path) -> None:
     """Prints a line of JSON on each file of the manifest: its outcome, the seconds and the MB it took at its peak."""
     good = (folder / GOOD).read_bytes()
-    expected = parse_scan(good, "good").voxels
-    for name in FIRST:  # the libraries of each format are loaded with its first file
-        parse_scan((folder / name).read_bytes(), "first")
+    expected = read_scan(good, "good").voxels
+    for name in FIRST:  # its process loads the libraries of each format with its first file
+        read_scan((folder / name).read_bytes(), "first")
     for row in csv.DictReader((folder / "MANIFEST.csv").read_text(encoding="utf-8").splitlines()):
         found = outcome((folder / row["file"]).read_bytes())
         found |= {"file": row["file"], "expected": row["expected_outcome"]}
-        found["next_reads"] = np.array_equal(parse_scan(good, "good").voxels, expected)
+        found["next_reads"] = np.array_equal(read_scan(good, "good").voxels, expected)
         print(json.dumps(found))
 
 
@@ -34,7 +34,7 @@ def outcome(data: bytes) -> dict[str, object]:
     forget_peak()
     before, start, warned = peak_mb(), time.perf_counter(), 0
     try:
-        scan = parse_scan(data, "upload")
+        scan = read_scan(data, "upload")
         ended, said, warned = "read", repr(scan), len(scan.info.warnings)
     except ScanError as error:
         ended, said = "refused", str(error)

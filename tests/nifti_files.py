@@ -6,9 +6,10 @@ import nibabel
 import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from sslmri.scans.nifti import read_nifti
 from sslmri.scans.parse import ScanFiles
 from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
+from sslmri.scans.volume import Volume
+from sslmri.scans.volume_files import read_volume_file
 
 SPACING = (4.0, 2.0, 2.0)  # slice, row, column
 
@@ -39,6 +40,10 @@ def image_of(
 
 def nifti(voxels: np.ndarray, codes: str = "RAS", kind: str = "<i2", **options) -> bytes:
     return image_of(voxels, codes, kind, **options).to_bytes()
+
+
+def read_nifti(data: bytes) -> Volume:
+    return read_volume_file("NIfTI", [data])
 
 
 def prepared(data: bytes) -> PreparedScan:

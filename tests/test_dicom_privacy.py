@@ -13,9 +13,10 @@ from pydicom.uid import (
 )
 
 from sslmri.errors import ScanError
+from sslmri.scans import read_files, read_scan
 from sslmri.scans.parse import parse_series_key
 from tests.harness.dicom_files import axial_series, dicom, encoded
-from tests.harness.parsing import parse_scan, parse_series
+from tests.harness.parsing import parse_scan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,7 +62,7 @@ def test_no_tag_of_the_patient_is_in_scan_warning_error_or_log(voxels, damage, c
 def said_of(*files: bytes) -> str:
     """Returns all that reading says: the scan in words, or the error with what it was raised from."""
     try:
-        read = parse_scan(files[0], "scan") if len(files) == 1 else parse_series([("", data) for data in files])
+        read = read_scan(files[0], "scan") if len(files) == 1 else read_files([("", data) for data in files])
     except ScanError as error:
         return f"{error!r} {error.__cause__!r}"
     return repr(read) + repr(read.__dict__)
@@ -78,10 +79,10 @@ def test_reading_damaged_files_prints_nothing(voxels, tmp_path):
     code = (
         "import contextlib, pathlib, sys\n"
         "from sslmri.errors import ScanError\n"
-        "from tests.harness.parsing import parse_scan\n"
+        "from sslmri.scans import read_scan\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
         "    with contextlib.suppress(ScanError):\n"
-        "        parse_scan(path.read_bytes(), 'scan')\n"
+        "        read_scan(path.read_bytes(), 'scan')\n"
     )
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 
 from sslmri.errors import ScanError
-from sslmri.scans.nifti import read_nifti
 from sslmri.scans.parse import parse_volume
 from sslmri.scans.slices import Preparation, prepare_scan
 from tests.conftest import SHARED, needs_shared
 from tests.harness.parsing import parse_scan
-from tests.nifti_files import SPACING, changed, image_of, nifti, packed, prepared
+from tests.nifti_files import SPACING, changed, image_of, nifti, packed, prepared, read_nifti
 
 
 @pytest.fixture(scope="module")

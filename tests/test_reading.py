@@ -13,10 +13,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from sslmri.errors import ScanError
-from sslmri.scans.jpeg import check_scans
 from sslmri.scans.limits import MAX_BYTES, MAX_VOXELS
 from sslmri.scans.slices import Preparation, to_slices
-from tests.harness.dicom_files import dicom, with_scans
+from tests.harness.dicom_files import dicom
 from tests.harness.parsing import parse_scan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,25 +149,11 @@ def lying_tile(side: int) -> bytes:
     return tiff(packed, (256, 64), (257, 64), (258, 8), (322, side), (323, side), (324, 8), (325, len(packed)))
 
 
-def strip_of(width: int, height: int, bits: int, turn: int = 1) -> bytes:
-    """Returns a TIFF whose one strip is that large by its header and holds nothing."""
-    size = (256, width), (257, height), (258, bits), (274, turn), (278, height)
-    packed = zlib.compress(b"")
-    return tiff(packed, *size, (273, 8), (279, len(packed)))
-
-
 def tiff(packed: bytes, *own: tuple[int, int]) -> bytes:
     """Returns a grey TIFF of one packed part with these tags."""
     tags = sorted((*own, (259, 8), (262, 1), (277, 1)))
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory + bytes(4)
-
-
-def test_a_large_image_may_have_fewer_scans_than_a_small_one():
-    data = with_scans(encoded(Image.new("L", (16, 16)), "JPEG"), 50)
-    check_scans(data, 1_000_000)
-    with pytest.raises(ScanError, match="over 24 scans"):
-        check_scans(data, 64_000_000)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK", "I", "F", "I;16"])
@@ -200,11 +185,6 @@ def test_a_progressive_jpeg_is_read(grey):
     assert parse_scan(progressive, "a.jpg").voxels.shape == (1, *grey.shape)
 
 
-def test_marks_of_a_scan_within_a_comment_do_not_count(grey):
-    data = encoded(Image.fromarray(grey), "JPEG", comment=b"\xff\xda" * 300)
-    assert parse_scan(data, "a.jpg").voxels.shape == (1, *grey.shape)
-
-
 def test_too_little_memory_is_not_told_as_a_damaged_file(grey, monkeypatch):
     monkeypatch.setattr("sslmri.scans.images._to_greyscale", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
@@ -224,13 +204,8 @@ REFUSED = {
     "too huge for Pillow": (png_of_size(60_000, 60_000), "over 64 million pixels"),
     "tiny": (png_of_size(2, 2), "At least 8 x 8"),
     "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "over 136 MB"),
-    "a tile far larger than its page": (lying_tile(1040), "unusually large tiles or strips"),
-    "a strip of more bytes than are unpacked at once": (strip_of(8000, 8000, 32), "unusually large tiles or strips"),
-    "such a strip, turned": (strip_of(64_000, 1000, 32, turn=6), "unusually large tiles or strips"),
-    "a strip of just as many": (strip_of(8000, 8000, 16), "incomplete or damaged"),
     "endless fill": (b"\xff\xd8" + b"\xff" * 2000, "JPEG file is incomplete"),
     "endless chunks": (b"\x89PNG\r\n\x1a\n" + png_of_size(16, 16)[33:-12] * 100_001, "PNG file is incomplete"),
-    "endless scans": (with_scans(encoded(Image.new("L", (16, 16)), "JPEG"), 101), "over 100 scans"),
     "no numbers": (encoded(Image.fromarray(np.full((16, 16), np.nan, np.float32)), "TIFF"), "no valid intensities"),
 }
 
@@ -276,10 +251,10 @@ def test_damaged_files_print_nothing(grey, tmp_path):
     code = (
         "import contextlib, pathlib, sys\n"
         "from sslmri.errors import ScanError\n"
-        "from tests.harness.parsing import parse_scan\n"
+        "from sslmri.scans import read_scan\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
         "    with contextlib.suppress(ScanError):\n"
-        "        parse_scan(path.read_bytes(), path.name)\n"
+        "        read_scan(path.read_bytes(), path.name)\n"
     )
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

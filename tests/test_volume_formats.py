@@ -187,7 +187,7 @@ NOTHING = np.zeros((9, 9, 9), np.uint8)
         (nrrd(NOTHING).replace(b"type: short", b"type: block"), "unknown type"),
         (nrrd(NOTHING).replace(b"directions: (", b"directions: none ("), "values"),
         (nrrd(NOTHING).replace(b"sizes: 9", b"sizes: nan"), "damaged"),
-        (nrrd(NOTHING, more="byte skip: 1e300\n"), "too large"),
+        (nrrd(NOTHING, more="byte skip: 1e300\n"), "incomplete"),
         (metaimage(NOTHING, more="ElementNumberOfChannels = 3\n"), "3 values"),
         (b"NRRD0004\n" + b"a: b\n" * 20_000, "damaged"),
         (gzip.compress(nrrd(NOTHING)), "gzip-compressed NRRD"),

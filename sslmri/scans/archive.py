@@ -15,7 +15,7 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import IMAGES, SOURCES, TEXT, file_type, natural_order
 from sslmri.scans.image_names import check_one_scan
-from sslmri.scans.images import declared_size, read_image, stacked
+from sslmri.scans.images import read_image, stacked
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
 from sslmri.scans.scan import left_out
 from sslmri.scans.volume import Volume
@@ -183,14 +183,11 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     n_pages = n_pixels = 0
     for number, entry in enumerate(entries, start=1):
         data = _read_or_none(archive, entry) if entry.type in IMAGES else None
-        size = None if data is None else _unless_damaged(declared_size, data, entry.type)
-        if data is None or size is None:
-            continue
-        n_pages, n_pixels = n_pages + size[0], n_pixels + size[1]
-        _check_total(n_pages, n_pixels)
-        image = _unless_damaged(read_image, data, entry.type)
+        image = None if data is None else _unless_damaged(read_image, data, entry.type)
         if image is not None:
             pages[number] = image
+            n_pages, n_pixels = n_pages + len(image), n_pixels + image.size
+            _check_total(n_pages, n_pixels)
     if not pages:
         raise ScanError("All images in the zip file are damaged. Upload it again.")
     size = Counter(page.shape[1:] for page in pages.values()).most_common(1)[0][0]

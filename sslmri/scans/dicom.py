@@ -12,7 +12,6 @@ from sslmri.scans.dicom_slices import slice_images
 from sslmri.scans.limits import MAX_VOXELS
 from sslmri.scans.scan import SeriesKey, left_out
 from sslmri.scans.series import SliceImage, are_parallel, assemble, is_even_stack
-from sslmri.scans.suppress_warnings import suppress_warnings
 from sslmri.scans.volume import Volume
 
 _MAX_LISTED = 10  # counts that a message lists
@@ -92,7 +91,6 @@ def read_dicom(files: Iterable[bytes | None]) -> Volume:
 
 def series_key(data: bytes) -> SeriesKey | None:
     """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
-    suppress_warnings()
     try:
         key = read_series_key(data)
         return key if key.series or key.stack else None
@@ -115,7 +113,6 @@ def list_series(files: Iterable[bytes | None]) -> list[list[int]]:
 
 
 def _collected(files: Iterable[bytes | None], are_decoded: bool = True) -> _Upload:
-    suppress_warnings()
     upload = _Upload()
     for number, data in enumerate(files, start=1):
         upload.n_files = number

@@ -1,31 +1,17 @@
-"""DICOM files to pydicom's data sets, within limits, and what tells of a file to which series it belongs."""
+"""DICOM files to pydicom's data sets, and what tells of a file to which series it belongs."""
 
 import hashlib
 import io
-from typing import Any
 
 from pydicom import config, dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from sslmri.errors import ScanError
-from sslmri.scans.dicom_frames import TOO_MANY_TAGS
 from sslmri.scans.file_type import file_type
-from sslmri.scans.gunzip import open_inflated
 from sslmri.scans.scan import SeriesKey
 
-_MAX_READS = 300_000  # pydicom reads each tag on its own: a file of millions of empty tags would take minutes
 _PREAMBLE = bytes(128) + b"DICM"
-_KEY_TAGS = ["SeriesInstanceUID", "InstanceNumber", "NumberOfFrames"]
 _STACK_TAGS = [
     "StudyInstanceUID", "PatientID", "SeriesNumber", "EchoTime", "Rows", "Columns", "PixelSpacing",
     "ImageOrientationPatient",
@@ -34,47 +20,19 @@ _STACK_TAGS = [
 config.settings.reading_validation_mode = config.IGNORE
 
 
-class _CountedBytes(io.BytesIO):
-    """Bytes that refuse to be read in too many small pieces."""
-
-    n_reads = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.n_reads += 1
-        if self.n_reads > _MAX_READS:
-            raise ScanError(TOO_MANY_TAGS)
-        return super().read(size)
-
-
-def read_file(data: bytes, **options: Any) -> Dataset:
-    """Returns the data set of a file, with or without a preamble; ``options`` go to pydicom's ``dcmread``.
+def read_file(data: bytes, stop_before_pixels: bool = False) -> Dataset:
+    """Returns the data set of a file, with or without a preamble.
 
     Raises:
-        ScanError: it has too many tags, inflates to too much, or does not state its compression.
+        ScanError: it does not state its compression.
         Exception: whatever pydicom raises on damaged data.
     """
-    dataset = dcmread(_opened(data), **options)
+    if data[128:132] != b"DICM" and file_type(data) == "DICOM":
+        data = _PREAMBLE + data
+    dataset = dcmread(io.BytesIO(data), stop_before_pixels=stop_before_pixels)
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = _apparent_syntax(dataset)
     return dataset
-
-
-def _opened(data: bytes) -> _CountedBytes:
-    """Returns a file to read, inflated where it is deflated: pydicom itself would inflate without a limit."""
-    if data[128:132] != b"DICM" and file_type(data) == "DICOM":
-        data = _PREAMBLE + data
-    if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
-        return _CountedBytes(data)
-    file = io.BytesIO(data)
-    read_preamble(file, False)
-    meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2))
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return _CountedBytes(data)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    start = DicomBytesIO()
-    start.write(_PREAMBLE)
-    write_file_meta_info(start, meta, enforce_standard=False)
-    return _CountedBytes(start.getvalue() + open_inflated(file.read(), is_bare=True).read())
 
 
 def _apparent_syntax(dataset: Dataset) -> UID:
@@ -96,8 +54,7 @@ def read_series_key(data: bytes) -> SeriesKey:
     Raises:
         Exception: whatever pydicom raises on damaged data.
     """
-    tags = [*_KEY_TAGS, *_STACK_TAGS]
-    return series_key_of(read_file(data, stop_before_pixels=True, specific_tags=tags))
+    return series_key_of(read_file(data, stop_before_pixels=True))
 
 
 def series_key_of(dataset: Dataset) -> SeriesKey:

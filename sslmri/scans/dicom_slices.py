@@ -3,19 +3,14 @@
 from typing import Any
 
 import numpy as np
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from sslmri.errors import ScanError
-from sslmri.scans.dicom_frames import DAMAGED, TOO_MANY_TAGS, Size, decoded_frames, stored_bits
+from sslmri.scans.dicom_frames import DAMAGED, Size, decoded_frames, stored_bits
 from sslmri.scans.series import SliceImage, SlicePosition
 
-_MAX_GROUP_BYTES = 6 * 2**20  # of functional groups, which are parsed tag by tag
-_MAX_FRAME_BYTES, _MAX_FRAME_ITEMS = 64 * 2**10, 100  # of each frame's groups; about 4 KB and 20 items are usual
-_ITEM = b"\xfe\xff\x00\xe0"
 _MAX_MM = 100.0
 _SKEW = 0.01  # cosine between rows and columns up to which they count as perpendicular
-_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
 def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
@@ -33,14 +28,8 @@ def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
 
 def _functional_groups(dataset: Dataset, count: int) -> list[list[Dataset]]:
     """Returns, for each frame, the groups that may hold its values: those of the frame, then the shared ones."""
-    for keyword in (_SHARED, _PER_FRAME):
-        raw = dataset.get_item(keyword) if keyword in dataset else None
-        value = (raw.value if isinstance(raw, RawDataElement) else None) or b""
-        too_long = len(value) > min(_MAX_GROUP_BYTES, _MAX_FRAME_BYTES * count)
-        if too_long or value.count(_ITEM) > _MAX_FRAME_ITEMS * count:
-            raise ScanError(TOO_MANY_TAGS)
-    shared = list(dataset.get(_SHARED) or ())[:1]
-    per_frame = list(dataset.get(_PER_FRAME) or ())
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
+    per_frame = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
     if per_frame and len(per_frame) != count:
         raise ScanError(DAMAGED)
     return [[*per_frame[i : i + 1], *shared] for i in range(count)]

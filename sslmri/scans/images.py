@@ -1,30 +1,20 @@
 """Image files to greyscale intensities."""
 
-import contextlib
-import ctypes
 import io
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFile, PngImagePlugin, _imaging
+from PIL import Image, ImageChops, ImageFile, ImageSequence
 
 from sslmri.errors import ScanError
 from sslmri.scans.deep_colour import COLOUR_DIFFERENCE, deep_luminance, is_deep_colour, lower_bytes
-from sslmri.scans.jpeg import check_scans
-from sslmri.scans.jpeg2000 import check_picture
-from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_size
-from sslmri.scans.suppress_warnings import suppress_warnings
+from sslmri.scans.jpeg2000 import check_depth
+from sslmri.scans.limits import MAX_VOXELS, check_size
 
 _MAX_COLOURED = 0.1  # fraction of the pixels that coloured annotations may take
 _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _BAND_PIXELS = 2**20  # converted at once
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG = 274, 262
-_TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
-_WIDTH_TAG, _LENGTH_TAG, _BITS_TAG, _STRIP_ROWS_TAG = 256, 257, 258, 278
-_MAX_WEBP_PIXELS = MAX_VOXELS // 2  # its decoder allocates two copies of four bytes a pixel when it opens the file
-_MAX_PIECE = 2 * MAX_VOXELS  # bytes: libtiff decompresses a strip or a tile whole, besides the page
-_MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF may be larger than its page
 _TOO_LARGE = f"The image is too large: over {MAX_VOXELS // 1_000_000} million pixels. Export it at a lower resolution."
 _SEVERAL_PAGES = ("TIFF", "GIF", "WebP")
 _PILLOW_NAMES = {"WebP": "WEBP", "JPEG 2000": "JPEG2000"}  # where they differ from ours
@@ -39,9 +29,6 @@ _ROTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, table
 }
 
 Image.MAX_IMAGE_PIXELS = MAX_VOXELS // 2  # Pillow refuses twice as many, also in an icon, whose directory may lie
-PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # bytes of all texts of a PNG, decompressed: they are not read here
-with contextlib.suppress(AttributeError, OSError):  # a build of Pillow that does not expose its libtiff
-    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)  # libtiff prints errors that Pillow raises all the same
 
 
 def read_image(data: bytes, source: str) -> np.ndarray:
@@ -58,23 +45,20 @@ def read_image(data: bytes, source: str) -> np.ndarray:
         ScanError: the image is too large, too small, coloured, or its pages differ in size.
         Exception: whatever the decoder raises on damaged data.
     """
-    with _opened(data, source) as image:
-        pages = []
-        for size in _seek_pages(image, source):
-            if source == "JPEG":
-                check_scans(data, math.prod(size))
-            pages.append(_to_greyscale(image, data)[None])
+    if source == "JPEG 2000":
+        check_depth(data)
+    try:
+        if source == "PNG":
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                image.verify()  # all checksums: decoding stops once the rows are full
+        with Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES.get(source, source)]) as image:
+            pages = [_to_greyscale(image, data)[None] for _ in _seek_pages(image, source)]
+    except Image.DecompressionBombError as error:
+        raise ScanError(_TOO_LARGE) from error
     del image  # with the decoded pixels of its last page
     if len({page.shape for page in pages}) > 1:
         raise ScanError(f"The pages of the {source} file differ in size. Export one series.")
     return stacked(pages)
-
-
-def declared_size(data: bytes, source: str) -> tuple[int, int]:
-    """Returns how many pages and pixels an image has by its headers; raises as ``read_image``."""
-    with _opened(data, source) as image:
-        sizes = list(_seek_pages(image, source))
-    return len(sizes), sum(map(math.prod, sizes))
 
 
 def stacked(images: list[np.ndarray]) -> np.ndarray:
@@ -91,45 +75,16 @@ def stacked(images: list[np.ndarray]) -> np.ndarray:
     return pages
 
 
-@contextlib.contextmanager
-def _opened(data: bytes, source: str) -> Iterator[ImageFile.ImageFile]:
-    suppress_warnings()
-    if source == "JPEG 2000":
-        check_picture(data)
-    if source == "WebP" and math.prod(_webp_size(data)) > _MAX_WEBP_PIXELS:
-        raise ScanError(f"The WebP image is too large: over {_MAX_WEBP_PIXELS // 1_000_000} million pixels.")
-    try:
-        if source == "PNG":
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                image.verify()  # all checksums: decoding stops once the rows are full
-        with Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES.get(source, source)]) as image:
-            yield image
-    except Image.DecompressionBombError as error:
-        raise ScanError(_TOO_LARGE) from error
-
-
-def _seek_pages(image: Image.Image, source: str) -> Iterator[tuple[int, int]]:
-    """Yields the (width, height) of each page once the image is at it.
+def _seek_pages(image: Image.Image, source: str) -> Iterator[int]:
+    """Yields the number of each page once the image is at it.
 
     Raises:
-        ScanError: a page is too large or too small, or all together are.
+        ScanError: it is too large or too small, or all pages up to it are.
     """
-    n_pages = _count_pages(image, source) if source in _SEVERAL_PAGES else 1
-    for page in range(n_pages):
-        image.seek(page)
-        check_size((n_pages, image.height, image.width))
-        yield image.size
-
-
-def _count_pages(image: Image.Image, source: str) -> int:
-    """Returns the number of pages, following no more than the limit."""
-    check_size((1, image.height, image.width))
-    for page in range(MAX_SLICES):
-        try:
-            image.seek(page + 1)
-        except EOFError:
-            return page + 1
-    raise ScanError(f"The {source} file has over {MAX_SLICES:,} pages. Export fewer.")
+    pages = ImageSequence.Iterator(image) if source in _SEVERAL_PAGES else [image]
+    for number, page in enumerate(pages, start=1):
+        check_size((number, page.height, page.width))
+        yield number
 
 
 def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
@@ -139,7 +94,6 @@ def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
         ScanError: much of it is coloured: a photograph, or a map painted over a scan.
     """
     is_inverted = _is_white_zero_16_bit(image)
-    _check_largest_piece(image)
     lower = lower_bytes(data, image) if is_deep_colour(image) else None
     image.load()
     dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype if _is_deep(image) else np.uint16 if lower else np.uint8
@@ -153,31 +107,6 @@ def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
     rotate = _ROTATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
     upright = rotate(grey) if rotate else grey
     return upright.max() - upright if is_inverted else upright
-
-
-def _check_largest_piece(image: Image.Image) -> None:
-    """Checks what of a TIFF is decompressed at once: a tile far larger than its page, or a strip of very many bytes."""
-    tags = getattr(image, "tag_v2", None)
-    if tags is None:
-        return
-    tile = int(tags.get(_TILE_WIDTH_TAG, 0)) * int(tags.get(_TILE_LENGTH_TAG, 0))
-    width, height = int(tags[_WIDTH_TAG]), int(tags[_LENGTH_TAG])  # as stored: Pillow's size is rotated already
-    strip = width * min(height, int(tags.get(_STRIP_ROWS_TAG, height)))
-    n_bytes = (tile or strip) * sum(map(int, tags.get(_BITS_TAG, (1,)))) // 8
-    if tile > math.prod(image.size) + _MAX_MARGIN or n_bytes > _MAX_PIECE:
-        raise ScanError("The TIFF file has unusually large tiles or strips. Export the image as PNG.")
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Returns (width, height) of the canvas."""
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    return width, height
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -1,11 +1,9 @@
 """MetaImage (.mha, or .mhd with a file of voxels), the format of ITK, to axial slices."""
 
-import io
-
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.gunzip import open_inflated
+from sslmri.scans.gunzip import inflated
 from sslmri.scans.text_header import TextHeader
 from sslmri.scans.volume import Volume, directions_of
 from sslmri.scans.voxel_data import VolumeHeader, read_volume
@@ -28,10 +26,10 @@ def read_metaimage(data: bytes, voxel_file: bytes | None = None) -> Volume:
     if stored is None:
         raise ScanError("This is a MetaImage header without voxels. Upload the .mhd and the .raw file together.")
     header = _header(fields)
-    is_compressed, skip = _is_true(fields, "compresseddata"), fields.integer("headersize", 0)
-    file = open_inflated(stored) if is_compressed else io.BytesIO(stored)
-    offset = len(stored) - header.n_bytes if skip == -1 and not is_compressed else max(0, skip)
-    return read_volume(file, len(stored), offset, header)
+    skip = fields.integer("headersize", 0)
+    if _is_true(fields, "compresseddata"):
+        return read_volume(inflated(stored), max(0, skip), header)
+    return read_volume(stored, len(stored) - header.n_bytes if skip == -1 else max(0, skip), header)
 
 
 def _header(fields: TextHeader) -> VolumeHeader:

@@ -1,6 +1,5 @@
-"""NIfTI-1 and NIfTI-2, plain or gzip, and pairs of a header and an image file, NIfTI or Analyze, to axial slices."""
+"""NIfTI-1 and NIfTI-2, and pairs of a header and an image file, NIfTI or Analyze, to axial slices."""
 
-import io
 import math
 import struct
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import file_type
-from sslmri.scans.gunzip import open_gunzipped
 from sslmri.scans.volume import Volume, directions_of, is_geometry
 from sslmri.scans.voxel_data import VolumeHeader, read_volume
 
@@ -34,46 +32,39 @@ _DAMAGED = "The header of the NIfTI file is damaged"
 _Header = Any  # nibabel's Nifti1Header or Nifti2Header
 
 
-def read_nifti(data: bytes) -> Volume:
-    """Returns the volume of a NIfTI file, .nii or .nii.gz.
-
-    Sizes in the header are compared with the bytes of the file before anything is allocated, voxels are converted as
-    they are decompressed, and gzip data are read up to their checksums.
+def read_nifti(content: bytes) -> Volume:
+    """Returns the volume of a NIfTI file, decompressed.
 
     Raises:
         ScanError: the content is not NIfTI, damaged, too large, or not one intensity for each voxel.
     """
-    file = open_gunzipped(data)
-    header = _read_header(file)
+    header = _read_header(content)
     magic = bytes(header["magic"].item())[:3]
     if magic in (b"ni1", b"ni2"):
         raise ScanError(f"This NIfTI file holds a header without voxels. {_UPLOAD_PAIR}")
     if magic != _HEADER_BYTES[int(header["sizeof_hdr"])]:
         raise ScanError(f"This is an Analyze header, or a damaged NIfTI file. {_UPLOAD_PAIR}")
-    length = int(header["sizeof_hdr"])
-    return _read_volume(file, len(data), header, _offset(header, length) - length)
+    return _read_volume(content, header, _offset(header, int(header["sizeof_hdr"])))
 
 
 def read_pair(header_file: bytes, voxel_file: bytes) -> Volume:
-    """Returns the volume of a NIfTI or Analyze header (.hdr) and the file of its voxels (.img), either of them gzip.
+    """Returns the volume of a NIfTI or Analyze header (.hdr) and the file of its voxels (.img), decompressed.
 
     Raises:
         ScanError: as for ``read_nifti``.
     """
-    header = _read_header(open_gunzipped(header_file))
+    header = _read_header(header_file)
     if not bytes(header["magic"].item()).startswith(b"n"):
         _blank_analyze(header)
-    return _read_volume(open_gunzipped(voxel_file), len(voxel_file), header, _offset(header, 0))
+    return _read_volume(voxel_file, header, _offset(header, 0))
 
 
-def _read_volume(file: io.BufferedIOBase, n_compressed: int, header: _Header, offset: int) -> Volume:
-    """Returns the volume whose voxels begin so many bytes further in a file of so many."""
+def _read_volume(content: bytes, header: _Header, offset: int) -> Volume:
     sizes, (steps, warnings) = _sizes(header), _steps(header)
     spacing = [abs(float(size)) for size in header["pixdim"][1:4]] if steps is None else directions_of(steps)[1]
     unit, other_unit = _unit(header, [size * count for size, count in zip(spacing, sizes, strict=False)])
     return read_volume(
-        file,
-        n_compressed,
+        content,
         offset,
         VolumeHeader(
             source="NIfTI",
@@ -87,23 +78,21 @@ def _read_volume(file: io.BufferedIOBase, n_compressed: int, header: _Header, of
     )
 
 
-def _read_header(file: io.BufferedIOBase) -> _Header:
+def _read_header(content: bytes) -> _Header:
     from nibabel.nifti1 import Nifti1Header  # here, as it takes half a second that images need not wait for
     from nibabel.nifti2 import Nifti2Header
 
-    start = file.read(348)
     for order in "<>":
-        length = struct.unpack_from(f"{order}i", start)[0] if len(start) >= 4 else 0
+        length = struct.unpack_from(f"{order}i", content)[0] if len(content) >= 4 else 0
         if length in _HEADER_BYTES:
             break
     else:
-        found = file_type(start)
+        found = file_type(content)
         but = f" but {found}" if found.startswith(("a ", "an ")) else ""
         raise ScanError(f"This is not a NIfTI file{but}. Export the scan as .nii.gz.")
-    block = start + file.read(max(0, length - len(start)))
-    if len(block) < length:
+    if len(content) < length:
         raise ScanError(_INCOMPLETE)
-    return (Nifti1Header if length == 348 else Nifti2Header)(block, order, check=False)
+    return (Nifti1Header if length == 348 else Nifti2Header)(content[:length], order, check=False)
 
 
 def _blank_analyze(header: _Header) -> None:

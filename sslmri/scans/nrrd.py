@@ -1,12 +1,11 @@
 """NRRD, in one file or as a header and a file of voxels, to axial slices."""
 
-import io
 import re
 
 import numpy as np
 
 from sslmri.errors import ScanError
-from sslmri.scans.gunzip import open_gunzipped
+from sslmri.scans.gunzip import inflated
 from sslmri.scans.text_header import TextHeader, numbers_in
 from sslmri.scans.volume import Volume
 from sslmri.scans.voxel_data import VolumeHeader, read_volume
@@ -37,12 +36,9 @@ def read_nrrd(data: bytes, voxel_file: bytes | None = None) -> Volume:
     encoding, skip = fields.get("encoding", "raw").lower(), fields.integer("byte skip", 0)
     if encoding not in ("raw", "gzip", "gz") or fields.integer("line skip", 0):
         raise ScanError(_UNUSUAL)
-    if encoding == "raw":
-        offset = len(stored) - header.n_bytes if skip == -1 else skip
-        return read_volume(io.BytesIO(stored), len(stored), offset, header)
-    if not stored.startswith(b"\x1f\x8b"):
-        raise ScanError("The NRRD file is damaged: its voxels are not gzip data. Upload it again.")
-    return read_volume(open_gunzipped(stored), len(stored), max(0, skip), header)
+    if encoding != "raw":
+        return read_volume(inflated(stored), max(0, skip), header)
+    return read_volume(stored, len(stored) - header.n_bytes if skip == -1 else skip, header)
 
 
 def _header(fields: TextHeader) -> VolumeHeader:

@@ -103,7 +103,6 @@ def serve(pipe: MessagePipe) -> None:
     """Reads, in a process of its own, the files that come through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and closes the pipe
     limit_this_process()
-    gc.freeze()  # the collection after each file looks at what that left, not at all that was loaded before
     with suppress(EOFError, ConnectionError):
         while True:
             request = json.loads(pipe.receive())
@@ -113,6 +112,7 @@ def serve(pipe: MessagePipe) -> None:
             limit_cpu_time(0)
             del contents
             gc.collect()  # pydicom's data sets and errors hold each other, with the bytes and pixels of a scan
+            gc.freeze()  # so that the next collection does not look at all that was loaded before
             release_freed_memory()
 
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import SOURCES, file_type
-from sslmri.scans.gunzip import open_gunzipped
+from sslmri.scans.gunzip import gunzipped
 from sslmri.scans.volume import Volume
 
 VOLUMES = ("NIfTI", "MGH", "NRRD", "MetaImage", "MATLAB")
 _VOXEL_SUFFIX = {".hdr": (".img",), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".img")}
-_START_BYTES = 1024  # which determine the type of a file
 
 
 def voxel_names(name: str) -> tuple[str, ...]:
@@ -49,14 +48,14 @@ def read_volume_file(source: str, contents: Sequence[bytes]) -> Volume:
         from sslmri.scans.matlab import read_matlab
 
         return read_matlab(contents[0])
-    file = open_gunzipped(contents[0])
-    found = file_type(file.read(_START_BYTES)) if contents[0].startswith(b"\x1f\x8b") else source
+    content = gunzipped(contents[0])
+    found = source if content is contents[0] else file_type(content)
     if found == "MGH":
         from sslmri.scans.mgh import read_mgh
 
-        return replace(read_mgh(open_gunzipped(contents[0]), len(contents[0])), source=found)
+        return replace(read_mgh(content), source=found)
     if found != "NIfTI" and found in SOURCES:
         raise ScanError(f"This is a gzip-compressed {found} file. Upload it uncompressed.")
     from sslmri.scans.nifti import read_nifti, read_pair
 
-    return read_nifti(contents[0]) if voxel_file is None else read_pair(contents[0], voxel_file)
+    return read_nifti(content) if voxel_file is None else read_pair(content, gunzipped(voxel_file))

@@ -123,12 +123,6 @@ def encoded(pixels: np.ndarray, syntax: str) -> bytes:
     return as_bytes(made)
 
 
-def with_scans(jpeg: bytes, count: int) -> bytes:
-    """Returns a JPEG with its scan written so many times."""
-    at, end = jpeg.index(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
-    return jpeg[:at] + jpeg[at:end] * count + jpeg[end:]
-
-
 def refusal_of(*files: bytes) -> str:
     """Returns the one sentence by which files are refused."""
     with pytest.raises(ScanError) as error:
