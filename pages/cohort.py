@@ -4,18 +4,15 @@ import streamlit as st
 
 from sslmri.dashboard.cohort.sections import (
     choose_entries,
-    class_bars,
-    class_counts,
+    draw_counts,
     draw_exports,
     draw_list,
     draw_summary,
     take_in,
-    verdict_bars,
-    verdict_counts,
 )
 from sslmri.dashboard.cohort.session import open_cohort
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.section import draw_chart, try_read
+from sslmri.dashboard.section import try_read
 from sslmri.models.evidence import find_unseen_metrics
 
 start_page("Cohort")
@@ -31,11 +28,4 @@ shown = choose_entries(cohort)
 draw_list(cohort, shown)
 draw_exports(card, cohort, shown, try_read(find_unseen_metrics, card))
 
-verdicts, classes = verdict_counts(shown), class_counts(shown)
-left, right = st.columns(2, gap="large")
-if len(verdicts):
-    with left:
-        draw_chart("Verdicts by disease", verdict_bars(verdicts), verdicts, "cohort-verdicts")
-if len(classes):
-    with right:
-        draw_chart("Predicted classes (assessed scans only)", class_bars(classes), classes, "cohort-classes")
+draw_counts(shown)

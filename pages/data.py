@@ -3,25 +3,29 @@
 import streamlit as st
 
 from sslmri.dashboard.data import summary, summary_charts
-from sslmri.dashboard.data.examples import draw_records, find_records
-from sslmri.dashboard.data.source import ask_for_data, summarise_named
+from sslmri.dashboard.data.examples import draw_records
+from sslmri.dashboard.data.source import ask_for_data, read_named, training_records
 from sslmri.dashboard.data.summary import find_summary
 from sslmri.dashboard.layout import find_card, start_page
-from sslmri.dashboard.section import draw_chart, draw_table
+from sslmri.dashboard.section import draw_chart, draw_table, try_read
 from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES
-from sslmri.errors import ManifestError, ModelError
+from sslmri.errors import ManifestError
 from sslmri.scans.slices import Preparation
 
 start_page("Data")
 path = ask_for_data()
 card = find_card()
+preparation = card.encoder.preparation if card else Preparation()
+named = None
 try:
-    data = summarise_named(path, card) if path else find_summary(card)
-    records = find_records(path)
-except (ManifestError, ModelError) as error:
-    st.error(escape_markdown(str(error)))
-    st.stop()
+    named = read_named(path, preparation) if path else None
+except ManifestError as error:
+    st.error(f"{escape_markdown(str(error))} Shown below are the training data.")
+if named is None:
+    data, records = try_read(find_summary, card), training_records()
+else:
+    data, records = named
 if data is None:
     st.info("No model with a summary of its data. Run `python train.py all`, or enter the path of a manifest above.")
     st.stop()
@@ -55,13 +59,11 @@ with left:
         f"balance-{key}",
         "Groups and slices per class. No group is in two splits.",
     )
-    head = card.heads.get(key) if card and not path else None
+    head = card.heads.get(key) if card and not named else None
     if head is not None:
-        training = summary.balancing(head)
-        draw_chart(
+        draw_table(
             "Training slices before and after balancing",
-            summary_charts.balancing(training, disease),
-            training,
+            summary.balancing(head),
             f"balancing-{key}",
             summary.balancing_rule(head),
         )
@@ -70,29 +72,21 @@ with right, st.container(border=True):
     faults = [f"- {escape_markdown(fault)}" for fault in own["faults"]["text"]]
     st.markdown("\n".join(faults) or "None detected. Other problems may remain.")
 
-densities, quantiles, sizes = summary.densities(own, disease), summary.intensities(own, disease), own["sizes"]
+densities, quantiles = summary.densities(own, disease), summary.intensities(own, disease)
 left, right = st.columns(2, gap="large")
 with left:
     draw_chart(
         "Intensities inside the head, by class",
-        summary_charts.density(densities, quantiles, disease),
+        summary_charts.density(densities, disease),
         densities,
         f"intensities-{key}",
         "A sample of files, prepared as for training and screening.",
     )
 with right:
-    if len(sizes) > sizes["cohort"].nunique():
-        draw_chart("Image sizes in the sample, by cohort", summary_charts.size_bubbles(sizes), sizes, f"sizes-{key}")
-    else:
-        draw_table("Image sizes in the sample", sizes, f"sizes-{key}")
-    draw_table("File formats", own["formats"], f"formats-{key}")
-draw_table(
-    "Intensity quantiles",
-    quantiles,
-    f"quantiles-{key}",
-    "Contrast: standard deviation inside the head, averaged over slices.",
-)
-draw_records(records, disease, card.encoder.preparation if card else Preparation())
+    contrast = "Contrast: standard deviation inside the head, averaged over slices."
+    draw_table("Intensity quantiles", quantiles, f"quantiles-{key}", contrast)
+    draw_table("Files of the sample", summary.files(own), f"files-{key}", "Sizes in pixels.")
+draw_records(records, disease, preparation)
 draw_table(
     "Records by cohort and use",
     summary.uses(data),

@@ -1,12 +1,13 @@
 """Performance: how good the model is and how far that can be trusted, one disease and one question at a time."""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
+from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.performance import sections, tables
-from sslmri.dashboard.performance.controls import draw_controls
 from sslmri.dashboard.performance.efficiency import draw_label_efficiency
 from sslmri.dashboard.section import try_read
 from sslmri.dashboard.text import escape_markdown, in_order
@@ -43,17 +44,33 @@ with sections.sticky(), st.container(horizontal=True, gap="medium"):
         default=card.training.protocol,
         key="split",
     )
-disease, errors = DISEASES[key], partial(sections.draw_errors, preparation=card.encoder.preparation)
-shown = {
-    "Summary": partial(sections.draw_summary, disease, metrics, protocol, card),
-    "Per class": partial(sections.draw_measured, sections.draw_classes, disease, metrics, protocol, card),
-    "Curves": partial(sections.draw_measured, sections.draw_curves, disease, metrics, protocol, card),
-    "Calibration": partial(sections.draw_measured, sections.draw_calibration, disease, metrics, protocol, card),
-    "Shortcuts": partial(draw_controls, card, disease),
+disease, evidence = DISEASES[key], card.folder / EVIDENCE_FOLDERS[protocol]
+chosen = metrics[protocol]
+result = chosen.diseases.get(key) if chosen else None
+
+
+def of_split(draw: sections.Draw) -> Callable[[], object]:
+    """Returns what draws a section from the evidence of the split, or says that there is none."""
+    if result is None:
+        return partial(st.info, sections.not_measured(card, protocol))
+    return partial(draw, card, disease, result, evidence)
+
+
+of_model = {
+    "Shortcuts": partial(sections.draw_controls, card, disease),
     "Label efficiency": partial(draw_label_efficiency, card, disease),
-    "Errors": partial(sections.draw_measured, errors, disease, metrics, protocol, card),
 }
-for tab, draw in zip(st.tabs(list(shown), key="show", bind="query-params"), shown.values(), strict=True):
+shown: dict[str, Callable[[], object]] = {
+    "Summary": partial(sections.draw_summary, card, disease, metrics, protocol),
+    "Per class": of_split(sections.draw_classes),
+    "Curves": of_split(sections.draw_curves),
+    "Calibration": of_split(sections.draw_calibration),
+    **of_model,
+    "Errors": of_split(sections.draw_errors),
+}
+for tab, (name, draw) in zip(st.tabs(list(shown), key="show", bind="query-params"), shown.items(), strict=True):
     if tab.open:
         with tab:
+            if name in of_model and protocol != card.training.protocol:
+                st.caption(f"Only of the {tables.SPLIT_TITLES[card.training.protocol]}.")
             draw()

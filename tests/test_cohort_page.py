@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard.cohort import session as cohorts
-from sslmri.dashboard.cohort.sections import by_urgency, class_counts, filtered, verdict_counts, worklist
+from sslmri.dashboard.cohort.sections import by_urgency, counts, filtered, worklist
 from sslmri.dashboard.cohort.session import Cohort, accept, screen_into, time_left
 from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, SeriesUpload
 from sslmri.diseases import DISEASES
@@ -190,8 +190,8 @@ def test_a_classifier_that_was_not_assessed_has_no_number_and_is_counted_apart(s
     assert table[second].str.fullmatch(r"inconclusive [<>]?\d\.\d\d").all()
     assert filtered(entries, ["not assessed"], [first]) == entries
     assert filtered(entries, ["not assessed"], [second]) == []
-    assert first not in set(class_counts(entries)["Disease"])
-    assert verdict_counts(entries).set_index("Disease").loc[first, "Scans"] == 2
+    assert first not in set(counts(entries, "Top class")["Disease"])
+    assert counts(entries, "Verdict").set_index("Disease").loc[first, "Scans"] == 2
 
 
 def test_the_most_urgent_scan_comes_first_and_what_is_not_a_brain_is_not_listed(screener: Screener) -> None:

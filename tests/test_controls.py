@@ -13,7 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from sslmri.cohorts.manifest import read_manifest, write_manifest
-from sslmri.dashboard.performance.controls import alarms_table, localisation_table, shortcut_table
+from sslmri.dashboard.performance import tables
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
@@ -208,7 +208,7 @@ def test_random_heads_have_the_scale_of_the_head_and_nothing_else(model_folder):
 def draw(run: Path, disease: str) -> AppTest:
     script = (
         "from pathlib import Path\n"
-        "from sslmri.dashboard.performance.controls import draw_controls\n"
+        "from sslmri.dashboard.performance.sections import draw_controls\n"
         "from sslmri.diseases import DISEASES\n"
         "from sslmri.models.folder import read_model_card\n"
         f"draw_controls(read_model_card(Path({str(run)!r})), DISEASES[{disease!r}])\n"
@@ -230,9 +230,9 @@ def test_page_shows_what_was_stored(controlled):
     assert "A shortcut explains this result" not in said(app)
     result = content.diseases["tumours"]
     assert "too few test groups" in said(app)
-    assert list(shortcut_table(result)["input"])[1:] == list(CONTROLS.values())
-    assert list(alarms_table(result, content.family_wise)["cohort"]) == ["simulated", "all cohorts, any classifier"]
-    assert localisation_table(result.localisation)["value"].notna().all()
+    assert list(tables.shortcuts(result)["input"])[1:] == list(CONTROLS.values())
+    assert list(tables.alarms(result, content.family_wise)["cohort"]) == ["simulated", "all cohorts, any classifier"]
+    assert tables.localisation(result.localisation)["value"].notna().all()
 
 
 def test_page_says_plainly_that_a_shortcut_explains_the_result(controlled, tmp_path):

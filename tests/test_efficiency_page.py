@@ -8,12 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard import theme
-from sslmri.dashboard.performance.efficiency import (
-    curve_table,
-    difference_table,
-    efficiency_curves,
-    efficiency_differences,
-)
+from sslmri.dashboard.performance import tables
+from sslmri.dashboard.performance.efficiency import efficiency_curves, efficiency_differences
 from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import BASELINE, PIXELS, PROBE, RANDOM, SIMCLR, Fit, compare_fits
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
@@ -106,15 +102,17 @@ def test_a_disease_that_was_not_measured_is_said(folder: Path) -> None:
 
 
 def test_tables_hold_one_row_a_point_in_the_order_of_the_legend() -> None:
-    table = curve_table(result_of(6), "auroc")
+    table = tables.efficiency(result_of(6).curves, "auroc", "encoder")
     assert table.encoder.tolist() == [SIMCLR] * 3 + [RANDOM] * 3 + [PIXELS] * 3
     assert table.labels.tolist() == [*BUDGETS] * 3
-    assert difference_table(result_of(6), "auroc").against.tolist() == [RANDOM] * 3 + [PIXELS] * 3
+    assert (
+        tables.efficiency(result_of(6).differences, "auroc", "against").against.tolist() == [RANDOM] * 3 + [PIXELS] * 3
+    )
 
 
 def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis(monkeypatch) -> None:
     monkeypatch.setattr(theme, "is_dark", lambda: False)
-    table = curve_table(result_of(6), "auroc")
+    table = tables.efficiency(result_of(6).curves, "auroc", "encoder")
     figure = efficiency_curves(table, "AUROC")
     assert figure.layout.xaxis.type == "log"
     assert list(figure.layout.xaxis.tickvals) == list(BUDGETS)
@@ -126,13 +124,15 @@ def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis(monkeyp
     own = table[table.encoder == SIMCLR]
     assert list(figure.data[0].y) == own.value.tolist()
     assert list(figure.data[0].error_y.array) == pytest.approx((own.high - own.value).tolist())
-    gains = efficiency_differences(difference_table(result_of(6), "auroc"))
+    assert figure.data[0].line.dash == "solid"
+    assert figure.data[2].line.dash == "dot"
+    gains = efficiency_differences(tables.efficiency(result_of(6).differences, "auroc", "against"))
     assert gains.layout.shapes[0].y0 == gains.layout.shapes[0].y1 == 0
 
 
 def test_what_is_not_estimable_is_drawn_hollow_and_without_intervals(monkeypatch) -> None:
     monkeypatch.setattr(theme, "is_dark", lambda: False)
-    figure = efficiency_curves(curve_table(result_of(3), "auroc"), "AUROC")
+    figure = efficiency_curves(tables.efficiency(result_of(3).curves, "auroc", "encoder"), "AUROC")
     assert all(trace.marker.symbol == "circle-open" and trace.line.color == theme.MISSING for trace in figure.data)
-    assert all(set(trace.error_y.array) == {0.0} for trace in figure.data)
-    assert "not estimable" in figure.data[0].hovertemplate
+    assert all(np.isnan(trace.error_y.array).all() for trace in figure.data)
+    assert all(note == "(no interval)" for trace in figure.data for note in trace.customdata[:, 1])

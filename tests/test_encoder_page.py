@@ -23,7 +23,7 @@ from sslmri.dashboard.encoder.features import (
     tsne_map,
     tsne_sample,
 )
-from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, agreement, feature_map
+from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, feature_map
 from sslmri.dashboard.encoder.messages import chance_loss, facts
 from sslmri.diseases import DISEASES
 from sslmri.learning.simclr import nt_xent
@@ -129,11 +129,11 @@ def test_neighbours_of_other_groups_leave_the_slices_of_the_group_out(bank: Bank
 def test_agreement_of_neighbours_is_that_of_a_plain_count(bank: Bank) -> None:
     table = case_table(bank)
     found = neighbour_agreement(bank.features, table).set_index("in common")
-    assert found.loc["group", "fraction"] == pytest.approx(_mean_agreement(bank, table, "group", is_other=False))
-    assert found.loc["cohort", "fraction"] == pytest.approx(_mean_agreement(bank, table, "cohort", is_other=True))
+    assert found.loc["same group", "nearest"] == pytest.approx(_mean_agreement(bank, table, "group", is_other=False))
+    assert found.loc["same cohort", "nearest"] == pytest.approx(_mean_agreement(bank, table, "cohort", is_other=True))
     n = len(table)
-    assert found.loc["group", "chance"] == pytest.approx((PER_GROUP - 1) / (n - 1))
-    assert found.loc["cohort", "chance"] == pytest.approx((n / 2 - PER_GROUP) / (n - PER_GROUP))
+    assert found.loc["same group", "random pairs"] == pytest.approx((PER_GROUP - 1) / (n - 1))
+    assert found.loc["same cohort", "random pairs"] == pytest.approx((n / 2 - PER_GROUP) / (n - PER_GROUP))
 
 
 def _mean_agreement(bank: Bank, table: pd.DataFrame, column: str, is_other: bool) -> float:
@@ -144,13 +144,16 @@ def _mean_agreement(bank: Bank, table: pd.DataFrame, column: str, is_other: bool
 def test_agreement_of_random_features_is_near_chance(bank: Bank) -> None:
     features = unit(np.random.default_rng(1).normal(size=bank.features.shape))
     found = neighbour_agreement(features, case_table(bank))
-    assert np.abs(found["fraction"] - found["chance"]).max() < 0.08
+    assert np.abs(found["nearest"] - found["random pairs"]).max() < 0.08
 
 
 def test_what_all_slices_have_in_common_is_left_out(bank: Bank) -> None:
     table = case_table(bank)
     rows = rows_of(table, "ms")
-    assert neighbour_agreement(bank.features[rows], table.iloc[rows])["in common"].tolist() == ["group", "class"]
+    assert neighbour_agreement(bank.features[rows], table.iloc[rows])["in common"].tolist() == [
+        "same group",
+        "same class",
+    ]
 
 
 def test_a_selection_is_listed_by_class_and_cohort(bank: Bank) -> None:
@@ -167,7 +170,7 @@ def test_the_map_is_coloured_by_what_was_chosen(bank: Bank) -> None:
     by_class = feature_map(points_of(bank, "ms"), CLASS, [], [])
     assert [trace.marker.color for trace in by_class.data] == list(theme.class_colours(DISEASES["ms"]).values())
     assert [trace.name for trace in feature_map(points_of(bank), COHORT, [], []).data] == ["first", "second"]
-    assert "group g0, slice 0" in by_disease.data[0].text[0]
+    assert "group g0, slice 0" in by_disease.data[0].hovertext[0]
 
 
 @pytest.mark.usefixtures("light")
@@ -183,15 +186,15 @@ def test_one_selected_point_is_ringed_with_its_neighbours_and_several_fade_the_o
 @pytest.mark.usefixtures("light")
 def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
     named = replace(bank, cases=(bank.cases[0]._replace(group="<a href='x'>g</a>"), *bank.cases[1:]))
-    assert "<a" not in feature_map(points_of(named), DISEASE, [], []).data[0].text[0]
+    hover = feature_map(points_of(named), DISEASE, [], []).data[0].hovertext[0]
+    assert "&lt;a" in hover
+    assert "<a" not in hover
 
 
 @pytest.mark.usefixtures("light")
-def test_the_chart_of_agreement_has_a_bar_and_a_tick_for_each(bank: Bank) -> None:
-    found = neighbour_agreement(bank.features, case_table(bank))
-    bars, ticks = agreement(found).data
-    assert list(bars.x) == found["fraction"].tolist()
-    assert list(ticks.x) == found["chance"].tolist()
+def test_markup_in_the_name_of_a_cohort_is_shown_in_the_legend(bank: Bank) -> None:
+    named = replace(bank, cases=tuple(case._replace(cohort="<b>x") for case in bank.cases))
+    assert feature_map(points_of(named), COHORT, [], []).data[0].name == "&lt;b&gt;x"
 
 
 def test_chance_loss_is_that_of_equal_features() -> None:

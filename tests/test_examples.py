@@ -1,5 +1,6 @@
 """Example slices, ages and the audit of a manifest on the Data page, and the worst errors on Performance."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from PIL import Image
 
 from sslmri.cohorts.audit import check_records
 from sslmri.cohorts.manifest import Record
+from sslmri.dashboard import training_images
 from sslmri.dashboard.data import examples
 from sslmri.dashboard.performance import tables
-from sslmri.dashboard.screening.similar import DATA_FOLDER
-from sslmri.dashboard.training_images import _image, data_folder
+from sslmri.dashboard.training_images import DATA_FOLDER, data_folder
 from sslmri.diseases import DISEASES
 from sslmri.scans.slices import Preparation
 from tests.pages import png
@@ -63,20 +64,25 @@ def test_the_worst_errors_are_one_of_each_group_the_surest_first() -> None:
         ("c0", "c", "normal", "normal", 0.9),
     ]
     frame = pd.DataFrame(rows, columns=["name", "group", "label", "predicted", "normal"])
-    table = tables.errors(frame.assign(cohort="x", multiple_sclerosis=1 - frame["normal"]), 5)
+    wrong = frame[frame["label"] != frame["predicted"]]
+    table = tables.errors(wrong.assign(cohort="x", multiple_sclerosis=1 - frame["normal"]), 5)
     assert table["slice"].tolist() == ["a1", "b0"]
     assert table["probability"].tolist() == pytest.approx([0.9, 0.7])
     assert table["predicted"].tolist() == ["multiple sclerosis", "normal"]
 
 
 def test_images_are_shown_where_the_training_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_image = training_images.find_image.__wrapped__
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "notes.png").write_bytes(b"just some notes")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(DATA_FOLDER, raising=False)
     assert data_folder() is None
+    assert find_image("a.png", Preparation()) is None
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
     assert data_folder() == tmp_path
-    (tmp_path / "a.png").write_bytes(png())
-    shown = _image(tmp_path / "a.png", Preparation())
+    shown = find_image("a.png", Preparation())
     assert shown is not None
-    (tmp_path / "a.jpg").write_bytes(shown)
-    assert max(Image.open(tmp_path / "a.jpg").size) == 128
-    assert _image(tmp_path / "gone.png", Preparation()) is None
+    assert Image.open(io.BytesIO(shown)).size == (128, 128)
+    assert find_image("gone.png", Preparation()) is None
+    assert find_image("notes.png", Preparation()) is None

@@ -1,25 +1,17 @@
 """What is said of a finding: its set, and what a flag is worth at a prevalence."""
 
-import io
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from sslmri.dashboard.screening.findings import predictive_line
-from sslmri.dashboard.screening.similar import DATA_FOLDER, case_image
 from sslmri.evidence.verdict import Verdict, predictive_values
-from sslmri.models.bank import BankCase
 from sslmri.models.cards import ModelCard
 from sslmri.models.metrics import Estimate, OperatingPoint, ThresholdMetrics, Thresholds
-from sslmri.scans.slices import Preparation
 from sslmri.screening.messages import map_line, probability_line, set_line, threshold_help
 from sslmri.screening.outcome import Finding
-from tests.pages import png
 
 
 def point(sensitivity: float | None, specificity: float | None) -> OperatingPoint:
@@ -94,29 +86,3 @@ def test_a_weak_map_is_no_notable_saliency_and_another_says_its_size_and_peak() 
     assert map_line(summary, finding()) == (
         "Saliency for no tumour on slice 3: above half of its peak in 12 % of the head; peak 0.45 of the scale."
     )
-
-
-@pytest.fixture
-def case(tmp_path: Path) -> BankCase:
-    (tmp_path / "one.png").write_bytes(png())
-    return BankCase("tumours", "glioma", "cheng", "cheng/1", "train", "one.png", None)
-
-
-def test_a_case_has_a_image_where_its_data_are_on_this_machine(case, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
-    picture = case_image(case, Preparation())
-    assert picture is not None
-    assert np.asarray(Image.open(io.BytesIO(picture))).shape == (128, 128)
-
-
-@pytest.mark.parametrize("path", ["gone.png", "notes.png"])
-def test_a_case_without_readable_data_has_no_image(path: str, case, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv(DATA_FOLDER, str(tmp_path))
-    (tmp_path / "notes.png").write_bytes(b"just some notes")
-    assert case_image(case._replace(path=path), Preparation()) is None
-
-
-def test_without_a_data_folder_no_file_is_looked_for(case, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv(DATA_FOLDER, raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert case_image(case, Preparation()) is None

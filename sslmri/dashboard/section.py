@@ -1,16 +1,18 @@
 """What pages are made of: charts and tables with titles and downloads, notes, and evidence that may be damaged."""
 
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from sslmri.dashboard.charts import QUIET
 from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ModelError
 from sslmri.files import neutralised
+
+if TYPE_CHECKING:  # the Screening page, which is opened first, draws no chart
+    import plotly.graph_objects as go
 
 _WHOLE = 24  # rows up to which a table is shown whole, its texts wrapped; longer ones scroll
 
@@ -27,7 +29,7 @@ def try_read(find: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T 
         return None
 
 
-def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
+def draw_chart(title: str, figure: "go.Figure", table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
     """Draws a chart.
 
     Args:
@@ -39,7 +41,9 @@ def draw_chart(title: str, figure: go.Figure, table: pd.DataFrame, key: str, not
         level: of the heading: 2 on the page, 3 in a section.
     """
     draw_title(title, table, key, note, level)
-    st.plotly_chart(figure, config=QUIET, key=f"chart-{key}", alt=title)
+    quiet = {"displayModeBar": False}
+    # its height is kept free while the browser loads what draws it
+    st.plotly_chart(figure, height=int(figure.layout.height), config=quiet, key=f"chart-{key}", alt=title)
 
 
 def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
@@ -64,7 +68,7 @@ def draw_title(title: str, table: pd.DataFrame, key: str, note: str = "", level:
         draw = st.header if level == 2 else st.subheader
         draw(title, anchor=False, help=note or None, width="content")
         st.space("stretch")
-        content, name = to_csv(table), f"{key}.csv"
+        content, name = partial(to_csv, table), f"{key}.csv"  # written once it is clicked
         st.download_button(
             "Download CSV", content, name, "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"
         )

@@ -2,10 +2,11 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import plotly.express as px
 import plotly.graph_objects as go
 import streamlit as st
 from pandas.io.formats.style import Styler
@@ -16,6 +17,7 @@ from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_coh
 from sslmri.dashboard.screening.review import draw_report_buttons
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload, without_others
+from sslmri.dashboard.section import draw_chart
 from sslmri.dashboard.text import count, escape_markdown, proportion
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
@@ -201,63 +203,53 @@ def draw_exports(card: ModelCard, cohort: Cohort, shown: Sequence[Entry], metric
         )
 
 
-def verdict_counts(entries: Iterable[Entry]) -> pd.DataFrame:
-    """Returns how many scans have which verdict, by disease: columns ``Disease``, ``Verdict``, ``Scans``."""
-    return _counts(entries, "Verdict", lambda finding: str(finding.verdict))
+def draw_counts(entries: Iterable[Entry]) -> None:
+    """Draws how many scans have which verdict, and how many of those assessed which top class, by disease."""
+    verdicts, classes = counts(entries, "Verdict"), counts(entries, "Top class")
+    colours = {class_title(k): v for disease in DISEASES.values() for k, v in theme.class_colours(disease).items()}
+    left, right = st.columns(2, gap="large")
+    if len(verdicts):
+        with left:
+            figure = _bars(verdicts, theme.STATUSES | {Verdict.NOT_ASSESSED: theme.faint()}, [*Verdict])
+            draw_chart("Verdicts by disease", figure, verdicts, "cohort-verdicts")
+    if len(classes):
+        with right:
+            title = "Predicted classes (assessed scans only)"
+            draw_chart(title, _bars(classes, colours, list(colours)), classes, "cohort-classes")
 
 
-def class_counts(entries: Iterable[Entry]) -> pd.DataFrame:
-    """Returns how many assessed scans have which top class: ``Disease``, ``Top class``, ``Scans``."""
-    return _counts(entries, "Top class", lambda finding: class_title(finding.top_class) if finding.is_assessed else "")
-
-
-def _counts(entries: Iterable[Entry], column: str, name: Callable[[Finding], str]) -> pd.DataFrame:
-    pairs = [(DISEASES[one.disease].title, name(one)) for entry in entries for one in _findings(entry) if name(one)]
-    table = pd.DataFrame(pairs, columns=["Disease", column])
+def counts(entries: Iterable[Entry], column: str) -> pd.DataFrame:
+    """Returns how many scans have which ``Verdict``, or if assessed which ``Top class``, by disease."""
+    rows = [
+        (DISEASES[one.disease].title, str(one.verdict), class_title(one.top_class) if one.is_assessed else None)
+        for entry in entries
+        for one in _findings(entry)
+    ]
+    table = pd.DataFrame(rows, columns=["Disease", "Verdict", "Top class"])
     return table.groupby(["Disease", column], sort=False).size().reset_index(name="Scans")
 
 
-def verdict_bars(table: pd.DataFrame) -> go.Figure:
-    """Returns the scans of each disease by verdict, from ``verdict_counts``."""
-    figure = go.Figure()
-    hatched: dict[str, Any] = {"color": theme.faint(), "pattern": {**HATCH, "fgcolor": theme.MISSING}}
-    for verdict in Verdict:
-        marker = {"color": theme.STATUSES[verdict]} if verdict in theme.STATUSES else hatched
-        _add_bar(figure, table[table["Verdict"] == verdict], verdict, marker)
-    return _finish(figure, table)
-
-
-def class_bars(table: pd.DataFrame) -> go.Figure:
-    """Returns the scans of each disease by top class, from ``class_counts``."""
-    figure = go.Figure()
-    for disease in DISEASES.values():
-        for label, colour in theme.class_colours(disease).items():
-            rows = table[(table["Disease"] == disease.title) & (table["Top class"] == class_title(label))]
-            if len(rows):
-                _add_bar(figure, rows, class_title(label), {"color": colour})
-    return _finish(figure, table)
-
-
-def _add_bar(figure: go.Figure, rows: pd.DataFrame, name: str, marker: dict[str, Any]) -> None:
-    figure.add_bar(
-        x=rows["Scans"],
-        y=rows["Disease"],
-        name=name,
-        orientation="h",
-        marker=marker,
-        texttemplate=f"{name} %{{x}}",
-        textposition="inside",
-        insidetextanchor="middle",
-        insidetextfont={"color": _text_on(marker["color"])},
-        textangle=0,
-        hovertemplate=f"%{{y}}, {name}: %{{x}} scans<extra></extra>",
+def _bars(table: pd.DataFrame, colours: Mapping[str, str], order: Sequence[str]) -> go.Figure:
+    """Returns the scans of each disease, by verdict or by top class, stacked in an order."""
+    column = table.columns[1]
+    titles = [title for title in _TITLES if title in set(table["Disease"])]
+    figure = px.bar(
+        table.assign(text=table[column].astype(str) + " " + table["Scans"].astype(str)),
+        x="Scans",
+        y="Disease",
+        color=column,
+        text="text",
+        pattern_shape=column,
+        pattern_shape_sequence=[""],
+        pattern_shape_map={Verdict.NOT_ASSESSED: HATCH},
+        color_discrete_map=dict(colours),
+        category_orders={column: list(order), "Disease": titles},
+        hover_data={"text": False},
     )
-
-
-def _finish(figure: go.Figure, table: pd.DataFrame) -> go.Figure:
-    titles = [title for title in _TITLES if (table["Disease"] == title).any()]
+    figure.for_each_trace(lambda one: one.update(insidetextfont_color=_text_on(one.marker.color)))
+    figure.update_traces(textposition="inside", insidetextanchor="middle", textangle=0)
     most = int(table.groupby("Disease")["Scans"].sum().max())
-    figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1], showgrid=False)
-    figure.update_xaxes(title="Scans", range=[0, most], zeroline=False, dtick=-(-most // 5))
-    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"}, barmode="stack", bargap=0.3, showlegend=False)
+    figure.update_yaxes(showgrid=False, title=None)
+    figure.update_xaxes(range=[0, most], zeroline=False, dtick=-(-most // 5))
+    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"}, bargap=0.3, showlegend=False)
     return layout(figure, _BAR * len(titles) + 70)

@@ -1,22 +1,17 @@
 """What the records of a manifest show beyond its summary: example slices, ages, and what the audit finds in them."""
 
-import os
 import random
 from collections import defaultdict
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from sslmri.cohorts.audit import check_records
-from sslmri.cohorts.manifest import Record, read_manifest
-from sslmri.cohorts.splits import assign_splits, trainable
-from sslmri.dashboard.data.source import MANIFEST, manifest_at
+from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.splits import trainable
 from sslmri.dashboard.section import draw_table
-from sslmri.dashboard.session_cache import keep
-from sslmri.dashboard.training_images import data_folder, draw_images
+from sslmri.dashboard.training_images import draw_images
 from sslmri.diseases import Disease, class_title
-from sslmri.errors import ManifestError
 from sslmri.scans.slices import Preparation
 
 _EXAMPLES = 6  # of each class and cohort
@@ -31,21 +26,6 @@ _CHECKED = (
 )
 
 
-def find_records(path: str) -> list[Record]:
-    """Returns the records of the manifest that the user named, or else of the training data; none without either."""
-    folder = data_folder()
-    manifest = manifest_at(path) if path else folder / MANIFEST if folder else Path()
-    if not manifest.is_file():
-        return []
-    key = f"{manifest}/{os.stat(manifest).st_mtime_ns}"
-    try:
-        return keep("records", key, 1, lambda: assign_splits(read_manifest(manifest)))
-    except ManifestError:
-        if path:
-            raise
-        return []  # the training data were changed
-
-
 def draw_records(records: list[Record], disease: Disease, preparation: Preparation) -> None:
     """Draws example slices of each class and cohort, ages where known, and what the audit finds, of one disease."""
     own = [record for record in trainable(records) if record.disease == disease.key]
@@ -57,9 +37,8 @@ def draw_records(records: list[Record], disease: Disease, preparation: Preparati
         st.header("Example slices", anchor=False, help="Drawn at random, one of each group, prepared as for training.")
         for (label, cohort), drawn in examples(own, disease).items():
             st.caption(f"{class_title(label)}, {cohort}")
-            draw_images(
-                [(record.path, class_title(label)) for record in drawn], preparation, _WIDTH, has_captions=False
-            )
+            cases = [(str(record.path), class_title(label)) for record in drawn]
+            draw_images(cases, preparation, _WIDTH, has_captions=False)
     with right:
         ages = age_table(own, disease)
         if len(ages):

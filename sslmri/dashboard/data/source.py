@@ -9,17 +9,17 @@ from pathlib import Path
 
 import streamlit as st
 
-from sslmri.cohorts.manifest import read_manifest
+from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.summary import summarise
 from sslmri.dashboard.data.summary import Summary, as_tables
 from sslmri.dashboard.server.signin import is_needed
 from sslmri.dashboard.session_cache import keep
+from sslmri.dashboard.training_images import data_folder
 from sslmri.errors import ManifestError
-from sslmri.models.cards import ModelCard
 from sslmri.scans.slices import Preparation
 
-MANIFEST = "manifest.csv"
+_MANIFEST = "manifest.csv"
 _MAX_SUMMARIES = 4
 
 
@@ -37,24 +37,41 @@ def ask_for_data() -> str:
     return path.strip()
 
 
-def summarise_named(path: str, card: ModelCard | None) -> Summary:
-    """Returns the summary of a named manifest, prepared as for the model, with progress; this session keeps it.
+def training_records() -> list[Record]:
+    """Returns the records of the training data, none where they are not on this server or were changed."""
+    folder = data_folder()
+    try:
+        return _read(folder / _MANIFEST) if folder else []
+    except ManifestError:
+        return []
+
+
+def read_named(path: str, preparation: Preparation) -> tuple[Summary, list[Record]]:
+    """Returns the summary of a named manifest, with progress, and its records; this session keeps both.
 
     Raises:
         ManifestError: the manifest cannot be used.
     """
     manifest = manifest_at(path)
-    records = assign_splits(read_manifest(manifest))
-    preparation = card.encoder.preparation if card else Preparation()
+    records = _read(manifest)
     progress = st.progress(0.0, "Reading files")
 
     def show(done: int, total: int) -> None:
         progress.progress(done / total, f"Reading file {done:,} of {total:,}")
 
-    key = f"{manifest}/{manifest.stat().st_mtime_ns}"
-    summary = keep("summaries", key, _MAX_SUMMARIES, lambda: as_tables(summarise(records, preparation, show)))
+    summary = keep(
+        "summaries", _stamp(manifest), _MAX_SUMMARIES, lambda: as_tables(summarise(records, preparation, show))
+    )
     progress.empty()
-    return summary
+    return summary, records
+
+
+def _read(manifest: Path) -> list[Record]:
+    return keep("records", _stamp(manifest), 1, lambda: assign_splits(read_manifest(manifest)))
+
+
+def _stamp(manifest: Path) -> str:
+    return f"{manifest}/{manifest.stat().st_mtime_ns if manifest.is_file() else None}"
 
 
 def manifest_at(text: str) -> Path:
@@ -68,7 +85,7 @@ def manifest_at(text: str) -> Path:
         path = Path(text).expanduser() if root is None else (root / text).resolve()
         if root is not None and not path.is_relative_to(root):
             raise ManifestError(f"The path must be inside the server's data folder ({root}).")
-        return path / MANIFEST if path.is_dir() else path
+        return path / _MANIFEST if path.is_dir() else path
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, or with a NUL, or of no user's home
         raise ManifestError("This is not a path. Enter the path of a manifest.csv or of its folder.") from error
 

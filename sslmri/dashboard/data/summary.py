@@ -85,6 +85,17 @@ def intensities(own: Summary, disease: Disease) -> pd.DataFrame:
     return named.join(quantiles).assign(contrast=table["contrast"].astype(float).round(3))
 
 
+def files(own: Summary) -> pd.DataFrame:
+    """Returns one row per cohort of a disease: sampled files, their formats, their sizes in pixels."""
+    formats = own["formats"].groupby("cohort")["format"].agg(", ".join)
+    rows = []
+    for cohort, sizes in own["sizes"].groupby("cohort"):
+        usual = sizes.sort_values("slices").iloc[-1]
+        ranges = [f"{sizes[side].min()} to {sizes[side].max()}" for side in ("width", "height")]
+        rows.append((cohort, sizes["slices"].sum(), formats[cohort], f"{usual['width']} x {usual['height']}", *ranges))
+    return pd.DataFrame(rows, columns=["cohort", "files", "format", "most frequent size", "width", "height"])
+
+
 def densities(own: Summary, disease: Disease) -> pd.DataFrame:
     """Returns one row per class and bin: intensity at the middle of the bin, density."""
     bins = _by_class(own, disease)[["label", "density"]].explode("density", ignore_index=True)
@@ -115,8 +126,11 @@ def balancing(head: HeadCard) -> pd.DataFrame:
     counts = {label: head.counts[label]["train"] for label in head.classes}
     there = {label: min(n.slices, limit, n.groups * per_group) for label, n in counts.items()}
     target = min(per_epoch, max(there.values()))
-    rows = [(label, counts[label].slices, min(n, target), max(target - n, 0) if n else 0) for label, n in there.items()]
-    return pd.DataFrame(rows, columns=["label", "labelled", "used", "repeated"])
+    rows = [
+        (class_title(label), counts[label].slices, min(n, target), max(target - n, 0) if n else 0)
+        for label, n in there.items()
+    ]
+    return pd.DataFrame(rows, columns=["class", "labelled", "used", "repeated"])
 
 
 def balancing_rule(head: HeadCard) -> str:

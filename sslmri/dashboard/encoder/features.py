@@ -18,14 +18,13 @@ MAX_TSNE = 2000  # points; twice as many take more than twice as long
 _TSNE_STEPS = 500  # half of scikit-learn's: the clusters are stable by then, and the user waits half as long
 ALL = "all"
 PCA, TSNE = "PCA", "t-SNE"
-_FIELDS = ("disease", "label", "cohort", "group", "split", "slice")
+_FIELDS = ["disease", "label", "cohort", "group", "split", "slice"]
 _COMMON = {"group": ["group"], "cohort": ["cohort"], "disease": ["disease"], "class": ["disease", "label"]}
 
 
 def case_table(bank: "FeatureBank") -> pd.DataFrame:
     """Returns one row per slice of the bank: disease, label, cohort, group, split and slice, in the bank's order."""
-    rows = [[getattr(case, field) for field in _FIELDS] for case in bank.cases]
-    return pd.DataFrame(rows, columns=list(_FIELDS), dtype=object)  # a slice without a number stays None
+    return pd.DataFrame(bank.cases, dtype=object)[_FIELDS]  # a slice without a number stays None
 
 
 def rows_of(table: pd.DataFrame, disease: str) -> np.ndarray:
@@ -79,7 +78,7 @@ def neighbours(
 def neighbour_table(table: pd.DataFrame, rows: np.ndarray, distances: np.ndarray, row: int) -> pd.DataFrame:
     """Returns the neighbours of a slice as the page lists them."""
     nearest = table.iloc[rows].reset_index(drop=True)
-    listed = pd.DataFrame({"distance": np.round(distances, 3), "class": _class_names(nearest)})
+    listed = pd.DataFrame({"distance": np.round(distances, 3), "class": class_names(nearest)})
     is_same = nearest["group"] == table["group"].iloc[row]
     return listed.join(nearest[["cohort", "group", "slice"]]).assign(**{"same group": np.where(is_same, "yes", "no")})
 
@@ -87,7 +86,7 @@ def neighbour_table(table: pd.DataFrame, rows: np.ndarray, distances: np.ndarray
 def selection_table(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     """Returns how many slices and groups a selection has by class and cohort, most slices first."""
     selected = table.iloc[rows]
-    groups = selected.assign(**{"class": _class_names(selected)}).groupby(["class", "cohort"], sort=False)["group"]
+    groups = selected.assign(**{"class": class_names(selected)}).groupby(["class", "cohort"], sort=False)["group"]
     counts = groups.agg(slices="size", groups="nunique").reset_index()
     return counts.sort_values("slices", ascending=False, ignore_index=True)
 
@@ -96,51 +95,38 @@ def neighbour_agreement(features: np.ndarray, table: pd.DataFrame) -> pd.DataFra
     """Returns the mean fraction of a slice's nearest neighbours with its group, cohort, disease and class.
 
     For the group all other slices may be neighbours, and only slices whose group has enough others count; for cohort,
-    disease and class the slices of the same group are left out. ``chance`` is the fraction among slices drawn at
-    random. What all slices have in common is left out.
+    disease and class the slices of the same group are left out. ``random pairs`` is the fraction among slices drawn
+    at random. What all slices have in common is left out.
 
     Args:
         features: (N, d), of length 1.
         table: of the same slices, from ``case_table``.
     """
     codes = {name: table.groupby(fields, sort=False).ngroup().to_numpy() for name, fields in _COMMON.items()}
-    group = codes["group"]
-    nearest = {is_group: _nearest(features, group, not is_group) for is_group in (True, False)}
+    same = {name: code[:, None] == code for name, code in codes.items()}
+    others = ~np.eye(len(table), dtype=bool)
     rows = []
-    for name, code in codes.items():
-        is_group = name == "group"
-        counted = np.bincount(group)[group] > N_NEIGHBOURS if is_group else np.ones(len(code), dtype=bool)
-        if not counted.any() or len(np.unique(code)) == 1:
+    for name in _COMMON:
+        may = others if name == "group" else ~same["group"]
+        is_counted = np.count_nonzero(same["group"], axis=1) > (N_NEIGHBOURS if name == "group" else 0)
+        if not is_counted.any() or same[name].all():
             continue
-        is_same = np.ma.masked_array(code[nearest[is_group]] == code[:, None], nearest[is_group] < 0)[counted]
-        chance = _chance(code, np.arange(len(code)) if is_group else group)[counted]
-        rows.append((name, float(is_same.mean() or 0), float(chance.mean()), int(counted.sum())))
-    return pd.DataFrame(rows, columns=["in common", "fraction", "chance", "slices"])
+        distances = np.where(may, 1 - features @ features.T, np.inf)
+        nearest = np.argpartition(distances, min(N_NEIGHBOURS, len(table) - 1), axis=1)[:, :N_NEIGHBOURS]
+        is_there = np.take_along_axis(may, nearest, axis=1)
+        is_same = np.ma.masked_array(np.take_along_axis(same[name], nearest, axis=1), ~is_there)[is_counted]
+        chance = (same[name] & may).sum(axis=1) / np.maximum(may.sum(axis=1), 1)
+        rows.append(
+            (f"same {name}", float(is_same.mean() or 0), float(chance[is_counted].mean()), int(is_counted.sum()))
+        )
+    return pd.DataFrame(rows, columns=["in common", "nearest", "random pairs", "slices"])
 
 
 def named(disease: str, label: str) -> str:
-    """Returns the title of a class with its disease; nothing is known of an unlabelled slice."""
-    return f"{DISEASES[disease].title}: {class_title(label)}" if disease in DISEASES else "not labelled"
+    """Returns the title of a class with its disease."""
+    return f"{DISEASES[disease].title}: {class_title(label)}"
 
 
-def _class_names(table: pd.DataFrame) -> list[str]:
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Returns the title of each slice's class with its disease."""
     return [named(disease, label) for disease, label in zip(table["disease"], table["label"], strict=True)]
-
-
-def _nearest(features: np.ndarray, group: np.ndarray, is_other_group: bool) -> np.ndarray:
-    """Returns the rows of each slice's nearest neighbours, (N, k); -1 where there are fewer."""
-    from sklearn.neighbors import NearestNeighbors
-
-    most = N_NEIGHBOURS + (int(np.bincount(group).max()) if is_other_group else 0)
-    search = NearestNeighbors(n_neighbors=min(most, len(features) - 1)).fit(features)
-    nearest = search.kneighbors(return_distance=False)
-    is_left_out = (group[nearest] == group[:, None]) & is_other_group
-    first = np.argsort(is_left_out, axis=1, kind="stable")[:, :N_NEIGHBOURS]  # nearest first, those left out last
-    return np.asarray(np.take_along_axis(np.where(is_left_out, -1, nearest), first, axis=1))
-
-
-def _chance(code: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-    """Returns for each slice the fraction with its code of all slices outside of its part of ``left_out``: (N,)."""
-    n_both = pd.Series(code).groupby([code, left_out]).transform("size").to_numpy()
-    n_left = len(code) - np.bincount(left_out)[left_out]
-    return np.asarray((np.bincount(code)[code] - n_both) / np.maximum(n_left, 1))

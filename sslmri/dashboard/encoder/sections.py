@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from sslmri.cohorts.protocols import Protocol
-from sslmri.dashboard import charts, theme
+from sslmri.dashboard import theme
 from sslmri.dashboard.encoder import map_charts
 from sslmri.dashboard.encoder.features import (
     ALL,
@@ -29,11 +28,10 @@ from sslmri.dashboard.encoder.features import (
 )
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE
 from sslmri.dashboard.encoder.messages import chance_loss
-from sslmri.dashboard.performance import tables
 from sslmri.dashboard.performance.tables import SPLIT_TITLES
 from sslmri.dashboard.section import draw_chart, draw_table, draw_title
 from sslmri.dashboard.text import count, escape_markdown, in_order, percent
-from sslmri.dashboard.training_images import draw_training_images
+from sslmri.dashboard.training_images import draw_images
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
@@ -85,37 +83,55 @@ def choose_run(card: ModelCard) -> Protocol:
 
 def draw_training(card: ModelCard, protocol: Protocol) -> None:
     """Draws the loss and the scores by epoch of pre-training and fine-tuning, or says that there is no history."""
-    pretrained = tables.history(find_history(card, "pretrain", protocol), "knn")
-    tuned = tables.history(find_history(card, "finetune", protocol), "auroc")
     settings = card.encoder.pretraining
+    pretrained = history(card, "pretrain", protocol, "knn")
+    tuned = history(card, "finetune", protocol, "auroc")
     if pretrained.empty or settings is None:
         st.caption("No history of pre-training was kept with this model.")
     else:
         chance = chance_loss(settings["batch_size"])
-        loss = charts.loss_line(pretrained, "NT-Xent loss")
-        loss.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
         _draw_pair(
             pretrained,
-            ("NT-Xent loss by epoch", loss, f"Chance is ln(2N - 1) = {chance:.2f} for N = {settings['batch_size']}."),
-            ("kNN probe by epoch", "balanced accuracy", "On validation groups. Chance is one over the classes."),
+            ("NT-Xent loss", f"Chance is ln(2N - 1) = {chance:.2f} for N = {settings['batch_size']}."),
+            ("kNN probe", "balanced accuracy", "On validation groups. Chance is one over the classes."),
+            chance,
         )
     if not tuned.empty:
-        loss = charts.loss_line(tuned, "fine-tuning loss")
-        _draw_pair(tuned, ("Fine-tuning loss by epoch", loss, ""), ("Validation AUROC by epoch", "AUROC", ""))
+        _draw_pair(tuned, ("Fine-tuning loss", ""), ("Validation AUROC", "AUROC", ""))
 
 
-def _draw_pair(history: pd.DataFrame, loss: tuple[str, go.Figure, str], scores: tuple[str, str, str]) -> None:
-    """Draws the loss and, where they were taken, the scores of a step: title, chart or name of its axis, and note."""
+def history(card: ModelCard, step: str, protocol: Protocol, scores: str) -> pd.DataFrame:
+    """Returns one row per epoch of a training step: its loss, and by disease the scores where they were taken.
+
+    Args:
+        card: the model's.
+        step: ``pretrain`` or ``finetune``.
+        protocol: by which the model was measured.
+        scores: key of an entry's scores, ``knn`` or ``auroc``.
+    """
+    titles = {f"{scores}.{key}": disease.title for key, disease in DISEASES.items()}
+    table = pd.json_normalize(find_history(card, step, protocol)).rename(columns=titles)
+    return table.filter(["epoch", "loss", *titles.values()])
+
+
+def _draw_pair(
+    table: pd.DataFrame, loss: tuple[str, str], scores: tuple[str, str, str], chance: float | None = None
+) -> None:
+    """Draws the loss and, where they were taken, the scores of a step: title, name of the axis of scores, and note."""
     left, right = st.columns(2, gap="large")
     key = loss[0].split()[0].lower()
     with left:
-        draw_chart(loss[0], loss[1], history, f"{key}-loss", loss[2], level=3)
+        figure = map_charts.by_epoch(table, {"loss": (theme.accent(), "solid")}, loss[0])
+        if chance is not None:
+            figure.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
+        draw_chart(f"{loss[0]} by epoch", figure, table, f"{key}-loss", loss[1], level=3)
     with right:
-        if history.columns.difference(["epoch", "loss"]).empty:
-            st.caption(f"{scores[0]}: there were no validation groups.")
+        if table.columns.difference(["epoch", "loss"]).empty:
+            st.caption(f"{scores[0]} by epoch: there were no validation groups.")
         else:
-            figure = charts.disease_lines(history, scores[1])
-            draw_chart(scores[0], figure, history, f"{key}-scores", scores[2], level=3)
+            lines = {DISEASES[key].title: line for key, line in theme.disease_lines(list(DISEASES)).items()}
+            figure = map_charts.by_epoch(table, lines, scores[1]).update_yaxes(range=[0, 1.02])
+            draw_chart(f"{scores[0]} by epoch", figure, table, f"{key}-scores", scores[2], level=3)
 
 
 def draw_map(card: ModelCard) -> None:
@@ -211,20 +227,19 @@ def _draw_agreement(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, r
     )
     if agreement.empty:
         return
-    draw_chart(
+    draw_table(
         "What nearest neighbours have in common",
-        map_charts.agreement(agreement),
         agreement,
         f"encoder-neighbours-{disease}",
-        f"Means over slices, {N_NEIGHBOURS} nearest neighbours each, by distance in the full features. For cohort, "
-        "disease and class, slices of the same group are left out; for the group, only groups of more than "
-        f"{N_NEIGHBOURS} slices count.",
+        f"Mean fractions of the {N_NEIGHBOURS} nearest, by distance in the full features. For cohort, disease and "
+        f"class, slices of the same group are left out; for the group, only groups of more than {N_NEIGHBOURS} slices "
+        "count.",
         level=3,
     )
     st.caption(
-        "Above chance: the encoder groups these slices. Group: slices of one subject. Cohort: slices of one source, "
-        "which may reflect its scanner and preparation rather than anatomy. Where a class comes from one cohort only, "
-        "the two cannot be separated."
+        "Above random pairs: the encoder groups these slices. Group: slices of one subject. Cohort: slices of one "
+        "source, which may reflect its scanner and preparation rather than anatomy. Where a class comes from one "
+        "cohort only, the two cannot be separated."
     )
 
 
@@ -272,7 +287,7 @@ def _draw_neighbours(card: ModelCard, bank: "FeatureBank", table: pd.DataFrame, 
         (bank.cases[one].path, f"{class_title(bank.cases[one].label)}, {caption}")
         for one, caption in zip([row, *rows], captions, strict=True)
     ]
-    draw_training_images(cases, card.encoder.preparation)
+    draw_images(cases, card.encoder.preparation)
     draw_table(
         f"{len(rows)} nearest slices",
         neighbour_table(table, rows, distances, row),

@@ -6,26 +6,36 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
+from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
 from sslmri.cohorts.registry import meaning_of
-from sslmri.dashboard import charts, theme
-from sslmri.dashboard.performance import curves, tables
-from sslmri.dashboard.performance.controls import draw_verdict
+from sslmri.dashboard import theme
+from sslmri.dashboard.performance import charts, tables
 from sslmri.dashboard.section import draw_chart, draw_notes, draw_table, try_read
 from sslmri.dashboard.text import count, escape_markdown, proportion
-from sslmri.dashboard.training_images import draw_training_images
+from sslmri.dashboard.training_images import draw_images
 from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.grade import RULE
 from sslmri.evidence.predictions import read_predictions
 from sslmri.evidence.reliability import BINS_RULE
+from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.models.cards import SET_RULE, ModelCard
-from sslmri.models.evidence import Metrics, is_of_model
-from sslmri.models.metrics import CaseMetrics, DiseaseMetrics
+from sslmri.models.evidence import Controls, Metrics, find_evidence, is_of_model
+from sslmri.models.metrics import DiseaseMetrics, Localisation, SameSource
 from sslmri.models.model_card import SPLIT_RULES
-from sslmri.scans.slices import Preparation
+from sslmri.text import capital, format_timestamp
 
+Draw = Callable[[ModelCard, Disease, DiseaseMetrics, Path], None]
 _ERRORS = 12
+_CURVES_NOTE = (
+    "Each class against the rest. Dotted: too few groups to estimate the area, the raw curve is drawn. A class that "
+    "was never trained has the same probability everywhere and no curve."
+)
+
+_NO_CONTROLS = (
+    "Shortcuts, false alarms and localisation were not measured for this classifier: run `python train.py controls`, "
+    "then load this page again."
+)
 
 
 def not_measured(card: ModelCard, protocol: Protocol) -> str:
@@ -43,7 +53,7 @@ def not_measured(card: ModelCard, protocol: Protocol) -> str:
     return f"Not measured for this model on the {SPLIT_RULES[protocol]}; {how}"
 
 
-def encoder_of(card: ModelCard, metrics: Metrics) -> str:
+def _encoder_of(card: ModelCard, metrics: Metrics) -> str:
     """Returns whose encoder metrics are of, in a few words."""
     return "this model's" if is_of_model(card, metrics) else f"another encoder ({metrics.encoder_sha256[:8]})"
 
@@ -58,44 +68,29 @@ def sticky() -> DeltaGenerator:
 
 
 def draw_summary(
-    disease: Disease, metrics: Mapping[Protocol, Metrics | None], protocol: Protocol, card: ModelCard
+    card: ModelCard, disease: Disease, metrics: Mapping[Protocol, Metrics | None], protocol: Protocol
 ) -> None:
     """Draws the conclusion on a disease first, then its main results with their baselines, on each split."""
-    chosen = metrics[protocol]
-    result = chosen.diseases.get(disease.key) if chosen else None
-    if chosen is None or result is None:
-        st.info(not_measured(card, protocol))
-    else:
+    found = {name: one for name, one in metrics.items() if one and disease.key in one.diseases}
+    if protocol in found:
+        grade = found[protocol].diseases[disease.key].grade
         st.markdown(
-            f"**{result.grade.grade.capitalize()} evidence.** {escape_markdown(result.grade.reason)}",
+            f"**{grade.grade.capitalize()} evidence.** {escape_markdown(grade.reason)}",
             help=f"How evidence is graded. {RULE}",
         )
-        draw_verdict(card, disease)
-        _draw_headline(disease, result, chosen, card)
-    _draw_protocols(metrics, card, disease)
-
-
-def draw_measured(
-    draw: Callable[[Disease, DiseaseMetrics, Path], None],
-    disease: Disease,
-    metrics: Mapping[Protocol, Metrics | None],
-    protocol: Protocol,
-    card: ModelCard,
-) -> None:
-    """Draws a section from the evidence of a split, or says that there is none."""
-    chosen = metrics[protocol]
-    result = chosen.diseases.get(disease.key) if chosen else None
-    if result is None:
-        st.info(not_measured(card, protocol))
+        _draw_verdict(card, disease)
+        _draw_headline(card, disease, found[protocol])
     else:
-        draw(disease, result, card.folder / EVIDENCE_FOLDERS[protocol])
+        st.info(not_measured(card, protocol))
+    _draw_protocols(card, disease, found)
+    for name in metrics.keys() - found.keys():
+        st.caption(not_measured(card, name))
 
 
-def _draw_protocols(metrics: Mapping[Protocol, Metrics | None], card: ModelCard, disease: Disease) -> None:
-    """Draws the main results of a disease on both splits, and one line for each that was not measured."""
-    found = {protocol: one for protocol, one in metrics.items() if one and disease.key in one.diseases}
+def _draw_protocols(card: ModelCard, disease: Disease, found: Mapping[Protocol, Metrics]) -> None:
+    """Draws the main results of a disease on the splits that were measured."""
     measured = {protocol: one.diseases[disease.key] for protocol, one in found.items()}
-    pixels = "".join(tables.pixels_sentence(result) for name, result in measured.items() if name == AS_PUBLISHED)
+    pixels = tables.pixels_sentence(measured[AS_PUBLISHED]) if AS_PUBLISHED in measured else ""
     draw_table(
         f"{disease.title}: results on each split",
         tables.protocols(measured),
@@ -103,24 +98,23 @@ def _draw_protocols(metrics: Mapping[Protocol, Metrics | None], card: ModelCard,
         "Where patients are shared between training and test, near-copies of the test slices were in the training "
         f"data: only results without shared patients say what to expect for a new patient.{pixels}",
     )
-    draw_notes([tables.split_note(name, result, encoder_of(card, found[name])) for name, result in measured.items()])
-    for protocol in metrics.keys() - measured.keys():
-        st.caption(not_measured(card, protocol))
+    draw_notes([tables.split_note(name, result, _encoder_of(card, found[name])) for name, result in measured.items()])
 
 
-def _draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, card: ModelCard) -> None:
+def _draw_headline(card: ModelCard, disease: Disease, metrics: Metrics) -> None:
     """Draws what was measured, and the main metrics with their baselines."""
-    encoder = "" if is_of_model(card, metrics) else f" Measured on {encoder_of(card, metrics)}, trained on this split."
+    result, is_own = metrics.diseases[disease.key], is_of_model(card, metrics)
+    encoder = "" if is_own else f" Measured on {_encoder_of(card, metrics)}, trained on this split."
     title, _, meaning = SPLIT_RULES[metrics.protocol].partition(": ")
     st.markdown(
-        f"**{title[0].upper()}{title[1:]}**: {meaning}.{encoder} {meaning_of(result.unit)} "
+        f"**{capital(title)}**: {meaning}.{encoder} {meaning_of(result.unit)} "
         f"Tested on **{count(result.slices.n_groups, 'group')}** with **{count(result.slices.n_cases, 'slice')}**. "
         "Intervals are 95 %, from a bootstrap over groups."
     )
     headline = tables.headline(result)
     draw_chart(
         f"{disease.title}: results compared with baselines",
-        charts.headline(headline),
+        charts.headline(headline, "this model" if is_own else "encoder trained on this split"),
         headline,
         f"headline-{disease.key}",
         "Compare each result with its baselines: methods that learn next to nothing from images, on the same split.",
@@ -128,20 +122,26 @@ def _draw_headline(disease: Disease, result: DiseaseMetrics, metrics: Metrics, c
     draw_notes([*tables.not_estimable(headline), *result.notes])
 
 
-def draw_classes(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
+def draw_classes(card: ModelCard, disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
     """Draws confusion matrices and the metrics of each class, of slices and of groups."""
     unit = result.unit
     pairs = (("slices", result.slices, "Of slices."), (f"{unit}s", result.groups, f"Each {unit} from all its slices."))
     for column, (name, metrics, note) in zip(st.columns(2, gap="large"), pairs, strict=True):
         with column:
-            _draw_confusion(f"Confusion matrix, {name}", metrics, disease, f"confusion-{name}-{disease.key}", note)
+            draw_chart(
+                f"Confusion matrix, {name}",
+                charts.confusion(metrics.confusion, disease.classes),
+                tables.confusion(metrics.confusion, disease.classes),
+                f"confusion-{name}-{disease.key}",
+                f"{note} Rows are the truth, columns what was predicted; percentages are of the row.",
+            )
             per_class = tables.per_class(metrics)
             draw_chart(
                 f"Precision, recall, F1 by class, {name}",
-                charts.class_bars(per_class, disease),
+                charts.classes(per_class, disease),
                 per_class,
                 f"classes-{name}-{disease.key}",
-                f"{note} Grey and hatched, with *: too few groups for an interval.",
+                f"{note} Hollow: too few groups for an interval.",
             )
             draw_notes(tables.not_estimable(per_class))
     with st.expander("All metrics by class"):
@@ -149,32 +149,26 @@ def draw_classes(disease: Disease, result: DiseaseMetrics, evidence: Path) -> No
             draw_table(f"All metrics by class, {name}", tables.by_class(metrics), f"by-class-{name}-{disease.key}")
 
 
-def draw_curves(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
+def draw_curves(card: ModelCard, disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
     """Draws the ROC and the precision-recall curve of each class, from the predictions in a folder of evidence."""
     predictions = try_read(read_predictions, evidence, disease)
     if predictions is None:
         return
     roc = roc_curves(predictions, disease).groupby("label", sort=False).filter(lambda points: len(points) > 2)
-    note = (
-        "Each class against the rest. Dotted: too few groups to estimate the area, the raw curve is drawn. A class "
-        "that was never trained has the same probability everywhere and no curve."
-    )
-    left, right = st.columns(2, gap="large")
-    with left:
-        figure = curves.roc(roc, disease, result.slices)
-        draw_chart("ROC of each class, slices", figure, roc, f"roc-{disease.key}", note)
-    with right:
-        figure = curves.precision_recall(roc, disease, result.slices)
-        draw_chart("Precision and recall of each class, slices", figure, roc, f"recall-{disease.key}", note)
+    titles = {"auroc": "ROC of each class, slices", "average_precision": "Precision and recall of each class, slices"}
+    for column, (measure, title) in zip(st.columns(2, gap="large"), titles.items(), strict=True):
+        with column:
+            figure = charts.class_curves(roc, disease, result.slices, measure)
+            draw_chart(title, figure, roc, f"{measure}-{disease.key}", _CURVES_NOTE)
 
 
-def draw_calibration(disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
+def draw_calibration(card: ModelCard, disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
     """Draws whether probabilities mean what they say, whether sets hold the true class, and all metrics."""
     left, right = st.columns(2, gap="large")
     with left:
         table = tables.reliability(result.slices)
         note = f"{BINS_RULE}. Below the line the model is overconfident."
-        figure = curves.reliability(table)
+        figure = charts.reliability(table)
         draw_chart("Reliability of the probabilities, slices", figure, table, f"reliability-{disease.key}", note)
     with right:
         if result.sets is None:
@@ -186,7 +180,7 @@ def draw_calibration(disease: Disease, result: DiseaseMetrics, evidence: Path) -
     draw_table("All metrics", tables.overall(result), f"overall-{disease.key}", note)
 
 
-def draw_errors(disease: Disease, result: DiseaseMetrics, evidence: Path, preparation: Preparation) -> None:
+def draw_errors(card: ModelCard, disease: Disease, result: DiseaseMetrics, evidence: Path) -> None:
     """Draws the worst errors: the slices whose wrong class has the highest probability, one of each group."""
     predictions = try_read(read_predictions, evidence, disease)
     if predictions is None:
@@ -200,11 +194,9 @@ def draw_errors(disease: Disease, result: DiseaseMetrics, evidence: Path, prepar
         f"{wrong['group'].nunique():,} of {count(predictions['group'].nunique(), 'test group')}. Shown are those with "
         "the highest probability of a wrong class, one of each group."
     )
-    table = tables.errors(predictions, _ERRORS)
-    probabilities = map(proportion, table["probability"].astype(float))
-    read = zip(table["truth"], table["predicted"], probabilities, strict=True)
-    captions = [f"{truth}, read as {predicted} {probability}" for truth, predicted, probability in read]
-    draw_training_images(list(zip(table["slice"], captions, strict=True)), preparation)
+    table = tables.errors(wrong, _ERRORS)
+    read = table["truth"] + ", read as " + table["predicted"] + " " + table["probability"].map(proportion)
+    draw_images(list(zip(table["slice"], read, strict=True)), card.encoder.preparation)
     draw_table("Worst errors", table, f"errors-{disease.key}")
 
 
@@ -214,11 +206,58 @@ def grade_of(metrics: Metrics | None, key: str) -> str:
     return f"{DISEASES[key].title} · {result.grade.grade}" if result else DISEASES[key].title
 
 
-def _draw_confusion(title: str, metrics: CaseMetrics, disease: Disease, key: str, note: str) -> None:
-    draw_chart(
-        title,
-        charts.confusion(metrics.confusion, disease.classes),
-        tables.confusion(metrics.confusion, disease.classes),
-        key,
-        f"{note} Rows are the truth, columns what was predicted; percentages are of the row.",
+def draw_controls(card: ModelCard, disease: Disease) -> None:
+    """Draws the stored controls of one disease, or says in a line why there are none."""
+    controls = try_read(find_evidence, card, Controls)
+    result = controls.diseases.get(disease.key) if controls else None
+    if controls is None or result is None:
+        st.caption(_NO_CONTROLS)
+        return
+    _draw_verdict(card, disease)
+    table = tables.shortcuts(result)
+    title = f"{disease.title}: accuracy of shortcut-only classifiers"
+    draw_chart(title, charts.shortcuts(table, result.chance), table, f"shortcuts-{disease.key}", controls.rule)
+    draw_notes(result.messages)
+    left, right = st.columns(2, gap="large")
+    with left:
+        alarms = tables.alarms(result, controls.family_wise)
+        draw_table("Healthy slices of other cohorts that are flagged", alarms, f"alarms-{disease.key}")
+    with right:
+        _draw_localisation(result.localisation, disease)
+
+
+def _draw_verdict(card: ModelCard, disease: Disease) -> None:
+    """Draws in a sentence what the stored controls say against the results of a disease, if anything."""
+    controls = try_read(find_evidence, card, Controls)
+    if controls is None or disease.key not in controls.diseases:
+        return
+    shortcuts = controls.diseases[disease.key].shortcuts
+    carrying = [CONTROLS[name] for name, metrics in shortcuts.items() if metrics.verdict == CARRIES]
+    if carrying:
+        st.markdown(
+            f"**A shortcut explains this result:** {', '.join(carrying)} alone do as well. It may not reflect "
+            "the disease."
+        )
+    if controls.same_source and controls.same_source.disease == disease.key:
+        _draw_same_source(controls.same_source)
+
+
+def _draw_same_source(found: SameSource) -> None:
+    st.markdown(
+        f"**Same patients, same scanners.** {escape_markdown(found.message)}",
+        help=f"{found.data}: {count(found.n_with, 'slice')} with and {count(found.n_without, 'slice')} without, of "
+        f"{count(found.n_groups, 'patient')}; measured {format_timestamp(found.created)}. Where images with and "
+        "without a tumour come from different sources, a classifier may recognise the source; here it cannot.",
     )
+
+
+def _draw_localisation(found: Localisation | None, disease: Disease) -> None:
+    if found is None:
+        st.caption("No lesion annotations in the test set, so saliency localisation was not measured.")
+        return
+    note = (
+        f"{count(found.n_slices, 'slice')} of {count(found.n_groups, 'group')} with an annotated lesion. Random "
+        "classifiers have random weights on the same encoder."
+    )
+    draw_table("Where the maps point", tables.localisation(found), f"maps-{disease.key}", note)
+    draw_notes(found.messages)

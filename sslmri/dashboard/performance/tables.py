@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import pandas as pd
 
 from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
-from sslmri.dashboard.charts import MEASURES
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import class_title
+from sslmri.evidence.tables import cells, localisation_rows, shortcut_rows
+from sslmri.models.evidence import Point
 from sslmri.models.key_measures import BASELINE_TITLES, key_measures
-from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, SetMetrics
+from sslmri.models.metrics import CaseMetrics, DiseaseControls, DiseaseMetrics, Localisation, Rate, SetMetrics
 from sslmri.models.model_card import SPLIT_RULES
 
+_MEASURES = ("precision", "recall", "f1")
 SPLIT_TITLES = {protocol: rule.partition(": ")[0] for protocol, rule in SPLIT_RULES.items()}
 _OVERALL = {
     "accuracy": "Accuracy",
@@ -36,10 +37,11 @@ _BY_CLASS = {
 def headline(result: DiseaseMetrics) -> pd.DataFrame:
     """Returns one row per measure of a disease: its value, its interval and its baselines."""
     rows = [
-        {"measure": row.measure, **asdict(row.estimate), **_baselines(result, row.baseline)}
+        {"measure": row.measure, **asdict(row.estimate)}
+        | {key: getattr(result.baselines.get(key), row.baseline, None) for key in BASELINE_TITLES}
         for row in key_measures(result)
     ]
-    return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw", *BASELINE_TITLES])
+    return _numeric(pd.DataFrame(rows), *BASELINE_TITLES)
 
 
 def protocols(results: Mapping[Protocol, DiseaseMetrics]) -> pd.DataFrame:
@@ -61,10 +63,6 @@ def split_note(protocol: Protocol, result: DiseaseMetrics, encoder: str) -> str:
     is_shared = protocol == AS_PUBLISHED
     shared = count(result.n_shared_groups, "group") if result.n_shared_groups else "yes" if is_shared else "none"
     return f"{SPLIT_TITLES[protocol].capitalize()}: {tested}; encoder: {encoder}; patients shared: {shared}."
-
-
-def _baselines(result: DiseaseMetrics, attribute: str) -> dict[str, float | None]:
-    return {key: getattr(result.baselines.get(key), attribute, None) for key in BASELINE_TITLES}
 
 
 def pixels_sentence(result: DiseaseMetrics) -> str:
@@ -128,8 +126,7 @@ def set_note(sets: SetMetrics, unit: str) -> str:
 
 def reliability(metrics: CaseMetrics) -> pd.DataFrame:
     """Returns the bins of a reliability curve: mean highest probability, accuracy, number of cases and groups."""
-    columns = ["low", "high", "probability", "accuracy", "n_cases", "n_groups"]
-    return pd.DataFrame([asdict(bin_) for bin_ in metrics.reliability], columns=columns)
+    return pd.DataFrame(metrics.reliability)
 
 
 def per_class(metrics: CaseMetrics) -> pd.DataFrame:
@@ -137,15 +134,15 @@ def per_class(metrics: CaseMetrics) -> pd.DataFrame:
     rows = [
         {
             "label": label,
-            "measure": measure,
+            "measure": _BY_CLASS[measure],
             **asdict(getattr(scores, measure)),
             "groups": scores.n_groups,
             "slices": scores.n_cases,
         }
         for label, scores in metrics.per_class.items()
-        for measure in MEASURES
+        for measure in _MEASURES
     ]
-    return _numeric(pd.DataFrame(rows), ["value", "low", "high", "raw"])
+    return _numeric(pd.DataFrame(rows))
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.DataFrame:
@@ -153,14 +150,13 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.Data
     return pd.DataFrame(counts, columns=list(labels)).assign(truth=list(labels))[["truth", *labels]]
 
 
-def errors(predictions: pd.DataFrame, n_shown: int) -> pd.DataFrame:
+def errors(wrong: pd.DataFrame, n_shown: int) -> pd.DataFrame:
     """Returns the misclassified slices with the highest probability of a wrong class, one of each group."""
-    wrong = predictions[predictions["label"] != predictions["predicted"]]
-    wrong = wrong.assign(probability=[row[row["predicted"]] for _, row in wrong.iterrows()])
-    wrong = wrong.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group").head(n_shown)
-    columns = {"name": "slice", "label": "truth", "predicted": "predicted", "probability": "probability"}
-    named = wrong.rename(columns=columns)[[*columns.values(), "cohort", "group"]].reset_index(drop=True)
-    return named.assign(truth=named["truth"].map(class_title), predicted=named["predicted"].map(class_title))
+    worst = wrong.assign(probability=[row[row["predicted"]] for _, row in wrong.iterrows()])
+    worst = worst.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group").head(n_shown)
+    named = worst.rename(columns={"name": "slice", "label": "truth"}).reset_index(drop=True)
+    columns = ["slice", "truth", "predicted", "probability", "cohort", "group"]
+    return named[columns].assign(truth=named["truth"].map(class_title), predicted=named["predicted"].map(class_title))
 
 
 def not_estimable(table: pd.DataFrame) -> list[str]:
@@ -171,16 +167,41 @@ def not_estimable(table: pd.DataFrame) -> list[str]:
     return [f"{', '.join(named)}: {reason}." for reason, named in by_reason.items()]
 
 
-def history(entries: Sequence[Mapping[str, Any]], scores: str) -> pd.DataFrame:
-    """Returns one row per epoch: its loss, and the scores of each disease where they were taken.
-
-    Args:
-        entries: of a history file.
-        scores: key of the entry's scores, ``knn`` or ``auroc``.
-    """
-    rows = [{"epoch": entry["epoch"], "loss": entry["loss"], **(entry.get(scores) or {})} for entry in entries]
-    return pd.DataFrame(rows)
+def shortcuts(result: DiseaseControls) -> pd.DataFrame:
+    """Returns one row for the model and one for each control: balanced accuracy with its interval, and the verdict."""
+    rows = [
+        {"input": name, **asdict(metrics.balanced_accuracy), "verdict": metrics.verdict or ""}
+        for name, metrics in shortcut_rows(result).items()
+    ]
+    return _numeric(pd.DataFrame(rows))
 
 
-def _numeric(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return table.astype(dict.fromkeys(columns, float))
+def alarms(result: DiseaseControls, family_wise: Rate) -> pd.DataFrame:
+    """Returns the fraction of healthy slices flagged: by this classifier for each cohort, and by any for all."""
+    rates = {**result.healthy_flagged, "all cohorts, any classifier": family_wise}
+    rows = [
+        (name, *cells(flagged.rate, proportion), flagged.n_groups, flagged.n_slices) for name, flagged in rates.items()
+    ]
+    return pd.DataFrame(rows, columns=["cohort", "flagged", "95 % interval", "groups", "slices"])
+
+
+def localisation(found: Localisation) -> pd.DataFrame:
+    """Returns what the maps point at, and what random classifiers and a random point do."""
+    rows = [(name, *cells(metric, proportion)) for name, metric in localisation_rows(found).items()]
+    return pd.DataFrame(rows, columns=["measure", "value", "95 % interval"])
+
+
+def efficiency(points: Sequence[Point], measure: str, by: str) -> pd.DataFrame:
+    """Returns one row per point of a measure: its ``by``, encoder or rival, its regime, labels per class, value."""
+    rows = [
+        {**{name: getattr(point, name) for name in (by, "regime", "labels")}, **asdict(point.estimate)}
+        for point in points
+        if point.measure == measure
+    ]
+    order = [False, False, True]  # SimCLR, random, pixels; probe before fine-tuned; few labels first
+    return _numeric(pd.DataFrame(rows)).sort_values([by, "regime", "labels"], ascending=order, ignore_index=True)
+
+
+def _numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Returns a table of estimates in which what is None is NaN, also where it is in all of a column."""
+    return table.astype(dict.fromkeys(("value", "low", "high", "raw", *columns), float))
