@@ -74,19 +74,18 @@ class MessagePipe:
 
 
 def start_process(
-    module: str, function: str, environment: Mapping[str, str], discard_output: bool = False
+    module: str, function: str, environment: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], MessagePipe]:
     """Returns a fresh Python process that calls ``function(pipe)`` of a module, and this end of its pipe.
 
     The process imports that module and nothing else, not the caller's main module. The pipe is its standard input and
-    output, which every operating system passes on; what the process prints goes to standard error. Once it is killed,
-    reading from the pipe raises EOFError, even in the middle of a message.
+    output, which every operating system passes on; what the process prints is dropped, for decoders quote tags, and
+    tags identify patients. Once it is killed, reading from the pipe raises EOFError, even in the middle of a message.
 
     Args:
         module: where the function is.
         function: called with the other end of the pipe; the process ends when it returns.
         environment: all its variables but the module search path and what Python itself needs.
-        discard_output: whether what it prints is dropped.
     """
     code = (
         f"from sslmri.processes import pipe_to_parent; pipe = pipe_to_parent(); "
@@ -97,7 +96,7 @@ def start_process(
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if discard_output else None,
+        stderr=subprocess.DEVNULL,
         env={**needed, **environment, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
     )
     return process, MessagePipe(_own_descriptor(process.stdout), _own_descriptor(process.stdin))

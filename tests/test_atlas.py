@@ -119,7 +119,7 @@ def test_a_scan_too_small_for_a_head_is_refused_at_once(monkeypatch):
 
 
 def test_a_process_that_ends_early_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(process, "start_process", lambda module, function, environment, discard_output: start_dead())
+    monkeypatch.setattr(process, "start_process", lambda module, function, environment: start_dead())
     with pytest.raises(ScanError, match="takes too long or too much memory"):
         atlas.align(scan_of(brain()), print)
 

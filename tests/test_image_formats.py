@@ -84,12 +84,6 @@ def test_16_bit_colours_are_turned_as_their_exif_says(deep):
     assert np.array_equal(parse_scan(plain[:33] + chunk + plain[33:], "a.png").voxels[0], deep.T[:, ::-1])
 
 
-def test_16_bit_colours_count_twice(monkeypatch, deep):
-    monkeypatch.setattr("sslmri.scans.deep_colour._MAX_PIXELS", 100)
-    with pytest.raises(ScanError, match="too large"):
-        parse_scan(coded(np.dstack([deep] * 3), ".png"), "a.png")
-
-
 @pytest.mark.parametrize(
     ("kind", "source", "options"),
     [

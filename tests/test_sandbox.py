@@ -32,8 +32,8 @@ SENTENCE = f"a.png: {sandbox.TOO_COSTLY}"
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets the sandbox start readers that commit the fault a file names."""
 
-    def start(module, function, environment, discard_output):
-        return processes.start_process("tests.sandbox_faults", "serve_faults", environment, discard_output)
+    def start(module, function, environment):
+        return processes.start_process("tests.sandbox_faults", "serve_faults", environment)
 
     monkeypatch.setattr(sandbox, "start_process", start)
     idle: list = []

@@ -174,9 +174,8 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     Raises:
         ScanError: by their names the images are of several scans, or none is sound.
     """
-    from sslmri.scans.image_content import (
-        check_content,
-    )  # here, as SciPy takes a while that other files need not wait for
+    # here, as SciPy takes a while that other files need not wait for
+    from sslmri.scans.image_content import check_content
 
     check_one_scan([entry.info.filename for entry in entries if entry.type in IMAGES])
     pages: dict[int, np.ndarray] = {}

@@ -8,14 +8,12 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from sslmri.errors import ScanError
-from sslmri.scans.limits import MAX_VOXELS
 
 _RAW_MODE = re.compile(r"(RGB|RGBX|RGBA|LA);16([BLN])")  # how the pixels are stored: channels and byte order
 _LOWER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # read in the other order
 _FOUR_BYTES = "RGBA"  # a pixel of two channels of 16 bits, taken for four of 8
 COLOUR_DIFFERENCE = 64  # of 255, by more the channels of a coloured pixel differ
 _WEIGHTS = np.array([299, 587, 114], np.uint32)  # of red, green and blue in luminance (ITU-R 601), in thousandths
-_MAX_PIXELS = MAX_VOXELS // 2  # both halves are held at once
 _PLANAR_TAG, _SEPARATE = 284, 2  # TIFF PlanarConfiguration: each channel by itself
 
 
@@ -32,10 +30,8 @@ def lower_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
         image: the file opened by Pillow, at that page, not decoded yet.
 
     Raises:
-        ScanError: the image is too large, or its channels are stored in an unusual way.
+        ScanError: its channels are stored in an unusual way.
     """
-    if image.width * image.height > _MAX_PIXELS:
-        raise ScanError(f"The image is too large: over {_MAX_PIXELS // 1_000_000} million pixels in 16-bit colour.")
     stored = _RAW_MODE.fullmatch(_raw_mode(image, 0))
     if stored is None or getattr(image, "tag_v2", {}).get(_PLANAR_TAG) == _SEPARATE:
         raise ScanError("The 16-bit colours of this image are stored in an unusual way. Export it in greyscale.")

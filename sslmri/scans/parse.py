@@ -105,8 +105,6 @@ def parse_volume(source: str, contents: Sequence[bytes], series: int | None = No
 
 def parse_series_key(data: bytes) -> SeriesKey | None:
     """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
-    if file_type(data) != "DICOM":
-        return None
     from sslmri.scans.dicom import series_key
 
     return series_key(data)

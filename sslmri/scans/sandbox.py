@@ -154,7 +154,7 @@ class _Reader:
 
     def __init__(self) -> None:
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._process, self._pipe = start_process(__name__, "serve", environment, discard_output=True)
+        self._process, self._pipe = start_process(__name__, "serve", environment)
 
     def ask(self, what: str, source: str, contents: Sequence[bytes], series: int | None) -> Any:
         """Returns the answer, checked.

@@ -40,7 +40,7 @@ def same_seed(
     Args:
         runs: for each, the processes that prepare slices, and the threads of torch. With another number of threads
             sums are taken in another order and rounded otherwise: a run is compared with the first on as many.
-        n_slices: of the cohort; a worker is given 64 at a time.
+        n_slices: of the cohort.
         is_whole: whether fine-tuning and evaluation follow pre-training.
     """
     first: dict[int, dict[str, str]] = {}

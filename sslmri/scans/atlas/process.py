@@ -87,7 +87,7 @@ def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object
     environment = {"OMP_NUM_THREADS": str(_n_threads()), "OPENBLAS_NUM_THREADS": "1"}
     report(EXTRACTING)
     try:
-        process, pipe = start_process(__name__, "serve", environment, discard_output=True)
+        process, pipe = start_process(__name__, "serve", environment)
         watch = Timer(WALL_SECONDS, process.kill)
         watch.start()
     except (OSError, RuntimeError):  # there is no process, handle, memory or thread left
