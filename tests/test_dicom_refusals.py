@@ -126,6 +126,17 @@ def test_a_header_that_lies_about_its_size_is_refused(voxels, rows):
     refusal_of(as_bytes(made))
 
 
+def test_a_file_of_endless_tags_is_refused(voxels, monkeypatch):
+    monkeypatch.setattr("sslmri.scans.dicom_file._MAX_READS", 20)
+    assert "too many tags" in refusal_of(dicom(voxels[0]))
+
+
+def test_a_deflated_file_unpacks_to_no_more_than_other_packed_files_may(voxels):
+    made = dataset(voxels[0], EncapsulatedDocument=bytes(33 * 2**20))
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    assert "expands too much" in refusal_of(as_bytes(made))
+
+
 def test_the_series_of_a_deflated_file_is_told(voxels):
     data = encoded(voxels[0], DeflatedExplicitVRLittleEndian)
     assert parse_series_key(data) == parse_series_key(dicom(voxels[0]))

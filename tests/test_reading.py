@@ -204,6 +204,7 @@ REFUSED = {
     "too huge for Pillow": (png_of_size(60_000, 60_000), "over 64 million pixels"),
     "tiny": (png_of_size(2, 2), "At least 8 x 8"),
     "too many bytes": (b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES), "over 136 MB"),
+    "a tile far larger than its page": (lying_tile(1040), "unusually large tiles"),
     "endless fill": (b"\xff\xd8" + b"\xff" * 2000, "JPEG file is incomplete"),
     "endless chunks": (b"\x89PNG\r\n\x1a\n" + png_of_size(16, 16)[33:-12] * 100_001, "PNG file is incomplete"),
     "no numbers": (encoded(Image.fromarray(np.full((16, 16), np.nan, np.float32)), "TIFF"), "no valid intensities"),

@@ -2,15 +2,25 @@
 
 import hashlib
 import io
+import zlib
 
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import file_type
+from sslmri.scans.gunzip import inflated
 from sslmri.scans.scan import SeriesKey
 
+_MAX_READS = 300_000  # pydicom reads each tag on its own: of millions it would make a gigabyte
 _PREAMBLE = bytes(128) + b"DICM"
 _STACK_TAGS = [
     "StudyInstanceUID", "PatientID", "SeriesNumber", "EchoTime", "Rows", "Columns", "PixelSpacing",
@@ -20,19 +30,42 @@ _STACK_TAGS = [
 config.settings.reading_validation_mode = config.IGNORE
 
 
+class _CountedBytes(io.BytesIO):
+    """Bytes that refuse to be read in too many small pieces."""
+
+    n_reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.n_reads += 1
+        if self.n_reads > _MAX_READS:
+            raise ScanError("The DICOM file holds too many tags. Export the scan again.")
+        return super().read(size)
+
+
 def read_file(data: bytes, stop_before_pixels: bool = False) -> Dataset:
     """Returns the data set of a file, with or without a preamble.
 
     Raises:
-        ScanError: it does not state its compression.
+        ScanError: it has too many tags, inflates to too much, or does not state its compression.
         Exception: whatever pydicom raises on damaged data.
     """
     if data[128:132] != b"DICM" and file_type(data) == "DICOM":
         data = _PREAMBLE + data
-    dataset = dcmread(io.BytesIO(data), stop_before_pixels=stop_before_pixels)
+    if DeflatedExplicitVRLittleEndian.encode() in data[:4096]:
+        _check_inflated(data)
+    dataset = dcmread(_CountedBytes(data), stop_before_pixels=stop_before_pixels)
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = _apparent_syntax(dataset)
     return dataset
+
+
+def _check_inflated(data: bytes) -> None:
+    """Checks what a deflated data set, which pydicom inflates without a limit, inflates to."""
+    file = io.BytesIO(data)
+    read_preamble(file, False)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        inflated(file.read(), -zlib.MAX_WBITS)
 
 
 def _apparent_syntax(dataset: Dataset) -> UID:

@@ -15,8 +15,12 @@ def gunzipped(data: bytes) -> bytes:
     return inflated(data) if data.startswith(_GZIP) else data
 
 
-def inflated(data: bytes) -> bytes:
+def inflated(data: bytes, wbits: int = zlib.MAX_WBITS) -> bytes:
     """Returns the content of gzip or zlib bytes, of gzip through all its members.
+
+    Args:
+        data: the bytes.
+        wbits: of ``zlib.decompressobj``, for bytes that are not gzip.
 
     Raises:
         ScanError: they are damaged, more than zeros follow gzip, or they hold more than ``check_decompressed`` allows.
@@ -26,7 +30,7 @@ def inflated(data: bytes) -> bytes:
         if data.startswith(_GZIP):
             content = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most)
         else:
-            inflater = zlib.decompressobj()
+            inflater = zlib.decompressobj(wbits)
             content = inflater.decompress(data, most)
             if not inflater.eof and len(content) < most:
                 raise EOFError

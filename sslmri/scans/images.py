@@ -14,7 +14,8 @@ from sslmri.scans.limits import MAX_VOXELS, check_size
 _MAX_COLOURED = 0.1  # fraction of the pixels that coloured annotations may take
 _WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 _BAND_PIXELS = 2**20  # converted at once
-_ORIENTATION_TAG, _PHOTOMETRIC_TAG = 274, 262
+_ORIENTATION_TAG, _PHOTOMETRIC_TAG, _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 274, 262, 322, 323
+_MAX_MARGIN = 2**20  # pixels by which a tile of a TIFF, which is decompressed whole, may be larger than its page
 _TOO_LARGE = f"The image is too large: over {MAX_VOXELS // 1_000_000} million pixels. Export it at a lower resolution."
 _SEVERAL_PAGES = ("TIFF", "GIF", "WebP")
 _PILLOW_NAMES = {"WebP": "WEBP", "JPEG 2000": "JPEG2000"}  # where they differ from ours
@@ -84,6 +85,9 @@ def _seek_pages(image: Image.Image, source: str) -> Iterator[int]:
     pages = ImageSequence.Iterator(image) if source in _SEVERAL_PAGES else [image]
     for number, page in enumerate(pages, start=1):
         check_size((number, page.height, page.width))
+        tags = getattr(page, "tag_v2", {})
+        if tags.get(_TILE_WIDTH_TAG, 0) * tags.get(_TILE_LENGTH_TAG, 0) > page.width * page.height + _MAX_MARGIN:
+            raise ScanError("The TIFF file has unusually large tiles. Export the image as PNG.")
         yield number
 
 
