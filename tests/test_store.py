@@ -94,7 +94,7 @@ def test_a_store_is_not_used_for_another_order_or_preparation(records, tmp_path)
     turned = open_store(records[::-1], SMALL, cache)
     assert np.array_equal(turned.pixels[0], prepared(picture(149), tmp_path))
     open_store(records, dataclasses.replace(SMALL, slice_fraction=0.5), cache)
-    assert len(list(cache.glob("*.npy"))) == 3
+    assert len(list(cache.glob("*.raw"))) == 3
 
 
 def test_bad_files_are_listed_and_looked_for_again_once_they_are_there(records, tmp_path):

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -116,12 +115,12 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path) ->
         raise TrainingError("Expected records to prepare, got none: name a manifest with rows for training.")
     hashes = _hashes([record.path for record in records])
     key = _key(hashes, preparation)
-    slices_path, index_path = folder / f"{key}.npy", folder / f"{key}.json"
+    slices_path, index_path = folder / f"{key}.raw", folder / f"{key}.json"
     try:
         if not (slices_path.exists() and index_path.exists()):
             _build(records, preparation, slices_path, index_path)
         index = json.loads(index_path.read_text(encoding="utf-8"))
-        pixels = np.load(slices_path, mmap_mode="r")
+        pixels = np.memmap(slices_path, np.uint8, "r", shape=(sum(index["slices"]), *preparation.image_size))
     except OSError as error:
         need = len(records) * preparation.image_size[0] * preparation.image_size[1] / 1e6
         raise TrainingError(
@@ -154,13 +153,12 @@ def _key(hashes: list[str | None], preparation: Preparation) -> str:
 
 
 def _build(records: list[Record], preparation: Preparation, slices_path: Path, index_path: Path) -> None:
-    """Writes the array and its index: how many slices each record has, and which records are bad."""
+    """Writes the slices and their index: how many slices each record has, and which records are bad."""
     counts: list[int] = []
     bad: list[tuple[int, str]] = []
 
     def write(path: Path) -> None:
         with path.open("wb") as file, closing(_prepared(records, preparation)) as prepared:
-            _write_header(file, 0, preparation)
             for row, result in enumerate(prepared):
                 if isinstance(result, ScanError):
                     bad.append((row, result.reason))
@@ -168,8 +166,6 @@ def _build(records: list[Record], preparation: Preparation, slices_path: Path, i
                 else:
                     file.write(result.slices.data)
                 counts.append(0 if isinstance(result, ScanError) else len(result.slices))
-            file.seek(0)
-            _write_header(file, sum(counts), preparation)
         write_json(index_path, {"slices": counts, "bad": bad})
 
     write_atomically(slices_path, write)
@@ -193,9 +189,3 @@ def _check_bad(bad: list[tuple[str, str]], n_records: int) -> None:
             f"Expected at most {MAX_BAD_FRACTION:.0%} unreadable files, got {len(bad)} of {n_records} and stopped: "
             f"name the right files. First: {listed}"
         )
-
-
-def _write_header(file: BinaryIO, n_slices: int, preparation: Preparation) -> None:
-    """Writes the header of a .npy file, which is equally long for any number of slices."""
-    shape = (n_slices, *preparation.image_size)
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
