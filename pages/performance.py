@@ -25,25 +25,26 @@ if not diseases:
 
 if card.evidence_note:
     st.caption(escape_markdown(card.evidence_note))
-with sections.sticky(), st.container(horizontal=True, gap="medium"):
-    key = st.segmented_control(
-        "Disease",
-        diseases,
-        format_func=partial(sections.grade_of, metrics[st.session_state.get("split", card.training.protocol)]),
-        required=True,
-        wrap=True,
-        default=diseases[0],
-        key="disease",
-    )
-    protocol = st.segmented_control(
-        "Split",
-        protocols,
-        format_func=lambda name: tables.SPLIT_TITLES[name],
-        required=True,
-        wrap=True,
-        default=card.training.protocol,
-        key="split",
-    )
+with sections.sticky():
+    left, right = st.columns([3, 2])  # so that the second choice stays in its place while the first one is loaded
+key = left.segmented_control(
+    "Disease",
+    diseases,
+    format_func=partial(sections.grade_of, metrics[st.session_state.get("split", card.training.protocol)]),
+    required=True,
+    wrap=True,
+    default=diseases[0],
+    key="disease",
+)
+protocol = right.segmented_control(
+    "Split",
+    protocols,
+    format_func=lambda name: tables.SPLIT_TITLES[name],
+    required=True,
+    wrap=True,
+    default=card.training.protocol,
+    key="split",
+)
 disease, evidence = DISEASES[key], card.folder / EVIDENCE_FOLDERS[protocol]
 chosen = metrics[protocol]
 result = chosen.diseases.get(key) if chosen else None

@@ -74,7 +74,7 @@ def estimates(
     for name, value, note in zip(drawn[by], drawn["shown"], drawn["note"], strict=True):
         # above its line: to its left, long names would leave no room on a phone
         text = f"{name}: {value:.2f} {note}"
-        figure.add_annotation(x=0, y=name, text=text, xanchor="left", yshift=12, showarrow=False)
+        figure.add_annotation(x=0, y=name, text=text, xanchor="left", yshift=14, showarrow=False)
     rows = list(table[by])[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=rows, showgrid=True, showticklabels=False, title=None)
     return figure

@@ -23,6 +23,7 @@ _PAGES = {
     "pages/encoder.py": "Encoder",
     _ABOUT_PAGE: "About",
 }
+_HEAD = 40  # pixels, height of the title's row
 _LARGE = 18  # pixels, 120 % of the usual size
 _ROUTED = "is_routed"
 
@@ -118,5 +119,6 @@ def _draw_head(title: str) -> None:
         st.page_link(_ABOUT_PAGE, label=":small[About this model]")
         is_large = st.toggle("Large text", key="large-text", persist_state="session", help="For a presentation.")
         draw_sign_out()
+        st.container(height=_HEAD, width=1, border=False)  # the row is as high before the switch is loaded
     if is_large:
         st.html(f"<style>html {{ font-size: {_LARGE}px !important; }}</style>")

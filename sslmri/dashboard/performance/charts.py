@@ -80,7 +80,7 @@ def classes(table: pd.DataFrame, disease: Disease) -> go.Figure:
     colours = {class_title(label): colour for label, colour in theme.class_colours(disease).items()}
     titles = [class_title(label) for label in table["label"]]
     named = table.assign(name=pd.Series(titles) + ", " + table["measure"])
-    return layout(estimates(named, "name", titles, colours, "value"), 36 * len(table) + 80, showlegend=False)
+    return layout(estimates(named, "name", titles, colours, "value"), 38 * len(table) + 80, showlegend=False)
 
 
 def class_curves(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics, measure: str) -> go.Figure:
@@ -99,8 +99,9 @@ def class_curves(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics, m
         for label, area in areas.items()
     }
     x, y = titles
+    drawn = curves if measure == "auroc" else curves[curves[x] > 0]  # without a recall precision is 1 by convention
     figure = px.line(
-        curves.assign(curve=curves["label"].map(names)),
+        drawn.assign(curve=drawn["label"].map(names)),
         x=x,
         y=y,
         color="curve",

@@ -60,9 +60,9 @@ def _encoder_of(card: ModelCard, metrics: Metrics) -> str:
 
 def sticky() -> DeltaGenerator:
     """Returns a container that stays in sight, below the navigation, while the page scrolls."""
-    # the wrapper around it, since the container itself is as high as its content; as high before that is drawn as then
+    # the wrapper around it, since the container itself is as high as its content
     frame = '[data-testid="stLayoutWrapper"]:has(> .st-key-sticky)'
-    style = f"position: sticky; top: 3.5rem; z-index: 90; background: {theme.page()}; min-height: 3.75rem;"
+    style = f"position: sticky; top: 3.5rem; z-index: 90; background: {theme.page()};"
     st.html(f"<style>{frame} {{ {style} }}</style>")
     return st.container(key="sticky")
 
