@@ -11,13 +11,15 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.scans.atlas import AlignedBrain
 from sslmri.scans.atlas.slab import PIXEL_ASPECT
 from sslmri.scans.atlas.ventricles import Line, Ventricles
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import SEQUENCES, Scan
+from sslmri.scans.slices import prepare_scan
 from sslmri.screening import screener as screener_module
 from sslmri.screening.aligned import ALIGNED, COMPARED, notice_of, prepare_aligned, turned
 from sslmri.screening.maps import carry_maps
-from sslmri.screening.outcome import Entry, document
+from sslmri.screening.outcome import Entry, Screening, document
 from sslmri.screening.report.images import key_images
 from sslmri.screening.screener import Screener
+from sslmri.screening.sequences import with_sequence
 from tests.conftest import as_scan
 
 VENTRICLES = Ventricles(0.05, Line(20, 30, 50, 75), Line(20, 60, 17, 113))
@@ -36,7 +38,13 @@ def head_scan(phantom) -> Scan:
 
 
 @pytest.fixture
-def alignments(monkeypatch, phantom) -> list[str]:
+def contrast() -> list[float]:
+    """Returns how often white matter is brighter than grey matter in the brains aligned: as in T1."""
+    return [0.9]
+
+
+@pytest.fixture
+def alignments(monkeypatch, phantom, contrast) -> list[str]:
     """Returns the names of the scans that were aligned: to 32 slices of another size."""
     done: list[str] = []
 
@@ -45,7 +53,7 @@ def alignments(monkeypatch, phantom) -> list[str]:
         report("extracting the brain")
         voxels = np.stack([np.roll(phantom, i, axis=0)[:64, :64] for i in range(32)])
         info = replace(scan.info, n_slices=32, spacing_mm=None, orientation="SPL", warnings=())
-        return AlignedBrain(Scan(info, voxels), np.eye(4), 0.9, VENTRICLES)
+        return AlignedBrain(Scan(info, voxels), np.eye(4), 0.9, contrast[0], VENTRICLES)
 
     monkeypatch.setattr(screener_module, "align", align)
     return done
@@ -83,6 +91,40 @@ def test_slabs_images_and_other_sequences_are_not_aligned(known, screener, head_
     scan = replace(head_scan, info=replace(head_scan.info, **known))
     assert not screener.screen(scan).summary.findings["alzheimers"].is_aligned
     assert alignments == []
+
+
+def seen(screening: Screening, **probabilities: float) -> Screening:
+    """Returns a screening of a scan whose slices look like these sequences."""
+    summary = replace(screening.unrestricted, sequence_seen=dict.fromkeys(SEQUENCES, 0.0) | probabilities)
+    return replace(screening, summary=summary, unrestricted=summary)
+
+
+def test_an_aligned_brain_whose_white_matter_is_not_the_brighter_is_no_t1(screener, head_scan, alignments, contrast):
+    contrast[0] = 0.6
+    slices = screener.screen_slices([prepare_scan(head_scan, screener.card.encoder.preparation)])[0]
+    found = screener.align(seen(slices, T1=0.7, T2=0.3), lambda: head_scan)
+    assert (found.summary.sequence, found.summary.sequence_from) == ("FLAIR", "image")
+    reasons = {key: finding.reason for key, finding in found.summary.findings.items()}
+    assert reasons["alzheimers"] == "Trained on T1, this looks like FLAIR."
+    assert reasons["tumours"] == "Trained on T1 with contrast agent, this looks like FLAIR."
+    assert reasons["ms"] == "Trained on T2, this looks like FLAIR."
+    assert ALIGNED not in {notice.text for notice in found.summary.warnings}
+    chosen = with_sequence(found, "T1").summary  # the reader comes first, and is told
+    assert chosen.findings["alzheimers"].is_assessed
+    assert {
+        ALIGNED,
+        "The sequence is T1 as chosen by the reader, but the image looks like FLAIR.",
+    } <= {notice.text for notice in chosen.warnings}
+
+
+@pytest.mark.parametrize(("flair", "is_aligned"), [(0.7, True), (0.9, False)])
+def test_only_an_appearance_beyond_doubt_keeps_a_brain_from_being_aligned(
+    flair, is_aligned, screener, head_scan, alignments
+):
+    slices = screener.screen_slices([prepare_scan(head_scan, screener.card.encoder.preparation)])[0]
+    found = screener.align(seen(slices, T1=1 - flair, FLAIR=flair), lambda: head_scan).summary
+    assert bool(alignments) == found.findings["alzheimers"].is_assessed == is_aligned
+    assert found.sequence == ("T1" if is_aligned else "FLAIR")
 
 
 def test_what_cannot_be_aligned_is_not_assessed_and_the_others_are(screener, head_scan, monkeypatch):

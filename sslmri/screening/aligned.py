@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sslmri.diseases import DISEASES, Notice
+from sslmri.diseases import DISEASES, Notice, SequenceChoice
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import HEADS
@@ -14,6 +14,7 @@ from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
 from sslmri.scans.volume import AXIAL
 from sslmri.screening.outcome import Finding, Screening
+from sslmri.screening.sequences import SURE_OF_SLICE, seen_in_brain, with_sequence
 
 CLASSIFYING = "classifying"
 ALIGNED = (
@@ -29,13 +30,13 @@ COMPARED = {
 }
 
 
-def to_align(screening: Screening) -> list[str]:
+def to_align(screening: Screening, choice: SequenceChoice | None = None) -> list[str]:
     """Returns the diseases whose classifier needs the brain of this scan aligned.
 
-    Another sequence rules a classifier out. A stack of slices that is too low for a head and that its classifier
-    accepts is in that form already.
+    Another sequence rules a classifier out, an appearance only where it is beyond doubt: the aligned brain tells more.
+    A stack of slices that is too low for a head and that its classifier accepts is in that form already.
     """
-    summary, found = screening.unrestricted, screening.summary.findings
+    summary, found = screening.unrestricted, with_sequence(screening, choice, SURE_OF_SLICE).summary.findings
     if summary.reason or summary.spacing_mm is None or summary.n_file_slices < 2 or summary.orientation != AXIAL:
         return []
     is_head = summary.n_file_slices * summary.spacing_mm[0] >= HEAD_MM
@@ -93,7 +94,12 @@ def with_aligned(
     )
     before = screening.unrestricted
     warnings = (*before.warnings, *notices.values())
-    summary = replace(before, findings={**before.findings, **findings}, warnings=warnings)
+    summary = replace(
+        before,
+        findings={**before.findings, **findings},
+        warnings=warnings,
+        sequence_seen=seen_in_brain(before.sequence_seen, is_t1=brain.is_t1),
+    )
     return Screening(summary, arrays, summary)
 
 

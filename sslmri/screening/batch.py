@@ -20,7 +20,6 @@ from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
 from sslmri.screening.report.images import paint_key_slice, scaled
 from sslmri.screening.screener import Screener
-from sslmri.screening.sequences import with_sequence
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
@@ -112,8 +111,7 @@ def _screen_batch(
         if isinstance(scan, ScanError):
             screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), name, len(files)), None))
         else:
-            screening = with_sequence(next(screenings), sequence)
-            screening = screener.align(screening, partial(read_paths, paths), sequence)
+            screening = screener.align(next(screenings), partial(read_paths, paths), sequence)
             screened.append((Entry(number, screening.summary, name, len(files)), screening.arrays))
     return screened
 

@@ -1,7 +1,7 @@
 """What became of a scan, screened or refused, and the one document that every export writes of it. No torch here."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -284,11 +284,6 @@ def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
         **(answer if finding.is_assessed else dict.fromkeys(answer) | thresholds),
         "evidence": grade,
     }
-
-
-def review_document(review: Review, finding: Finding) -> dict[str, Any]:
-    """Returns a review for JSON, with whether it agrees with the verdict."""
-    return asdict(review) | {"agrees": review.agrees_with(finding)}
 
 
 def notice_line(notice: Notice) -> str:

@@ -93,9 +93,9 @@ class Screener:
             choice: of the reader, which sequence the scan is.
             report: as in ``screen``.
         """
-        diseases = [key for key in to_align(screening) if one_sided(self.card.heads[key]) is None]
+        diseases = [key for key in to_align(screening, choice) if one_sided(self.card.heads[key]) is None]
         if not diseases:
-            return screening
+            return with_sequence(screening, choice)
         try:
             brain = align(read(), report)
         except ScanError as error:

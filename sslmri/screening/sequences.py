@@ -6,6 +6,7 @@ from typing import get_args
 
 from sslmri.diseases import DISEASES, Notice, SequenceChoice
 from sslmri.evidence.verdict import Verdict
+from sslmri.scans.scan import SEQUENCES
 from sslmri.screening import messages
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary, SequenceSource
 
@@ -13,26 +14,33 @@ CHOICES: tuple[SequenceChoice, ...] = get_args(SequenceChoice)
 
 _T1 = frozenset({"T1", "T1ce"})  # one kind: out of fold the head takes one for the other in 4 of 70 series
 _VOLUME = 3  # slices from which on the mean of their probabilities is surer than a single one
-_SURE_OF_SLICE, _SURE_OF_VOLUME = 0.8, 0.5
+SURE_OF_SLICE, _SURE_OF_VOLUME = 0.8, 0.5
 # Mean probability of a kind from which on the image is of it. Out of fold it then is in 98.2 % of the slices and in
 # 99.5 % of 633 series; on the sequences they were trained on, 29 of 5,320 slices and 1 of 541 series of the three
 # classifiers are taken for another kind.
 
 
-def with_sequence(screening: Screening, choice: SequenceChoice | None = None) -> Screening:
+def with_sequence(screening: Screening, choice: SequenceChoice | None = None, sure: float | None = None) -> Screening:
     """Returns a screening in which only the classifiers for the sequence of the scan answer.
 
     What the reader chose counts first, then what the DICOM file states, then what the image shows. All classifiers
     have answered already, so that another choice needs no pass of the encoder.
+
+    Args:
+        screening: of the scan.
+        choice: of the reader.
+        sure: as in ``name_seen``.
     """
     summary = screening.unrestricted
     if summary.reason:
         return replace(screening, summary=summary)
-    name, source = _sequence(summary, choice)
+    name, source = _sequence(summary, choice, sure)
     summary = replace(summary, sequence=name, sequence_from=source)
     findings = {key: _ruled(finding, summary) for key, finding in summary.findings.items()}
     summary = replace(summary, findings=findings)
-    return replace(screening, summary=replace(summary, warnings=(*summary.warnings, *_notices(summary))))
+    ruled_out = {key for key, finding in findings.items() if finding != screening.unrestricted.findings[key]}
+    warnings = [notice for notice in summary.warnings if notice.disease not in ruled_out]
+    return replace(screening, summary=replace(summary, warnings=(*warnings, *_notices(summary))))
 
 
 def name_seen(summary: ScreeningSummary, sure: float | None = None) -> str | None:
@@ -48,16 +56,30 @@ def name_seen(summary: ScreeningSummary, sure: float | None = None) -> str | Non
     if not seen:
         return None
     best = max(seen, key=lambda name: (_of_kind(seen, name), seen[name]))
-    sure = sure or (_SURE_OF_VOLUME if len(summary.slice_numbers) >= _VOLUME else _SURE_OF_SLICE)
+    sure = sure or (_SURE_OF_VOLUME if len(summary.slice_numbers) >= _VOLUME else SURE_OF_SLICE)
     return best if _of_kind(seen, best) >= sure else None
 
 
-def _sequence(summary: ScreeningSummary, choice: SequenceChoice | None) -> tuple[str | None, SequenceSource | None]:
+def seen_in_brain(seen: Mapping[str, float] | None, *, is_t1: bool) -> dict[str, float]:
+    """Returns the probability of each sequence once the contrast of the aligned brain is known.
+
+    Fluid is dark in a brain that matches the average T1, and of the sequences that leaves T1 and FLAIR.
+    """
+    if not is_t1:
+        return {"FLAIR": 1.0}
+    seen = seen or dict.fromkeys(SEQUENCES, 1 / len(SEQUENCES))
+    t1 = _of_kind(seen, "T1")
+    return {name: seen[name] / t1 for name in _T1}
+
+
+def _sequence(
+    summary: ScreeningSummary, choice: SequenceChoice | None, sure: float | None
+) -> tuple[str | None, SequenceSource | None]:
     if choice is not None:
         return (None if choice == "unknown" else choice), "reader"
     if summary.sequence is not None:
         return summary.sequence, "dicom"
-    name = name_seen(summary)
+    name = name_seen(summary, sure)
     return name, None if name is None else "image"
 
 
@@ -75,7 +97,7 @@ def _ruled(finding: Finding, summary: ScreeningSummary) -> Finding:
 
 def _notices(summary: ScreeningSummary) -> list[Notice]:
     """Returns what a reader must know of the sequence: that it is unknown, uncertain, or looks like another one."""
-    name, seen = summary.sequence, name_seen(summary, _SURE_OF_SLICE)
+    name, seen = summary.sequence, name_seen(summary, SURE_OF_SLICE)
     if name is None:
         return [Notice(None, messages.SEQUENCE_UNKNOWN)]
     if summary.sequence_from == "image":

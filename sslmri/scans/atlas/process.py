@@ -1,7 +1,6 @@
 """Alignment of a head with the atlas, in a process of its own whose time and memory are limited."""
 
 import json
-import math
 import os
 import signal
 from collections.abc import Callable
@@ -16,10 +15,11 @@ from sslmri.errors import ScanError
 from sslmri.logging_config import record
 from sslmri.processes import MessagePipe, start_process
 from sslmri.scans.atlas.brain import extract, head_image, load_networks
-from sslmri.scans.atlas.slab import PARTIAL, SHAPE, cut_slab, load_template
+from sslmri.scans.atlas.contrast import T1_FROM, load_maps, measure_contrast
+from sslmri.scans.atlas.slab import PARTIAL, SHAPE, cut_slab
 from sslmri.scans.atlas.ventricles import Ventricles, interpret, measure
 from sslmri.scans.sandbox import limit_cpu_time, limit_this_process
-from sslmri.scans.scan import Scan, Spacing
+from sslmri.scans.scan import Scan, ScanInfo, Spacing
 from sslmri.scans.volume import AXIAL
 
 # Measured on two cores: 9 s of CPU time for a whole head at 1 mm, 6 s of them in the networks, and 1.5 GB.
@@ -47,13 +47,20 @@ class AlignedBrain:
         scan: the aligned slices, the front of the head at the top; its spacing is that of no file, so it has none.
         to_scan: (4, 4), from (slice, row, column) of the aligned slices to those of the scan.
         correlation: with the average brain, a measure of how well it is aligned.
+        white_over_grey: how often its white matter is brighter than its grey matter, see ``contrast``.
         ventricles: what they measure in these slices.
     """
 
     scan: Scan
     to_scan: np.ndarray
     correlation: float
+    white_over_grey: float
     ventricles: Ventricles
+
+    @property
+    def is_t1(self) -> bool:
+        """Whether its contrast is that of T1, with or without contrast agent."""
+        return self.white_over_grey >= T1_FROM
 
 
 def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
@@ -72,18 +79,10 @@ def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
     if sizes[0] < HEAD_MM or min(sizes[1:]) < _MIN_SIDE_MM:
         raise ScanError(PARTIAL, scan.info.name)
     with _alone:
-        answer = _ask(scan.voxels, scan.info.spacing_mm, report)
-    if isinstance(answer, str):
-        raise ScanError(answer, scan.info.name)
-    voxels, to_scan, similarity, ventricles = answer
-    info = replace(scan.info, n_slices=len(voxels), spacing_mm=None, orientation=AXIAL, warnings=())
-    return AlignedBrain(Scan(info, voxels), to_scan, similarity, ventricles)
+        return _ask(scan, scan.info.spacing_mm, report)
 
 
-_Answer = tuple[np.ndarray, np.ndarray, float, Ventricles] | str
-
-
-def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object]) -> _Answer:
+def _ask(scan: Scan, spacing_mm: Spacing, report: Callable[[str], object]) -> AlignedBrain:
     environment = {"OMP_NUM_THREADS": str(_n_threads()), "OPENBLAS_NUM_THREADS": "1"}
     report(EXTRACTING)
     try:
@@ -91,14 +90,14 @@ def _ask(voxels: np.ndarray, spacing_mm: Spacing, report: Callable[[str], object
         watch = Timer(WALL_SECONDS, process.kill)
         watch.start()
     except (OSError, RuntimeError):  # there is no process, handle, memory or thread left
-        return _BUSY
+        raise ScanError(_BUSY, scan.info.name) from None
     try:
-        pipe.send(json.dumps({"shape": voxels.shape, "spacing_mm": spacing_mm}).encode())
-        pipe.send_array(voxels.astype(np.float32, copy=False))
-        return _receive(pipe, report)
+        pipe.send(json.dumps({"shape": scan.voxels.shape, "spacing_mm": spacing_mm}).encode())
+        pipe.send_array(scan.voxels.astype(np.float32, copy=False))
+        return _receive(pipe, scan.info, report)
     except (EOFError, OSError, ValueError, KeyError, TypeError) as error:  # it was ended, or answered in another form
         record("alignment ended", error=type(error).__name__)
-        return _FAILED
+        raise ScanError(_FAILED, scan.info.name) from None
     finally:
         watch.cancel()
         process.kill()
@@ -110,26 +109,26 @@ def _n_threads() -> int:
     return min(2, os.cpu_count() or 1)
 
 
-def _receive(pipe: MessagePipe, report: Callable[[str], object]) -> _Answer:
+def _receive(pipe: MessagePipe, info: ScanInfo, report: Callable[[str], object]) -> AlignedBrain:
     """Returns what the process answers, after its steps; anything else raises."""
     while "step" in (answer := json.loads(pipe.receive(_MAX_ANSWER))):
         report(ALIGNING)
     if "refused" in answer:
-        return str(answer["refused"])
+        raise ScanError(str(answer["refused"]), info.name)
     voxels, to_scan = pipe.receive_array(SHAPE), np.array(answer["to_scan"], dtype=np.float64)
-    similarity = float(answer["correlation"])
-    if to_scan.shape != (4, 4) or not (np.isfinite(voxels).all() and np.isfinite(to_scan).all()):
-        raise ValueError("Expected finite voxels and an affine, got others.")
-    if not math.isfinite(similarity):
-        raise ValueError("Expected a correlation, got none.")
-    return voxels, to_scan, similarity, interpret(answer["ventricles"])
+    similarity, white_over_grey = float(answer["correlation"]), float(answer["white_over_grey"])
+    finite = (voxels, to_scan, similarity, white_over_grey)
+    if to_scan.shape != (4, 4) or not all(np.isfinite(values).all() for values in finite):
+        raise ValueError("Expected finite voxels, an affine and two numbers, got others.")
+    info = replace(info, n_slices=len(voxels), spacing_mm=None, orientation=AXIAL, warnings=())
+    return AlignedBrain(Scan(info, voxels), to_scan, similarity, white_over_grey, interpret(answer["ventricles"]))
 
 
 def serve(pipe: MessagePipe) -> None:
     """Aligns, in a process of its own, the one volume that comes through the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and ends this process
     networks = load_networks(_n_threads())
-    load_template()
+    load_maps()
     limit_this_process(_address_space() + MEMORY_BYTES)
     limit_cpu_time(CPU_SECONDS)
     request = json.loads(pipe.receive())
@@ -153,8 +152,13 @@ def _align(
     report()
     slab = cut_slab(brain)
     to_scan = _to_voxels(slab.to_head, voxels.shape, spacing_mm)
-    ventricles = asdict(measure(slab.voxels))
-    return {"to_scan": to_scan.tolist(), "correlation": slab.correlation, "ventricles": ventricles}, slab.voxels
+    answer = {
+        "to_scan": to_scan.tolist(),
+        "correlation": slab.correlation,
+        "white_over_grey": measure_contrast(slab.voxels),
+        "ventricles": asdict(measure(slab.voxels)),
+    }
+    return answer, slab.voxels
 
 
 def _to_voxels(to_head: np.ndarray, shape: tuple[int, ...], spacing_mm: Spacing) -> np.ndarray:

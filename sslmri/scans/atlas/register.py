@@ -44,24 +44,12 @@ class Image3d:
         return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
 
 
-def match_quantiles(values: np.ndarray, inside: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Returns intensities mapped so that their quantiles inside a mask become those of a curve; 0 outside the mask.
-
-    Args:
-        values: of any shape.
-        inside: bool of the same shape.
-        target: quantiles at equal steps from 0 to 100 %.
-    """
-    own = np.percentile(values[inside], np.linspace(0, 100, len(target)))
-    steps = np.arange(len(own)) * 1e-6 * max(1e-6, float(own[-1] - own[0]))  # equal quantiles would not be a function
-    matched = np.interp(values, own + steps, target)
-    return np.where(inside, matched, 0.0).astype(np.float32)
-
-
 def matched_to(template: Image3d, brain: Image3d) -> Image3d:
     """Returns a brain with the intensities of the template, quantile by quantile."""
-    target = np.percentile(template.values[template.values > 0], _QUANTILES)
-    return Image3d(match_quantiles(brain.values, brain.values > 0, target), brain.affine)
+    target, own = (np.percentile(image.values[image.values > 0], _QUANTILES) for image in (template, brain))
+    own += np.arange(len(own)) * 1e-6 * max(1e-6, float(own[-1] - own[0]))  # equal quantiles would not be a function
+    matched = np.where(brain.values > 0, np.interp(brain.values, own, target), 0)
+    return Image3d(matched.astype(np.float32), brain.affine)
 
 
 def register(moving: Image3d, template: Image3d) -> np.ndarray:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from sslmri.scans.atlas.register import moved
-from sslmri.scans.atlas.slab import GRID, SHAPE
+from sslmri.scans.atlas.slab import GRID, SHAPE, grid_mm
 
 # Chosen on the training slabs: the measured fraction then follows the brain volume that another group measured of the
 # same people (rank correlation -0.75) and the age of the controls (0.73); 0.38 and 0.5 give nearly the same.
@@ -56,7 +55,7 @@ class Ventricles:
 def measure(voxels: np.ndarray) -> Ventricles:
     """Returns what the ventricles measure in the aligned slices (32, 128, 128) of a T1 volume, 0 outside the brain."""
     brain, fluid = voxels > 0, ventricle_mask(voxels)
-    horns = _longest(fluid & (_mm()[1] > _FRONT_MM), crosses_middle=True)
+    horns = _longest(fluid & (grid_mm()[1] > _FRONT_MM), crosses_middle=True)
     widest = _longest(brain[horns.slice_][None], crosses_middle=False) if horns else None
     return Ventricles(
         fraction=float(fluid.sum() / max(1, brain.sum())),
@@ -65,13 +64,15 @@ def measure(voxels: np.ndarray) -> Ventricles:
     )
 
 
+def dark_fluid(voxels: np.ndarray) -> np.ndarray:
+    """Returns where an aligned brain (32, 128, 128) shows fluid, as dark as in T1 and FLAIR: bool of its shape."""
+    brain = voxels > 0
+    return brain & (voxels < _CSF * np.percentile(voxels[brain], _BRIGHT)) if brain.any() else brain
+
+
 def ventricle_mask(voxels: np.ndarray) -> np.ndarray:
     """Returns where the lateral and the third ventricle are in the aligned slices, bool of their shape."""
-    brain = voxels > 0
-    if not brain.any():
-        return brain
-    fluid = brain & (voxels < _CSF * np.percentile(voxels[brain], _BRIGHT)) & _region()
-    pieces, _ = ndimage.label(ndimage.binary_opening(fluid, _CROSS))
+    pieces, _ = ndimage.label(ndimage.binary_opening(dark_fluid(voxels) & _region(), _CROSS))
     is_large = np.bincount(pieces.ravel()) * abs(np.linalg.det(GRID[:3, :3])) >= _MIN_ML * 1000
     is_large[0] = False
     return np.asarray(is_large[pieces])
@@ -97,7 +98,7 @@ def _longest(mask: np.ndarray, *, crosses_middle: bool) -> Line | None:
     first, last = mask.argmax(axis=2), mask.shape[2] - 1 - mask[:, :, ::-1].argmax(axis=2)
     is_line = mask.any(axis=2)
     if crosses_middle:
-        left_right = [np.take_along_axis(_mm()[0], end[..., None], axis=2)[..., 0] for end in (first, last)]
+        left_right = [np.take_along_axis(grid_mm()[0], end[..., None], axis=2)[..., 0] for end in (first, last)]
         is_line &= left_right[0] * left_right[1] < 0
     lengths = np.where(is_line, last - first + 1, 0)
     slice_, row = np.unravel_index(int(lengths.argmax()), lengths.shape)
@@ -107,16 +108,9 @@ def _longest(mask: np.ndarray, *, crosses_middle: bool) -> Line | None:
 
 
 @cache
-def _mm() -> np.ndarray:
-    """Returns x, y and z in mm of the average brain of each voxel of the slab: (3, 32, 128, 128) float32."""
-    indices = np.indices(SHAPE[::-1], dtype=np.float32).reshape(3, -1)
-    return moved(GRID, indices).astype(np.float32).reshape(3, *SHAPE[::-1]).transpose(0, 3, 2, 1)
-
-
-@cache
 def _region() -> np.ndarray:
     """Returns where ventricles can be, bool (32, 128, 128): between the Sylvian fissures, without the cisterns."""
-    x, y, z = np.abs(_mm()[0]), _mm()[1], _mm()[2]
+    x, y, z = np.abs(grid_mm()[0]), grid_mm()[1], grid_mm()[2]
     front = (x <= 28) & (y >= -26) & (y <= 40)
     sylvian, fissure = (x > 22) & (z < 13), (x < 5) & (y > 28)
     middle = (x < 8) & (y >= -42) & (y <= -26) & (z >= 12)  # below are the quadrigeminal and the ambient cistern

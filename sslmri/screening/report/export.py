@@ -14,7 +14,7 @@ from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening.messages import evidence_of, limits
-from sslmri.screening.outcome import Entry, ScreeningSummary, document, review_document
+from sslmri.screening.outcome import Entry, ScreeningSummary, document
 
 FORMAT = "sslmri-report-3"
 _CLASSES = tuple(dict.fromkeys(label for disease in DISEASES.values() for label in disease.classes))
@@ -136,7 +136,7 @@ def _acquisition(entry: Entry) -> dict[str, Any]:
 
 def _reviews(entry: Entry) -> dict[str, dict[str, Any]]:
     findings = entry.outcome.findings if isinstance(entry.outcome, ScreeningSummary) else {}
-    return {key: review_document(review, findings[key]) for key, review in entry.reviews.items()}
+    return {key: asdict(own) | {"agrees": own.agrees_with(findings[key])} for key, own in entry.reviews.items()}
 
 
 def _rows(entry: Entry, content: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
