@@ -5,7 +5,6 @@ import pytest
 from scipy.special import log_softmax
 
 from sslmri.diseases import DISEASES
-from sslmri.errors import ModelError
 from sslmri.evidence.calibration import (
     fit_bias,
     fit_decisions,
@@ -14,10 +13,9 @@ from sslmri.evidence.calibration import (
     fit_thresholds,
     fit_volume_decisions,
     group_logits,
-    threshold_metrics,
 )
 from sslmri.evidence.verdict import abstaining, pool_slices, prediction_sets
-from sslmri.models.cards import Decisions, OperatingPoint
+from sslmri.models.cards import Decisions
 
 
 def overconfident(temperature: float, n: int = 6000, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -148,18 +146,6 @@ def test_thresholds_without_one_side_are_a_half(is_disease: list[bool]) -> None:
     assert fit_thresholds(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool)) == (0.5, 0.5)
 
 
-def test_threshold_metrics_are_those_of_a_plain_count() -> None:
-    probability = np.array([0.1, 0.4, 0.5, 0.6, 0.8])
-    is_disease = np.array([False, True, False, True, True])
-    metrics = threshold_metrics(probability, is_disease, 0.5, 0.6)
-    assert metrics == {"low": OperatingPoint(2 / 3, 0.5), "high": OperatingPoint(2 / 3, 1.0)}
-
-
-@pytest.mark.parametrize("is_disease", [[True, True], [False, False], []])
-def test_threshold_metrics_need_both_sides(is_disease: list[bool]) -> None:
-    assert threshold_metrics(np.full(len(is_disease), 0.3), np.array(is_disease, dtype=bool), 0.5, 0.5) == {}
-
-
 def people(n_groups: int, generator: np.random.Generator, largest: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Returns the probabilities that slices of people give their class, alike within a person, and the people."""
     sizes = generator.integers(1, largest + 1, size=n_groups)
@@ -220,11 +206,6 @@ def test_a_class_with_under_five_groups_has_no_threshold_and_is_in_every_set() -
 
 def test_set_may_be_empty() -> None:
     assert not prediction_sets(np.array([[0.5, 0.5]]), {"a": 0.9, "b": 0.8}).any()
-
-
-def test_sets_of_another_number_of_classes_are_refused() -> None:
-    with pytest.raises(ModelError, match="Expected probabilities of 2 classes"):
-        prediction_sets(np.full((1, 3), 1 / 3), {"a": 0.9, "b": 0.8})
 
 
 def test_without_validation_slices_no_class_is_ever_excluded() -> None:

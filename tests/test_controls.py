@@ -17,6 +17,7 @@ from sslmri.dashboard.performance import tables
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
+from sslmri.evidence.tables import alarms_table, cells, localisation_table
 from sslmri.evidence.verdict import Verdict
 from sslmri.files import sha256_of
 from sslmri.learning.model import Head, Model
@@ -123,9 +124,10 @@ def test_report_has_every_figure_and_sentence(controlled):
     _, content = controlled
     text = report_controls(content)
     for key, own in content.diseases.items():
-        assert all(f"| {DISEASES[key].title} | {title} |" in text for title in CONTROLS.values())
+        assert f"**{DISEASES[key].title}: shortcuts**" in text
+        assert all(f"| {title} |" in text for title in CONTROLS.values())
         assert all(f"{DISEASES[key].title}: {sentence}" in text for sentence in own.messages)
-    assert f"| any classifier | all cohorts | {content.family_wise.rate.raw:.3f} |" in text
+    assert f"| all cohorts, any classifier | {cells(content.family_wise.rate)[0]} |" in text
 
 
 def plant(folder: Path, has_mark: bool, n_groups: int = 30) -> Path:
@@ -166,11 +168,9 @@ def test_planted_shortcut_is_named_and_none_where_there_is_none(model_folder, tm
 def test_data_without_test_groups_give_no_figures(model_folder, tmp_path, capsys):
     path = plant(tmp_path / "data", has_mark=False, n_groups=2)
     write_manifest(path, pd.read_csv(path).assign(fold=3))
-    content = run_controls(RunOptions(data=path, run=copy_of(model_folder, tmp_path / "run"), cache=tmp_path))
-    assert content.diseases == {}
-    assert content.family_wise.rate.raw is None
-    assert "ms: no test groups, no controls" in capsys.readouterr().out
-    assert "| any classifier | all cohorts | - | not estimable: 0 test groups" in report_controls(content)
+    with pytest.raises(TrainingError, match="Expected test groups of .* got none of any"):
+        run_controls(RunOptions(data=path, run=copy_of(model_folder, tmp_path / "run"), cache=tmp_path))
+    assert "ms: no test groups, not evaluated" in capsys.readouterr().out
 
 
 def test_data_without_training_groups_give_no_figures(model_folder, tmp_path, capsys):
@@ -231,8 +231,8 @@ def test_page_shows_what_was_stored(controlled):
     result = content.diseases["tumours"]
     assert "too few test groups" in said(app)
     assert list(tables.shortcuts(result)["input"])[1:] == list(CONTROLS.values())
-    assert list(tables.alarms(result, content.family_wise)["cohort"]) == ["simulated", "all cohorts, any classifier"]
-    assert tables.localisation(result.localisation)["value"].notna().all()
+    assert list(alarms_table(result, content.family_wise)["cohort"]) == ["simulated", "all cohorts, any classifier"]
+    assert localisation_table(result.localisation)["value"].notna().all()
 
 
 def test_page_says_plainly_that_a_shortcut_explains_the_result(controlled, tmp_path):

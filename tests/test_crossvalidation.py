@@ -1,6 +1,5 @@
 """Cross-validation of the whole recipe and the final model, on the simulated cohort with a small encoder."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,19 @@ import pytest
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
-from sslmri.evidence.calibration import fit_decisions
+from sslmri.evidence.calibration import assign_folds, fit_decisions
 from sslmri.models.evidence import Controls, GateTable, Metrics, find_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.screening.screener import Screener
 from sslmri.training import crossvalidation
-from sslmri.training.controls import one_class_groups
-from sslmri.training.crossvalidation import check_folds, folds_of, open_folds, read_folds, run_crossvalidate
+from sslmri.training.controls import measure_same_source
+from sslmri.training.crossvalidation import check_folds, folds_of, read_folds, run_crossvalidate
+from sslmri.training.data import hash_of, open_folds
 from sslmri.training.final import evidence_note, run_final
+from sslmri.training.fit import OutOfSample
+from sslmri.training.measure import one_class_groups
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import OutOfFold, cross_fit, measure_same_source
+from sslmri.training.out_of_fold import answer_folds
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
@@ -46,11 +48,11 @@ def test_every_labelled_slice_is_tested_once_by_a_model_that_never_saw_its_group
     found = read_folds(options.run, store)
     assert sorted(r.name for r in found.slices.records) == sorted(r.name for r in store.labelled.records)
     for fold in folds_of(store):
-        tested = {r.group_key for r in store.records if r.fold == fold}
-        for step in ("pretrain", "finetune"):
-            seen = set(json.loads((options.run / "folds" / str(fold) / step / "groups.json").read_text()))
-            assert tested
-            assert not tested & seen
+        card = read_model_card(options.run / "folds" / str(fold))
+        others = [r for r in store.records if r.fold != fold]
+        assert 0 < len(others) < len(store.records)
+        assert card.encoder.data.groups_sha256 == hash_of(others)
+        assert card.training.groups_sha256 == hash_of(r for r in others if r.disease)
     assert all(len(values) == len(found.slices.records) for values in found.logits.values())
 
 
@@ -160,27 +162,26 @@ def test_few_groups_are_split_once_and_a_sentence_says_so(options, tmp_path, mon
     assert (run.run / "model" / "model.json").exists()
 
 
-def out_of_fold(n_folds: int) -> OutOfFold:
+def out_of_fold(n_folds: int) -> OutOfSample:
     generator = np.random.default_rng(0)
     records = [replace(record(str(i), str(i // 2), "glioma", i // 2 % n_folds), disease="ms") for i in range(120)]
     records = [replace(r, label=DISEASES["ms"].classes[i // 2 % 3 % 2]) for i, r in enumerate(records)]
     store = Store(np.zeros((120, 4, 4), np.uint8), records, [])
     logits = np.eye(2)[store.truth] + generator.normal(size=(120, 2))
-    return OutOfFold(store, np.array([r.fold for r in records]), {"ms": logits}, {"ms": np.ones((120, 2))})
+    return OutOfSample(store, {"ms": logits}, {"ms": np.ones((120, 2))})
 
 
 @pytest.mark.parametrize("n_folds", [1, 5])
 def test_each_part_is_decided_by_what_was_fitted_on_the_others(n_folds):
     found = out_of_fold(n_folds)
-    own = cross_fit(found, "ms")
+    own = answer_folds(found, found.slices).heads["ms"]
     truth, groups, logits = found.slices.truth, found.slices.groups, found.logits["ms"]
-    assert len(own.by_part) == 5
-    assert (own.parts == found.folds).all() or n_folds == 1
-    for part, decided in own.by_part.items():
-        inside = own.parts == part
+    parts = found.folds if n_folds == 5 else assign_folds(truth, groups, 5)
+    assert len(np.unique(parts)) == 5
+    for part in range(5):
+        inside = parts == part
         assert not set(groups[inside]) & set(groups[~inside])
         expected = fit_decisions(logits[~inside], truth[~inside], groups[~inside], DISEASES["ms"].classes)
-        assert decided == expected
         np.testing.assert_array_equal(own.slices.probabilities[inside], expected.probabilities(logits[inside]))
 
 
@@ -201,14 +202,14 @@ def test_slices_of_patients_with_and_without_a_tumour_are_measured_apart():
     logits = np.zeros((22, 4))
     logits[:, 1] = [3.0, -3.0] * 8 + [9.0] * 6
     logits[0:2, 1] = -4.0, 4.0
-    found = OutOfFold(store, np.array([r.fold for r in store.records]), {"tumours": logits}, {"tumours": logits})
-    result = measure_same_source(found, {"tumours": cross_fit(found, "tumours")})
+    found = OutOfSample(store, {"tumours": logits}, {"tumours": logits})
+    result = measure_same_source(answer_folds(found, store))
     assert result is not None
     assert (result.n_with, result.n_without, result.n_groups, result.n_groups_with_both) == (8, 8, 8, 8)
     assert result.auroc_within_group.raw == pytest.approx(7 / 8)
     assert result.data.startswith("c, T1 with contrast")
-    alone = OutOfFold(store.select(range(16, 22)), found.folds[16:], {"tumours": logits[16:]}, {"tumours": logits[16:]})
-    assert measure_same_source(alone, {"tumours": cross_fit(alone, "tumours")}) is None
+    alone = OutOfSample(store.select(range(16, 22)), {"tumours": logits[16:]}, {"tumours": logits[16:]})
+    assert measure_same_source(answer_folds(alone, alone.slices)) is None
 
 
 def test_the_note_tells_of_test_groups_that_pretraining_saw():

@@ -13,7 +13,7 @@ from torch import Generator, nn
 
 from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
-from sslmri.learning.distributed import distributed_model, joined_processes
+from sslmri.learning.distributed import distributed_model
 from sslmri.learning.encoder import pick_device
 from sslmri.learning.pretrain import SimCLR, batch_loss, pretrain
 from sslmri.learning.settings import PretrainSettings, ViewSettings
@@ -118,15 +118,6 @@ def test_a_device_that_is_not_there_is_refused():
     missing = "cuda" if not torch.cuda.is_available() else "cuda:99"
     with pytest.raises(TrainingError, match="Expected the device"):
         pick_device(missing)
-
-
-def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(TrainingError, match="a GPU for each of 2 processes"), joined_processes("cuda"):
-        pass
 
 
 def test_several_processes_are_refused_where_one_is_meant(call, tmp_path, monkeypatch):

@@ -150,7 +150,8 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_training_goes_on(
     model = module.MultiHead(Encoder(SMALL_ENCODER), ["ms"])
     training = module._start(model, stores[0], SMALL, SETTINGS)
     state = training.state() | {"epoch": 1, "best_score": 0.5, "best_epoch": 1}
-    state |= {"settings": dataclasses.asdict(SETTINGS), "best": model.state_dict(), spoilt: {"conv1": torch.ones(2)}}
+    begun = module.begun_with(SETTINGS, stores[0].records)
+    state |= {"settings": begun, "best": model.state_dict(), spoilt: {"conv1": torch.ones(2)}}
     module.save_checkpoint(tmp_path / "checkpoint.pt", state)
     with pytest.raises(TrainingError, match="got parts that do not fit it"):
         module._resume(training, tmp_path)

@@ -1,28 +1,28 @@
 """Label efficiency: which slices are labelled, planted features, an untrained encoder, and a run that goes on."""
 
-import json
 import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from sslmri.cohorts.manifest import Record, read_manifest
-from sslmri.cohorts.splits import assign_splits
+from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.errors import ManifestError, ModelError, TrainingError
+from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.baselines import balanced_logistic, baseline_probabilities
 from sslmri.evidence.efficiency import FINETUNE, PIXELS, PROBE, RANDOM, SIMCLR, Fit, compare_fits
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
-from sslmri.learning.model import save_encoder
+from sslmri.learning.linear_probe import fit_probe
+from sslmri.learning.model import Head, save_encoder
 from sslmri.models.evidence import LabelEfficiency, read_evidence
 from sslmri.scans.slices import Preparation
 from sslmri.training import label_efficiency
@@ -33,7 +33,7 @@ from sslmri.training.report import report_efficiency
 from tests.small_encoder import SMALL_ENCODER
 
 SMALL = Preparation(image_size=(32, 32))
-QUICK = LabelEfficiencySettings(labels=(2, 3), seeds=(0, 1), inverse_penalties=(1e-3, 1e-2))
+QUICK = LabelEfficiencySettings(labels=(2, 3), seeds=(0, 1))
 
 
 def store_of(n_groups: int, n_slices: int, first: int = 0) -> Store:
@@ -70,16 +70,16 @@ def test_a_smaller_budget_is_part_of_a_larger_one_and_seeds_differ() -> None:
 def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -> None:
     generator = np.random.default_rng(0)
     truths = [own.truth for own in (bench.train, bench.validation, bench.test)]
-    useless = Features(*(generator.normal(size=(len(own), 200)).astype(np.float32) for own in truths))
-    pattern = generator.normal(size=200).astype(np.float32) / 8
+    useless = Features(*(torch.from_numpy(generator.normal(size=(len(own), 200))).float() for own in truths))
+    pattern = generator.normal(size=200) / 8
     planted = Features(
         *(
-            rows + np.outer(2 * own - 1, pattern).astype(np.float32)
+            rows + torch.from_numpy(np.outer(2 * own - 1, pattern)).float()
             for rows, own in zip((useless.train, useless.validation, useless.test), truths, strict=True)
         )
     )
     fits = {
-        Fit(name, PROBE, 10, seed): probe(bench, features, sample_labels(bench.train, 10, seed), (1e-3, 1e-2))[0]["ms"]
+        Fit(name, PROBE, 10, seed): probe(bench, features, sample_labels(bench.train, 10, seed))["ms"]
         for name, features in ((SIMCLR, planted), (RANDOM, useless))
         for seed in range(3)
     }
@@ -88,30 +88,23 @@ def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -
     for row in differences:
         assert row.estimate.low > 0, row
     areas = {row.encoder: row.estimate.value for row in curves if row.measure == "auroc"}
-    assert areas[SIMCLR] > 0.9
+    assert areas[SIMCLR] > 0.85
     assert areas[RANDOM] == pytest.approx(0.5, abs=0.2)
 
 
-def test_the_penalty_is_the_one_with_the_best_validation_area(bench: Experiment, monkeypatch) -> None:
-    def fitted(known, truth, asked, n_classes, inverse_penalty):
-        right = bench.validation.truth
-        sure = np.eye(2)[right] if inverse_penalty == 0.1 else np.full((len(right), 2), 0.5)
-        return np.concatenate([sure, np.full((len(bench.test.records), 2), inverse_penalty)])
+def test_the_penalty_is_the_one_with_the_best_validation_area(monkeypatch) -> None:
+    def fitted(known, truth, n_classes, inverse_penalty, scaler):
+        sign = 1.0 if inverse_penalty == 1e-3 else -1.0
+        return Head(torch.tensor([[-sign], [sign]]), torch.tensor([0.0, inverse_penalty]))
 
-    monkeypatch.setattr("sslmri.training.fits.balanced_logistic", fitted)
-    nought = [np.zeros((len(own.records), 4), np.float32) for own in (bench.train, bench.validation, bench.test)]
-    rows = sample_labels(bench.train, 5, 0)
-    predictions, chosen = probe(bench, Features(*nought), rows, (1.0, 0.1, 0.01))
-    assert chosen == {"ms": 0.1}
-    assert (predictions["ms"] == 0.1).all()
-    level = replace(bench, validation=bench.validation.select([0, 1]))  # one class: nothing to choose by
-    monkeypatch.setattr(
-        "sslmri.training.fits.balanced_logistic", lambda *_: np.full((2 + len(bench.test.records), 2), 0.5)
-    )
-    assert probe(level, Features(nought[0], nought[1][:2], nought[2]), rows, (1.0, 0.1))[1] == {"ms": 0.1}
+    monkeypatch.setattr("sslmri.learning.linear_probe.fit_logistic", fitted)
+    features, truth = torch.tensor([[-1.0], [1.0], [2.0]]), np.array([0, 1, 1])
+    assert fit_probe(features, truth, features, truth, 2).bias[1] == torch.tensor(1e-3)
+    # one class: nothing to choose by
+    assert fit_probe(features, truth, features[1:], truth[1:], 2).bias[1] == torch.tensor(1e-5)
 
 
-def test_fewer_axes_than_features_give_the_same_regression() -> None:
+def test_the_regression_is_class_balanced() -> None:
     generator = np.random.default_rng(0)
     known, asked = generator.normal(size=(40, 300)), generator.normal(size=(15, 300))
     truth = generator.integers(0, 3, 40)
@@ -177,24 +170,24 @@ def test_a_run_is_written_reported_and_not_repeated(options: RunOptions, monkeyp
     assert {row.labels for row in fewer.diseases["ms"].curves} == {3}
 
 
-def test_a_killed_run_goes_on_after_its_last_whole_line(options: RunOptions) -> None:
+def test_a_killed_run_goes_on_with_the_fits_that_are_missing(options: RunOptions) -> None:
     settings = replace(QUICK, seeds=(0,))
     content = run_label_efficiency(options, settings)
-    path = options.run / "label-efficiency" / "results.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:3]) + lines[3][:100])
+    paths = sorted((options.run / "label-efficiency").iterdir())
+    assert len(paths) == 6
+    paths[3].unlink()
     assert run_label_efficiency(options, settings).diseases == content.diseases
-    fits = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(fits) == len(lines) == 6
-    assert len({(fit["encoder"], fit["regime"], fit["labels"], fit["seed"]) for fit in fits}) == 6
+    assert sorted((options.run / "label-efficiency").iterdir()) == paths
+    paths[3].write_bytes(b"PK")
+    with pytest.raises(ModelError, match="got a damaged file: remove it"):
+        run_label_efficiency(options, settings)
 
 
 def test_fits_of_another_encoder_are_not_used(options: RunOptions) -> None:
     run_label_efficiency(options, replace(QUICK, labels=(2,), seeds=(0,)))
     save_encoder(options.run / "pretrain" / "encoder.safetensors", Encoder(SMALL_ENCODER))
     run_label_efficiency(options, replace(QUICK, labels=(2,), seeds=(0,)))
-    path = options.run / "label-efficiency" / "results.jsonl"
-    assert len(path.read_text().splitlines()) == 6
+    assert len(list((options.run / "label-efficiency").iterdir())) == 6
 
 
 def test_fine_tuning_is_run_by_choice(options: RunOptions) -> None:
@@ -203,7 +196,7 @@ def test_fine_tuning_is_run_by_choice(options: RunOptions) -> None:
     assert content.not_run == (PROBE,)
     regimes = {(row.encoder, row.regime) for row in content.diseases["ms"].curves}
     assert regimes == {(SIMCLR, FINETUNE), (RANDOM, FINETUNE), (PIXELS, "baseline")}
-    assert [path.name for path in (options.run / "label-efficiency").iterdir()] == ["results.jsonl"]
+    assert {path.suffix for path in (options.run / "label-efficiency").iterdir()} == {".npz"}
 
 
 def test_the_published_protocol_is_refused(options: RunOptions) -> None:
@@ -214,10 +207,9 @@ def test_the_published_protocol_is_refused(options: RunOptions) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"labels": ()}, "one or more labels"),
-        ({"seeds": (0, 0)}, "one or more seeds, each once"),
+        ({"labels": ()}, "labels above 0, got .* and \\[\\]"),
+        ({"seeds": ()}, "one or more seeds"),
         ({"labels": (0, 5)}, "above 0"),
-        ({"inverse_penalties": (0.0,)}, "above 0"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(change: dict, says: str, tmp_path: Path) -> None:
@@ -230,22 +222,11 @@ def test_a_run_without_pre_training_is_refused(cohort: Path, model_folder: Path,
         run_label_efficiency(RunOptions(data=cohort, run=tmp_path, cache=model_folder.parent / "cache"), QUICK)
 
 
-def test_an_encoder_that_saw_test_groups_is_refused(options: RunOptions) -> None:
-    tested = next(r.group_key for r in assign_splits(read_manifest(options.data)) if r.split == "test")
-    (options.run / "pretrain" / "groups.json").write_text(json.dumps([tested]))
-    with pytest.raises(TrainingError, match="pre-training never saw"):
-        run_label_efficiency(options, QUICK)
+def test_an_encoder_that_saw_test_groups_is_refused(options: RunOptions, tmp_path: Path) -> None:
+    table = pd.read_csv(options.data, dtype=str, keep_default_na=False)
+    table["path"] = [str(options.data.parent / path) for path in table["path"]]
+    turned = table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
+    turned.to_csv(tmp_path / "turned.csv", index=False)
+    with pytest.raises(TrainingError, match="^The data were split again since the encoder in "):
+        run_label_efficiency(replace(options, data=tmp_path / "turned.csv"), QUICK)
     assert not (options.run / "model" / "evidence" / LabelEfficiency.FILE).exists()
-
-
-def test_a_split_that_shares_groups_is_refused(options: RunOptions, monkeypatch) -> None:
-    real = label_efficiency.open_cohort
-
-    def shared(options: RunOptions, is_measured: bool) -> tuple[list[Record], Store]:
-        records, store = real(options, is_measured)
-        sides = [replace(r, split="test") if row % 2 else r for row, r in enumerate(store.records)]
-        return records, replace(store, records=sides)
-
-    monkeypatch.setattr(label_efficiency, "open_cohort", shared)
-    with pytest.raises(ManifestError, match="Expected every group in one split"):
-        run_label_efficiency(options, QUICK)

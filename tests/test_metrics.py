@@ -282,10 +282,3 @@ def test_group_of_two_classes_is_refused() -> None:
 def test_probabilities_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ModelError, match="finite"):
         metrics_of(np.array([0]), np.array([[np.nan, 1.0]]), np.array(["c/a"]))
-
-
-def test_probabilities_of_other_shape_or_classes_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"shape \(2, C\)"):
-        metrics_of(np.array([0, 1]), np.full((3, 2), 0.5), np.array(["c/a", "c/b"]))
-    with pytest.raises(ModelError, match="Expected classes 0 to 1, got 2 to 2"):
-        metrics_of(np.array([2]), np.full((1, 2), 0.5), np.array(["c/a"]))

@@ -17,8 +17,7 @@ from sslmri.files import sha256_of
 from sslmri.models.evidence import Metrics, find_evidence, read_evidence
 from sslmri.models.folder import read_encoder_card, read_model_card
 from sslmri.training.controls import run_controls
-from sslmri.training.data import RunOptions, open_cohort, read_names, record_training_groups
-from sslmri.training.label_efficiency import LabelEfficiencySettings, run_label_efficiency
+from sslmri.training.data import RunOptions, open_cohort
 from sslmri.training.report import report_metrics
 from sslmri.training.reproduce import run_reproduce
 from sslmri.training.steps import run_bank, run_evaluate, run_finetune, run_pretrain
@@ -29,10 +28,7 @@ STEPS: dict[str, Callable[[RunOptions], object]] = {
     "finetune": lambda options: run_finetune(options, TINY_FINETUNE),
     "evaluate": run_evaluate,
 }
-MEASURES: list[Callable[[RunOptions], object]] = [
-    *(run_evaluate, run_reproduce, run_controls, run_bank),
-    lambda options: run_label_efficiency(options, LabelEfficiencySettings()),
-]
+MEASURES: list[Callable[[RunOptions], object]] = [run_evaluate, run_reproduce, run_controls, run_bank]
 PROBE = replace(TINY_FINETUNE, regime="linear-probe")
 
 
@@ -105,22 +101,15 @@ def test_an_unlabelled_image_of_a_test_group_without_a_fold_is_kept_out_of_the_p
     assert first.group_key not in {record.group_key for record in store.where(split="train").records}
 
 
-@pytest.mark.parametrize("step", ["finetune", "evaluate"])
-@pytest.mark.parametrize("fold", ["0", "1"])
-def test_a_held_out_group_among_those_of_pre_training_is_named(step, fold, options, cohort):
-    leaked = next(r.group_key for r in read_manifest(cohort) if r.fold == int(fold))
-    path = options.run / "pretrain" / "groups.json"
-    path.write_text(json.dumps([*json.loads(path.read_text()), leaked]))
-    with pytest.raises(TrainingError, match=f"pre-training never saw, got 1 that it did, {leaked} "):
-        STEPS[step](options)
+def turned(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a manifest of which another fold is tested."""
+    return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
 
 
-def test_a_test_group_among_those_of_fine_tuning_is_named(options, cohort):
-    leaked = next(r.group_key for r in read_manifest(cohort) if r.fold == 0)
-    path = options.run / "finetune" / "groups.json"
-    path.write_text(json.dumps([*json.loads(path.read_text()), leaked]))
-    with pytest.raises(TrainingError, match=f"fine-tuning never saw, got 1 that it did, {leaked} "):
-        run_evaluate(options)
+@pytest.mark.parametrize(("step", "what"), [("finetune", "encoder"), ("evaluate", "model")])
+def test_no_step_holds_out_what_the_step_before_it_learned_from(step, what, options, cohort, tmp_path):
+    with pytest.raises(TrainingError, match=rf"^The data were split again since the {what} in .* so train again"):
+        STEPS[step](replace(options, data=changed(cohort, tmp_path, turned)))
 
 
 def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_path):
@@ -128,10 +117,6 @@ def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_
         shutil.rmtree(options.run / step)
     before = read_evidence(options.run / "model" / "evidence", Metrics)
     assert run_evaluate(options).keys() == before.diseases.keys()
-
-    def turned(table: pd.DataFrame) -> pd.DataFrame:
-        return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
-
     path = changed(cohort, tmp_path, turned)
     with pytest.raises(TrainingError, match=r"^The data were split again since the model in .* so train again"):
         run_evaluate(replace(options, data=path))
@@ -140,23 +125,11 @@ def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_
     assert run_evaluate(replace(options, data=elsewhere)).keys() == before.diseases.keys()
 
 
-def test_a_step_that_goes_on_with_other_groups_is_refused(options, tmp_path):
-    _, store = open_cohort(options)
-    train, validation = store.where(split="train"), store.where(split="validation")
-    record_training_groups(tmp_path, train, "group-disjoint")
-    record_training_groups(tmp_path, validation, "group-disjoint")  # nothing has been learned yet
-    (tmp_path / "checkpoint.pt").touch()
-    record_training_groups(tmp_path, validation, "group-disjoint")
-    with pytest.raises(TrainingError, match="Expected to go on with the training data"):
-        record_training_groups(tmp_path, train, "group-disjoint")
-    with pytest.raises(TrainingError, match="Expected to go on with the training data"):
-        record_training_groups(tmp_path, validation, "as-published")
-
-
-def test_a_damaged_list_of_groups_is_refused(options):
-    (options.run / "pretrain" / "groups.json").write_text("{")
-    with pytest.raises(ModelError, match="Expected a list of names"):
-        run_evaluate(options)
+def test_a_step_that_goes_on_with_other_slices_is_refused(options, cohort, model_folder, tmp_path):
+    shutil.copy(model_folder.parent / "finetune" / "checkpoint.pt", options.run / "finetune")
+    fewer = changed(cohort, tmp_path, lambda table: table.drop(table.index[table["fold"] == "3"][0]))
+    with pytest.raises(TrainingError, match=r"settings of the run that is resumed, got others \(slices_sha256 "):
+        run_finetune(replace(options, data=fewer, resume=True), TINY_FINETUNE)
 
 
 @pytest.mark.parametrize("step", ["finetune", "evaluate"])
@@ -191,16 +164,9 @@ def test_group_disjoint_evidence_shares_no_group(options):
     assert read_evidence(options.run / "model" / "evidence", Metrics).n_shared_groups == 0
 
 
-def test_a_test_image_among_those_of_the_published_pre_training_is_named(published, tmp_path):
-    options, _ = published
-    run = tmp_path / "run"
-    shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("checkpoint.pt"))
-    records, _ = open_cohort(options)
-    leaked = next(r.name for r in records if r.split == "test")
-    path = run / "pretrain" / "images.json"
-    path.write_text(json.dumps([*read_names(path), leaked]))
-    with pytest.raises(TrainingError, match=f"test and validation images .* got 1 that it did, {leaked} "):
-        run_finetune(replace(options, run=run), PROBE)
+def test_published_pre_training_is_not_tested_on_images_that_it_saw(published):
+    with pytest.raises(TrainingError, match="^The data were split again since the encoder in "):
+        run_finetune(replace(published[0], split_seed=1, resume=True), PROBE)
 
 
 def test_evidence_compared_a_model_shows_both_protocols_and_names_its_encoder(published, model_folder):
@@ -284,9 +250,6 @@ def test_a_validation_split_of_one_class_is_reported_and_calibrates_nothing(opti
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_no_command_measures_a_model_on_data_that_were_split_again(measure, cohort, model_folder, tmp_path):
-    def turned(table: pd.DataFrame) -> pd.DataFrame:
-        return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
-
     shipped = Path(shutil.copytree(model_folder, tmp_path / "shipped"))
     before = {path: path.stat().st_mtime_ns for path in shipped.rglob("*")}
     options = RunOptions(changed(cohort, tmp_path, turned), shipped, cache=model_folder.parent / "cache")

@@ -12,11 +12,8 @@ from sslmri.models.evidence import Controls, GateTable, Metrics, SequenceMetrics
 from sslmri.models.folder import read_model_card
 from sslmri.project import DEFAULT_MODEL
 from sslmri.screening.messages import limits
-from sslmri.training import data as data_module
 from sslmri.training.data import check_no_leakage
-from sslmri.training.options import RunOptions
 from tests.conftest import SHARED, needs_shared
-from tests.test_protocols import MEASURES
 
 
 def test_shipped_evidence_is_that_of_the_shipped_model() -> None:
@@ -34,18 +31,10 @@ def test_the_limits_of_the_shipped_classifiers_are_on_their_cards() -> None:
 
 
 @needs_shared("data")
-def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_since(tmp_path):
+def test_the_shipped_model_is_not_measured_on_the_data_that_were_split_again_since():
     records = [record for record in assign_splits(read_manifest(SHARED / "data" / "manifest.csv")) if record.split]
     store = Store(np.zeros((0, 1, 1), np.uint8), records, [])
     card = read_model_card(DEFAULT_MODEL)
     assert "this model learned from all groups." in card.evidence_note
     with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
-        check_no_leakage(card, DEFAULT_MODEL, store, "group-disjoint")
-
-
-@needs_shared("data")
-@pytest.mark.parametrize("measure", MEASURES)
-def test_the_shipped_model_is_refused_before_a_slice_is_prepared(measure, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_module, "open_store", lambda *_: pytest.fail("was prepared"))
-    with pytest.raises(TrainingError, match="its stored results stay, so train again to measure"):
-        measure(RunOptions(SHARED / "data" / "manifest.csv", DEFAULT_MODEL, cache=tmp_path))
+        check_no_leakage(card, store, "group-disjoint")

@@ -10,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 from sslmri.errors import TrainingError
 from sslmri.scans.slices import head_mask
 
-BASELINES = ("majority", "nearest_neighbour", "pca_logistic")
 _SIDE = 48  # pixels: small enough to lose detail, large enough to recognise a person
 _MAX_COMPONENTS = 50
 _DARK = 0.5  # of the median intensity of the head
@@ -21,7 +20,7 @@ _MAX_STEPS = 2000
 def baseline_probabilities(
     train_slices: np.ndarray, train_truth: np.ndarray, test_slices: np.ndarray, n_classes: int
 ) -> dict[str, np.ndarray]:
-    """Returns the probabilities (M, C) that each baseline gives the test slices, by its name in ``BASELINES``.
+    """Returns the probabilities (M, C) that each baseline gives the test slices.
 
     ``majority`` gives every slice the proportions of the training classes, ``nearest_neighbour`` all probability to
     the class of the training slice with the nearest 48 x 48 pixels, ``pca_logistic`` is a class-balanced logistic
@@ -40,8 +39,6 @@ def baseline_probabilities(
         raise TrainingError("Expected training slices for the baselines, got none: check the split of the manifest.")
     proportions = np.bincount(train_truth, minlength=n_classes) / len(train_truth)
     majority = np.tile(proportions, (len(test_slices), 1))
-    if len(test_slices) == 0:
-        return dict.fromkeys(BASELINES, majority)
     train, test = (small_pixels(part, _SIDE).astype(np.float32) / 255.0 for part in (train_slices, test_slices))
     nearest = train_truth[pairwise_distances_argmin(test, train)]
     return {
@@ -70,9 +67,6 @@ def balanced_logistic(
     if len(present) == 1:
         probabilities[:, present] = 1.0
         return probabilities
-    if train.shape[0] < train.shape[1]:  # the penalty does not see rotations: as many axes as rows are enough
-        axes = np.linalg.qr(train.T)[0]
-        train, test = train @ axes, test @ axes
     model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=_MAX_STEPS)
     probabilities[:, present] = model.fit(train, truth).predict_proba(test)
     return probabilities
@@ -89,12 +83,7 @@ def trait_probabilities(
         test: (M, F).
         n_classes: C; a class without training slices gets 0.
         inverse_penalty: as of ``balanced_logistic``.
-
-    Raises:
-        TrainingError: there are no training slices.
     """
-    if len(train) == 0:
-        raise TrainingError("Expected training slices for the controls, got none: check the split of the manifest.")
     scaler = StandardScaler().fit(train)
     rows = [np.nan_to_num(scaler.transform(values)) for values in (train, test)]
     return balanced_logistic(rows[0], truth, rows[1], n_classes, inverse_penalty)

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease
 from sslmri.evidence.verdict import pool_slices
-from sslmri.models.cards import MASKED, Decisions, OperatingPoint, Pooling, ThresholdMetrics
+from sslmri.models.cards import MASKED, Decisions, Pooling
 
 SET_COVERAGE = 0.9
 _THRESHOLD_FRACTION = 0.9  # sensitivity at the lower threshold, specificity at the upper one
@@ -82,12 +82,10 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """
     if len(np.unique(truth)) < 2:
         return 1.0
-    rows = np.arange(len(truth))
     values = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:
-        likelihood = log_softmax(values / math.exp(log_temperature), axis=1)[rows, truth]
-        return -float(likelihood.mean())
+        return _negative_log_likelihood(values / math.exp(log_temperature), truth) / len(truth)
 
     bounds = (math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]))
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
@@ -183,26 +181,6 @@ def fit_thresholds(probability: np.ndarray, is_disease: np.ndarray) -> tuple[flo
     if low > high:
         low = high = (low + high) / 2
     return low, high
-
-
-def threshold_metrics(probability: np.ndarray, is_disease: np.ndarray, low: float, high: float) -> ThresholdMetrics:
-    """Returns the sensitivity and specificity reached at each threshold; empty without slices of both kinds.
-
-    A slice counts as positive at or above a threshold.
-
-    Args:
-        probability: (N,) of any disease class, of validation slices.
-        is_disease: (N,) bool.
-        low, high: as from ``fit_thresholds``.
-    """
-    if is_disease.all() or not is_disease.any():
-        return {}
-    diseased, healthy = probability[is_disease], probability[~is_disease]
-
-    def reached(threshold: float) -> OperatingPoint:
-        return OperatingPoint(float(np.mean(diseased >= threshold)), float(np.mean(healthy < threshold)))
-
-    return {"low": reached(low), "high": reached(high)}
 
 
 def fit_set_thresholds(

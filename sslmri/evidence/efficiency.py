@@ -7,10 +7,9 @@ import numpy as np
 
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease, class_title
-from sslmri.evidence.confusion import balanced_accuracy, confusions
 from sslmri.evidence.intervals import disease_shortage, estimate, shortage
-from sslmri.evidence.sample import Sample, draw_sample
-from sslmri.evidence.subsets import any_disease_aurocs, has_types, types_only
+from sslmri.evidence.sample import draw_sample
+from sslmri.evidence.subsets import measures_of
 from sslmri.models.evidence import CurvePoint, Difference
 
 SIMCLR, RANDOM, PIXELS = "simclr", "random", "pixels"
@@ -38,25 +37,6 @@ class Fit(NamedTuple):
     seed: int
 
 
-def measures_of(disease: Disease, sample: Sample) -> dict[str, np.ndarray]:
-    """Returns each measure of ``MEASURES`` that the disease has, as it is and in each resample: (1 + B,).
-
-    The AUROC is that of any disease, ``1 - p_0``, against class 0; balanced accuracy is the mean recall of the classes
-    among the test groups. A group has the mean probabilities of its slices. Types are the classes but the reference,
-    among the slices that show one; stages and two-class diseases have none.
-    """
-    grouped = sample.by_group()
-    measures = {
-        "group_auroc": any_disease_aurocs(grouped),
-        "auroc": any_disease_aurocs(sample),
-        "balanced_accuracy": balanced_accuracy(confusions(sample)),
-        "group_balanced_accuracy": balanced_accuracy(confusions(grouped)),
-    }
-    if has_types(disease) and (sample.labels > 0).any():
-        measures["types_balanced_accuracy"] = balanced_accuracy(confusions(types_only(sample)))
-    return measures
-
-
 def compare_fits(
     disease: Disease, truth: np.ndarray, groups: np.ndarray, fits: Mapping[Fit, np.ndarray]
 ) -> tuple[tuple[CurvePoint, ...], tuple[Difference, ...]]:
@@ -75,10 +55,12 @@ def compare_fits(
 
     Raises:
         ManifestError: a group with two classes.
-        ModelError: probabilities that are not finite, or not one row per slice.
+        ModelError: probabilities that are not finite.
     """
     samples = {fit: draw_sample(truth, probabilities, groups) for fit, probabilities in fits.items()}
-    measured = {fit: measures_of(disease, sample) for fit, sample in samples.items()}
+    measures = measures_of(disease)
+    names = [name for name in MEASURES if name in measures]
+    measured = {fit: {name: measures[name](sample) for name in names} for fit, sample in samples.items()}
     group_labels = next(iter(samples.values())).labels
     by_point: dict[tuple[str, str, int], list[Fit]] = {}
     for fit in sorted(measured):

@@ -8,13 +8,19 @@ import pandas as pd
 
 from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
-from sslmri.errors import ModelError
 from sslmri.evidence.decisions import Answers, answer, set_metrics, threshold_metrics
 from sslmri.evidence.grade import grade_evidence, notes_of
 from sslmri.evidence.metrics import case_metrics
-from sslmri.evidence.predictions import check_frame
 from sslmri.evidence.sample import Sample, draw_sample
-from sslmri.evidence.subsets import OLDER_FROM, baseline_metrics, gains, older_metrics, stage_metrics, type_metrics
+from sslmri.evidence.subsets import (
+    OLDER_FROM,
+    baseline_metrics,
+    gains,
+    measures_of,
+    older_metrics,
+    stage_metrics,
+    type_metrics,
+)
 from sslmri.models.metrics import DiseaseMetrics, Grade
 
 
@@ -41,10 +47,8 @@ def evaluate_disease(
         is_shared: whether patients are in both training and test.
 
     Raises:
-        ModelError: columns, labels or baselines that do not fit the disease.
         ManifestError: a group with two classes.
     """
-    check_frame(disease, frame)
     sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64))
     sample = replace(sample, by_groups=groups.probabilities if groups else None)
     is_older = _older_groups(frame, ages)
@@ -65,6 +69,7 @@ def _measured(
     is_older: np.ndarray | None,
 ) -> DiseaseMetrics:
     """Returns all metrics that need no decisions, with the same of each baseline, not graded yet."""
+    measures = measures_of(disease, is_older)
     return DiseaseMetrics(
         classes=disease.classes,
         unit=unit_of(frame["group"]),
@@ -75,13 +80,12 @@ def _measured(
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
         baselines={
-            name: baseline_metrics(disease, replace(each, weights=each.weights[:1]), is_older)
-            for name, each in compared.items()
+            name: baseline_metrics(measures, replace(each, weights=each.weights[:1])) for name, each in compared.items()
         },
         grade=Grade("insufficient", "not graded yet"),
         notes=(),
         older=older_metrics(sample, is_older),
-        gains=gains(disease, sample, compared),
+        gains=gains(measures, sample, compared),
     )
 
 
@@ -94,10 +98,5 @@ def _older_groups(frame: pd.DataFrame, ages: np.ndarray | None) -> np.ndarray | 
 
 
 def _sample(disease: Disease, frame: pd.DataFrame, probabilities: np.ndarray) -> Sample:
-    expected = (len(frame), len(disease.classes))
-    if probabilities.shape != expected:
-        raise ModelError(
-            f"Expected baselines of shape {expected}, got {probabilities.shape}: compute them on the same slices."
-        )
     truth = np.array([disease.classes.index(label) for label in frame["label"]], dtype=np.int64)
     return draw_sample(truth, probabilities, frame["group"].to_numpy(dtype=str))

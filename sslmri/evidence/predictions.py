@@ -24,16 +24,7 @@ def predictions_frame(records: Sequence[Record], probabilities: np.ndarray, dise
         records: the N labelled records, one for each slice.
         probabilities: (N, C) in the order of the disease's classes.
         disease: of the classifier.
-
-    Raises:
-        ModelError: another number of rows or classes.
     """
-    expected = (len(records), len(disease.classes))
-    if probabilities.shape != expected:
-        raise ModelError(
-            f"Expected probabilities of shape {expected} for {disease.key}, got {probabilities.shape}: "
-            "predict the same slices with the classifier of this disease."
-        )
     frame = pd.DataFrame(
         {
             "name": [record.name for record in records],
@@ -64,32 +55,19 @@ def read_predictions(folder: Path, disease: Disease) -> pd.DataFrame:
         raise ModelError(f"Expected predictions in {path}, got no such file: {_ADVICE}.") from error
     except ValueError as error:
         raise ModelError(f"Expected a CSV file of predictions in {path}, got something else: {_ADVICE}.") from error
-    try:
-        check_frame(disease, frame)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    return frame.astype(dict.fromkeys(disease.classes, float))
-
-
-def check_frame(disease: Disease, frame: pd.DataFrame) -> None:
-    """Refuses predictions that do not fit the disease.
-
-    Raises:
-        ModelError: other columns or labels, or probabilities outside 0 to 1.
-    """
     expected = [*_TEXT_COLUMNS, *disease.classes]
     if list(frame.columns) != expected:
-        raise ModelError(
-            f"Expected the columns {', '.join(expected)}, got {', '.join(map(str, frame.columns))}: {_ADVICE}."
-        )
+        got = ", ".join(map(str, frame.columns))
+        raise ModelError(f"Expected the columns {', '.join(expected)} in {path}, got {got}: {_ADVICE}.")
     unknown = sorted({str(label) for label in [*frame["label"], *frame["predicted"]]} - set(disease.classes))
     if unknown:
         raise ModelError(
-            f"Expected labels of {disease.key} out of {', '.join(disease.classes)}, got {unknown[0]!r}: {_ADVICE}."
+            f"Expected labels out of {', '.join(disease.classes)} in {path}, got {unknown[0]!r}: {_ADVICE}."
         )
     values = frame[list(disease.classes)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     if not ((values >= 0) & (values <= _ONE)).all():
-        raise ModelError(f"Expected probabilities of {disease.key} from 0 to 1, got others: {_ADVICE}.")
+        raise ModelError(f"Expected probabilities from 0 to 1 in {path}, got others: {_ADVICE}.")
+    return frame.astype(dict.fromkeys(disease.classes, float))
 
 
 def _path(folder: Path, disease: str) -> Path:

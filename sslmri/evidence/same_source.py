@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from sslmri.evidence.intervals import estimate, shortage
+from sslmri.evidence.intervals import estimate, rate_of, shortage
 from sslmri.evidence.ranking import aurocs
-from sslmri.evidence.sample import Sample, draw_weights, ratio
+from sslmri.evidence.sample import Sample, draw_weights
 from sslmri.models.metrics import Estimate
 
 
@@ -26,12 +26,9 @@ def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.nda
     sample = Sample(score[order, None], np.bincount(kind), kinds % 2, weights[:, owner], order)
     overall = aurocs(sample, sample.labels == 1, score[order])
     both = owner[1:][owner[1:] == owner[:-1]]
-    within = np.array([roc_auc_score(has_lesion[member == group], score[member == group]) for group in both])
-    return (
-        estimate(overall, shortage(len(names))),
-        estimate(ratio(weights[:, both] @ within, weights[:, both].sum(axis=1), np.nan), shortage(len(both))),
-        len(both),
-    )
+    areas = np.array([roc_auc_score(has_lesion[member == group], score[member == group]) for group in both])
+    within = rate_of(areas, names[both])
+    return estimate(overall, shortage(len(names))), within.rate, within.n_groups
 
 
 def same_source_message(auroc: Estimate, within: Estimate) -> str:

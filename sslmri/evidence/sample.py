@@ -109,9 +109,10 @@ def draw_sample(
 
     Raises:
         ManifestError: a group with two classes.
-        ModelError: probabilities that are not finite, or not one row for each slice.
+        ModelError: probabilities that are not finite.
     """
-    _check(truth, probabilities, groups)
+    if not np.isfinite(probabilities).all():
+        raise ModelError("Expected finite probabilities, got some that are no numbers: the training has failed.")
     names, first, member = np.unique(groups, return_index=True, return_inverse=True)
     labels = truth[first].astype(np.int64)
     mixed = np.unique(member[truth != labels[member]])
@@ -147,18 +148,3 @@ def ratio(part: np.ndarray, whole: np.ndarray, otherwise: float) -> np.ndarray:
     """Returns part / whole, and ``otherwise`` where whole is 0."""
     empty = np.asarray(whole) == 0
     return np.where(empty, otherwise, part / np.where(empty, 1, whole))
-
-
-def _check(truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> None:
-    if probabilities.ndim != 2 or not len(truth) == len(probabilities) == len(groups):
-        raise ModelError(
-            f"Expected probabilities of shape ({len(truth)}, C) and {len(truth)} groups, got {probabilities.shape} and "
-            f"{len(groups)}: predict the test slices again."
-        )
-    if not np.isfinite(probabilities).all():
-        raise ModelError("Expected finite probabilities, got some that are no numbers: the training has failed.")
-    if len(truth) and not (truth.min() >= 0 and truth.max() < probabilities.shape[1]):
-        raise ModelError(
-            f"Expected classes 0 to {probabilities.shape[1] - 1}, got {truth.min()} to {truth.max()}: "
-            "the labels belong to another classifier."
-        )

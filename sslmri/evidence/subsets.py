@@ -1,7 +1,8 @@
 """Metrics of a part of a disease's question: which type it is, and the later stages against none."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from sslmri.evidence.ranking import aurocs
 from sslmri.evidence.sample import Sample, draw_weights
 from sslmri.models.metrics import BaselineMetrics, Gain, LaterStages, OlderMetrics, TypeMetrics
 
+Measure = Callable[[Sample], np.ndarray]  # as it is and in each resample: (1 + B,)
 OLDER_FROM = 60  # years: the healthy young of a cohort are told from the ill by their age alone
 _FIRST_LATER = 2  # the stage after the first: the first is the hardest to tell from none, and left out
 
@@ -41,7 +43,7 @@ def stage_metrics(disease: Disease, sample: Sample) -> LaterStages | None:
     The score is the part of the later stages in what is given to them and to none: with a true posterior this is
     the order of the likelihood ratio, which no other score beats. Diseases without stages have no later ones.
     """
-    if not _has_later_stages(disease):
+    if "later_stages_auroc" not in measures_of(disease):
         return None
     chosen = _later_or_none(sample)
     reason = disease_shortage(chosen.labels)
@@ -64,39 +66,45 @@ def older_metrics(sample: Sample, is_older: np.ndarray | None) -> OlderMetrics |
     return OlderMetrics(OLDER_FROM, len(chosen.labels), int(chosen.sizes.sum()), auroc)
 
 
-def baseline_metrics(disease: Disease, sample: Sample, is_older: np.ndarray | None = None) -> BaselineMetrics:
-    """Returns every metric of a baseline that the disease has, without intervals: they are there to be exceeded."""
-    counts, grouped = confusions(sample), sample.by_group()
-    types = confusions(types_only(sample)) if has_types(disease) else None
-    later = _later_or_none(sample) if _has_later_stages(disease) else None
-    return BaselineMetrics(
-        accuracy=_raw(accuracy(counts)),
-        balanced_accuracy=_raw(balanced_accuracy(counts)),
-        auroc=_raw(any_disease_aurocs(sample)),
-        group_accuracy=_raw(accuracy(confusions(grouped))),
-        group_auroc=_raw(any_disease_aurocs(grouped)),
-        types_accuracy=None if types is None else _raw(accuracy(types)),
-        types_balanced_accuracy=None if types is None else _raw(balanced_accuracy(types)),
-        later_stages_auroc=None if later is None else _raw(_later_aurocs(later)),
-        group_later_stages_auroc=None if later is None else _raw(_later_aurocs(later.by_group())),
-        older_group_auroc=None if is_older is None else _raw(any_disease_aurocs(grouped.only(is_older))),
-    )
-
-
-def gains(disease: Disease, sample: Sample, baselines: Mapping[str, Sample]) -> tuple[Gain, ...]:
-    """Returns the difference to the best baseline of each measure, both drawn by the same resamples."""
-    measures: dict[str, Callable[[Sample], np.ndarray]] = {"group_auroc": lambda s: any_disease_aurocs(s.by_group())}
+def measures_of(disease: Disease, is_older: np.ndarray | None = None) -> dict[str, Measure]:
+    """Returns what is measured of classifiers and their baselines alike, by name; (G,) bool as of ``older_metrics``."""
+    measures: dict[str, Measure] = {
+        "accuracy": lambda sample: accuracy(confusions(sample)),
+        "balanced_accuracy": lambda sample: balanced_accuracy(confusions(sample)),
+        "auroc": any_disease_aurocs,
+    }
+    if len(disease.classes) > _FIRST_LATER and disease.is_ordinal:
+        measures["later_stages_auroc"] = lambda sample: _later_aurocs(_later_or_none(sample))
+    measures |= {f"group_{name}": partial(_of_groups, measure) for name, measure in measures.items()}
     if has_types(disease):
-        measures["types_accuracy"] = lambda s: accuracy(confusions(types_only(s)))
+        measures["types_accuracy"] = lambda sample: accuracy(confusions(types_only(sample)))
+        measures["types_balanced_accuracy"] = lambda sample: balanced_accuracy(confusions(types_only(sample)))
+    if is_older is not None:
+        measures["older_group_auroc"] = lambda sample: any_disease_aurocs(sample.by_group().only(is_older))
+    return measures
+
+
+def baseline_metrics(measures: Mapping[str, Measure], sample: Sample) -> BaselineMetrics:
+    """Returns every metric of a baseline, without intervals: they are there to be exceeded."""
+    values = {each.name: measures[each.name](sample)[0] for each in fields(BaselineMetrics) if each.name in measures}
+    return BaselineMetrics(**{name: None if np.isnan(value) else float(value) for name, value in values.items()})
+
+
+def gains(measures: Mapping[str, Measure], sample: Sample, baselines: Mapping[str, Sample]) -> tuple[Gain, ...]:
+    """Returns the difference to the best baseline of each measure, both drawn by the same resamples."""
     found = []
-    for name, measure in measures.items():
-        values = {key: measure(baseline) for key, baseline in baselines.items()}
+    for name in (name for name in ("group_auroc", "types_accuracy") if name in measures):
+        values = {key: measures[name](baseline) for key, baseline in baselines.items()}
         known = {key: value for key, value in values.items() if not np.isnan(value[0])}
         if known:
             best = max(known, key=lambda key: known[key][0])
-            difference = estimate(measure(sample) - known[best], disease_shortage(sample.labels))
+            difference = estimate(measures[name](sample) - known[best], disease_shortage(sample.labels))
             found.append(Gain(name, best, difference))
     return tuple(found)
+
+
+def _of_groups(measure: Measure, sample: Sample) -> np.ndarray:
+    return measure(sample.by_group())
 
 
 def any_disease_aurocs(sample: Sample) -> np.ndarray:
@@ -122,10 +130,6 @@ def has_types(disease: Disease) -> bool:
     return len(disease.classes) > _FIRST_LATER and not disease.is_ordinal
 
 
-def _has_later_stages(disease: Disease) -> bool:
-    return len(disease.classes) > _FIRST_LATER and disease.is_ordinal
-
-
 def _later_or_none(sample: Sample) -> Sample:
     return sample.only((sample.labels == 0) | (sample.labels >= _FIRST_LATER))
 
@@ -136,7 +140,3 @@ def _later_aurocs(sample: Sample) -> np.ndarray:
     # what gives all to the stage left out says nothing of the others
     score = np.where(given > 0, later / np.where(given > 0, given, 1), 0.5)
     return aurocs(sample, sample.labels != 0, score)
-
-
-def _raw(values: np.ndarray) -> float | None:
-    return None if np.isnan(values[0]) else float(values[0])

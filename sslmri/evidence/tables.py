@@ -1,9 +1,10 @@
-"""The rows of the tables that both the terminal and the pages show of a classifier's controls."""
+"""The tables that both the terminal and the pages show of a classifier's controls."""
 
-from collections.abc import Callable
+import pandas as pd
 
 from sslmri.evidence.shortcuts import CONTROLS
-from sslmri.models.metrics import DiseaseControls, Estimate, Localisation, ShortcutMetrics
+from sslmri.models.metrics import DiseaseControls, Estimate, Localisation, Rate, ShortcutMetrics
+from sslmri.text import proportion
 
 
 def shortcut_rows(result: DiseaseControls) -> dict[str, ShortcutMetrics]:
@@ -12,10 +13,17 @@ def shortcut_rows(result: DiseaseControls) -> dict[str, ShortcutMetrics]:
     return {"full slice (this model)": result.model, **controls}
 
 
-def localisation_rows(found: Localisation) -> dict[str, Estimate | float]:
+def alarms_table(result: DiseaseControls, family_wise: Rate) -> pd.DataFrame:
+    """Returns the fraction of healthy slices flagged: by this classifier for each cohort, and by any for all."""
+    rates = {**result.healthy_flagged, "all cohorts, any classifier": family_wise}
+    rows = [(name, *cells(flagged.rate), flagged.n_groups, flagged.n_slices) for name, flagged in rates.items()]
+    return pd.DataFrame(rows, columns=["cohort", "flagged", "95 % interval", "groups", "slices"])
+
+
+def localisation_table(found: Localisation) -> pd.DataFrame:
     """Returns the pointing game and its energy for true and predicted class, random classifiers and a random point."""
     peak, energy, random = "peak inside the lesion", "fraction of the map inside the lesion", found.random_head
-    return {
+    rows: dict[str, Estimate | float] = {
         f"map of the true class, {peak}": found.true.pointing,
         f"map of the true class, {energy}": found.true.energy,
         f"map of the predicted class, {peak}": found.predicted.pointing,
@@ -25,12 +33,14 @@ def localisation_rows(found: Localisation) -> dict[str, Estimate | float]:
         "random point in the slice": found.random_point.slice,
         "random point in the head": found.random_point.head,
     }
+    table = [(name, *cells(metric)) for name, metric in rows.items()]
+    return pd.DataFrame(table, columns=["measure", "value", "95 % interval"])
 
 
-def cells(metric: Estimate | float | None, number: Callable[[float], str]) -> tuple[str, str]:
+def cells(metric: Estimate | float | None) -> tuple[str, str]:
     """Returns a metric and its interval, or the raw value and why it cannot be estimated."""
     if not isinstance(metric, Estimate):
-        return "-" if metric is None else number(metric), "-"
+        return "-" if metric is None else proportion(metric), "-"
     if metric.value is None or metric.low is None or metric.high is None:
-        return "-" if metric.raw is None else number(metric.raw), str(metric.reason)
-    return number(metric.value), f"{number(metric.low)} to {number(metric.high)}"
+        return "-" if metric.raw is None else proportion(metric.raw), str(metric.reason)
+    return proportion(metric.value), f"{proportion(metric.low)} to {proportion(metric.high)}"

@@ -6,7 +6,6 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import logsumexp
 
-from sslmri.errors import ModelError
 from sslmri.models.cards import Decisions, HeadCard, Pooling
 from sslmri.models.metrics import OperatingPoint
 
@@ -81,15 +80,7 @@ def prediction_sets(probabilities: np.ndarray, set_thresholds: Mapping[str, floa
     Args:
         probabilities: (N, C), calibrated.
         set_thresholds: as from ``fit_set_thresholds``, in the order of the classes.
-
-    Raises:
-        ModelError: another number of classes.
     """
-    if probabilities.shape[1:] != (len(set_thresholds),):
-        raise ModelError(
-            f"Expected probabilities of {len(set_thresholds)} classes, got an array of shape {probabilities.shape}: "
-            "use the thresholds of the head that predicted."
-        )
     limits = [0.0 if threshold is None else threshold for threshold in set_thresholds.values()]
     return np.asarray(probabilities >= np.array(limits))
 

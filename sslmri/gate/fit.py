@@ -13,7 +13,7 @@ from sslmri.cohorts.store import Store
 from sslmri.errors import ScanError, TrainingError
 from sslmri.gate.synthetic import synthetic_images
 from sslmri.learning.encoder import pool, textures
-from sslmri.learning.features import stream_maps
+from sslmri.learning.features import stream
 from sslmri.learning.model import Model
 from sslmri.models.bank import BankCase, EncoderFeatures, FeatureBank, PcaProjection, RbfSvm, unit
 from sslmri.scans.scan import Scan, ScanInfo
@@ -69,7 +69,7 @@ def encode(model: Model, slices: Store | np.ndarray) -> EncoderFeatures:
     """Returns what the model's encoder sees in prepared slices (N, H, W) uint8; a store is read batch by batch."""
     lengths = model.encoder.architecture.texture_dim, model.encoder.architecture.feature_dim
     parts = [EncoderFeatures(*(np.zeros((0, length), np.float32) for length in lengths))]
-    for maps in stream_maps(model.encoder, slices, model.card.encoder.preparation):
+    for maps in stream(model.encoder, model.encoder.maps, slices, model.card.encoder.preparation):
         parts.append(EncoderFeatures(textures(maps.early).numpy(), pool(maps.last).numpy()))
     return joined(parts)
 

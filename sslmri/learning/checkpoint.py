@@ -1,8 +1,11 @@
 """The state of a training in one file that is always whole."""
 
+import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from sslmri.cohorts.manifest import Record
 from sslmri.errors import TrainingError
 from sslmri.files import write_atomically
+from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 
-FORMAT = "sslmri-1"
+
+def begun_with(settings: PretrainSettings | FinetuneSettings, records: Iterable[Record]) -> dict[str, Any]:
+    """Returns what a training must have in common with the one that it resumes: its settings and its slices."""
+    slices = "\n".join(f"{record.name} {record.label}" for record in records)
+    return asdict(settings) | {"slices_sha256": hashlib.sha256(slices.encode()).hexdigest()}
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -23,19 +32,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         TrainingError: a value is not finite, or the disk does not take the file; the last checkpoint stays.
     """
     check_finite(state)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-
+    content = BytesIO()
     try:
-        write_atomically(path, write)
-    except (OSError, RuntimeError) as error:  # torch says that a file ends too early, and only then what the disk said
-        cause = error.__context__ if isinstance(error.__context__, OSError) else error
-        reason = cause.strerror if isinstance(cause, OSError) else cause
+        torch.save(state, content)
+        write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+    except OSError as error:
         raise TrainingError(
-            f"Expected to write {path}, got: {reason}. The checkpoint before it is kept: free disk space there and "
-            "pass --resume, or name a folder that can be written."
+            f"Expected to write {path}, got: {error.strerror}. The checkpoint before it is kept: free disk space there "
+            "and pass --resume, or name a folder that can be written."
         ) from error
 
 
@@ -69,22 +73,18 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the state saved by a run of the same settings.
 
     Raises:
-        TrainingError: the file cannot be read, is damaged, of another format, or of a run with other settings.
+        TrainingError: the file cannot be read, is damaged, or of a run with other settings.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        saved = dict(state["settings"])
     except OSError as error:
         raise TrainingError(
             f"Expected to read the checkpoint {path}, got: {error.strerror or error}. It is left as it is: make it "
             "readable and pass --resume again."
         ) from error
     except Exception as error:  # torch raises many classes for damaged files
-        raise _damaged(path) from error
-    if not isinstance(state, dict) or not isinstance(state.get("settings", {}), dict):
-        raise _damaged(path)
-    if state.get("format") != FORMAT:
-        raise TrainingError(f"Expected a checkpoint of format {FORMAT} in {path}, got {state.get('format')!r:.40}.")
-    saved = state.get("settings", {})
+        raise TrainingError(f"Expected a checkpoint in {path}, got a damaged file: start a new run.") from error
     changed = sorted(key for key in settings if settings[key] != saved.get(key))
     if changed:
         listed = ", ".join(f"{key} {saved.get(key)} -> {settings[key]}" for key in changed)
@@ -107,7 +107,3 @@ def resuming(path: Path) -> Iterator[None]:
         raise TrainingError(
             f"Expected a checkpoint of this training in {path}, got parts that do not fit it: name another --run."
         ) from error
-
-
-def _damaged(path: Path) -> TrainingError:
-    return TrainingError(f"Expected a checkpoint in {path}, got a damaged file: start a new run.")

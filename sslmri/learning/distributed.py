@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
-from sslmri.errors import TrainingError
 from sslmri.learning.encoder import pick_device
 
 _TIMEOUT = timedelta(hours=1)  # the first process probes and writes while the others wait
@@ -40,8 +39,7 @@ def joined_processes(device: str) -> Iterator[None]:
     chosen = pick_device(device)
     backend = "gloo"
     if chosen.type == "cuda":
-        _check_enough(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
         backend = "nccl"
     dist.init_process_group(backend, timeout=_TIMEOUT)
     try:
@@ -83,11 +81,3 @@ def gathered(projections: Tensor) -> Tensor:
     if n_processes() == 1:
         return projections
     return torch.cat(all_gather(projections.float().contiguous()), dim=1)
-
-
-def _check_enough(n_devices: int, n_local: int) -> None:
-    if n_local > n_devices:
-        raise TrainingError(
-            f"Expected a GPU for each of {n_local} processes on this host, got {n_devices}: "
-            f"start torchrun with --nproc-per-node {n_devices}."
-        )

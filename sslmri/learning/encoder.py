@@ -179,4 +179,4 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cpu")
     if name in ("auto", "cuda") and rank < n_gpus:
         return torch.device("cuda", rank)
-    raise TrainingError(f"Expected the device {name} number {rank}, got a host with {n_gpus} GPUs: use cpu or auto.")
+    raise TrainingError(f"Expected the device {name} number {rank}, got a host with {n_gpus} GPUs: use fewer.")

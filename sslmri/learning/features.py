@@ -18,28 +18,23 @@ BATCH = 64
 Computed = TypeVar("Computed")
 
 
-def stream_maps(
-    encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation, precision: Precision = "float32"
-) -> Iterator[Maps]:
-    """Yields the feature maps of each batch, see ``_stream``."""
-    return _stream(encoder, encoder.maps, slices, preparation, precision)
-
-
-def stream_early_maps(encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation) -> Iterator[Tensor]:
-    """Yields the maps of the second stage of each batch, see ``_stream``."""
-    return _stream(encoder, encoder.early_maps, slices, preparation, "float32")
-
-
-def _stream(
+def stream(
     encoder: Encoder,
     compute: Callable[[Tensor], Computed],
     slices: Store | np.ndarray,
     preparation: Preparation,
-    precision: Precision,
+    precision: Precision = "float32",
 ) -> Iterator[Computed]:
     """Yields what is computed of each batch of prepared slices (N, H, W) uint8, in order, on the encoder's device.
 
     A store is read batch by batch. The encoder is put into evaluation mode for as long as a batch takes.
+
+    Args:
+        encoder: the encoder.
+        compute: its method ``maps``, or ``early_maps`` where the second stage is enough.
+        slices: (N, H, W) uint8, prepared.
+        preparation: of the slices.
+        precision: of the pass.
 
     Raises:
         TrainingError: the device lacks the precision.
@@ -65,13 +60,13 @@ def extract_features(
 
     For probes; what a scan is compared with is computed in float32, as a scan is.
     """
-    batches = [pool(maps.last.float()).cpu() for maps in stream_maps(encoder, slices, preparation, precision)]
+    batches = [pool(maps.last.float()).cpu() for maps in stream(encoder, encoder.maps, slices, preparation, precision)]
     return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.feature_dim)
 
 
 def extract_textures(encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation) -> Tensor:
     """Returns the textures of prepared slices (N, H, W) uint8: (N, texture_dim) float32 on the CPU."""
-    batches = [textures(maps).cpu() for maps in stream_early_maps(encoder, slices, preparation)]
+    batches = [textures(maps).cpu() for maps in stream(encoder, encoder.early_maps, slices, preparation)]
     return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.texture_dim)
 
 
@@ -84,7 +79,7 @@ def extract_logits(
 ) -> dict[str, Tensor]:
     """Returns the logits of every head for prepared slices (N, H, W) uint8: (N, C) float32 each, on the CPU."""
     logits: dict[str, list[Tensor]] = {key: [torch.zeros(0, len(head.bias))] for key, head in heads.items()}
-    for maps in stream_maps(encoder, slices, preparation, precision):
+    for maps in stream(encoder, encoder.maps, slices, preparation, precision):
         maps = Maps(*(stage.float().cpu() for stage in maps))
         for key, head in heads.items():
             logits[key].append(head.slice_logits(head.read(maps)))

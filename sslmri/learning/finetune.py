@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ from sslmri.cohorts.regions import read_regions
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
-from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
-from sslmri.learning.consistency import HARMLESS, consistency_loss
+from sslmri.learning.checkpoint import begun_with, check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.dense_loss import dense_loss
-from sslmri.learning.encoder import Encoder, as_images, pick_device, pool, standardise
+from sslmri.learning.encoder import Encoder, as_images, pick_device, standardise
 from sslmri.learning.features import extract_logits
 from sslmri.learning.labels import balanced_epoch, mask_absent_classes, stopping_score, validation_scores
 from sslmri.learning.linear_probe import fit_linear_probe
@@ -30,8 +29,8 @@ from sslmri.learning.model import Head
 from sslmri.learning.precision import autocast, with_precision
 from sslmri.learning.schedule import set_learning_rates
 from sslmri.learning.settings import FinetuneSettings
-from sslmri.learning.views import ViewParameters, augment, compose, draw_augmentation, resample
-from sslmri.models.history import append_history, keep_history
+from sslmri.learning.views import augment, draw_augmentation, resample
+from sslmri.models.history import write_epoch
 from sslmri.scans.slices import Preparation
 
 
@@ -107,8 +106,7 @@ def finetune(
         raise TrainingError("Expected labelled training slices, got none: name a manifest with labels.")
     settings, encoder = with_precision(settings), encoder.with_output_stride(settings.output_stride)
     if settings.regime == "linear-probe":
-        heads = fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
-        return encoder, mask_absent_classes(heads, train)
+        return encoder, fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
     torch.manual_seed(settings.seed)
     return _fit_jointly(MultiHead(encoder, diseases), train, validation, preparation, folder, settings)
 
@@ -155,8 +153,9 @@ def _fit_jointly(
         if score > progress["best_score"]:
             best = {name: value.clone() for name, value in training.average.module.state_dict().items()}
             progress |= {"best_score": score, "best_epoch": epoch + 1, "best": best}
-        append_history(folder / "history.jsonl", entry)
-        save_checkpoint(folder / "checkpoint.pt", {"settings": asdict(settings), **progress, **training.state()})
+        write_epoch(folder / "history.jsonl", entry)
+        begun = {"settings": begun_with(settings, train.records)}
+        save_checkpoint(folder / "checkpoint.pt", begun | progress | training.state())
     model.load_state_dict(progress["best"])
     return model.encoder.cpu(), mask_absent_classes(model.plain_heads(), train)
 
@@ -183,7 +182,7 @@ def _resume(training: _Training, folder: Path) -> dict[str, Any]:
     progress: dict[str, Any] = {"epoch": 0, "best_score": -1.0, "best_epoch": 0, "best": best}
     path = folder / "checkpoint.pt"
     if path.exists():
-        saved = load_checkpoint(path, asdict(training.settings))
+        saved = load_checkpoint(path, begun_with(training.settings, training.train.records))
         with resuming(path):
             for weights in ("best", "model"):  # the best are used at the end: refuse now what would not fit then
                 training.model.load_state_dict(saved[weights])
@@ -191,7 +190,6 @@ def _resume(training: _Training, folder: Path) -> dict[str, Any]:
             training.optimizer.load_state_dict(saved["optimizer"])
             epochs = {"epoch": int(saved["epoch"]), "best_epoch": int(saved["best_epoch"])}
             progress = {**epochs, "best_score": float(saved["best_score"]), "best": saved["best"]}
-    keep_history(folder / "history.jsonl", progress["epoch"])
     return progress
 
 
@@ -221,36 +219,18 @@ def _run_epoch(training: _Training, epoch: int) -> float:
 
 
 def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
-    """Returns the loss of a batch: of its labels, of its annotated lesions, and of a perturbation of its slices."""
+    """Returns the loss of an augmented batch: of its labels and of its annotated lesions."""
     model, settings = training.model, training.settings
     device = next(model.parameters()).device
-    images, parameters, batch = _augmented(batch, settings, generator, device)
+    images = as_images(torch.from_numpy(batch.slices).to(device))
+    parameters = draw_augmentation(len(images), settings.augmentation, generator, images.shape[2] / images.shape[3])
     with autocast(device, settings.precision):
-        maps = model.encoder.feature_maps(standardise(images, training.preparation))
+        maps = model.encoder.feature_maps(standardise(augment(images, parameters), training.preparation))
     maps = maps.float()
     total = _cross_entropy(model, maps, batch, settings.label_smoothing)
-    if settings.consistency_weight:
-        total = total + settings.consistency_weight * consistency_loss(pool(maps))
     if settings.dense_weight:
-        total = total + settings.dense_weight * _dense_loss(training, batch, maps, parameters)
+        total = total + settings.dense_weight * _dense_loss(training, batch, maps, parameters.theta)
     return total
-
-
-def _augmented(
-    batch: Store, settings: FinetuneSettings, generator: Generator, device: torch.device
-) -> tuple[Tensor, ViewParameters, Store]:
-    """Returns the augmented images (N, 1, H, W) of a batch, the parameters of the augmentation, and their batch.
-
-    With a consistency loss every slice is there again in a second half, perturbed.
-    """
-    images = as_images(torch.from_numpy(batch.slices).to(device))
-    aspect = images.shape[2] / images.shape[3]
-    parameters = draw_augmentation(len(images), settings.augmentation, generator, aspect)
-    if settings.consistency_weight:
-        perturbed = compose(parameters, draw_augmentation(len(images), HARMLESS, generator, aspect))
-        parameters = ViewParameters(*(torch.cat(pair) for pair in zip(parameters, perturbed, strict=True)))
-        images, batch = torch.cat([images, images]), batch.select([*range(len(images))] * 2)
-    return augment(images, parameters), parameters, batch
 
 
 def _cross_entropy(model: MultiHead, maps: Tensor, batch: Store, label_smoothing: float) -> Tensor:
@@ -264,7 +244,7 @@ def _cross_entropy(model: MultiHead, maps: Tensor, batch: Store, label_smoothing
     return torch.stack(parts).sum() / len(batch.records)
 
 
-def _dense_loss(training: _Training, batch: Store, maps: Tensor, parameters: ViewParameters) -> Tensor:
+def _dense_loss(training: _Training, batch: Store, maps: Tensor, theta: Tensor) -> Tensor:
     """Returns the dense loss of a batch, weighted by its fraction of slices that are supervised at each location.
 
     These are slices with an annotated lesion, whose regions are augmented as they were, and slices without one.
@@ -282,7 +262,7 @@ def _dense_loss(training: _Training, batch: Store, maps: Tensor, parameters: Vie
         chosen, none = batch.select(rows), np.zeros(batch.pixels.shape[1:], dtype=bool)
         regions = torch.from_numpy(np.stack([training.regions.get(record.path, none) for record in chosen.records]))
         regions = regions.unsqueeze(1).to(maps.device).float()
-        regions = resample(regions, parameters.theta[rows], (regions.shape[2], regions.shape[3]))
+        regions = resample(regions, theta[rows], (regions.shape[2], regions.shape[3]))
         local, truth = training.model.head(key).local_logits(maps[rows]), torch.from_numpy(chosen.truth)
         total = total + dense_loss(local, truth.to(maps.device), regions) * len(rows) / len(batch.records)
     return total

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 
 from sslmri.cohorts.sampling import rows_by_class
 from sslmri.cohorts.store import Store
-from sslmri.diseases import DISEASES
 from sslmri.learning.model import Head
 from sslmri.models.cards import MASKED
 
@@ -50,8 +49,7 @@ def mask_absent_classes(heads: Mapping[str, Head], train: Store) -> dict[str, He
     """
     masked = {}
     for key, head in heads.items():
-        trained = {str(record.label) for record in train.records if record.disease == key}
-        absent = [index for index, label in enumerate(DISEASES[key].classes) if label not in trained]
+        absent = np.setdiff1d(np.arange(len(head.bias)), train.where(disease=key).truth)
         weight, bias = head.weight.clone(), head.bias.clone()
         weight[absent], bias[absent] = 0.0, MASKED
         masked[key] = replace(head, weight=weight, bias=bias)
@@ -61,8 +59,6 @@ def mask_absent_classes(heads: Mapping[str, Head], train: Store) -> dict[str, He
 def validation_scores(logits: Mapping[str, Tensor], validation: Store, train: Store) -> dict[str, float]:
     """Returns the macro AUROC of each disease with two classes or more among the validation slices.
 
-    A class without training slices does not count: the ranking of an untrained output says nothing about learning.
-
     Args:
         logits: (N, C) of each disease.
         validation: the N slices.
@@ -71,11 +67,10 @@ def validation_scores(logits: Mapping[str, Tensor], validation: Store, train: St
     scores = {}
     for key, values in logits.items():
         rows = validation.indices(disease=key)
-        truth = validation.select(rows).truth
-        trained = {DISEASES[key].classes.index(str(r.label)) for r in train.records if r.disease == key}
-        counted = sorted(trained & set(truth.tolist()))
-        if len(set(truth.tolist())) > 1 and counted:
-            scores[key] = macro_auroc(values[rows].softmax(dim=1).numpy(), truth, counted)
+        probabilities, truth = values[rows].softmax(dim=1).numpy(), validation.select(rows).truth
+        score = macro_auroc(probabilities, truth, train.where(disease=key).truth)
+        if score is not None:
+            scores[key] = score
     return scores
 
 
@@ -89,6 +84,17 @@ def stopping_score(scores: Mapping[str, float], validation: Store) -> float:
     return float(np.mean([scores[key] for key in enough or scores])) if scores else math.nan
 
 
-def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, counted: Iterable[int]) -> float:
-    """Returns the mean AUROC of each counted class against the rest: probabilities (N, C), truth (N,)."""
+def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, trained: np.ndarray) -> float | None:
+    """Returns the mean AUROC of each class against the rest; None with one class, or no trained one, among the slices.
+
+    A class without training slices does not count: the ranking of an untrained output says nothing about learning.
+
+    Args:
+        probabilities: (N, C).
+        truth: (N,) class indices.
+        trained: (M,) those of the training slices.
+    """
+    counted = np.intersect1d(truth, trained)
+    if len(counted) == 0 or len(np.unique(truth)) < 2:
+        return None
     return float(np.mean([roc_auc_score(truth == index, probabilities[:, index]) for index in counted]))

@@ -12,16 +12,26 @@ from torch import Generator
 from sslmri.cohorts.sampling import sample_groups
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.learning.consistency import HARMLESS
 from sslmri.learning.encoder import Encoder, halves, pool
-from sslmri.learning.features import stream_early_maps
+from sslmri.learning.features import stream
 from sslmri.learning.model import Head
+from sslmri.learning.settings import AugmentSettings
 from sslmri.learning.views import augment_slices
 from sslmri.models.cards import MASKED
 from sslmri.scans.slices import Preparation
 
+HARMLESS = AugmentSettings(  # changes that no reader would notice
+    max_rotation_deg=3.0,
+    max_scale=0.06,
+    max_shift=0.03,
+    flip_probability=0.0,
+    brightness=0.1,
+    contrast=0.1,
+    max_gamma=1.15,
+    max_blur=0.8,
+)
 _SLICES = 1280  # of a disease of atrophy, as equally many of each group as it has
-_COPIES = 4  # of each slice, changed as no reader would notice; without them such changes moved one answer in six
+_COPIES = 4  # of each slice under such changes; without them these changes moved one answer in six
 _COMPONENTS, _INVERSE_PENALTY = 100, 0.0001  # of the principal components, and C
 
 
@@ -48,22 +58,34 @@ def fit_atrophy_head(encoder: Encoder, slices: Store, disease: str, preparation:
 
 def _halves_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> np.ndarray:
     """Returns the means of the second stage over the halves of prepared slices (N, H, W) uint8: (N, K)."""
-    return torch.cat([pool(halves(maps)).cpu() for maps in stream_early_maps(encoder, slices, preparation)]).numpy()
+    return torch.cat(
+        [pool(halves(maps)).cpu() for maps in stream(encoder, encoder.early_maps, slices, preparation)]
+    ).numpy()
 
 
 def fit_logistic(
-    features: np.ndarray, truth: np.ndarray, n_classes: int, inverse_penalty: float, n_components: int | None = None
+    features: np.ndarray,
+    truth: np.ndarray,
+    n_classes: int,
+    inverse_penalty: float,
+    n_components: int | None = None,
+    scaler: StandardScaler | None = None,
 ) -> Head:
     """Returns a class-balanced logistic regression; classes without a slice are masked.
 
     Args:
         features: (N, K), standardised for the fit.
-        truth: (N,) class indices, of two classes or more.
+        truth: (N,) class indices.
         n_classes: C.
         inverse_penalty: C of scikit-learn.
         n_components: of a PCA before the fit; None leaves it out.
+        scaler: that standardises; None: by these features.
     """
-    scaler = StandardScaler().fit(features)
+    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, MASKED)
+    if len(np.unique(truth)) < 2:
+        bias[truth] = 0.0
+        return Head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
+    scaler = scaler or StandardScaler().fit(features)
     regression = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=1000)
     standardised = scaler.transform(features)
     if n_components is None:
@@ -75,7 +97,6 @@ def fit_logistic(
         coefficients, intercepts = regression.coef_ @ pca.components_, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn keeps one row for two classes
         coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.array([-1, 1]) * intercepts / 2
-    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, MASKED)
     weight[regression.classes_] = coefficients / scaler.scale_
     bias[regression.classes_] = intercepts - weight[regression.classes_] @ scaler.mean_
     return Head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())

@@ -16,7 +16,7 @@ from sslmri.errors import ModelError
 from sslmri.files import write_atomically
 from sslmri.learning.encoder import Encoder, Maps, halves, normalise, pool
 from sslmri.models.architecture import Architecture
-from sslmri.models.cards import HeadCard, ModelCard, Pooling
+from sslmri.models.cards import ModelCard, Pooling
 from sslmri.models.folder import (
     ENCODER_CARD,
     ENCODER_FILE,
@@ -92,25 +92,19 @@ class Model:
         card = read_model_card(folder)
         data = read_listed(card.folder, card.files, ENCODER_FILE)
         encoder = _encoder(card.encoder.architecture, data, card.folder / ENCODER_FILE)
-        heads = {key: _load_head(card, head) for key, head in card.heads.items()}
-        sequence = _load_sequence(card) if SEQUENCE_FILE in card.files else None
+        early, last = card.encoder.architecture.texture_dim, card.encoder.architecture.feature_dim
+        heads = {}
+        for key, head in card.heads.items():  # halves have two numbers for each channel of the second stage
+            name, width = f"{HEADS}/{key}.safetensors", early if head.pooling == "halves" else last
+            heads[key] = _load_head(card, name, len(head.classes), width, head.pooling)
+        is_listed = SEQUENCE_FILE in card.files
+        sequence = _load_head(card, SEQUENCE_FILE, len(SEQUENCES), early) if is_listed else None
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads, sequence)
 
     @torch.inference_mode()
     def maps(self, slices: np.ndarray) -> Maps:
         """Returns the feature maps of two stages, float32, of one batch of prepared slices (N, H, W) uint8."""
         return self.encoder.maps(normalise(torch.from_numpy(np.array(slices)), self.card.encoder.preparation))
-
-    @torch.inference_mode()
-    def logits(self, slices: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the logits of every head for any number of prepared slices: (N, H, W) uint8 -> (N, C) each."""
-        batches = (slices[start : start + BATCH] for start in range(0, len(slices), BATCH))
-        logits: dict[str, list[Tensor]] = {key: [torch.zeros(0, len(head.bias))] for key, head in self.heads.items()}
-        for batch in batches:
-            maps = self.maps(batch)
-            for key, head in self.heads.items():
-                logits[key].append(head.slice_logits(head.read(maps)))
-        return {key: torch.cat(parts).numpy() for key, parts in logits.items()}
 
 
 def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
@@ -167,20 +161,9 @@ def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
     return encoder
 
 
-def _load_head(model: ModelCard, card: HeadCard) -> Head:
-    path, n_classes = head_path(model.folder, card.disease), len(card.classes)
-    data = read_listed(model.folder, model.files, path.relative_to(model.folder).as_posix())
-    architecture = model.encoder.architecture
-    # two numbers for each channel of the second stage, of its halves as of its textures
-    width = architecture.texture_dim if card.pooling == "halves" else architecture.feature_dim
+def _load_head(card: ModelCard, name: str, n_classes: int, width: int, pooling: Pooling = "mean") -> Head:
     shapes = {"weight": (n_classes, width), "bias": (n_classes,)}
-    return Head(**_tensors(data, path, shapes), pooling=card.pooling)
-
-
-def _load_sequence(card: ModelCard) -> Head:
-    shapes = {"weight": (len(SEQUENCES), card.encoder.architecture.texture_dim), "bias": (len(SEQUENCES),)}
-    tensors = _tensors(read_listed(card.folder, card.files, SEQUENCE_FILE), card.folder / SEQUENCE_FILE, shapes)
-    return Head(tensors["weight"], tensors["bias"])
+    return Head(**_tensors(read_listed(card.folder, card.files, name), card.folder / name, shapes), pooling=pooling)
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sslmri.cohorts.store import Store
 from sslmri.errors import TrainingError
-from sslmri.learning.checkpoint import check_finite, load_checkpoint, resuming, save_checkpoint
+from sslmri.learning.checkpoint import begun_with, check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, as_images, pick_device, standardise
 from sslmri.learning.precision import autocast, with_precision
@@ -23,7 +23,7 @@ from sslmri.learning.settings import PretrainSettings
 from sslmri.learning.simclr import ProjectionHead, nt_xent
 from sslmri.learning.views import ViewParameters, draw_views, make_views
 from sslmri.models.architecture import Architecture
-from sslmri.models.history import append_history, keep_history
+from sslmri.models.history import write_epoch
 from sslmri.scans.slices import Preparation
 
 
@@ -121,13 +121,11 @@ def _resume(training: _Training) -> int:
     """Returns the first epoch to run, with model and optimiser as they were at its start."""
     path, first = training.folder / "checkpoint.pt", 0
     if path.exists():
-        state = load_checkpoint(path, asdict(training.settings))
+        state = load_checkpoint(path, begun_with(training.settings, training.pool.records))
         with resuming(path):
             training.model.load_state_dict(state["model"])
             training.optimizer.load_state_dict(state["optimizer"])
             first = int(state["epoch"])
-    if process_index() == 0:
-        keep_history(training.folder / "history.jsonl", first)
     return first
 
 
@@ -137,9 +135,11 @@ def _record(training: _Training, entry: dict[str, Any], probe: tuple[Store, Stor
     is_probed = epoch % settings.probe_every == 0 or epoch == settings.epochs
     encoder = training.model.encoder
     knn = knn_probe(encoder, *probe, training.preparation, settings.precision) if is_probed else None
-    append_history(training.folder / "history.jsonl", entry | {"knn": knn})
+    write_epoch(training.folder / "history.jsonl", entry | {"knn": knn})
     state = {"epoch": epoch, "model": training.model.state_dict(), "optimizer": training.optimizer.state_dict()}
-    save_checkpoint(training.folder / "checkpoint.pt", {"settings": asdict(settings), **state})
+    save_checkpoint(
+        training.folder / "checkpoint.pt", {"settings": begun_with(settings, training.pool.records), **state}
+    )
 
 
 def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sslmri.learning.settings import Precision
 from sslmri.scans.slices import Preparation
 
 NEIGHBOURS = 20
-PER_CLASS = 100  # slices of a class that are used, spaced evenly over its records
+PER_CLASS = 100  # slices of a class that are used
 _TEMPERATURE = 0.07  # of the neighbours' votes
 
 
@@ -21,7 +21,7 @@ def knn_probe(
     """Returns the balanced accuracy, per disease, of a weighted kNN from the bank's features to the queries'."""
     scores = {}
     for disease in sorted({record.disease for record in bank.records if record.disease}):
-        train, test = _sample(bank, disease), _sample(queries, disease)
+        train, test = (store.where(disease=disease).evenly_per_class(PER_CLASS) for store in (bank, queries))
         if not test.records:
             continue
         features, queried = (extract_features(encoder, s, preparation, precision).numpy() for s in (train, test))
@@ -39,12 +39,3 @@ def knn_predict(bank: np.ndarray, labels: np.ndarray, queries: np.ndarray) -> np
 def _weights(distances: np.ndarray) -> np.ndarray:
     """Returns the weight of neighbours at cosine distances (Q, k)."""
     return np.asarray(np.exp((1 - distances) / _TEMPERATURE))
-
-
-def _sample(store: Store, disease: str) -> Store:
-    """Returns at most PER_CLASS slices of each class of a disease."""
-    chosen: list[int] = []
-    for label in sorted({str(record.label) for record in store.records if record.disease == disease}):
-        rows = store.indices(disease=disease, label=label)
-        chosen += [rows[i] for i in np.linspace(0, len(rows) - 1, min(PER_CLASS, len(rows))).round().astype(int)]
-    return store.select(chosen)

@@ -48,8 +48,6 @@ class AugmentSettings:
         flip_probability: of a horizontal flip.
         brightness, contrast: greatest relative change of the intensities and of their distance from their mean.
         max_gamma: bound of the exponent of the intensities, and of its inverse; 1 leaves them.
-        max_bias: greatest relative change of the intensities from the centre to the border along each axis, as the
-            coils of a scanner cause it.
         max_blur: greatest sigma of a Gaussian blur, in pixels; 0: no more blur than linear resampling leaves.
     """
 
@@ -60,7 +58,6 @@ class AugmentSettings:
     brightness: float = 0.2
     contrast: float = 0.2
     max_gamma: float = 1.0
-    max_bias: float = 0.0
     max_blur: float = 0.0
 
 
@@ -120,8 +117,6 @@ class FinetuneSettings:
         dense_weight: of the loss that supervises each location of slices whose lesion is annotated, or that show none;
             0 leaves it out.
         refits_atrophy: whether heads of atrophy are fitted again after fine-tuning, on halves of the second stage.
-        consistency_weight: of the loss that keeps the features of a slice under a small perturbation; 0 leaves it out,
-            in half the time per step.
         seed: of the heads, the order of slices and their augmentation.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: of the forward pass, ``auto`` for what the device computes fast; weights and loss are float32.
@@ -144,7 +139,6 @@ class FinetuneSettings:
     output_stride: Literal[32, 16] = 16
     dense_weight: float = 1.0
     refits_atrophy: bool = False
-    consistency_weight: float = 0.0
     seed: int = 0
     device: str = "auto"
     precision: tyro.conf.Suppress[Precision] = "auto"

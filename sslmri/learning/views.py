@@ -21,7 +21,6 @@ class ViewParameters(NamedTuple):
         gain, contrast: (N,) factor of the intensities, and of their distance from their mean.
         sigma: (N,) of the Gaussian blur, in pixels; near 0 for a view that is not blurred.
         gamma: (N,) exponent of the intensities.
-        bias: (N, 2) slope of the logarithm of the intensities along x and y.
     """
 
     theta: Tensor
@@ -29,7 +28,6 @@ class ViewParameters(NamedTuple):
     contrast: Tensor
     sigma: Tensor
     gamma: Tensor
-    bias: Tensor
 
     def pick(self, rows: Tensor) -> "ViewParameters":
         """Returns the parameters of some of the views."""
@@ -42,14 +40,12 @@ def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewPara
     gain, contrast = _jitter(n, settings.brightness, settings.contrast, settings.jitter_probability, generator)
     on = torch.rand(n, generator=generator) < settings.blur_probability
     sigma = torch.where(on, _uniform(n, 0.1, settings.max_blur_fraction * settings.size, generator), _NO_BLUR)
-    return ViewParameters(theta, gain, contrast, sigma, torch.ones(n), torch.zeros(n, 2))
+    return ViewParameters(theta, gain, contrast, sigma, torch.ones(n))
 
 
 def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
-    views = resample(slices, parameters.theta, (settings.size, settings.size))
-    views = _jittered(views, parameters.gain, parameters.contrast)
-    return _blur(views, parameters.sigma, max(1, math.ceil(2 * settings.max_blur_fraction * settings.size)))
+    return _changed(resample(slices, parameters.theta, (settings.size, settings.size)), parameters)
 
 
 def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, aspect: float = 1.0) -> ViewParameters:
@@ -61,22 +57,9 @@ def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, a
     cos, sin = scale * angle.cos(), scale * angle.sin()
     theta = torch.stack([cos * flip, -sin * aspect, shift_x, sin * flip / aspect, cos, shift_y], dim=1).view(n, 2, 3)
     gain, contrast = _jitter(n, settings.brightness, settings.contrast, 1.0, generator)
-    gamma, bias = _scanner(n, settings.max_gamma, settings.max_bias, generator)
-    sigma = _uniform(n, 0, settings.max_blur, generator) if settings.max_blur else torch.zeros(n)
-    return ViewParameters(theta, gain, contrast, sigma, gamma, bias)
-
-
-def compose(parameters: ViewParameters, by: ViewParameters) -> ViewParameters:
-    """Returns parameters that apply two changes in turn, with one resampling for both."""
-    theta = _square(parameters.theta) @ _square(by.theta)
-    return ViewParameters(
-        theta[:, :2],
-        parameters.gain * by.gain,
-        parameters.contrast * by.contrast,
-        torch.hypot(parameters.sigma, by.sigma),
-        parameters.gamma * by.gamma,
-        parameters.bias + by.bias,
-    )
+    gamma = (_uniform(n, -1, 1, generator) * math.log(settings.max_gamma)).exp()
+    sigma = _uniform(n, 0, settings.max_blur, generator)
+    return ViewParameters(theta, gain, contrast, sigma, gamma)
 
 
 def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
@@ -84,12 +67,16 @@ def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
 
     Where slices are blurred they are resampled by cubic convolution, so that some stay as sharp as a screened slice.
     """
+    mode = "bicubic" if parameters.sigma.any() else "bilinear"
+    return _changed(resample(slices, parameters.theta, (slices.shape[2], slices.shape[3]), mode), parameters)
+
+
+def _changed(views: Tensor, parameters: ViewParameters) -> Tensor:
+    """Returns views (N, 1, H, W) with their gamma, brightness, contrast and blur."""
+    views = views.clamp(0, 1) ** parameters.gamma.view(-1, 1, 1, 1).to(views.device)
+    views = _jittered(views, parameters.gain, parameters.contrast)
     max_sigma = float(parameters.sigma.max())
-    shape = (slices.shape[2], slices.shape[3])
-    changed = resample(slices, parameters.theta, shape, "bicubic" if max_sigma else "bilinear").clamp(0, 1)
-    changed = _as_scanned(changed, parameters.gamma, parameters.bias)
-    changed = _jittered(changed, parameters.gain, parameters.contrast)
-    return _blur(changed, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(4 * max_sigma)) if max_sigma else changed
+    return _blur(views, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(2 * max_sigma)) if max_sigma else views
 
 
 def augment_slices(slices: np.ndarray, settings: AugmentSettings, generator: Generator) -> np.ndarray:
@@ -97,12 +84,6 @@ def augment_slices(slices: np.ndarray, settings: AugmentSettings, generator: Gen
     images = torch.from_numpy(slices).unsqueeze(1).float() / 255
     parameters = draw_augmentation(len(slices), settings, generator, slices.shape[1] / slices.shape[2])
     return np.asarray((augment(images, parameters).squeeze(1) * 255).round().byte())
-
-
-def _square(theta: Tensor) -> Tensor:
-    """Returns affine maps (N, 2, 3) as (N, 3, 3), which compose by multiplication."""
-    last = torch.tensor([0.0, 0.0, 1.0]).expand(len(theta), 1, 3)
-    return torch.cat([theta, last], dim=1)
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -119,23 +100,6 @@ def _crop_and_flip(n: int, settings: ViewSettings, generator: Generator) -> Tens
     flip = torch.where(torch.rand(n, generator=generator) < settings.flip_probability, -1.0, 1.0)
     zero = torch.zeros(n)
     return torch.stack([width * flip, zero, center_x, zero, height, center_y], dim=1).view(n, 2, 3)
-
-
-def _scanner(n: int, max_gamma: float, max_bias: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Returns gamma (N,) and bias (N, 2) as scanners differ in them."""
-    gamma = (_uniform(n, -1, 1, generator) * math.log(max_gamma)).exp()
-    return gamma, (_uniform(2 * n, -1, 1, generator) * math.log1p(max_bias)).view(n, 2)
-
-
-def _as_scanned(views: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
-    """Returns views (N, 1, S, S) with a gamma curve and a smooth bias field; unchanged where there is neither."""
-    if not bias.any() and bool((gamma == 1).all()):
-        return views
-    gamma, bias = gamma.to(views.device), bias.to(views.device)
-    axis = torch.linspace(-1, 1, views.shape[-1], device=views.device)
-    slope_x, slope_y = (bias[:, i, None, None, None] for i in range(2))
-    field = (slope_x * axis + slope_y * axis[:, None]).exp()
-    return (views.clamp(min=1e-6) ** gamma.view(-1, 1, 1, 1) * field).clamp(0, 1)
 
 
 def resample(slices: Tensor, theta: Tensor, shape: tuple[int, int], mode: str = "bilinear") -> Tensor:

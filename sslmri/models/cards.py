@@ -153,8 +153,8 @@ class HeadCard:
         threshold_low: below this probability of any disease class the scan is not flagged.
         threshold_high: from this probability on the scan is flagged; in between the result is inconclusive.
         threshold_rule: how both were chosen.
-        threshold_metrics: what each threshold reached, by ``low`` and ``high``; empty where the validation slices were
-            all with disease or all without.
+        threshold_metrics: what each threshold reached where it was chosen; empty in models made since the evidence of
+            unseen people has it.
         set_thresholds: from this probability on a class is in the 90 % prediction set; None for a class with too few
             validation groups: it is in every set.
         set_rule: how these were chosen.

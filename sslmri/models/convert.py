@@ -29,18 +29,13 @@ from sslmri.models.folder import (
     write_card,
     write_model_file,
 )
-from sslmri.models.integrity import parse_json, read_bounded, read_listed
+from sslmri.models.integrity import parse_as, read_bounded, read_listed
 
 _Content = dict[str, Any]
 _T = TypeVar("_T")
 _ARCHITECTURES = {"resnet50-1ch": Architecture(), "resnet50-1ch-os16": Architecture(output_stride=16)}
 _NO_TERMS = "origin and terms not recorded"
 _PRECISION = "bfloat16"  # of every training of the former format
-_KEYS = {
-    "location_weight": "localisation_weight",
-    "pictures_sha256": "images_sha256",
-    "threshold_figures": "threshold_metrics",
-}
 
 
 def convert_model(folder: Path) -> Path:
@@ -55,7 +50,9 @@ def convert_model(folder: Path) -> Path:
         ModelError: there is no model of the former format, or it is damaged.
     """
     folder = find_model(folder)
-    former = parse_json(read_bounded(folder, MODEL_FILE, "name a folder with a model"), folder / MODEL_FILE)
+    former = parse_as(
+        _Content, read_bounded(folder, MODEL_FILE, "name a folder with a model"), folder / MODEL_FILE, "a JSON object"
+    )
     if former.get("format") != FORMER_FORMAT:
         check_format(former.get("format"), folder)
         raise ModelError(f"Expected a model of format {FORMER_FORMAT} in {folder}: it is converted already.")
@@ -72,9 +69,9 @@ def convert_model(folder: Path) -> Path:
 def _convert(folder: Path, former: _Content) -> None:
     terms = former["training"]["cohorts"]
     encoder = folder / ENCODER_CARD
-    write_card(encoder, _as(EncoderCard, _encoder(_renamed(encoder), terms)))
+    write_card(encoder, _as(EncoderCard, _encoder(_content(encoder), terms)))
     for path in [folder / name for name in former["files"] if name.startswith(HEADS) and name.endswith(".json")]:
-        write_card(path, _as(HeadCard, _head(_renamed(path))))
+        write_card(path, _as(HeadCard, _head(_content(path))))
     if (folder / BANK_CARD).exists():
         convert_bank(folder)
     shutil.rmtree(folder / EVIDENCE, ignore_errors=True)
@@ -83,7 +80,7 @@ def _convert(folder: Path, former: _Content) -> None:
 
 def convert_bank(folder: Path) -> None:
     """Rewrites the bank of a model of the former format. The distance thresholds go: they never decided."""
-    card, arrays = _renamed(folder / BANK_CARD), load((folder / BANK_FILE).read_bytes())
+    card, arrays = _content(folder / BANK_CARD), load((folder / BANK_FILE).read_bytes())
     close_match = {disease: distances["similar"] for disease, distances in card["thresholds"].items()}
     in_new_words = {name.replace("kind_", "domain_"): array for name, array in arrays.items()}
     write_bank(folder, in_new_words, _as(BankCard, card | {"svms": card["rules"], "close_match": close_match}))
@@ -94,11 +91,8 @@ def _as(kind: type[_T], content: _Content) -> _T:
     return TypeAdapter(kind).validate_json(json.dumps(content), extra="ignore")
 
 
-def _renamed(path: Path) -> _Content:
-    """Returns the content of a JSON file with every key in the new words."""
-    content: _Content = json.loads(
-        path.read_bytes(), object_hook=lambda items: {_KEYS.get(key, key): value for key, value in items.items()}
-    )
+def _content(path: Path) -> _Content:
+    content: _Content = json.loads(path.read_bytes())
     return content
 
 
@@ -106,7 +100,7 @@ def _training(content: _Content, terms: Mapping[str, str]) -> _Content:
     return {
         "protocol": content.get("protocol", "group-disjoint"),
         "groups_sha256": content["groups_sha256"],
-        "images_sha256": content.get("images_sha256"),
+        "images_sha256": content.get("pictures_sha256"),
         "counts": {"groups": content["n_groups"], "slices": content["n_slices"]},
         "cohorts": {cohort: terms.get(cohort, _NO_TERMS) for cohort in content["cohorts"]},
     }
@@ -116,7 +110,7 @@ def _encoder(card: _Content, terms: Mapping[str, str]) -> _Content:
     if card["preparation"].get("crop_to_head"):
         raise ModelError("Expected a model of whole slices, got one of slices cut to the head: train it again.")
     settings = card["pretraining"]
-    learned = {key: settings.pop(key) for key in ("protocol", "images_sha256") if key in settings}
+    learned = {key: settings.pop(key) for key in ("protocol", "pictures_sha256") if key in settings}
     architecture = asdict(_ARCHITECTURES[card["architecture"]])
     return card | {"architecture": architecture, "data": _training(card | learned, terms)}
 
@@ -127,4 +121,5 @@ def _head(card: _Content) -> _Content:
         for label, splits in card["counts"].items()
     }
     rules = {"threshold_rule": THRESHOLD_RULE, "set_rule": SET_RULE}  # those of the former format, in other words
+    rules |= {"threshold_metrics": card["threshold_figures"]}
     return card | rules | {"counts": counts, "finetuning": {**card["finetuning"], "precision": _PRECISION}}

@@ -9,16 +9,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import FORMAT, INTENDED_USE, EncoderCard, HeadCard, ModelCard, ModelFile, TrainingData
-from sslmri.models.integrity import parse_as, parse_json, read_bounded, read_listed
+from sslmri.models.integrity import parse_as, read_bounded, read_listed
 
 MODEL_FILE, ENCODER_FILE, ENCODER_CARD, HEADS = "model.json", "encoder.safetensors", "encoder.json", "heads"
 BANK_FILE, BANK_CARD = "bank.safetensors", "bank.json"
@@ -40,12 +40,6 @@ def find_model(folder: Path) -> Path:
             if (found / MODEL_FILE).exists():
                 return found
     return folder
-
-
-def evidence_folder(run: Path) -> Path:
-    """Returns where the evidence of a run is kept: with its model, which need not be there yet."""
-    model = find_model(run)
-    return (model if (model / MODEL_FILE).exists() else run / MODEL) / EVIDENCE
 
 
 @contextmanager
@@ -97,18 +91,14 @@ def write_model_file(
 
 
 def read_unreplaced(folder: Path, read: Callable[[Path], _T]) -> _T:
-    """Returns what ``read`` makes of a folder, read again where it met files of two models: one was being replaced.
+    """Returns what ``read`` makes of a folder, read again where it may have met files of two models: one was replaced.
 
     Raises:
-        ModelError: of ``read``, while the model stayed the same.
+        ModelError: of ``read``.
     """
     for _ in range(_TRIES - 1):
-        before = _identity(folder)
-        try:
+        with suppress(ModelError):
             return read(folder)
-        except ModelError:
-            if _identity(folder) == before:
-                raise
     return read(folder)
 
 
@@ -126,7 +116,7 @@ def _read_model_card(folder: Path) -> ModelCard:
     folder = find_model(folder)
     path = folder / MODEL_FILE
     data = read_bounded(folder, MODEL_FILE, "run `python train.py all` or name a folder with a finished model")
-    check_format(parse_json(data, path).get("format"), folder)
+    check_format(parse_as(dict[str, Any], data, path, "a JSON object").get("format"), folder)
     listed = parse_as(ModelFile, data, path)
     _check_heads_listed(folder, listed)
     encoder = parse_as(EncoderCard, read_listed(folder, listed.files, ENCODER_CARD), folder / ENCODER_CARD)
@@ -176,16 +166,6 @@ def _check_heads_listed(folder: Path, listed: ModelFile) -> None:
     present = {f"{HEADS}/{path.name}" for path in folder.glob(f"{HEADS}/*") if not path.name.startswith(".")}
     for name in sorted(present - listed.files.keys()):
         raise ModelError(f"Expected every head of the model {folder} in its list, got {name} as well: remove it.")
-
-
-def _identity(folder: Path) -> tuple[Path, int, int] | None:
-    """Returns which model is in a folder, None where there is none: each has a ``model.json`` of its own."""
-    path = find_model(folder) / MODEL_FILE
-    try:
-        status = path.stat()
-        return path, status.st_ino, status.st_mtime_ns  # the number of a file that was removed may be given again
-    except OSError:
-        return None
 
 
 def _former(folder: Path) -> Path:

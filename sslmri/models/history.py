@@ -22,11 +22,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {package: version(package) for package in _PACKAGES}
 
 
-def append_history(path: Path, entry: dict[str, Any]) -> None:
-    """Adds one line of JSON to a history file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, allow_nan=False) + "\n")
+def write_epoch(path: Path, entry: dict[str, Any]) -> None:
+    """Writes the line of an epoch, in place of those of this and later epochs, which a resumed training repeats."""
+    entries = [*(each for each in read_history(path) if each["epoch"] < entry["epoch"]), entry]
+    text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in entries)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -38,9 +38,3 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return entries
-
-
-def keep_history(path: Path, n_epochs: int) -> None:
-    """Drops the entries after the first ``n_epochs`` epochs: a resumed run writes them again."""
-    kept = [json.dumps(entry) + "\n" for entry in read_history(path) if entry["epoch"] <= n_epochs]
-    write_atomically(path, lambda temporary: temporary.write_text("".join(kept), encoding="utf-8"))

@@ -7,10 +7,9 @@ read, and a card is compared with the types of its fields. No torch here.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from sslmri.errors import ModelError
 
@@ -59,21 +58,6 @@ def read_bounded(folder: Path, name: str, advice: str = _ADVICE) -> bytes:
             return file.read(limit)
     except OSError as error:
         raise ModelError(f"Expected to read {path}, got {error.strerror}: {advice}.") from error
-
-
-def parse_json(data: bytes, path: Path) -> dict[str, Any]:
-    """Returns the object in a JSON file; numbers that are not finite are not JSON.
-
-    Raises:
-        ModelError: it is something else, or nested too deep.
-    """
-    try:
-        content = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise ModelError(f"Expected JSON in {path}, got something else: {_ADVICE}.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"Expected a JSON object in {path}, got a {type(content).__name__}: {_ADVICE}.")
-    return content
 
 
 def parse_as(kind: type[_T], data: bytes, path: Path, expected: str = "", advice: str = _ADVICE) -> _T:

@@ -128,24 +128,28 @@ def _counts(heads: _Heads) -> pd.DataFrame:
 def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str], str]) -> Section:
     if metrics is None:
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
-    rows = [row for key in in_order(metrics.diseases) for row in _results(DISEASES[key], metrics.diseases[key])]
     baselines = ", ".join(baseline_titles(metrics.diseases.values()).values())
     text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {baselines}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
-    return Section("Performance", note + text, {RESULTS: pd.DataFrame(rows)})
+    return Section("Performance", note + text, {RESULTS: results_table(metrics.diseases)})
 
 
-def _results(disease: Disease, result: DiseaseMetrics) -> Iterator[dict[str, str]]:
-    for row in key_measures(result):
-        yield {
-            "disease": disease.title,
+def results_table(results: Mapping[str, DiseaseMetrics]) -> pd.DataFrame:
+    """Returns the key measures of each disease next to the best baseline."""
+    rows = [
+        {
+            "disease": DISEASES[key].title,
             "measure": row.measure,
             "result (95 % interval)": "not estimable" if row.estimate.value is None else str(row.estimate),
-            "best baseline": best_baseline(result, row),
+            "best baseline": best_baseline(results[key], row),
             "test groups": str(row.n_groups),
             "slices": str(row.n_slices),
-            "evidence": result.grade.grade,
+            "evidence": results[key].grade.grade,
         }
+        for key in in_order(results)
+        for row in key_measures(results[key])
+    ]
+    return pd.DataFrame(rows)
 
 
 def _no_result(card: ModelCard, gate: GateTable | None, escape: Callable[[str], str]) -> str:

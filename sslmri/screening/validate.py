@@ -21,7 +21,7 @@ from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, Operati
 from sslmri.screening.batch import screen_files
 from sslmri.screening.outcome import Finding, Refusal, ScreeningSummary
 from sslmri.screening.screener import Screener
-from sslmri.text import count, in_order, markdown_table, printable_line, proportion
+from sslmri.text import count, in_order, markdown_table, printable_line
 
 _SERIES = re.compile(r", series \d+$")  # after the name of a zip file of several
 _COUNT = re.compile(r"\d+(?= of the \d+ slices)|\d+(?= slices)")  # in a reason: scans differ in it
@@ -145,7 +145,7 @@ def _rows(title: str, found: Validation, unseen: DiseaseMetrics | None) -> Itera
     n_groups, n_scans = (str(found.cases.n_groups), str(found.cases.n_cases)) if found.cases else ("0", "0")
     n_unseen = str(unseen.groups.n_groups) if unseen else "-"
     for measure, own, other in _measures(found, unseen):
-        yield title, measure, *cells(own, proportion), n_groups, n_scans, *cells(other, proportion), n_unseen
+        yield title, measure, *cells(own), n_groups, n_scans, *cells(other), n_unseen
 
 
 def _measures(found: Validation, unseen: DiseaseMetrics | None) -> Iterator[tuple[str, Estimate, Estimate | None]]:

@@ -1,26 +1,18 @@
 """The shortcut controls of a run: shortcuts, false alarms on healthy scans, and where saliency maps point."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.splits import NEGATIVES_DISEASE
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.baselines import trait_probabilities
 from sslmri.evidence.intervals import rate_of
 from sslmri.evidence.localisation import localisable
-from sslmri.evidence.shortcuts import (
-    RULE,
-    blank_head,
-    compare_with_shortcuts,
-    file_traits,
-    thumbnails,
-)
-from sslmri.evidence.verdict import decisions_for
+from sslmri.evidence.same_source import same_source_aurocs, same_source_message
+from sslmri.evidence.shortcuts import RULE, blank_head, compare_with_shortcuts, file_traits, thumbnails
 from sslmri.gate.measure import assessed_slices
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
@@ -31,28 +23,13 @@ from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseControls, Rate, SameSource
 from sslmri.scans.slices import Preparation
 from sslmri.training.data import require_group_disjoint
+from sslmri.training.measure import ModelAnswers, Splits, answer_split, one_class_groups, trait_predictions
 from sslmri.training.options import RunOptions
 from sslmri.training.saliency_controls import localise
 from sslmri.training.steps import open_run
 
 _WIDE_INVERSE_PENALTY = 0.01  # of the features of the background: as many as slices
-Splits = Sequence[tuple[list[int], list[int]]]  # rows of the training and of the test slices, of each fold in turn
-
-
-class TestedHead(NamedTuple):
-    """One classifier on tested slices.
-
-    Attributes:
-        rows: of the M slices of its disease among all that were tested.
-        probabilities: (M, C) for these, by a model that was not trained on them.
-        splits: of all slices of the disease.
-        marked: each model with the records with an annotated lesion that it is measured on.
-    """
-
-    rows: list[int]
-    probabilities: np.ndarray
-    splits: Splits
-    marked: Sequence[tuple[Model, Sequence[Record]]]
+Marked = Sequence[tuple[Model, Sequence[Record]]]  # each model with the records with an annotated lesion for it
 
 
 def run_controls(options: RunOptions) -> Controls:
@@ -66,61 +43,41 @@ def run_controls(options: RunOptions) -> Controls:
     """
     require_group_disjoint(options)
     model, (records, store) = open_run(options)
-    labelled = store.where(disease=model.heads)
-    test, cards = labelled.where(split="test"), model.card.heads
-    assessed, logits = assessed_slices(model, test), model.logits(test.slices)
-    probabilities = {
-        key: decisions_for(card, 1).probabilities(logits[key].astype(np.float64)) for key, card in cards.items()
-    }
-    flagged = {key: (1 - p[:, 0] >= cards[key].threshold_high) & assessed[key] for key, p in probabilities.items()}
     bad = {name for name, _ in store.bad}
-    marked = [record for record in localisable(records) if record.name not in bad]
-    heads = {}
-    for key in model.heads:
-        slices, rows = labelled.where(disease=key), test.indices(disease=key)
-        split = slices.indices(split="train"), slices.indices(split="test")
-        if _has_both(key, *split):
-            own = [record for record in marked if record.disease == key]
-            heads[key] = TestedHead(rows, probabilities[key][rows], [split], [(model, own)])
-    controls = measure_controls(model, test, heads, flagged, labelled, model.encoder)
+    annotated = [record for record in localisable(records) if record.name not in bad]
+    marked = {key: [(model, [r for r in annotated if r.disease == key])] for key in model.heads}
+    controls = measure_controls(model, answer_split(model, store), store, model.encoder, marked)
     write_evidence(model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], controls)
     return controls
 
 
-def _has_both(disease: str, train: list[int], test: list[int]) -> bool:
-    """Returns whether a disease has training and test slices, and says which it lacks."""
-    missing = [name for name, rows in (("training", train), ("test", test)) if not rows]
-    if missing:
-        print(f"{disease}: no {' and no '.join(missing)} groups, no controls")
-    return not missing
-
-
 def measure_controls(
     model: Model,
-    test: Store,
-    heads: Mapping[str, TestedHead],
-    flagged: Mapping[str, np.ndarray],
+    tested: ModelAnswers,
     store: Store,
     encoder: Encoder,
-    same_source: SameSource | None = None,
+    marked: Mapping[str, Marked],
 ) -> Controls:
     """Returns the controls of a model, or of the recipe that it was trained by.
 
     Args:
         model: that the evidence is stored with.
-        test: the N tested slices of all diseases.
-        heads: by disease.
-        flagged: by disease, (N,) bool, whether a screening flags each tested slice.
+        tested: what it, or the models of its recipe, answer.
         store: all slices.
         encoder: whose features of the background are compared.
-        same_source: as from ``measure_same_source``.
+        marked: by disease.
     """
+    assessed, records = assessed_slices(model, tested.slices), tested.slices.records
+    flagged = {key: head.flagged(tested.logits[key]) & assessed[key] for key, head in tested.heads.items()}
     diseases = {}
-    for key, head in heads.items():
-        slices, own = store.where(disease=key), test.select(head.rows)
-        shortcuts = shortcut_probabilities(encoder, slices, head.splits, model.card.encoder.preparation)
+    for key, head in tested.heads.items():
+        own = tested.slices.select(head.rows.tolist())
+        if not head.splits[0][0]:
+            print(f"{key}: no training groups, no controls")
+            continue
+        shortcuts = _shortcuts(encoder, store.where(disease=key), head.splits, model.card.encoder.preparation)
         chance, reference, results, messages = compare_with_shortcuts(
-            DISEASES[key], own.truth, head.probabilities, shortcuts, one_class_groups(own)
+            DISEASES[key], own.truth, head.slices.probabilities, shortcuts, one_class_groups(own)
         )
         diseases[key] = DiseaseControls(
             n_slices=len(own.records),
@@ -129,58 +86,56 @@ def measure_controls(
             model=reference,
             shortcuts=results,
             messages=tuple(messages),
-            healthy_flagged=healthy_alarms(test.records, flagged[key], but=key),
-            localisation=localise(head.marked, key),
+            healthy_flagged=healthy_alarms(records, flagged[key], but=key),
+            localisation=localise(marked[key], key),
         )
     return Controls(
         created=created_now(),
         encoder_sha256=model.card.files[ENCODER_FILE],
         rule=RULE,
         diseases=diseases,
-        family_wise=family_wise(test.records, flagged),
-        same_source=same_source,
+        family_wise=family_wise(records, flagged),
+        same_source=measure_same_source(tested),
     )
 
 
-def one_class_groups(slices: Store) -> np.ndarray:
-    """Returns the group of each slice (N,), with its class where slices of the group have several.
+def measure_same_source(tested: ModelAnswers) -> SameSource | None:
+    """Returns tumour or none on cohorts whose patients have slices with and without one, None without such cohorts."""
+    head = tested.heads.get(NEGATIVES_DISEASE)
+    if head is None:
+        return None
+    slices = tested.slices.select(head.rows.tolist())
+    names = one_class_groups(slices)
+    cohorts = {r.cohort for r, name in zip(slices.records, names, strict=True) if name != r.group_key}
+    chosen = np.array([record.cohort in cohorts for record in slices.records])
+    if not chosen.any():
+        return None
+    has_lesion, groups = slices.truth[chosen] > 0, slices.groups[chosen]
+    auroc, within, n_both = same_source_aurocs(1 - head.slices.probabilities[chosen, 0], has_lesion, groups)
+    return SameSource(
+        disease=NEGATIVES_DISEASE,
+        created=created_now(),
+        data=f"{', '.join(sorted(cohorts))}, T1 with contrast: slices with a tumour against slices without, "
+        "of the same patients",
+        n_with=int(has_lesion.sum()),
+        n_without=int((~has_lesion).sum()),
+        n_groups=len(set(groups.tolist())),
+        n_groups_with_both=n_both,
+        auroc=auroc,
+        auroc_within_group=within,
+        message=same_source_message(auroc, within),
+    )
 
-    A label that belongs to the slice (tumour or none) is measured on the slices of a patient with it and on those
-    without it as two groups.
-    """
-    labels = defaultdict(set)
-    for record in slices.records:
-        labels[record.group_key].add(record.label)
-    names = [r.group_key if len(labels[r.group_key]) == 1 else f"{r.group_key} {r.label}" for r in slices.records]
-    return np.array(names, dtype=str)
 
-
-def shortcut_probabilities(
-    encoder: Encoder, slices: Store, splits: Splits, preparation: Preparation
-) -> dict[str, np.ndarray]:
-    """Returns what each control predicts for the test slices of each split in turn: (M, C).
-
-    Args:
-        encoder: whose features of the background are compared.
-        slices: of one disease.
-        splits: rows of the training and of the test slices; several in a cross-validation.
-        preparation: of the slices.
-    """
-    used = sorted({row for split in splits for rows in split for row in rows})
-    chosen, place = slices.select(used), {row: position for position, row in enumerate(used)}
-    traits = {
-        "background": _background_features(encoder, chosen, preparation),
-        "thumbnail": thumbnails(chosen.slices),
-        "file": file_traits([record.path for record in chosen.records]),
+def _shortcuts(encoder: Encoder, slices: Store, splits: Splits, preparation: Preparation) -> dict[str, np.ndarray]:
+    """Returns what each control predicts for the tested slices of a disease: (M, C)."""
+    background = _background_features(encoder, slices, preparation)
+    files = file_traits([record.path for record in slices.records])
+    return {
+        "background": trait_predictions(background, slices, splits, _WIDE_INVERSE_PENALTY),
+        "thumbnail": trait_predictions(thumbnails(slices.slices), slices, splits),
+        "file": trait_predictions(files, slices, splits),
     }
-    truth, n_classes = chosen.truth, len(DISEASES[str(chosen.records[0].disease)].classes)
-    predicted: dict[str, list[np.ndarray]] = {name: [] for name in traits}
-    for split in splits:
-        train, test = ([place[row] for row in rows] for rows in split)
-        for name, values in traits.items():
-            penalty = _WIDE_INVERSE_PENALTY if name == "background" else 1.0
-            predicted[name].append(trait_probabilities(values[train], truth[train], values[test], n_classes, penalty))
-    return {name: np.concatenate(parts) for name, parts in predicted.items()}
 
 
 def _background_features(encoder: Encoder, store: Store, preparation: Preparation) -> np.ndarray:

@@ -5,55 +5,43 @@ slices. The final model learns from all groups; its calibration, thresholds and 
 predictions.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from sslmri.cohorts.manifest import read_manifest
-from sslmri.cohorts.splits import NEGATIVES_FILE, label_negatives, leave_out, with_folds
-from sslmri.cohorts.store import Store, open_store
+from sslmri.cohorts.splits import leave_out
+from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
-from sslmri.errors import ModelError, TrainingError
-from sslmri.files import write_atomically
+from sslmri.errors import TrainingError
+from sslmri.files import write_json
 from sslmri.learning.features import extract_textures
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.sequence import sample_sequences
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
-from sslmri.models.cards import Settings, recorded
-from sslmri.models.folder import ENCODER_CARD, read_model_card
-from sslmri.scans.scan import SEQUENCES
-from sslmri.text import printable_line
-from sslmri.training.data import Cohort, default_manifest, require_empty_run, require_group_disjoint
-from sslmri.training.fit import Pretrained, fit_model, load_pretrained, logits_and_peaks
+from sslmri.models.cards import recorded
+from sslmri.models.folder import ENCODER_CARD
+from sslmri.training.data import (
+    Cohort,
+    open_folds,
+    read_arrays,
+    require_empty_run,
+    require_group_disjoint,
+    write_arrays,
+)
+from sslmri.training.fit import OutOfSample, Pretrained, fit_model, load_pretrained, predict
+from sslmri.training.measure import Results, measure
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import OutOfFold, measure_folds
-from sslmri.training.steps import Results, run_all, run_pretrain
+from sslmri.training.out_of_fold import answer_folds
+from sslmri.training.steps import run_all, run_pretrain
 
 START, FOLDS, PREDICTIONS = "start", "folds", "out_of_fold.npz"
+_SETTINGS = "settings.json"  # of all folds
 _MIN_FOLDS, _MIN_GROUPS = 3, 20  # fewer labelled groups are split once
-
-
-def open_folds(options: RunOptions) -> Cohort:
-    """Returns the records of a cross-validation with their prepared slices.
-
-    Raises:
-        SslmriError: the manifest or its files are at fault.
-    """
-    manifest = options.data or default_manifest(options.cache)
-    records = read_manifest(manifest)
-    if (manifest.parent / NEGATIVES_FILE).is_file():
-        records = label_negatives(records, manifest.parent / NEGATIVES_FILE)
-    pool = with_folds(records, options.split_seed)
-    store = open_store(pool, options.preparation, options.cache)
-    for name, reason in store.bad:
-        print(printable_line(f"left out: {name}: {reason}"))
-    return Cohort(records, store)
 
 
 def folds_of(store: Store) -> list[int]:
@@ -86,9 +74,7 @@ def run_crossvalidate(
     require_empty_run(options.run, [START, FOLDS, "pretrain"], options.resume)
     check_folds(store, folds)
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
-    for fold in folds_of(store):
-        if (options.run / FOLDS / str(fold) / PREDICTIONS).exists():
-            check_settings(options.run / FOLDS / str(fold), options, pretraining, finetuning)
+    check_settings(options, pretraining, finetuning)
     for fold in folds or folds_of(store):
         run = replace(options, run=options.run / FOLDS / str(fold), resume=True)
         split = replace(store, records=leave_out(store.records, fold))
@@ -97,7 +83,7 @@ def run_crossvalidate(
         print(f"fold {fold}: trained on all others", flush=True)
         fit_model(run, pretrained_start(options, run, pretraining, split), split, finetuning)
         _predict(run.run, split.where(split="test"))
-    return measure_folds(read_folds(options.run, store), store)[0]
+    return measure(answer_folds(read_folds(options.run, store), store), store)[0]
 
 
 def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSettings, split: Store) -> Pretrained:
@@ -115,19 +101,17 @@ def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSe
     shared = replace(options, run=options.run / START, resume=True)
     if not (shared.run / "pretrain" / ENCODER_CARD).exists():
         run_pretrain(shared, settings, Cohort(unlabelled.records, unlabelled))
-    start = load_pretrained(shared.run / "pretrain")
-    _check_equal(shared.run, [start.card.pretraining], [_pretraining(options, with_precision(settings))])
-    return start
+    return load_pretrained(shared.run / "pretrain")
 
 
-def read_folds(run: Path, store: Store) -> OutOfFold:
+def read_folds(run: Path, store: Store) -> OutOfSample:
     """Returns the predictions of the trained folds' models for the slices left out.
 
     Raises:
         TrainingError: no fold was trained, or one on other data.
         ModelError: the predictions of a fold are damaged.
     """
-    rows, folds, parts = [], [], []
+    rows, parts = [], []
     for fold in folds_of(store):
         arrays = fold_arrays(run, fold)
         if arrays is None:
@@ -136,7 +120,6 @@ def read_folds(run: Path, store: Store) -> OutOfFold:
         if arrays["names"].tolist() != [store.records[row].name for row in tested]:
             raise TrainingError(f"Expected fold {fold} of these data, got other slices in {run}: use another --run.")
         rows += tested
-        folds += [fold] * len(tested)
         parts.append(arrays)
     if not parts:
         raise TrainingError(f"Expected a trained fold in {run}, got none: run `python train.py crossvalidate` first.")
@@ -148,29 +131,26 @@ def read_folds(run: Path, store: Store) -> OutOfFold:
         }
         for kind in ("logits/", "peaks/")
     )
-    return OutOfFold(store.select(rows), np.array(folds), logits, peaks)
+    return OutOfSample(store.select(rows), logits, peaks)
 
 
-def check_settings(run: Path, options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> None:
-    """Refuses a finished fold of other settings."""
-    card = read_model_card(run)
-    found = [card.encoder.pretraining, *(head.finetuning for head in card.heads.values())]
-    given = [_pretraining(options, pretraining), *[recorded(finetuning)] * len(card.heads)]
-    _check_equal(run, found, given)
+def check_settings(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> None:
+    """Refuses other settings than those that a run's first fold was trained with, which are kept in the run.
 
-
-def _pretraining(options: RunOptions, settings: PretrainSettings) -> Settings:
-    return recorded(settings) | {"preparation": recorded(options.preparation)}
-
-
-def _check_equal(folder: Path, found: Sequence[Settings], given: Sequence[Settings]) -> None:
-    pairs = zip(found, given, strict=True)
-    changed = {key for old, new in pairs for key, value in new.items() if old.get(key) != value}
+    Raises:
+        TrainingError: naming them.
+    """
+    preparation = {"preparation": recorded(options.preparation)}
+    given = {"pretraining": recorded(pretraining) | preparation, "finetuning": recorded(finetuning)}
+    path = options.run / _SETTINGS
+    begun = json.loads(path.read_text(encoding="utf-8")) if path.exists() else given
+    changed = {key for step, own in given.items() for key, value in own.items() if begun[step].get(key) != value}
     if changed:
         raise TrainingError(
-            f"Expected the settings of the finished folds, got another {', '.join(sorted(changed))} in {folder}: give "
-            "the same settings, or name another --run."
+            f"Expected the settings of the finished folds, got another {', '.join(sorted(changed))} in {options.run}: "
+            "give the same settings, or name another --run."
         )
+    write_json(path, begun)
 
 
 def check_folds(store: Store, chosen: Sequence[int]) -> None:
@@ -203,29 +183,18 @@ def _predict(run: Path, test: Store) -> None:
     The same file holds the logits of the sequence, for test slices with a known one, labelled or not.
     """
     model = Model.load(run)
-    known, test = sample_sequences(test if model.sequence else test.select([])), test.labelled
-    preparation, sequence = model.card.encoder.preparation, np.zeros((0, len(SEQUENCES)), np.float32)
+    preparation, known, test = model.card.encoder.preparation, sample_sequences(test), test.labelled
+    arrays = {"names": np.array([record.name for record in test.records])}
     if model.sequence:
-        sequence = model.sequence.logits(extract_textures(model.encoder, known, preparation)).numpy()
-    arrays: dict[str, Any] = {"sequence": sequence, "sequence_names": np.array([r.name for r in known.records])}
-    for key, (logits, peaks) in logits_and_peaks(model.encoder, model.heads, test, preparation).items():
-        arrays |= {f"logits/{key}": logits, f"peaks/{key}": peaks}
-    names = np.array([record.name for record in test.records])
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, names=names, **arrays)
-
-    write_atomically(run / PREDICTIONS, write)
+        arrays["sequence"] = model.sequence.logits(extract_textures(model.encoder, known, preparation)).numpy()
+        arrays["sequence_names"] = np.array([record.name for record in known.records])
+    found = predict(model.encoder, model.heads, test, preparation)
+    arrays |= {f"logits/{key}": values for key, values in found.logits.items()}
+    arrays |= {f"peaks/{key}": values for key, values in found.peaks.items()}
+    write_arrays(run / PREDICTIONS, arrays)
 
 
 def fold_arrays(run: Path, fold: int) -> dict[str, np.ndarray] | None:
     """Returns what the model of a fold predicts, as ``_predict`` wrote it; None where the fold was not trained."""
     path = run / FOLDS / str(fold) / PREDICTIONS
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise ModelError(f"Expected out-of-fold predictions in {path}, got a damaged file: remove it.") from error
+    return read_arrays(path) if path.exists() else None

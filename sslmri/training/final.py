@@ -1,7 +1,7 @@
 """The final model: the cross-validated recipe, trained on every group, with the results of the folds."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,12 +11,13 @@ from sklearn.metrics import confusion_matrix
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
+from sslmri.cohorts.regions import has_region
 from sslmri.cohorts.splits import LOCALISATION_USE
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.evidence.intervals import rate_of
 from sslmri.files import write_json
-from sslmri.gate.measure import assessed_slices, measure_gate
+from sslmri.gate.measure import measure_gate
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
@@ -27,21 +28,22 @@ from sslmri.models.history import created_now
 from sslmri.models.metrics import Rate
 from sslmri.scans.scan import SEQUENCES
 from sslmri.text import count
+from sslmri.training.controls import Marked, measure_controls
 from sslmri.training.crossvalidation import (
     FOLDS,
     START,
     check_settings,
     fold_arrays,
     folds_of,
-    open_folds,
     pretrained_start,
     read_folds,
 )
-from sslmri.training.data import GROUPS_FILE, read_names, require_group_disjoint
+from sslmri.training.data import open_folds, require_group_disjoint
 from sslmri.training.fit import fit_model
+from sslmri.training.measure import Results, measure
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import control_folds, measure_folds
-from sslmri.training.steps import Results, copy_histories, open_outside, write_results
+from sslmri.training.out_of_fold import answer_folds
+from sslmri.training.steps import copy_histories, open_outside, write_results
 
 _GATE_RULE = (
     "Measured slice by slice on the first fold, from which the gate takes its thresholds and not its rules, on cohorts "
@@ -63,24 +65,22 @@ def run_final(
     records, store = open_folds(options)
     predictions = read_folds(options.run, store)
     trained = sorted(set(predictions.folds.tolist()))
-    for fold in trained:
-        check_settings(options.run / FOLDS / str(fold), options, pretraining, finetuning)
+    check_settings(options, pretraining, finetuning)
     start = pretrained_start(options, replace(options, resume=True), pretraining, store)
-    held_out = {key: predictions.held_out(key) for key in predictions.logits}
-    seen = read_names(options.run / START / "pretrain" / GROUPS_FILE) or set()
+    is_shared = (options.run / START).exists()  # pre-trained on the slices without a label
+    seen = {r.group_key for r in store.records if r.disease is None} if is_shared else set()
     note = evidence_note(trained, folds_of(store), seen & set(predictions.slices.groups.tolist()))
-    fit_model(
-        options, start, store, finetuning, held_out, gate=_with_first_fold_as("validation", store), evidence_note=note
-    )
+    gate = _with_first_fold_as("validation", store)
+    fit_model(options, start, store, finetuning, predictions, gate, note)
     model = Model.load(options.run)
     folder, encoder_sha256 = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], model.card.files[ENCODER_FILE]
-    results, frames, fitted = measure_folds(predictions, store)
+    tested = answer_folds(predictions, store)
+    results, frames = measure(tested, store)
     write_results(folder, model, predictions.slices, results, frames, GROUP_DISJOINT)
     models = {fold: Model.load(options.run / FOLDS / str(fold)) for fold in trained}
     annotated = [record for record in records if record.use == LOCALISATION_USE and record.fold is None]
-    assessed = assessed_slices(model, predictions.slices)
-    flagged = {key: head.flagged(predictions.logits[key]) & assessed[key] for key, head in fitted.items()}
-    controls = control_folds(model, predictions, fitted, flagged, store, models, start.encoder, annotated)
+    marked = {key: _marked(key, [*predictions.slices.records, *annotated], models) for key in tested.heads}
+    controls = measure_controls(model, tested, store, start.encoder, marked)
     write_evidence(folder, controls)
     write_evidence(folder, _gate_table(options, model, records, store))
     if sequences := measure_sequences(options.run, store, encoder_sha256):
@@ -89,6 +89,17 @@ def run_final(
     shared = options.run / START / "pretrain"
     copy_histories(folder, (shared if shared.exists() else options.run / "pretrain", options.run / "finetune"))
     return results, controls
+
+
+def _marked(key: str, records: Sequence[Record], models: Mapping[int, Model]) -> Marked:
+    """Returns the model of each fold with the records of a disease, with a lesion annotated, that it is measured on.
+
+    They are those of its fold, and of no fold for the first model.
+    """
+    first, own = min(models), [record for record in records if record.disease == key and has_region(record)]
+    return [
+        (model, [r for r in own if (first if r.fold is None else r.fold) == fold]) for fold, model in models.items()
+    ]
 
 
 def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = ()) -> str:

@@ -17,11 +17,11 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits, threshold_metrics
+from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits
 from sslmri.files import sha256_of
 from sslmri.gate.fit import build_bank
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.features import stream_maps
+from sslmri.learning.features import stream
 from sslmri.learning.finetune import finetune
 from sslmri.learning.logistic import fit_atrophy_head
 from sslmri.learning.model import Head, Model, as_saved, head_path, load_encoder, save_weights
@@ -42,7 +42,7 @@ from sslmri.models.folder import (
 from sslmri.models.history import created_now
 from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps
-from sslmri.training.data import record_training_groups, training_data
+from sslmri.training.data import training_data
 from sslmri.training.options import RunOptions
 
 SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its predicted class: the top of the scale
@@ -85,6 +85,30 @@ class HeldOut(NamedTuple):
         return fit_volume_decisions(cases, DISEASES[disease])
 
 
+class OutOfSample(NamedTuple):
+    """The predictions of heads for N labelled slices that they were not trained on.
+
+    Attributes:
+        slices: the N slices.
+        logits: by head, (N, C).
+        peaks: by head, (N, C), the highest value of each class's map.
+    """
+
+    slices: Store
+    logits: dict[str, np.ndarray]
+    peaks: dict[str, np.ndarray]
+
+    @property
+    def folds(self) -> np.ndarray:
+        """The fold of each slice: (N,)."""
+        return np.array([record.fold for record in self.slices.records])
+
+    def held_out(self, key: str) -> HeldOut:
+        """Returns the predictions for the slices of one disease."""
+        rows = self.slices.indices(disease=key)
+        return HeldOut(self.slices.select(rows), self.logits[key][rows].astype(np.float64), self.peaks[key][rows])
+
+
 def load_pretrained(folder: Path) -> Pretrained:
     """Returns the pre-trained encoder of a folder with its card."""
     return Pretrained(load_encoder(folder / ENCODER_FILE), read_encoder_card(folder / ENCODER_CARD))
@@ -95,7 +119,7 @@ def fit_model(
     start: Pretrained,
     store: Store,
     settings: FinetuneSettings,
-    held_out: Mapping[str, HeldOut] | None = None,
+    predictions: OutOfSample | None = None,
     gate: Store | None = None,
     evidence_note: str | None = None,
 ) -> None:
@@ -106,22 +130,23 @@ def fit_model(
         start: the pre-trained encoder.
         store: prepared slices with their splits.
         settings: of fine-tuning.
-        held_out: out-of-fold predictions of models of the same recipe; without them the heads are calibrated on the
+        predictions: out of fold, of models of the same recipe; without them the heads are calibrated on the
             validation split.
         gate: the slices that the gate is fitted on, with their splits; without them the model has no gate.
         evidence_note: what a reader of the model's results must know.
     """
     folder, settings = options.run / "finetune", with_precision(settings)
     train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
-    record_training_groups(folder, train, options.protocol)
     encoder, heads = as_saved(*finetune(start.encoder, train, validation, options.preparation, folder, settings))
     if settings.refits_atrophy:
-        several = [key for key in heads if len(np.unique(train.where(disease=key).truth)) > 1]
-        atrophy = [key for key in several if DISEASES[key].is_atrophy]
+        atrophy = [key for key in heads if DISEASES[key].is_atrophy]
         heads |= {key: fit_atrophy_head(encoder, train, key, options.preparation) for key in atrophy}
-    held_out = held_out or evaluate_heads(encoder, heads, validation, options.preparation)
+    predictions = predictions or predict(encoder, heads, validation, options.preparation)
+    held_out = {key: predictions.held_out(key) for key in heads}
     decisions = {key: held_out[key].decisions(key) for key in heads}
-    heads = {key: with_bias(head, decisions[key]) for key, head in heads.items()}
+    heads = {
+        key: replace(head, bias=head.bias + torch.tensor(decisions[key].bias)).rounded() for key, head in heads.items()
+    }
     sequence = fit_sequence_head(encoder, store.where(split="train"), options.preparation)
     card = replace(start.card, architecture=encoder.architecture, preparation=options.preparation)
     named = options.run.name, training_data(train.records, options.protocol), created_now(), evidence_note
@@ -135,36 +160,17 @@ def fit_model(
             write_model_file(new, *named)
 
 
-def evaluate_heads(
-    encoder: Encoder, heads: Mapping[str, Head], validation: Store, preparation: Preparation
-) -> dict[str, HeldOut]:
-    """Returns each head on its validation slices, by one pass of the encoder for each slice."""
-    held_out = {}
-    for key, head in heads.items():
-        slices = validation.where(disease=key)
-        logits, peaks = logits_and_peaks(encoder, {key: head}, slices, preparation)[key]
-        held_out[key] = HeldOut(slices, logits.astype(np.float64), peaks)
-    return held_out
-
-
 @torch.inference_mode()
-def logits_and_peaks(
-    encoder: Encoder, heads: Mapping[str, Head], slices: Store, preparation: Preparation
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Returns for each head the logits of N slices and the highest value of each class's map, both (N, C) float32."""
-    empty = {key: np.zeros((0, len(head.bias)), np.float32) for key, head in heads.items()}
-    logits, peaks = ({key: [rows] for key, rows in empty.items()} for _ in range(2))
-    for stages in stream_maps(encoder, slices, preparation):
+def predict(encoder: Encoder, heads: Mapping[str, Head], slices: Store, preparation: Preparation) -> OutOfSample:
+    """Returns what heads predict for slices that they were not trained on."""
+    logits, peaks = ({key: [np.zeros((0, len(h.bias)), np.float32)] for key, h in heads.items()} for _ in range(2))
+    for stages in stream(encoder, encoder.maps, slices, preparation):
         for key, head in heads.items():
             maps = head.read(stages)
             logits[key].append(head.slice_logits(maps).numpy())
             peaks[key].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
-    return {key: (np.concatenate(logits[key]), np.concatenate(peaks[key])) for key in heads}
-
-
-def with_bias(head: Head, decisions: Decisions) -> Head:
-    """Returns the head with the bias of its decisions, rounded to float16 as it is saved."""
-    return replace(head, bias=(head.bias + torch.tensor(decisions.bias)).half().float())
+    joined = ({key: np.concatenate(parts) for key, parts in found.items()} for found in (logits, peaks))
+    return OutOfSample(slices, *joined)
 
 
 def write_head_cards(
@@ -190,8 +196,6 @@ def write_head_cards(
     encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
     for key, decided in decisions.items():
         found = held_out[key]
-        any_disease = 1 - decided.probabilities(found.logits)[:, 0]
-        limits = decided.threshold_low, decided.threshold_high
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
@@ -202,7 +206,7 @@ def write_head_cards(
             threshold_low=decided.threshold_low,
             threshold_high=decided.threshold_high,
             threshold_rule=THRESHOLD_RULE,
-            threshold_metrics=threshold_metrics(any_disease, found.slices.truth > 0, *limits),
+            threshold_metrics={},
             set_thresholds=decided.set_thresholds,
             set_rule=SET_RULE,
             saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),

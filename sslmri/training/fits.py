@@ -2,35 +2,35 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import nn
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from sslmri.cohorts.sampling import rows_by_class
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.evidence.baselines import balanced_logistic, baseline_probabilities
+from sslmri.evidence.baselines import baseline_probabilities
 from sslmri.learning.encoder import Encoder, normalise, pick_device
 from sslmri.learning.features import BATCH, extract_features, extract_logits
 from sslmri.learning.finetune import finetune
-from sslmri.learning.labels import macro_auroc
+from sslmri.learning.linear_probe import fit_probe
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
 
 N_NORM_SLICES = 512  # unlabelled training slices that an untrained encoder's batch norms are estimated on
 _VALIDATION_LABELS = 50  # slices per class that choose the epoch of a fine-tuning
-_MIN_STD = 1e-4  # added to a feature's standard deviation: a constant one carries no information
 
 Predictions = dict[str, np.ndarray]  # probabilities (N, C) of the test slices, by disease
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(NamedTuple):
     """What all fits have in common.
 
     Attributes:
@@ -53,13 +53,12 @@ class Experiment:
         return [key for key in DISEASES if len(self.test.indices(disease=key))]
 
 
-@dataclass(frozen=True)
-class Features:
-    """Standardised features of the labelled slices of each split: (N, 2048) float32."""
+class Features(NamedTuple):
+    """The features of the labelled slices of each split: (N, 2048) float32."""
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: Tensor
+    validation: Tensor
+    test: Tensor
 
 
 def sample_labels(train: Store, per_class: int, seed: int) -> list[int]:
@@ -86,70 +85,43 @@ def untrained_encoder(experiment: Experiment, architecture: Architecture, seed: 
     encoder would be judged by the scale of its weights.
     """
     torch.manual_seed(seed)
-    encoder = Encoder(architecture).to(pick_device(experiment.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
-    rows = (
-        np.linspace(0, len(experiment.pool.records) - 1, min(N_NORM_SLICES, len(experiment.pool.records)))
-        .round()
-        .astype(int)
+    device, pool = pick_device(experiment.device), experiment.pool.evenly(N_NORM_SLICES)
+    encoder = Encoder(architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rows = np.random.default_rng(seed).permutation(len(pool.records))
+    update_bn(
+        (
+            normalise(torch.from_numpy(pool.batch(batch)).to(device), experiment.preparation)
+            for batch in np.array_split(rows, -(-len(rows) // BATCH))
+        ),
+        encoder,
     )
-    encoder.train()
-    with torch.no_grad():
-        for batch in np.array_split(np.random.default_rng(seed).permutation(rows), -(-len(rows) // BATCH)):
-            slices = torch.from_numpy(experiment.pool.batch(batch)).to(pick_device(experiment.device))
-            encoder(normalise(slices, experiment.preparation))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
     return encoder.eval()
 
 
 def features_of(experiment: Experiment, encoder: Encoder) -> Features:
-    """Returns the features of all splits, standardised by the mean and deviation of the training split."""
+    """Returns the features of all splits."""
     encoder.to(pick_device(experiment.device))
     stores = (experiment.train, experiment.validation, experiment.test)
-    train, validation, test = (extract_features(encoder, store, experiment.preparation).numpy() for store in stores)
-    mean, scale = train.mean(axis=0), train.std(axis=0) + _MIN_STD
-    return Features((train - mean) / scale, (validation - mean) / scale, (test - mean) / scale)
+    return Features(*(extract_features(encoder, store, experiment.preparation) for store in stores))
 
 
-def probe(
-    experiment: Experiment, features: Features, labelled: Sequence[int], inverse_penalties: Sequence[float]
-) -> tuple[Predictions, dict[str, float]]:
-    """Returns what linear probes predict for the test slices, and the inverse penalty that each disease chose.
+def probe(experiment: Experiment, features: Features, labelled: Sequence[int]) -> Predictions:
+    """Returns what linear probes predict for the test slices.
 
     Args:
         experiment: the slices.
-        features: of one encoder.
+        features: of one encoder; standardised by those of the training split, labelled or not.
         labelled: rows of the training split whose labels are used.
-        inverse_penalties: out of which the macro AUROC on the validation split chooses, the strongest if equal.
     """
-    predictions, chosen = {}, {}
+    predictions, scaler = {}, StandardScaler().fit(features.train.numpy())
     for key in experiment.diseases:
-        n_classes = len(DISEASES[key].classes)
         rows = [row for row in labelled if experiment.train.records[row].disease == key]
-        truth = experiment.train.select(rows).truth
-        held_out, tested = experiment.validation.indices(disease=key), experiment.test.indices(disease=key)
-        validation = experiment.validation.select(held_out).truth
-        best = -1.0
-        for inverse_penalty in sorted(inverse_penalties):
-            queries = np.concatenate([features.validation[held_out], features.test[tested]])
-            predicted = balanced_logistic(features.train[rows], truth, queries, n_classes, inverse_penalty)
-            score = _score(predicted[: len(held_out)], validation, truth)
-            if score > best:
-                best, chosen[key], predictions[key] = score, inverse_penalty, predicted[len(held_out) :]
-    return predictions, chosen
-
-
-def _score(probabilities: np.ndarray, validation: np.ndarray, truth: np.ndarray) -> float:
-    """Returns the macro AUROC of the trained classes on the validation split, 0 where it has too few classes."""
-    counted = sorted(set(truth.tolist()) & set(validation.tolist()))
-    if len(np.unique(validation)) < 2 or not counted:
-        return 0.0
-    return macro_auroc(probabilities, validation, counted)
+        held_out, tested = (part.indices(disease=key) for part in (experiment.validation, experiment.test))
+        truth, expected = experiment.train.select(rows).truth, experiment.validation.select(held_out).truth
+        known, queries, n_classes = features.train[rows], features.validation[held_out], len(DISEASES[key].classes)
+        head = fit_probe(known, truth, queries, expected, n_classes, scaler)
+        predictions[key] = head.logits(features.test[tested]).softmax(dim=1).numpy()
+    return predictions
 
 
 def pixels_baseline(experiment: Experiment, labelled: Sequence[int]) -> Predictions:

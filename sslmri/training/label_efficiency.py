@@ -6,19 +6,13 @@ probe's penalty and the epoch a fine-tuning ends with, nothing else. Each finish
 """
 
 import hashlib
-import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from sslmri.cohorts.protocols import GROUP_DISJOINT
 from sslmri.cohorts.registry import unit_of
-from sslmri.cohorts.splits import check_disjoint
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
@@ -34,15 +28,15 @@ from sslmri.evidence.efficiency import (
     small_classes_note,
 )
 from sslmri.evidence.grade import unknown_patients_note
-from sslmri.files import sha256_of, write_atomically
+from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import load_encoder
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.cards import recorded
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
-from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, evidence_folder, read_encoder_card
-from sslmri.models.history import append_history, created_now, read_history
-from sslmri.training.data import check_unseen, open_cohort, require_group_disjoint
+from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, EVIDENCE, MODEL, MODEL_FILE, find_model, read_encoder_card
+from sslmri.models.history import created_now
+from sslmri.training.data import check_unseen, open_cohort, read_arrays, require_group_disjoint, write_arrays
 from sslmri.training.fits import (
     N_NORM_SLICES,
     Experiment,
@@ -57,9 +51,8 @@ from sslmri.training.fits import (
 )
 from sslmri.training.options import LabelEfficiencySettings, RunOptions
 
-FOLDER, RESULTS_FILE = "label-efficiency", "results.jsonl"
+FOLDER = "label-efficiency"
 _CHUNK = 1024  # slices in memory at a time
-_DIGITS = 9  # of a probability kept: those of a float32
 
 
 def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings) -> LabelEfficiency:
@@ -70,15 +63,10 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
     """
     _check(options, settings)
     pretrained = options.run / "pretrain"
-    _, store = open_cohort(options, is_measured=True)
-    check_disjoint(store.records)
+    _, store = open_cohort(options)
     check_unseen(options.run, store, options.protocol)
-    experiment, basis = _experiment(options, settings, store), _basis(store, options, pretrained)
-    finished = _finished(options.run, settings, basis)
-    for fit, predictions, extra in _fits(options, settings, experiment, finished, basis):
-        _keep(options.run, _basis_of(fit.regime, settings, basis), fit, predictions, extra)
-        finished[fit] = predictions
-    wanted = {fit: finished[fit] for fit in _all_fits(settings)}
+    experiment = _experiment(options, settings, store)
+    fits = _predictions(options, settings, experiment, _basis(store, options))
     card = read_encoder_card(pretrained / ENCODER_CARD)
     evidence = LabelEfficiency(
         protocol=GROUP_DISJOINT,
@@ -89,22 +77,19 @@ def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings)
         settings=recorded(settings) | {"preparation": recorded(options.preparation)},
         not_run=tuple(regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes),
         notes=tuple(_notes(settings, experiment)),
-        diseases={key: _compare(experiment, key, settings, wanted) for key in experiment.diseases},
+        diseases={key: _compare(experiment, key, settings, fits) for key in experiment.diseases},
     )
-    write_evidence(evidence_folder(options.run), evidence)
+    model = find_model(options.run)  # which need not be there yet
+    write_evidence((model if (model / MODEL_FILE).exists() else options.run / MODEL) / EVIDENCE, evidence)
     return evidence
 
 
 def _check(options: RunOptions, settings: LabelEfficiencySettings) -> None:
     require_group_disjoint(options)  # otherwise labels of the subjects who are tested on would decide the comparison
-    for name in ("labels", "seeds", "regimes", "inverse_penalties"):
-        values = getattr(settings, name)
-        if not values or len(set(values)) < len(values):
-            raise TrainingError(f"Expected one or more {name}, each once, got {list(values)}: name others.")
-    if min(settings.labels) < 1 or min(settings.inverse_penalties) <= 0:
+    if not settings.seeds or not settings.regimes or min(settings.labels, default=0) < 1:
         raise TrainingError(
-            f"Expected labels and inverse penalties above 0, got {list(settings.labels)} and "
-            f"{list(settings.inverse_penalties)}: name others."
+            f"Expected one or more seeds, regimes and labels above 0, got {list(settings.seeds)}, "
+            f"{list(settings.regimes)} and {list(settings.labels)}: name others."
         )
 
 
@@ -127,28 +112,15 @@ def _experiment(options: RunOptions, settings: LabelEfficiencySettings, store: S
     return Experiment(store.where(split="train"), train, validation, test, options.preparation, settings.device)
 
 
-def _basis(store: Store, options: RunOptions, pretrained: Path) -> str:
+def _basis(store: Store, options: RunOptions) -> str:
     """Returns a hash of the encoder, the slices and what is known of them: results of another are no results here."""
-    digest = hashlib.sha256(f"{sha256_of(pretrained / ENCODER_FILE)} {options.preparation}".encode())
+    encoder_sha256 = sha256_of(options.run / "pretrain" / ENCODER_FILE)
+    digest = hashlib.sha256(f"{encoder_sha256} {options.preparation}".encode())
     for record in store.records:
         digest.update(f"{record.name}\t{record.disease}\t{record.label}\t{record.group_key}\t{record.split}\n".encode())
     for start in range(0, len(store.records), _CHUNK):
         digest.update(store.batch(range(len(store.records))[start : start + _CHUNK]).data)
     return digest.hexdigest()
-
-
-def _basis_of(regime: str, settings: LabelEfficiencySettings, basis: str) -> str:
-    """Returns the basis together with the settings that a regime's fits depend on."""
-    own = {
-        PROBE: sorted(settings.inverse_penalties),
-        FINETUNE: asdict(_finetune_settings(settings, 0, 0)) if regime == FINETUNE else None,
-        BASELINE: None,
-    }[regime]
-    return hashlib.sha256(f"{basis} {json.dumps(own, sort_keys=True)}".encode()).hexdigest()
-
-
-def _finetune_settings(settings: LabelEfficiencySettings, labels: int, seed: int) -> FinetuneSettings:
-    return FinetuneSettings(labels_per_class=labels, epochs=settings.finetune_epochs, seed=seed, device=settings.device)
 
 
 def _all_fits(settings: LabelEfficiencySettings) -> list[Fit]:
@@ -157,65 +129,51 @@ def _all_fits(settings: LabelEfficiencySettings) -> list[Fit]:
     return [Fit(*arm, labels, seed) for arm in arms for seed in settings.seeds for labels in settings.labels]
 
 
-def _fits(
-    options: RunOptions,
-    settings: LabelEfficiencySettings,
-    experiment: Experiment,
-    finished: dict[Fit, Predictions],
-    basis: str,
-) -> Iterator[tuple[Fit, Predictions, dict[str, Any]]]:
-    """Yields each fit that is not finished, with its predictions and what else is worth keeping."""
-    features: Features | None = None
-    extracted: tuple[str, int] | None = None  # whose features these are
-    for fit in (fit for fit in _all_fits(settings) if fit not in finished):
-        started = time.perf_counter()
+def _predictions(
+    options: RunOptions, settings: LabelEfficiencySettings, experiment: Experiment, basis: str
+) -> dict[Fit, Predictions]:
+    """Returns what each fit predicts; each is kept in a file named after all that it depends on."""
+
+    @lru_cache(maxsize=1)
+    def features(encoder: str, seed: int) -> Features:
+        return features_of(experiment, _encoder(options, experiment, encoder, seed))
+
+    def predict(fit: Fit, folder: Path) -> Predictions:
         rows = sample_labels(experiment.train, fit.labels, fit.seed)
-        extra: dict[str, Any] = {}
         if fit.regime == BASELINE:
-            predictions = pixels_baseline(experiment, rows)
-        elif fit.regime == FINETUNE:
-            folder = options.run / FOLDER / f"{basis[:12]}-{fit.encoder}-{fit.labels}-{fit.seed}"
-            own = _finetune_settings(settings, fit.labels, fit.seed)
-            predictions = fine_tune(experiment, _encoder(options, experiment, fit), rows, folder, own)
-        else:
-            source = (fit.encoder, fit.seed if fit.encoder == RANDOM else -1)
-            if features is None or source != extracted:
-                features, extracted = features_of(experiment, _encoder(options, experiment, fit)), source
-            predictions, extra["inverse_penalties"] = probe(experiment, features, rows, settings.inverse_penalties)
-        extra["seconds"] = round(time.perf_counter() - started, 1)
-        print(f"{', '.join(map(str, fit[:2]))}, {fit.labels} labels, seed {fit.seed}: {extra['seconds']} s", flush=True)
-        yield fit, predictions, extra
+            return pixels_baseline(experiment, rows)
+        seed = fit.seed if fit.encoder == RANDOM else 0
+        if fit.regime == PROBE:
+            return probe(experiment, features(fit.encoder, seed), rows)
+        encoder = _encoder(options, experiment, fit.encoder, seed)
+        return fine_tune(experiment, encoder, rows, folder, _finetune_settings(settings, fit))
+
+    found = {}
+    for fit in _all_fits(settings):
+        own = _finetune_settings(settings, fit) if fit.regime == FINETUNE else ""
+        name = "-".join(map(str, fit)) + "-" + hashlib.sha256(f"{basis} {fit} {own}".encode()).hexdigest()[:24]
+        path = options.run / FOLDER / f"{name}.npz"
+        if not path.exists():
+            started = time.perf_counter()
+            write_arrays(path, predict(fit, path.with_suffix("")))
+            print(
+                f"{fit.encoder}, {fit.regime}, {fit.labels} labels, seed {fit.seed}: "
+                f"{time.perf_counter() - started:.1f} s",
+                flush=True,
+            )
+        found[fit] = read_arrays(path)
+    return found
 
 
-def _encoder(options: RunOptions, experiment: Experiment, fit: Fit) -> Encoder:
+def _finetune_settings(settings: LabelEfficiencySettings, fit: Fit) -> FinetuneSettings:
+    return FinetuneSettings(
+        labels_per_class=fit.labels, epochs=settings.finetune_epochs, seed=fit.seed, device=settings.device
+    )
+
+
+def _encoder(options: RunOptions, experiment: Experiment, name: str, seed: int) -> Encoder:
     pretrained = load_encoder(options.run / "pretrain" / ENCODER_FILE)
-    return untrained_encoder(experiment, pretrained.architecture, fit.seed) if fit.encoder == RANDOM else pretrained
-
-
-def _keep(run: Path, basis: str, fit: Fit, predictions: Predictions, extra: dict[str, Any]) -> None:
-    rounded = {
-        key: [[float(f"{value:.{_DIGITS}g}") for value in row] for row in own.tolist()]
-        for key, own in predictions.items()
-    }
-    entry = {"basis": basis, **fit._asdict(), **extra, "probabilities": rounded}
-    append_history(run / FOLDER / RESULTS_FILE, entry)
-
-
-def _finished(run: Path, settings: LabelEfficiencySettings, basis: str) -> dict[Fit, Predictions]:
-    """Returns the fits that were kept on the same basis; a line torn by a kill is cut off, for others to follow."""
-    path = run / FOLDER / RESULTS_FILE
-    entries = read_history(path)
-    if path.exists():
-        text = "".join(json.dumps(entry) + "\n" for entry in entries)
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    own = {regime: _basis_of(regime, settings, basis) for regime in (PROBE, FINETUNE, BASELINE)}
-    return {
-        Fit(entry["encoder"], entry["regime"], entry["labels"], entry["seed"]): {
-            key: np.array(rows) for key, rows in entry["probabilities"].items()
-        }
-        for entry in entries
-        if entry["basis"] == own[entry["regime"]]
-    }
+    return untrained_encoder(experiment, pretrained.architecture, seed) if name == RANDOM else pretrained
 
 
 def _compare(

@@ -46,7 +46,6 @@ class LabelEfficiencySettings:
         labels: labelled training slices per class, one point of the curves each; a class with fewer gives all it has.
         seeds: each draws its own labelled slices and its own untrained encoder.
         regimes: ``linear-probe`` takes minutes on two CPU cores, ``fine-tune`` hours.
-        inverse_penalties: of the probe's logistic regression, out of which the validation split chooses.
         finetune_epochs: of each fine-tuning, at most; its other settings are the defaults of ``finetune``.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
@@ -54,6 +53,5 @@ class LabelEfficiencySettings:
     labels: tuple[int, ...] = (25, 50, 100, 200, 450)
     seeds: tuple[int, ...] = (0, 1, 2)
     regimes: tuple[Literal["linear-probe", "fine-tune"], ...] = ("linear-probe",)
-    inverse_penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     finetune_epochs: int = 20
     device: str = "auto"

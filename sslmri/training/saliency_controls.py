@@ -12,7 +12,6 @@ from sslmri.errors import ScanError
 from sslmri.evidence.localisation import Target, measure_maps, open_target, points_inside, rank_correlation
 from sslmri.learning.model import Head, Model
 from sslmri.models.metrics import Localisation
-from sslmri.scans.slices import Preparation
 from sslmri.screening.maps import enlarge
 from sslmri.screening.saliency import class_maps
 from sslmri.text import printable_line
@@ -20,15 +19,6 @@ from sslmri.text import printable_line
 _BATCH = 64
 _RANDOM_HEADS = 10
 _SEED = 0
-
-
-def _open(record: Record, preparation: Preparation) -> Target | None:
-    """Returns a record's slice with its lesion, None where that is too small or the image cannot be read."""
-    try:
-        return open_target(record, preparation)
-    except ScanError as error:
-        print(printable_line(f"left out: {record.name}: {error}"))
-        return None
 
 
 def localise(parts: Sequence[tuple[Model, Sequence[Record]]], key: str) -> Localisation | None:
@@ -41,8 +31,14 @@ def localise(parts: Sequence[tuple[Model, Sequence[Record]]], key: str) -> Local
     targets: list[Target] = []
     measured: list[tuple[np.ndarray, ...]] = []
     for model, marked in parts:
-        opened = [_open(record, model.card.encoder.preparation) for record in marked]
-        found = [target for target in opened if target is not None]
+        found = []
+        for record in marked:
+            try:
+                target = open_target(record, model.card.encoder.preparation)
+            except ScanError as error:
+                print(printable_line(f"left out: {record.name}: {error}"))
+                continue
+            found += [target] if target else []
         targets += found
         batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
         measured += [_maps_of(model, model.heads[key], batch) for batch in batches]

@@ -6,22 +6,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
 from sslmri.cohorts.splits import shared_groups
-from sslmri.cohorts.store import Store, open_store
+from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
-from sslmri.evidence.baselines import baseline_probabilities
-from sslmri.evidence.calibration import group_logits
-from sslmri.evidence.decisions import answer
-from sslmri.evidence.evaluate import evaluate_disease
-from sslmri.evidence.predictions import predictions_frame, write_predictions
-from sslmri.evidence.verdict import decisions_for
+from sslmri.evidence.predictions import write_predictions
 from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
@@ -43,20 +37,18 @@ from sslmri.models.folder import (
     write_model_file,
 )
 from sslmri.models.history import created_now, read_history, versions
-from sslmri.models.metrics import DiseaseMetrics
 from sslmri.training.data import (
     Cohort,
     check_no_leakage,
     check_unseen,
     open_cohort,
-    record_training_groups,
+    prepared,
     require_empty_run,
     training_data,
 )
 from sslmri.training.fit import fit_model, load_pretrained
+from sslmri.training.measure import Results, answer_split, measure
 from sslmri.training.options import RunOptions
-
-Results = dict[str, DiseaseMetrics]  # by disease
 
 
 def run_all(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
@@ -84,8 +76,6 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings, cohort: Cohort
         with first_on_each_host():
             store = (cohort or open_cohort(options)).store
         train, validation = store.where(split="train"), store.where(split="validation")
-        if process_index() == 0:
-            record_training_groups(folder, train, options.protocol)
         encoder = pretrain(train, (train, validation), options.preparation, folder, settings)
         if process_index() == 0:
             _write_pretrained(folder, encoder, train, options, settings)
@@ -144,7 +134,7 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     if compare_to is not None:
         compare_to = _comparable(options, compare_to)
     model, (records, store) = open_run(options, cohort)
-    results, frames = measured(model, store, options.protocol)
+    results, frames = measure(answer_split(model, store), store, options.protocol)
     evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
     write_results(evidence, model, store, results, frames, options.protocol)
     write_json(evidence / "data.json", summarise(records, model.card.encoder.preparation))
@@ -191,8 +181,8 @@ def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, 
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
     """
     model = Model.load(options.run)
-    cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation), is_measured=True)
-    check_no_leakage(model.card, options.run, cohort.store, options.protocol)
+    cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation))
+    check_no_leakage(model.card, cohort.store, options.protocol)
     return model, cohort
 
 
@@ -217,48 +207,7 @@ def open_outside(options: RunOptions, records: Sequence[Record], store: Store) -
     """Returns the slices of the records whose cohorts are not in a store."""
     inside = {record.cohort for record in store.records}
     others = [record for record in records if record.cohort not in inside]
-    return open_store(others, options.preparation, options.cache) if others else store.select([])
-
-
-def measured(model: Model, store: Store, protocol: Protocol) -> tuple[Results, dict[str, pd.DataFrame]]:
-    """Returns by disease the results and the predictions of a model on the test split of a store.
-
-    Raises:
-        TrainingError: no disease of the model has test groups.
-    """
-    results, frames = {}, {}
-    for key in model.card.heads:
-        if not store.where(disease=key, split="test").records:
-            print(f"{key}: no test groups, not evaluated")
-            continue
-        results[key], frames[key] = _evaluate_head(model, key, store, protocol)
-    if not results:
-        raise TrainingError(
-            f"Expected test groups of {', '.join(model.card.heads)}, got none of any: a class needs two groups or more "
-            "to be tested, or a fold 0."
-        )
-    return results, frames
-
-
-def _evaluate_head(model: Model, key: str, store: Store, protocol: Protocol) -> tuple[DiseaseMetrics, pd.DataFrame]:
-    train, test, head = (
-        store.where(disease=key, split="train"),
-        store.where(disease=key, split="test"),
-        model.card.heads[key],
-    )
-    logits = model.logits(test.slices)[key].astype(np.float64)
-    of_slice, of_volume = decisions_for(head, 1), decisions_for(head, 2)
-    frame = predictions_frame(test.records, of_slice.probabilities(logits), DISEASES[key])
-    cases = group_logits(logits, test.truth, test.groups, head.pooling)
-    result = evaluate_disease(
-        DISEASES[key],
-        frame,
-        baseline_probabilities(train.slices, train.truth, test.slices, len(head.classes)),
-        answer(of_slice.probabilities(logits), of_slice),
-        answer(of_volume.probabilities(cases.logits), of_volume),
-        is_shared=protocol == AS_PUBLISHED,
-    )
-    return replace(result, n_shared_groups=len(shared_groups(store.records, key))), frame
+    return prepared(options, others) if others else store.select([])
 
 
 def _comparable(options: RunOptions, compare_to: Path) -> Path:

@@ -19,6 +19,7 @@ from sslmri.evidence.grade import RULE
 from sslmri.evidence.predictions import read_predictions
 from sslmri.evidence.reliability import BINS_RULE
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
+from sslmri.evidence.tables import alarms_table, localisation_table
 from sslmri.models.cards import SET_RULE, ModelCard
 from sslmri.models.evidence import Controls, Metrics, find_evidence, is_of_model
 from sslmri.models.metrics import DiseaseMetrics, Localisation, SameSource
@@ -220,7 +221,7 @@ def draw_controls(card: ModelCard, disease: Disease) -> None:
     draw_notes(result.messages)
     left, right = st.columns(2, gap="large")
     with left:
-        alarms = tables.alarms(result, controls.family_wise)
+        alarms = alarms_table(result, controls.family_wise)
         draw_table("Healthy slices of other cohorts that are flagged", alarms, f"alarms-{disease.key}")
     with right:
         _draw_localisation(result.localisation, disease)
@@ -259,5 +260,5 @@ def _draw_localisation(found: Localisation | None, disease: Disease) -> None:
         f"{count(found.n_slices, 'slice')} of {count(found.n_groups, 'group')} with an annotated lesion. Random "
         "classifiers have random weights on the same encoder."
     )
-    draw_table("Where the maps point", tables.localisation(found), f"maps-{disease.key}", note)
+    draw_table("Where the maps point", localisation_table(found), f"maps-{disease.key}", note)
     draw_notes(found.messages)

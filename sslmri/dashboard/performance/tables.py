@@ -8,10 +8,10 @@ import pandas as pd
 from sslmri.cohorts.protocols import AS_PUBLISHED, Protocol
 from sslmri.dashboard.text import count, proportion
 from sslmri.diseases import class_title
-from sslmri.evidence.tables import cells, localisation_rows, shortcut_rows
+from sslmri.evidence.tables import shortcut_rows
 from sslmri.models.evidence import Point
 from sslmri.models.key_measures import BASELINE_TITLES, key_measures
-from sslmri.models.metrics import CaseMetrics, DiseaseControls, DiseaseMetrics, Localisation, Rate, SetMetrics
+from sslmri.models.metrics import CaseMetrics, DiseaseControls, DiseaseMetrics, SetMetrics
 from sslmri.models.model_card import SPLIT_RULES
 
 _MEASURES = ("precision", "recall", "f1")
@@ -174,21 +174,6 @@ def shortcuts(result: DiseaseControls) -> pd.DataFrame:
         for name, metrics in shortcut_rows(result).items()
     ]
     return _numeric(pd.DataFrame(rows))
-
-
-def alarms(result: DiseaseControls, family_wise: Rate) -> pd.DataFrame:
-    """Returns the fraction of healthy slices flagged: by this classifier for each cohort, and by any for all."""
-    rates = {**result.healthy_flagged, "all cohorts, any classifier": family_wise}
-    rows = [
-        (name, *cells(flagged.rate, proportion), flagged.n_groups, flagged.n_slices) for name, flagged in rates.items()
-    ]
-    return pd.DataFrame(rows, columns=["cohort", "flagged", "95 % interval", "groups", "slices"])
-
-
-def localisation(found: Localisation) -> pd.DataFrame:
-    """Returns what the maps point at, and what random classifiers and a random point do."""
-    rows = [(name, *cells(metric, proportion)) for name, metric in localisation_rows(found).items()]
-    return pd.DataFrame(rows, columns=["measure", "value", "95 % interval"])
 
 
 def efficiency(points: Sequence[Point], measure: str, by: str) -> pd.DataFrame:
