@@ -4,20 +4,20 @@ import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.screening.examples import truth_line
-from sslmri.dashboard.screening.findings import choose_scan, draw_findings, draw_headline
-from sslmri.dashboard.screening.gallery import draw_gallery
+from sslmri.dashboard.screening.findings import choose_scan, draw_findings
+from sslmri.dashboard.screening.gallery import CHOSEN, draw_gallery
 from sslmri.dashboard.screening.review import draw_report
 from sslmri.dashboard.screening.sequence import choose_sequence
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.start import draw_lead, draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads
-from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, is_open
+from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, draw_open, is_open
 from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view
 from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import Controls, find_evidence, find_unseen_metrics
-from sslmri.screening.card_lines import insufficient
+from sslmri.screening.card_lines import headline, insufficient
 from sslmri.screening.outcome import Refusal, Screening, notice_line
 
 start_page("Screening")
@@ -25,15 +25,21 @@ card = require_model("This page screens a brain MRI for each disease and shows w
 
 st.html(CANVAS / "page.css")
 metrics = try_read(find_unseen_metrics, card)
-if not is_open():
-    draw_lead(metrics)
-top, other = st.columns([13, 7], vertical_alignment="center") if is_open() else (st.container(), st.container())
+if is_open():
+    st.empty()  # what the start page has here would be seen until the scan is screened
+    top, other = st.columns([13, 7], vertical_alignment="center")
+else:
+    with st.container():
+        draw_lead(metrics)
+    top = other = st.container()
 with other:
     uploads = ask_for_scans()
 if not uploads:
-    draw_start(card, metrics)
+    with st.container():
+        draw_start(card, metrics)
     st.stop()
 
+st.empty()  # likewise
 screener = load_screener(card)
 screened = screen_uploads(screener, uploads)
 for upload, one in zip(uploads, screened, strict=True):
@@ -41,8 +47,8 @@ for upload, one in zip(uploads, screened, strict=True):
         st.error(escape_markdown(f"{upload.name}: {one.result.reason}"))
 found = {index: one.result for index, one in enumerate(screened) if isinstance(one.result, Screening)}
 names = {index: uploads[index].name for index in found}
-with top:
-    chosen = choose_scan(names, found, f"view-{'-'.join(screened[index].token for index in names)}")
+folded = insufficient(metrics.diseases if metrics else {})
+chosen = choose_scan(names, found, f"view-{'-'.join(screened[index].token for index in names)}", folded)
 if chosen is None:
     draw_gallery()
     st.stop()
@@ -53,16 +59,19 @@ cards, below = left.container(), left.container()
 with below:
     screening = choose_sequence(screening)
 summary, scan = screening.summary, scan_of(upload)
-finding = finding_in_view(summary, insufficient(metrics.diseases if metrics else {}))
+finding = finding_in_view(summary, folded)
 with top:
-    draw_headline(summary, metrics)
+    if not summary.reason:
+        st.markdown(headline(summary, folded))
 with cards:
-    st.text(upload.name)
     if isinstance(upload, PatientUpload):
+        draw_open(upload.name, CHOSEN)
         st.markdown(escape_markdown(truth_line(upload.patient, summary)))
+    else:
+        st.text(upload.name)
     shown, controls = finding.disease if finding else None, try_read(find_evidence, card, Controls)
     draw_findings(card, summary, shown, metrics, controls, scan.info.decade)
-    draw_notes([notice_line(notice) for notice in summary.warnings])
+    draw_notes([notice_line(notice) for notice in summary.warnings if notice.disease in (None, *summary.assessed)])
 with right:
     mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
     seen, viewed = in_view(scan, screening, finding, choose_original(summary, finding))

@@ -28,7 +28,7 @@ def take(browser: Browser, address: str, out: Path, width: int, theme: str) -> N
 
 
 def _open_patient(page: Page) -> None:
-    if not page.get_by_text("Or a simulated patient").count():  # no model: nothing to choose
+    if not page.get_by_text("Simulated patients").count():  # no model: nothing to choose
         return
     page.get_by_role("button", name=PATIENTS["glioma"].title, exact=True).click()
     page.get_by_role("img", name="slice").first.wait_for(timeout=LONG_MS)

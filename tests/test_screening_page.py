@@ -4,12 +4,14 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from streamlit.runtime.uploaded_file_manager import DeletedFile
+from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.text import escape_markdown
@@ -49,6 +51,11 @@ def widget(widgets: Any, start: str) -> Any:
     return next(own for own in widgets if str(own.key).startswith(start))
 
 
+def view(app: AppTest, index: int) -> None:
+    """Opens one of several scans by its tile."""
+    next(own for own in app.button if re.fullmatch(rf"view-.*-{index}", str(own.key))).click().run()
+
+
 def test_upload_gets_one_card_a_disease_and_the_viewer(configured: ModelCard) -> None:
     app = upload(("slice.png", png()))
     assert not app.exception
@@ -58,7 +65,7 @@ def test_upload_gets_one_card_a_disease_and_the_viewer(configured: ModelCard) ->
         assert disease.title in words
         assert escape_markdown(disease.caveat) in words
     assert app.text[0].value == "slice.png"
-    assert in_viewer(app).header["map"]["slices"] == [1]
+    assert in_viewer(app).header["slices"] == [1]
 
 
 def test_every_finding_says_the_grade_of_its_evidence_its_threshold_and_its_set(configured: ModelCard) -> None:
@@ -87,7 +94,7 @@ def test_refused_file_leaves_one_sentence_and_the_others_go_on(configured: Model
 def test_second_file_never_shows_the_first_ones_name(configured: ModelCard) -> None:
     app = upload(("first.png", png(0)), ("second.png", png(3)))
     for index, name in ((1, "second.png"), (0, "first.png")):
-        widget(app.selectbox, "view-").set_value(index).run()
+        view(app, index)
         assert [text.value for text in app.text] == [name]
 
 
@@ -117,7 +124,7 @@ def test_pages_of_a_tiff_are_numbered_as_in_the_file(configured: ModelCard) -> N
     app = upload(("stack.tif", buffer.getvalue()))
     assert not app.exception
     header = in_viewer(app).header
-    assert (header["analysed"], header["map"]["slices"], header["planes"][0]["shape"][0]) == ([2, 3, 4], [2, 3, 4], 5)
+    assert (header["analysed"], header["slices"], header["planes"][0]["shape"][0]) == ([2, 3, 4], [2, 3, 4], 5)
     assert len(header["strip"]["values"]) == 3
     words = words_of(app)
     assert escape_markdown("Analysed slices 2 to 4 of 5.") in words
@@ -138,8 +145,8 @@ def test_loose_files_of_a_series_are_one_scan(configured: ModelCard) -> None:
     app = upload(*files[::-1], ("other.png", png(2)))
     assert not app.exception
     assert not app.error
-    options = widget(app.selectbox, "view-").options
-    assert {option.partition(": ")[0] for option in options} == {"DICOM series of 6 files", "other.png"}
+    labels = [own.label for own in app.button if str(own.key).startswith("view-")]
+    assert {label.partition("  ")[0] for label in labels} == {"DICOM series of 6 files", "other\\.png"}
 
 
 def test_a_scan_is_still_open_when_its_reader_comes_back_from_another_page(configured: ModelCard) -> None:
@@ -184,14 +191,14 @@ def test_a_classifier_that_was_not_assessed_says_why_and_has_no_number_or_map(ch
     app = upload(("slice.png", png()))
     assert escape_markdown(REASON) in words_of(app)
     assert "Not assessed: Multiple sclerosis." in words_of(app)
-    assert not [own for own in (*app.button, *app.number_input, *app.selectbox) if "-ms-" in str(own.key)]
+    assert not [own for own in (*app.button, *app.selectbox) if "-ms-" in str(own.key)]
 
 
 def test_without_any_head_the_scan_stands_alone(changed) -> None:
     changed(lambda screening: silence(screening, *DISEASES))
     app = upload(("slice.png", png()))
     assert not app.exception
-    assert in_viewer(app).header["map"] is None
+    assert "map" not in in_viewer(app).header
     assert words_of(app).count(escape_markdown(REASON)) == len(DISEASES)
     assert "probability" not in words_of(app)
 
@@ -201,7 +208,7 @@ def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
     changed(lambda own: silence(own, *DISEASES, is_brain_mri=False, reason=sentence))
     app = upload(("dog.png", png()))
     assert [warning.value for warning in app.warning] == [escape_markdown(sentence)]
-    assert in_viewer(app).header["map"] is None
+    assert "map" not in in_viewer(app).header
     assert "probability" not in words_of(app)
     assert REASON not in words_of(app)
 
@@ -212,7 +219,10 @@ def test_ppv_and_npv_follow_the_prevalence_from_results_on_unseen_patients(confi
     assert metrics is not None
     estimates = [Estimate(value, value, value, value, None) for value in (0.8, 0.9)]
     point = ThresholdMetrics(0.5, OperatingPoint(*estimates), OperatingPoint(*estimates[::-1]))
-    diseases = {key: replace(result, thresholds=Thresholds(point, point)) for key, result in metrics.diseases.items()}
+    diseases = {
+        key: replace(result, thresholds=Thresholds(point, point), grade=replace(result.grade, grade="limited"))
+        for key, result in metrics.diseases.items()
+    }
     measured = replace(metrics, diseases=diseases)
 
     def find(card: ModelCard, kind: type[Evidence]) -> Evidence | None:
@@ -220,11 +230,11 @@ def test_ppv_and_npv_follow_the_prevalence_from_results_on_unseen_patients(confi
 
     monkeypatch.setattr("sslmri.models.evidence.find_evidence", find)
     app = upload(("slice.png", png(1)))
-    assert "PPV, NPV" in words_of(app)
-    widget(app.number_input, "prevalence-ms").set_value(20.0).run()
+    assert "PPV" not in words_of(app)
+    widget(app.number_input, "prevalence").set_value(20.0).run()
     assert "PPV of *flagged* **0.67**, NPV of *not flagged* **0.95**" in words_of(app)
     app = upload(("brain.nii", nifti()))
-    widget(app.number_input, "prevalence-ms").set_value(20.0).run()
+    widget(app.number_input, "prevalence").set_value(20.0).run()
     assert "PPV of *flagged* **0.53**, NPV of *not flagged* **0.97**" in words_of(app)
 
 
@@ -238,11 +248,10 @@ def test_a_reading_goes_into_the_report_with_initials_and_stays_with_its_scan(co
     widget(app.text_input, "words-ms").set_value("seen on the next slice").run()
     widget(app.text_input, "initials-").set_value("AB").run()
     assert "In the report: 1 reading by AB." in words_of(app)
-    chosen = widget(app.selectbox, "view-")
-    before = chosen.value
-    chosen.set_value(1 - before).run()
+    before = next(own.key for own in app.button if str(own.key).startswith("view-"))  # the most urgent one is in view
+    view(app, 1 - int(before[-1]))
     assert "In the report" not in words_of(app)
-    widget(app.selectbox, "view-").set_value(before).run()
+    view(app, int(before[-1]))
     assert "In the report: 1 reading by AB." in words_of(app)
 
 
@@ -256,12 +265,13 @@ def test_what_the_model_refuses_can_be_read_all_the_same(changed) -> None:
 @pytest.mark.parametrize("is_close", [True, False])
 def test_similar_cases_say_class_cohort_distance_and_whether_they_are_close(is_close, configured, monkeypatch) -> None:
     slices = [BankCase("ms", "normal", f"cohort_{i}", f"g{i}", "train", f"{i}.png", None) for i in range(5)]
-    cases = tuple(SimilarCase(slice_, 0.1 * i, is_close) for i, slice_ in enumerate(slices))
-    monkeypatch.setattr(Screener, "bank", property(lambda screener: "a bank"))
+    cases = tuple(SimilarCase(slice_, 0.1 + 0.1 * i, 0) for i, slice_ in enumerate(slices))
+    limits = dict.fromkeys(DISEASES, 0.16 if is_close else 0.06)
+    monkeypatch.setattr(Screener, "bank", property(lambda screener: SimpleNamespace(close_match=limits)))
     monkeypatch.setattr("sslmri.screening.similar.similar_cases", lambda *arguments: cases)
     words = words_of(upload(("slice.png", png())))
-    assert "normal **0.40**" in words
-    assert escape_markdown("cohort_4") in words
+    assert f"distance 0.50, {escape_markdown('cohort_4')}" in words
+    assert f"close is below {0.16 if is_close else 0.06:.2f}" in words
     assert ("No close match" in words) is not is_close
 
 
@@ -279,6 +289,6 @@ def test_voxels_beyond_the_limit_are_dropped_and_read_again(configured: ModelCar
     monkeypatch.setattr("sslmri.dashboard.screening.state._MAX_VOXEL_BYTES", 1)
     app = upload(("first.png", png(0)), ("second.png", png(3)))
     for index, name in ((1, "second.png"), (0, "first.png")):
-        widget(app.selectbox, "view-").set_value(index).run()
+        view(app, index)
         assert not app.exception
         assert [scan.info.name for scan in app.session_state["scans"].values()] == [name]

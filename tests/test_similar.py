@@ -19,13 +19,13 @@ def test_a_training_slice_finds_itself(bank):
     found = similar_cases(bank, train[7:8], "ms", n_cases=1)
     assert found[0].case.group == bank.cases[7].group
     assert found[0].distance < 1e-3
-    assert found[0].is_close
+    assert found[0].nearest == 0
 
 
 def test_what_is_far_is_not_called_close(bank):
     found = similar_cases(bank, features(np.random.default_rng(4), 2, 1), "ms")
     assert found
-    assert not any(case.is_close for case in found)
+    assert not any(case.distance <= bank.close_match["ms"] for case in found)
 
 
 def test_a_disease_without_cases_has_no_similar_ones(bank):

@@ -1,10 +1,12 @@
 """The viewer: which voxels each slice shows, how they are sent, and where a map lies on them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from sslmri.dashboard.screening.payload import MapLayer, Strip, enlarged, pack, volume_of
-from sslmri.dashboard.screening.planes import plane_of, planes_of
+from sslmri.dashboard.screening.payload import pack, volume_of
+from sslmri.dashboard.screening.planes import planes_of
 from sslmri.scans.scan import Scan, ScanInfo
 from sslmri.scans.slices import Preparation, shown_box, to_slices
 from tests.viewer_payload import Payload, unpack
@@ -35,8 +37,8 @@ def centre(level: np.ndarray) -> tuple[float, float]:
 def sent(scan: Scan, **given: object) -> Payload:
     """Returns what the viewer is given of a scan whose slices were all analysed."""
     numbers = range(1, len(scan.voxels) + 1)
-    options = {"view": "", "first": 1, "layer": None, "strip": None, "mask": None} | given
-    return unpack(pack(scan, volume_of(scan, numbers), numbers=numbers, **options))  # type: ignore[arg-type]
+    options: dict[str, Any] = {"levels": {}, "mask": None, "shown": {}} | given
+    return unpack(pack(scan, volume_of(scan, numbers), numbers, **options))
 
 
 @pytest.mark.parametrize(
@@ -49,16 +51,12 @@ def test_a_map_lies_over_what_it_was_made_from(shape, spacing) -> None:
     prepared = to_slices(scan, PREPARATION)[0]
     spot = np.where(prepared > 180, prepared / 255, 0).astype(np.float32)  # as the encoder saw it
     box = shown_box(scan.voxels[0], scan.info.spacing_mm, PREPARATION)
-    found = sent(scan, layer=MapLayer("spot", "", "", "", True, False, box, {1: spot}))
-    top, left, height, width = found.header["map"]["box"]
-    level = found.parts["maps"].reshape(found.header["map"]["shape"])
+    found = sent(scan, levels={1: spot})
+    top, left, height, width = box
+    level = found.parts["maps"].reshape(found.header["shape"])
     y, x = centre(level)
     assert (top + y * height, left + x * width) == pytest.approx(at, abs=0.012)
     assert centre(found.slice_of(0, 0)) == pytest.approx(at, abs=0.012)
-
-
-def test_a_small_map_is_enlarged_on_its_scale() -> None:
-    assert enlarged(np.full((4, 4), 0.5, np.float32), 2.0, (128, 128)) == pytest.approx(np.full((128, 128), 0.25))
 
 
 def test_each_plane_shows_its_voxels_with_the_head_up_and_names_its_edges() -> None:
@@ -90,7 +88,7 @@ def test_each_plane_shows_its_voxels_with_the_head_up_and_names_its_edges() -> N
 def test_only_an_axial_volume_of_known_spacing_has_other_planes(spacing, orientation, plane, said) -> None:
     scan = volume(np.zeros((2, 8, 8)), spacing, orientation)
     (only,) = planes_of(scan, scan.voxels.astype(np.uint8))
-    assert plane_of(scan) == only.name == plane
+    assert only.name == plane
     assert (only.labels is None) == (orientation is None)
     assert only.size == said
 
@@ -138,9 +136,10 @@ def test_an_outline_is_sent_one_bit_a_voxel_in_the_order_of_the_voxels() -> None
 
 def test_the_strip_and_what_is_known_of_slices_are_sent() -> None:
     scan = volume(np.random.default_rng(0).random((3, 8, 8)))
-    strip = Strip("Probability of any tumour by slice", (0.1, 0.9, 0.5), 0.61)
-    found = sent(scan, strip=strip, lines={2: [(0.1, 0.2, 0.3, 0.4)]}, texts={2: ["42 mm"]}).header
-    assert found["strip"] == {"title": strip.title, "values": list(strip.values), "threshold": 0.61}
+    strip = {"title": "Probability of any tumour by slice", "values": [0.1, 0.9, 0.5], "threshold": 0.61}
+    shown = {"strip": strip, "lines": {2: [(0.1, 0.2, 0.3, 0.4)]}, "texts": {2: "42 mm"}}
+    found = sent(scan, shown=shown).header
+    assert found["strip"] == strip
     assert found["lines"] == {"2": [[0.1, 0.2, 0.3, 0.4]]}
-    assert found["texts"] == {"2": ["42 mm"]}
+    assert found["texts"] == {"2": "42 mm"}
     assert found["analysed"] == [1, 2, 3]

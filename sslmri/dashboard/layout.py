@@ -1,31 +1,32 @@
 """What every page has in common: the model shown, the notice, the navigation, and what to do without a model."""
 
 import os
+import time
 from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
 
 from sslmri.dashboard.server.signin import draw_sign_out, is_authorised, require_authorised
-from sslmri.dashboard.text import count, escape_markdown
+from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import MODEL_FILE, find_model, read_model_card
 from sslmri.project import DEFAULT_MODEL
 
 NOTICE = "Research use only, not a medical device."
-_ABOUT_PAGE = "pages/about.py"
 _PAGES = {
     "pages/screening.py": "Screening",
     "pages/cohort.py": "Cohort",
     "pages/data.py": "Data",
     "pages/performance.py": "Performance",
     "pages/encoder.py": "Encoder",
-    _ABOUT_PAGE: "About",
+    "pages/about.py": "About",
 }
 _HEAD = 40  # pixels, height of the title's row
 _LARGE = 18  # pixels, 120 % of the usual size
 _ROUTED = "is_routed"
+_WIDENED_S = 0.1  # in which a browser makes the new page wide; what was drawn before would move
 
 
 def model_folder() -> Path:
@@ -85,6 +86,9 @@ def _reason(error: ModelError) -> str:
 
 def choose_page() -> st.Page:
     """Returns the requested page and draws the navigation, for users who may see it."""
+    if not st.session_state.get(_ROUTED):
+        st.set_page_config(layout="wide")
+        time.sleep(_WIDENED_S)
     st.session_state[_ROUTED] = True
     pages = [st.Page(path, title=title, default=path == next(iter(_PAGES))) for path, title in _PAGES.items()]
     return st.navigation(pages, position="top" if is_authorised() else "hidden")
@@ -106,17 +110,11 @@ def start_page(title: str) -> None:
 
 def _draw_head(title: str) -> None:
     card = find_card()
-    model = (
-        f"Model {escape_markdown(card.name)} ({card.sha256[:8]}), trained on "
-        f"{count(card.training.counts.groups, 'group')}."
-        if card
-        else "No model is loaded."
-    )
+    model = f"Model {escape_markdown(card.name)} ({card.sha256[:8]})." if card else "No model is loaded."
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(title, width="content")
         st.space("stretch")
         st.caption(f"{NOTICE} {model}", width="content")
-        st.page_link(_ABOUT_PAGE, label=":small[About this model]")
         is_large = st.toggle("Large text", key="large-text", persist_state="session", help="For a presentation.")
         draw_sign_out()
         st.container(height=_HEAD, width=1, border=False)  # the row is as high before the switch is loaded

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
@@ -18,7 +19,7 @@ from sslmri.scans.group_files import ZippedSeries, list_scans
 from sslmri.scans.prepare import prepare_files, read_paths
 from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
-from sslmri.screening.report.images import paint_key_slice, scaled
+from sslmri.screening.report.images import paint_key_slice
 from sslmri.screening.screener import Screener
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
@@ -90,8 +91,8 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
     if isinstance(summary, Refusal):
         return
     for disease in summary.assessed:
-        image = paint_key_slice(summary, arrays, disease, card.heads[disease].saliency_scale)
-        overlay = scaled(image, _OVERLAY_SIDE)
+        scale = card.heads[disease].saliency_scale
+        overlay = Image.fromarray(paint_key_slice(summary, arrays, disease, scale, _OVERLAY_SIDE))
         write_atomically(folder / f"{entry.number:04d}-{disease}.png", partial(overlay.save, format="PNG"))
 
 

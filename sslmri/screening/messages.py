@@ -21,7 +21,7 @@ _DIRECTIONS = {
     "L": "the patient's left",
     "R": "the patient's right",
 }
-OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
+_OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 
 _SEQUENCE_TITLES = {"T1": "T1", "T1ce": "T1 with contrast agent", "T2": "T2", "FLAIR": "FLAIR"}
 _SEQUENCE_SOURCES = {"dicom": "as stated by DICOM", "image": "by its appearance", "reader": "as chosen by the reader"}
@@ -86,9 +86,12 @@ def slices_line(summary: ScreeningSummary) -> str:
     return f"{len(numbers)} of {total} analysed, {which}"
 
 
-def orientation_labels(orientation: str | None) -> tuple[str, str] | None:
-    """Returns the letters at the left and at the right of a slice, or None where the orientation is unknown."""
-    return (OPPOSITE[orientation[2]], orientation[2]) if orientation else None
+def orientation_labels(orientation: str | None) -> tuple[str, str, str, str] | None:
+    """Returns the letters at the top, right, bottom and left of a slice, or None where the orientation is unknown."""
+    if orientation is None:
+        return None
+    rows, columns = orientation[1], orientation[2]
+    return _OPPOSITE[rows], columns, rows, _OPPOSITE[columns]
 
 
 def _orientation(code: str | None) -> str:

@@ -203,10 +203,10 @@ class Review:
 
 @dataclass(frozen=True)
 class KeyImages:
-    """The key slice of a finding, alone and under the map of its top class: JPEG both."""
+    """The key slice of a finding, alone and under the map of its top class, as JPEG; no map of the reference class."""
 
     scan: bytes
-    overlay: bytes
+    overlay: bytes | None
 
 
 @dataclass(frozen=True)

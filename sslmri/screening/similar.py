@@ -13,12 +13,12 @@ class SimilarCase(NamedTuple):
     Attributes:
         case: the nearest slice of its group.
         distance: cosine distance between the two in the projected features, 0 to 2.
-        is_close: whether it is as near as validation cases are to training cases.
+        nearest: index of the scan's slice that is nearest to it.
     """
 
     case: BankCase
     distance: float
-    is_close: bool
+    nearest: int
 
 
 def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases: int = 5) -> tuple[SimilarCase, ...]:
@@ -33,13 +33,13 @@ def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases
     rows = np.flatnonzero([case.disease == disease for case in bank.cases])
     if disease not in bank.close_match or not len(rows):
         return ()
-    distances = (1 - bank.features[rows] @ bank.project(features).T).min(axis=1)
-    limit = bank.close_match[disease]
+    each = 1 - bank.features[rows] @ bank.project(features).T
+    distances = each.min(axis=1)
     by_group: dict[str, SimilarCase] = {}
     for index in np.argsort(distances, kind="stable"):
         case, distance = bank.cases[rows[index]], float(distances[index])
         if case.group not in by_group:
-            by_group[case.group] = SimilarCase(case, distance, distance <= limit)
+            by_group[case.group] = SimilarCase(case, distance, int(each[index].argmin()))
         if len(by_group) == n_cases:
             break
     return tuple(by_group.values())

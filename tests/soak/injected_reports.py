@@ -15,6 +15,7 @@ from pathlib import Path
 import pypdfium2
 from pypdfium2 import raw
 
+from sslmri.cohorts.patients import PATIENTS
 from sslmri.diseases import DISEASES
 from sslmri.files import neutralised
 from sslmri.project import DEFAULT_MODEL
@@ -51,7 +52,7 @@ def in_reasons(address: str, count: int) -> Row:
     """Returns how many reasons of a reviewer did more than stand there in the reports of a running server."""
     faults: list[str] = []
     with visit(address) as visitor:
-        visitor.set("Or a simulated patient", string_value=_options(visitor, "Or a simulated patient")[0])
+        visitor.press(next(iter(PATIENTS.values())).title)
         titles = [own.title for own in DISEASES.values() if f"Your reading of {own.title}" in visitor.words()]
         for title in titles:
             visitor.set(f"Your reading of {title}", string_array_value=["Other"])
@@ -128,11 +129,6 @@ def _save(visitor: Visitor, titles: Sequence[str], payloads: Sequence[Payload]) 
     yield from lost(reasons, told, table, pdf_text(pdf))
     yield from formulas(table)
     yield from actions(pdf)
-
-
-def _options(visitor: Visitor, label: str) -> list[str]:
-    boxes = (e.selectbox for e in visitor.elements.values() if e.WhichOneof("type") == "selectbox")
-    return next([str(option) for option in box.options] for box in boxes if box.label == label)
 
 
 def _packed(text: str) -> str:

@@ -16,9 +16,8 @@ from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload, Upload,
 from sslmri.dashboard.server.queue import screen_in_turn
 from sslmri.dashboard.text import count
 from sslmri.models.cards import ModelCard
-from sslmri.screening.card_lines import urgency
 from sslmri.screening.outcome import Entry, Refusal, Screening
-from sslmri.screening.report.images import jpeg, key_images
+from sslmri.screening.report.images import key_images, thumbnail
 
 if TYPE_CHECKING:  # the page is open before anything is screened
     from sslmri.screening.screener import Screener
@@ -27,7 +26,6 @@ MAX_SCANS = 200
 MAX_GIVEN_BYTES = 512 * 2**20  # of one drop
 MAX_KEPT_BYTES = 64 * 2**20
 _KEY = "cohort"
-_THUMBNAIL = 96  # pixels
 
 
 @dataclass
@@ -115,22 +113,13 @@ def time_left(seconds: float) -> str:
     return f"about {5 * round(seconds / 5)} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
 
 
-def _thumbnail(result: Screening) -> bytes:
-    """Returns the key slice of the most urgent finding, the middle slice where no classifier was assessed."""
-    summary, slices = result.summary, result.arrays.slices
-    if not summary.assessed:
-        return jpeg(slices[len(slices) // 2], _THUMBNAIL)
-    finding = min(summary.assessed.values(), key=urgency)
-    return jpeg(result.arrays.of(finding).slices[summary.key_index(finding.disease)], _THUMBNAIL)
-
-
 def _add(card: ModelCard, cohort: Cohort, upload: Upload, number: int, result: Screening | Refusal) -> None:
     if isinstance(result, Refusal):
         entry = Entry(number, result, n_files=upload.n_files)
     else:
         images = key_images(card, result.summary, result.arrays)
         entry = Entry(number, result.summary, n_files=upload.n_files, images=images)
-        cohort.thumbnails[number] = _thumbnail(result)
+        cohort.thumbnails[number] = thumbnail(result)
     cohort.entries[upload.sha256] = entry
     cohort.names[number] = upload.name
     if sum(kept.n_bytes for kept in cohort.kept.values()) + upload.n_bytes <= MAX_KEPT_BYTES:

@@ -1,6 +1,6 @@
-"""The findings of the screening page: a headline, and one card for each disease by urgency."""
+"""The findings of the screening page: which scan is in view, and one card for each disease by urgency."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import streamlit as st
@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from sslmri.dashboard import theme
 from sslmri.dashboard.screening.review import draw_reading
 from sslmri.dashboard.screening.state import widget_key
+from sslmri.dashboard.screening.tiles import draw_tile
 from sslmri.dashboard.screening.viewer import show_finding
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
@@ -20,57 +21,66 @@ from sslmri.scans.atlas.ventricles import Ventricles
 from sslmri.screening import messages
 from sslmri.screening.card_lines import (
     by_urgency,
-    headline,
     insufficient,
     map_rate_line,
     operating_line,
     shortcut_line,
     type_line,
+    urgency,
 )
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
+from sslmri.screening.report.images import thumbnail
 from sslmri.screening.ventricles import AGES, ALL_AGES, age_group, ventricles_line
 from sslmri.text import capital, proportion
 
 _COLOURS: dict[Verdict, Literal["orange", "gray"]] = {Verdict.FLAGGED: "orange"}
-_LOWEST, _HIGHEST = 0.1, 99.0  # prevalence, in per cent
+_TILE = 230  # pixels: a scan among several
 
 
-def choose_scan(names: Mapping[int, str], screenings: Mapping[int, Screening], key: str) -> int | None:
-    """Returns which of the readable scans is in view, at first the most urgent one; None where there is none.
+def choose_scan(
+    names: Mapping[int, str], screenings: Mapping[int, Screening], key: str, folded: Collection[str]
+) -> int | None:
+    """Draws the readable scans, the most urgent first, and returns which is in view, at first the most urgent one.
 
     Args:
         names: by position among the uploads.
         screenings: likewise.
-        key: of the widget.
+        key: of the choice.
+        folded: diseases whose verdicts are not shown, because the evidence for their classifiers is insufficient.
     """
-    readable = sorted(names, key=lambda index: _urgency(screenings[index].summary), reverse=True)
+
+    def shown(index: int) -> list[Finding]:
+        findings = screenings[index].summary.findings.values()
+        return by_urgency(finding for finding in findings if finding.disease not in folded)
+
+    def order(index: int) -> tuple[bool, list[tuple[int, float]]]:
+        return bool(screenings[index].summary.reason), [urgency(finding) for finding in shown(index)]
+
+    readable = sorted(names, key=order)
     if len(readable) < 2:
         return readable[0] if readable else None
-    chosen: int = st.selectbox(
-        f"Scan ({len(readable)} loaded), most urgent first",
-        readable,
-        format_func=lambda index: f"{names[index]}: {_short(screenings[index].summary)}",
-        key=key,
-    )
+    chosen: int = st.session_state.setdefault(key, readable[0])
+    with st.container(horizontal=True, gap="xsmall"):
+        for index in readable:
+            verdict = _short(screenings[index].summary, shown(index))
+            label = f"{escape_markdown(names[index])}  \n**{verdict}**"
+            image, is_chosen = thumbnail(screenings[index]), index == chosen
+            draw_tile(image, label, f"{key}-{index}", _TILE, _view, (key, index), is_row=True, is_chosen=is_chosen)
     return chosen
 
 
-def _urgency(summary: ScreeningSummary) -> tuple[int, float]:
-    flagged = [finding for finding in summary.assessed.values() if finding.verdict is Verdict.FLAGGED]
-    return len(flagged), max((finding.probability_any for finding in flagged), default=0.0)
-
-
-def _short(summary: ScreeningSummary) -> str:
-    flagged = [finding for finding in by_urgency(summary.assessed.values()) if finding.verdict is Verdict.FLAGGED]
+def _short(summary: ScreeningSummary, findings: Sequence[Finding]) -> str:
+    """Returns the most urgent verdict of a scan, and on which diseases; see ``by_urgency``."""
     if summary.reason:
         return "not brain MRI"
-    return ", ".join(f"{DISEASES[each.disease].title} flagged" for each in flagged) or "nothing flagged"
+    for verdict in (Verdict.FLAGGED, Verdict.INCONCLUSIVE):
+        if titles := [DISEASES[finding.disease].title for finding in findings if finding.verdict is verdict]:
+            return f"{', '.join(titles)} {verdict}"
+    return "nothing flagged"
 
 
-def draw_headline(summary: ScreeningSummary, metrics: Metrics | None) -> None:
-    """Draws the verdicts of a scan in one line."""
-    if not summary.reason:
-        st.markdown(headline(summary, insufficient(metrics.diseases if metrics else {})))
+def _view(key: str, index: int) -> None:
+    st.session_state[key] = index
 
 
 def draw_findings(
@@ -111,6 +121,7 @@ def draw_findings(
                 if not summary.reason:
                     st.markdown(f"**{DISEASES[finding.disease].title}.** {escape_markdown(finding.reason or '')}")
                 draw_reading(summary, finding)
+    draw_prevalence(summary, metrics, folded)
 
 
 def _fold(summary: ScreeningSummary, label: str, name: str) -> DeltaGenerator:
@@ -144,9 +155,8 @@ def _draw_card(
     if finding.ventricles:
         draw_ventricles(summary, finding.ventricles, decade)
     draw_reading(summary, finding)
-    with _fold(summary, "Evidence, prediction set, prevalence", f"details-{finding.disease}"):
+    with _fold(summary, "Evidence, prediction set", f"details-{finding.disease}"):
         _draw_details(card, summary, finding, evidence)
-        draw_prevalence(summary, finding.disease, evidence)
 
 
 def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool) -> None:
@@ -218,27 +228,20 @@ def draw_ventricles(summary: ScreeningSummary, ventricles: Ventricles, decade: i
 
 
 @st.fragment
-def draw_prevalence(summary: ScreeningSummary, disease: str, evidence: DiseaseMetrics | None) -> None:
-    """Draws PPV and NPV at a prevalence; nothing where the thresholds were not evaluated on unseen patients."""
-    if evidence is None or evidence.thresholds is None:
+def draw_prevalence(summary: ScreeningSummary, metrics: Metrics | None, folded: Collection[str]) -> None:
+    """Draws PPV and NPV of the verdicts shown at a prevalence, once the reader gives one."""
+    shown = [key for key in summary.assessed if key not in folded]
+    thresholds = {key: found.thresholds for key in shown if (found := messages.evidence_of(metrics, key))}
+    if not any(thresholds.values()):
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption("Prevalence (%):", width="content")
+    with st.expander("PPV and NPV at a prevalence"):
         percentage = st.number_input(
-            "Prevalence (%)",
-            _LOWEST,
-            _HIGHEST,
-            value=None,
-            step=1.0,
-            format="%.1f",
-            placeholder="enter",
-            label_visibility="collapsed",
-            key=widget_key(summary, f"prevalence-{disease}"),
-            width=130,
+            "Prevalence (%)", 0.1, 99.0, value=None, step=1.0, format="%.1f", key="prevalence", persist_state="session"
         )
-        is_volume = summary.n_file_slices > 1
-        text = predictive_line(evidence.thresholds, is_volume, percentage / 100) if percentage else "\u2192 PPV, NPV"
-        st.caption(text, width="stretch")
+        for key, measured in thresholds.items():
+            if percentage and measured:
+                line = predictive_line(measured, summary.n_file_slices > 1, percentage / 100)
+                st.markdown(f"If {percentage:g} of 100 scanned people have {DISEASES[key].any_title}: {line}")
 
 
 def predictive_line(thresholds: Thresholds, is_volume: bool, prevalence: float) -> str:

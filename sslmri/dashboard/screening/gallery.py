@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from sslmri.cohorts.patients import PATIENTS, make_patient
+from sslmri.dashboard.screening.tiles import draw_tile
 from sslmri.scans.scan import Scan
 
 ABOUT = (
@@ -31,30 +32,13 @@ def load(key: str) -> tuple[Scan, np.ndarray]:
     return make_patient(key)
 
 
-def choose_patient(is_needed: bool) -> str | None:
-    """Draws the choice of a patient by name, and returns the key of the one chosen, or None."""
-    chosen: str | None = st.selectbox(
-        "Or a simulated patient",
-        list(PATIENTS),
-        index=None,
-        format_func=lambda key: PATIENTS[key].title,
-        key=CHOSEN,
-        placeholder="Choose a simulated patient" if is_needed else "Remove the files to choose one",
-        disabled=not is_needed,
-        help=ABOUT,
-    )
-    return chosen if is_needed else None
-
-
 def draw_gallery() -> None:
     """Draws a card for each patient; a click anywhere on it opens the patient."""
     st.markdown("**Simulated patients**")
     st.caption(ABOUT)
     with st.container(horizontal=True, gap="small"):
         for key, patient in PATIENTS.items():
-            with st.container(border=True, width=_CARD_WIDTH, key=f"patient-{key}"):
-                st.image(THUMBNAILS / f"{key}.png", width="stretch", alt=f"Simulated patient, {patient.title}")
-                st.button(patient.title, key=f"open-{key}", on_click=_open, args=(key,), width="stretch")
+            draw_tile(THUMBNAILS / f"{key}.png", patient.title, f"open-{key}", _CARD_WIDTH, _open, (key,))
 
 
 def _open(key: str) -> None:

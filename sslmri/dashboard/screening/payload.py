@@ -7,7 +7,6 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +14,7 @@ from PIL import Image
 from sslmri.dashboard.screening.planes import planes_of
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import head_mask
-from sslmri.screening.maps import colour_table, enlarge
+from sslmri.screening.maps import colour_table
 
 _MAX_BYTES = 32 * 2**20  # of all slices: 128 of 512 x 512 pixels; larger ones are reduced to block means
 _MAX_SIDE = 1024  # pixels: a full screen
@@ -39,40 +38,6 @@ class Volume:
     low: float
     high: float
     head: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class MapLayer:
-    """The saliency maps of a class.
-
-    Attributes:
-        name: of the class, for display.
-        title: of what the map is, in a sentence.
-        legend: how to read its colours.
-        top: what the top of the scale stands for.
-        is_on: whether it is shown at first.
-        follows: whether maps are made one by one, of the slice in view.
-        box: top, left, height and width of the maps as fractions of a slice; see ``shown_box``.
-        levels: by number of the slice, (h, w) in [0, 1] of the scale.
-    """
-
-    name: str
-    title: str
-    legend: str
-    top: str
-    is_on: bool
-    follows: bool
-    box: tuple[float, float, float, float]
-    levels: Mapping[int, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The probability of any disease class of each analysed slice, and the threshold of a slice."""
-
-    title: str
-    values: tuple[float, ...]
-    threshold: float
 
 
 def volume_of(scan: Scan, numbers: Sequence[int]) -> Volume:
@@ -111,64 +76,46 @@ def _intensity_range(scan: Scan, numbers: Sequence[int]) -> tuple[float, float, 
 def pack(
     scan: Scan,
     volume: Volume,
-    *,
-    view: str,
-    first: int,
     numbers: Sequence[int],
-    layer: MapLayer | None,
-    strip: Strip | None,
     mask: np.ndarray | None,
-    lines: Mapping[int, Sequence[tuple[float, float, float, float]]] | None = None,
-    texts: Mapping[int, Sequence[str]] | None = None,
+    *,
+    levels: Mapping[int, np.ndarray],
+    shown: Mapping[str, object],
 ) -> bytes:
     """Returns what the viewer draws.
 
     Args:
         scan: in view.
         volume: its slices.
-        view: names the finding; with another one the viewer goes to ``first``.
-        first: number of the slice in view at first.
         numbers: of the analysed slices.
-        layer: the map, if any.
-        strip: the probability by slice, if any.
         mask: true outline of a simulated lesion, bool of the voxels' shape.
-        lines: by number of the slice, start and end (x, y) of each line as fractions of width and height.
-        texts: by number of the slice, what to write next to it.
+        levels: the maps by number of the slice, (h, w) in [0, 1] of their scale.
+        shown: ``view``, which names the finding (with another one the viewer goes to the slice ``first``); perhaps
+            ``map``, its description with the ``box`` of ``shown_box``; ``strip``, the probability by slice; ``lines``
+            by number of the slice, start and end (x, y) as fractions of width and height; and ``texts``, likewise.
     """
-    levels = [] if layer is None else [_bytes_of(level) for level in layer.levels.values()]
+    maps = [np.rint(255 * level.clip(0, 1)).astype(np.uint8) for level in levels.values()]
+    parts = {
+        "palette": colour_table().tobytes(),
+        "voxels": volume.voxels.tobytes(),
+        "maps": b"".join(level.tobytes() for level in maps),
+        "mask": b"" if mask is None else np.packbits(_reduced(mask, volume.voxels.shape)).tobytes(),  # one bit a voxel
+    }
     header = {
         "scan": scan.info.sha256,
-        "view": view,
-        "first": first,
         "analysed": list(numbers),
+        "slices": list(levels),
+        "shape": maps[0].shape if maps else (0, 0),
         "low": volume.low,
         "high": volume.high,
         "window": {"brain": _window(*volume.head), "full": _window(volume.low, volume.high)},
         "planes": [asdict(plane) for plane in planes_of(scan, volume.voxels)],
-        "map": None if layer is None else _header_of(layer, levels),
-        "strip": None if strip is None else asdict(strip),
         "has_mask": mask is not None,
-        "lines": dict(lines or {}),
-        "texts": dict(texts or {}),
+        "parts": [[name, len(content)] for name, content in parts.items()],
+        **shown,
     }
-    return _framed(header, _parts(volume, levels, mask))
-
-
-def _framed(header: dict[str, Any], parts: dict[str, bytes]) -> bytes:
-    """Returns a header in JSON, with the name and the length of each part, before the parts."""
-    header["parts"] = [[name, len(content)] for name, content in parts.items()]
     text = json.dumps(header).encode()
     return b"".join((struct.pack("<I", len(text)), text, *parts.values()))
-
-
-def _parts(volume: Volume, levels: Sequence[np.ndarray], mask: np.ndarray | None) -> dict[str, bytes]:
-    """Returns what follows the header: colours, slices, maps and the mask, one bit a voxel."""
-    return {
-        "palette": colour_table().tobytes(),
-        "voxels": volume.voxels.tobytes(),
-        "maps": b"".join(level.tobytes() for level in levels),
-        "mask": b"" if mask is None else np.packbits(_reduced(mask, volume.voxels.shape)).tobytes(),
-    }
 
 
 def _window(low: float, high: float) -> tuple[float, float]:
@@ -176,22 +123,7 @@ def _window(low: float, high: float) -> tuple[float, float]:
     return (low + high) / 2, high - low
 
 
-def _header_of(layer: MapLayer, levels: Sequence[np.ndarray]) -> dict[str, Any]:
-    names = ("name", "title", "legend", "top", "is_on", "follows", "box")
-    shape = levels[0].shape if levels else (0, 0)
-    return {name: getattr(layer, name) for name in names} | {"slices": list(layer.levels), "shape": shape}
-
-
-def _bytes_of(level: np.ndarray) -> np.ndarray:
-    return np.rint(255 * level.clip(0, 1)).astype(np.uint8)
-
-
 def _reduced(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Returns a mask at the shape of the slices as they are sent."""
     rows, columns = (np.arange(n) * old // n for n, old in zip(shape[1:], mask.shape[1:], strict=True))
     return mask if mask.shape == shape else mask[:, rows[:, None], columns]
-
-
-def enlarged(map_: np.ndarray, scale: float, shape: tuple[int, int]) -> np.ndarray:
-    """Returns a small map in logits (h, w) at the shape of a prepared slice, in [0, 1] of its scale."""
-    return enlarge(map_, shape) / scale

@@ -6,7 +6,7 @@ import numpy as np
 
 from sslmri.scans.scan import Scan
 from sslmri.scans.volume import AXIAL
-from sslmri.screening.messages import OPPOSITE
+from sslmri.screening.messages import orientation_labels
 
 _PLANE_OF = {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}
 
@@ -34,11 +34,6 @@ class Plane:
     size: str
 
 
-def plane_of(scan: Scan) -> str:
-    """Returns the name of the plane of the slices of the file, empty where it is unknown."""
-    return _PLANE_OF[scan.info.orientation[0]] if scan.info.orientation else ""
-
-
 def planes_of(scan: Scan, voxels: np.ndarray) -> list[Plane]:
     """Returns the planes of a scan, that of its slices first: all three for an axial volume of known spacing.
 
@@ -51,13 +46,14 @@ def planes_of(scan: Scan, voxels: np.ndarray) -> list[Plane]:
     known, orientation = scan.info.spacing_mm, scan.info.orientation
     of_file = known[1:] if known else (1.0, 1.0)
     mm = tuple(a * b / c for a, b, c in zip(of_file, scan.voxels.shape[1:], voxels.shape[1:], strict=True))
-    labels = _labels(orientation[1], orientation[2]) if orientation else None
+    labels = orientation_labels(orientation)
     size = _size(known[1:] if known else None, labels)
-    planes = [_plane(plane_of(scan), voxels, voxels, (mm[0], mm[1]), labels, size)]
+    name = _PLANE_OF[orientation[0]] if orientation else ""
+    planes = [_plane(name, voxels, voxels, (mm[0], mm[1]), labels, size)]
     if known and orientation == AXIAL and len(voxels) > 1:
         upright = voxels[::-1]
         for name, axes, row, side in (("coronal", (1, 0, 2), mm[1], "L"), ("sagittal", (2, 0, 1), mm[0], "P")):
-            labels = _labels("I", side)
+            labels = orientation_labels(f"{side}I{side}")
             size = _size((known[0], known[2] if name == "coronal" else known[1]), labels)
             planes.append(_plane(name, voxels, upright.transpose(axes), (known[0], row), labels, size))
     return planes
@@ -79,8 +75,3 @@ def _size(pixel_mm: tuple[float, float] | None, labels: tuple[str, str, str, str
     known = [" x ".join(f"{mm:.2f}" for mm in pixel_mm) + " mm per pixel"] if pixel_mm else []
     unknown = [*([] if pixel_mm else ["pixel size"]), *([] if labels else ["orientation"])]
     return ", ".join([*known, *([f"{' and '.join(unknown)} unknown"] if unknown else [])])
-
-
-def _labels(rows: str, columns: str) -> tuple[str, str, str, str]:
-    """Returns the labels of an image whose rows and columns grow in these directions."""
-    return OPPOSITE[rows], columns, rows, OPPOSITE[columns]

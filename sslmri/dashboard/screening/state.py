@@ -23,6 +23,7 @@ from sslmri.scans.volume import AXIAL
 from sslmri.screening.aligned import turned
 from sslmri.screening.maps import reached_slices
 from sslmri.screening.outcome import Finding, Refusal, Screening, ScreeningSummary
+from sslmri.text import capital, count
 
 if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
@@ -50,18 +51,19 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Scre
     _forget_scans({_name(upload) for upload in uploads})
     kept: dict[str, Screened] = st.session_state.setdefault(_SCREENINGS, {})
     keys = [f"{screener.card.sha256}/{_name(upload)}" for upload in uploads]
-    progress = st.empty()
+    place = st.empty()
     for number, (key, upload) in enumerate(zip(keys, uploads, strict=True), start=1):
-        if key not in kept:
-            which = f", file {number} of {len(uploads)}" if len(uploads) > 1 else ""
-            text = f"Reading and screening {escape_markdown(upload.name)}{which}"
-            progress.progress((number - 0.5) / len(uploads), text)
-
-            def report(step: str, at: float = (number - 0.5) / len(uploads), text: str = text) -> None:
-                progress.progress(at, f"{text}: {step}")
-
-            _screen(screener, upload, key, kept, report)
-    progress.empty()
+        example = find_example(screener.card, upload.patient) if isinstance(upload, PatientUpload) else None
+        if example:
+            kept[key] = Screened(example, secrets.token_hex(6))
+        elif key not in kept:
+            which = f"{number} of {len(uploads)}: " if len(uploads) > 1 else ""
+            with place.container():
+                left, right = st.columns([9, 11], gap="medium")
+                right.html('<div class="pending"></div>')
+                status = left.status(f"Screening {which}{escape_markdown(upload.name)}", expanded=True)
+            _screen(screener, upload, key, kept, status.write)
+    place.empty()
     screened = [kept[key] for key in keys]
     for key in [key for key in kept if key not in keys][: max(0, len(kept) - MAX_SCANS)]:
         del kept[key]
@@ -76,11 +78,13 @@ def _screen(
     def keep_result(result: Screening | Refusal) -> None:
         kept[key] = Screened(result, token)
 
-    example = find_example(screener.card, upload.patient) if isinstance(upload, PatientUpload) else None
-    if example:
-        keep_result(example)
-        return
-    screen_in_turn(screener, upload.sha256, token, lambda: scan_of(upload), lambda: key in kept, keep_result, report)
+    def read() -> Scan:
+        report("Reading the file")
+        scan = scan_of(upload)
+        report(f"{count(scan.info.n_slices, 'slice')} read, running the classifiers")
+        return scan
+
+    screen_in_turn(screener, upload.sha256, token, read, lambda: key in kept, keep_result, lambda s: report(capital(s)))
 
 
 def scan_of(upload: Upload) -> Scan:

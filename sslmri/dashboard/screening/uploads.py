@@ -32,6 +32,7 @@ _ABOUT_FILES = (
 )
 _FILES, _FOLDER = "files", "files-of-folder"  # keys of the widgets
 HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
+_HEIGHT = 122  # pixels of the uploader on the start page, whose parts load one after the other
 _UPLOADS = "uploads"  # in the session: the files of the uploader, by their ids
 
 
@@ -160,12 +161,9 @@ def is_open() -> bool:
 def ask_for_scans() -> list[Upload]:
     """Returns the scans given, or the chosen simulated patient where there is none; folded where there are some."""
     opened = is_open()
-    with st.expander("Open another scan") if opened else st.container():
-        left, right = (
-            [st.container(), st.container()]
-            if opened
-            else st.columns([11, 9], gap="large", vertical_alignment="bottom")
-        )
+    with st.expander("Open another scan") if opened else st.container(height=_HEIGHT, border=False):
+        columns = [st.container(), st.container()] if opened else st.columns([4, 1], vertical_alignment="center")
+        left, right = columns
         with right:
             is_folder = st.toggle("Upload a folder", key="folder", help=_ABOUT_FOLDERS)
         with left:
@@ -177,22 +175,23 @@ def ask_for_scans() -> list[Upload]:
                 on_change=_close_removed,
                 help=_ABOUT_FILES,
             )
-        handed_over: Upload | None = st.session_state.get(HANDED_OVER)
-        given = _files_of(files, is_folder)
-        with right:
-            patient = gallery.choose_patient(is_needed=not given and handed_over is None)
+    handed_over: Upload | None = st.session_state.get(HANDED_OVER)
+    given = _files_of(files, is_folder)
     if handed_over:
-        _draw_open(f"Opened from Cohort: {escape_markdown(handed_over.name)}", HANDED_OVER)
+        draw_open(f"Opened from Cohort: {escape_markdown(handed_over.name)}", HANDED_OVER)
     if any(not isinstance(file, UploadedFile) for key in (_FILES, _FOLDER) for file in st.session_state.get(key) or ()):
         st.warning("The server was restarted and no longer has the files that stand here. Upload them again.")
     if given and not files:
-        _draw_open(f"Still open: {count(len(given), 'file')}", _UPLOADS)
+        draw_open(f"Still open: {count(len(given), 'file')}", _UPLOADS)
     uploads = [*([handed_over] if handed_over else []), *join_series(given)]
     if len(uploads) > MAX_SCANS:
         st.warning(
             f"Only the first {MAX_SCANS} of {len(uploads)} scans are screened. Remove some to screen the others."
         )
-    return uploads[:MAX_SCANS] or ([PatientUpload(patient)] if patient else [])
+    if uploads:
+        st.session_state.pop(gallery.CHOSEN, None)
+    patient: str | None = st.session_state.get(gallery.CHOSEN)
+    return [PatientUpload(patient)] if patient else uploads[:MAX_SCANS]
 
 
 def _files_of(files: Sequence[UploadedFile], is_folder: bool) -> list[FileUpload]:
@@ -231,7 +230,7 @@ def without_others(files: Sequence[FileUpload]) -> list[FileUpload]:
     return scans
 
 
-def _draw_open(what: str, key: str) -> None:
+def draw_open(what: str, key: str) -> None:
     """Draws what is open besides the uploader's files, with a button that drops it from the session."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(what, width="content")

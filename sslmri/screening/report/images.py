@@ -1,16 +1,20 @@
-"""The images of a report: the key slice of a finding, alone and under the map of its top class."""
+"""The images of a report: the key slice of a finding, alone and under the map of its top class; and thumbnails."""
 
 import io
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
+from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
+from sslmri.screening.card_lines import by_urgency
 from sslmri.screening.maps import enlarge, paint
-from sslmri.screening.outcome import KeyImages, ScreeningArrays, ScreeningSummary
+from sslmri.screening.outcome import KeyImages, Screening, ScreeningArrays, ScreeningSummary
 
 _OPACITY = 0.7  # at the top of a map's scale
 _SIDE = 256  # pixels along the longer side: 190 per inch at the size of the report
+_THUMBNAIL = 96
 _QUALITY = 90
 
 
@@ -19,20 +23,39 @@ def key_images(card: ModelCard, summary: ScreeningSummary, arrays: ScreeningArra
     return {
         key: KeyImages(
             jpeg(arrays.of(finding).slices[summary.key_index(key)]),
-            jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale)),
+            None
+            if finding.top_class == DISEASES[key].reference
+            else jpeg(paint_key_slice(summary, arrays, key, card.heads[key].saliency_scale, _SIDE)),
         )
         for key, finding in summary.assessed.items()
     }
 
 
-def paint_key_slice(summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float) -> np.ndarray:
-    """Returns the key slice of a finding under the map of its top class: (H, W, 3) uint8."""
+def thumbnail(screening: Screening) -> bytes:
+    """Returns the key slice of the most urgent finding, the middle slice where no classifier was assessed, as JPEG."""
+    summary, slices = screening.summary, screening.arrays.slices
+    if not summary.assessed:
+        return jpeg(slices[len(slices) // 2], _THUMBNAIL)
+    finding = by_urgency(summary.assessed.values())[0]
+    return jpeg(screening.arrays.of(finding).slices[summary.key_index(finding.disease)], _THUMBNAIL)
+
+
+def paint_key_slice(
+    summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float, side: int
+) -> np.ndarray:
+    """Returns the key slice of a finding under the map of its top class, with a contour at half the scale.
+
+    Returns:
+        (H, W, 3) uint8, with that many pixels along the longer side.
+    """
     finding, index = summary.findings[disease], summary.key_index(disease)
     top = list(finding.probabilities).index(finding.top_class)
     arrays = arrays.of(finding)
-    slice_ = arrays.slices[index]
-    height, width = slice_.shape
-    return paint(slice_, enlarge(arrays.saliency[disease][index, top], (height, width)) / scale, _OPACITY)
+    image = scaled(arrays.slices[index], side)
+    level = enlarge(arrays.saliency[disease][index, top], (image.height, image.width)) / scale
+    painted, is_above = paint(np.asarray(image), level, _OPACITY), level >= 0.5
+    painted[is_above & ~binary_erosion(is_above)] = 255
+    return painted
 
 
 def scaled(pixels: np.ndarray, side: int) -> Image.Image:

@@ -20,8 +20,8 @@ _HASH_DIGITS = 12
 _OVERVIEW = "Verdict and probability of any disease class. A classifier that was not assessed has no probability."
 _SCALE = (
     "Maps: Grad-CAM, the contribution of each location of the slice to the logit of the class named, on a fixed scale, "
-    "comparable between scans. A map shows what the result is based on, not where the disease is. Slices are shown as "
-    "the encoder sees them."
+    "comparable between scans; contour at half the scale. None is shown where the top class is the reference. A map "
+    "shows what the result is based on, not where the disease is. Slices are shown as the encoder sees them."
 )
 _PROBABILITIES = (
     "Probabilities are calibrated on validation groups and averaged over the slices. The 90 % set contains the classes "

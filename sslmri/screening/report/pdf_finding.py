@@ -115,30 +115,33 @@ def _draw_class(page: PdfPage, label: str, probability: float | None, is_in_set:
 def _draw_images(
     page: PdfPage, top: float, summary: ScreeningSummary, finding: Finding, images: KeyImages, scale: float
 ) -> None:
-    left, right = LEFT + WIDTH - 2 * _SIDE - _GAP, LEFT + WIDTH - _SIDE
+    right, below = LEFT + WIDTH - _SIDE, top + _SIDE + 1
+    left = right - _SIDE - _GAP if images.overlay else right
     letters = messages.orientation_labels(AXIAL if finding.is_aligned else summary.orientation)
-    for x, image in ((left, images.scan), (right, images.overlay)):
-        _draw_image(page, x, top, image, letters)
-    below = top + _SIDE + 1
+    _draw_image(page, left, top, images.scan, letters)
     page.set_y(below)
     page.text_at(left, messages.key_slice_line(summary, finding), SMALL - 0.4, QUIET)
-    page.text_at(right, f"Map of {class_title(finding.top_class)}", SMALL - 0.4, QUIET)
     page.set_y(below + 3)
     page.text_at(left, "Orientation unknown" if letters is None else "", SMALL - 0.4, QUIET)
+    if images.overlay is None:
+        return
+    _draw_image(page, right, top, images.overlay, letters)
+    page.set_y(below)
+    page.text_at(right, f"Map of {class_title(finding.top_class)}", SMALL - 0.4, QUIET)
     page.image(_ramp(), right, below + 3.2, _SIDE, 1.8)
     page.set_y(below + 5.2)
     page.text_at(right, "0", SMALL - 1, QUIET)
     page.text_at(right, f"{scale:.2g} logits or more", SMALL - 1, QUIET, _SIDE, Align.R)
 
 
-def _draw_image(page: PdfPage, x: float, y: float, image: bytes, letters: tuple[str, str] | None) -> None:
+def _draw_image(page: PdfPage, x: float, y: float, image: bytes, letters: tuple[str, str, str, str] | None) -> None:
     page.set_fill_color(0, 0, 0)
     page.rect(x, y, _SIDE, _SIDE, "F")
     page.image(io.BytesIO(image), x, y, _SIDE, _SIDE, keep_aspect_ratio=True)
-    if letters:
-        page.set_y(y + _SIDE / 2 - 1.5)
-        page.text_at(x + 1, letters[0], BODY, _LIGHT, 5)
-        page.text_at(x + _SIDE - 6, letters[1], BODY, _LIGHT, 5, Align.R)
+    middle, places = y + _SIDE / 2 - 1.5, (Align.C, Align.R, Align.C, Align.L)
+    for letter, top, place in zip(letters or (), (y + 0.5, middle, y + _SIDE - 3.5, middle), places, strict=False):
+        page.set_y(top)
+        page.text_at(x + 1, letter, BODY, _LIGHT, _SIDE - 2, place)
 
 
 @functools.cache

@@ -61,7 +61,7 @@ class Viewer {
 
   reset() {
     [this.level, this.width] = this.given.window.brain;
-    Object.assign(this, { zoom: 1, panX: 0, panY: 0 });
+    Object.assign(this, { zoom: 1, panX: 0, panY: 0, showCross: false });
   }
 
   get index() { return this.positions[this.plane.name]; }
@@ -71,9 +71,9 @@ class Viewer {
     this.positions[this.plane.name] = clamp(index, 0, this.plane.shape[0] - 1);
     this.draw();
     clearTimeout(this.rest);
-    const { map, analysed } = this.given;
+    const { map, analysed, slices } = this.given;
     const number = this.index + 1;
-    if (map?.follows && this.isOfFile && analysed.includes(number) && !map.slices.includes(number)) {
+    if (map?.follows && this.isOfFile && analysed.includes(number) && !slices.includes(number)) {
       this.rest = setTimeout(() => this.report("slice", number), REST_MS);
     }
   }
@@ -128,8 +128,10 @@ class Viewer {
     this.slider.focus({ preventScroll: true });
     if (event.pointerType === "touch") return;
     const isPan = event.shiftKey || event.button > 0;
+    let travelled = 0;
     const speed = (this.given.high - this.given.low) / 400; // of the range of intensities, per pixel
     const move = ({ movementX, movementY }) => {
+      travelled += Math.abs(movementX) + Math.abs(movementY);
       if (isPan) [this.panX, this.panY] = [this.panX + movementX, this.panY + movementY];
       else {
         this.width = Math.max(speed, this.width + movementX * speed);
@@ -140,7 +142,10 @@ class Viewer {
     event.preventDefault();
     this.stage.setPointerCapture(event.pointerId);
     this.stage.addEventListener("pointermove", move);
-    const release = () => this.stage.removeEventListener("pointermove", move);
+    const release = (last) => {
+      this.stage.removeEventListener("pointermove", move);
+      if (last.type === "pointerup" && !travelled) this.cross(last);
+    };
     this.stage.addEventListener("pointerup", release, { once: true });
     this.stage.addEventListener("pointercancel", release, { once: true });
   }
@@ -183,11 +188,13 @@ class Viewer {
     [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     const context = canvas.getContext("2d");
     const margin = plane.labels ? 18 * ratio : 0; // for the letters
-    const fit = zoom * Math.min(canvas.width / (columns * columnMm), (canvas.height - 2 * margin) / (rows * rowMm));
+    const room = [canvas.width - 2 * margin, canvas.height - 2 * margin];
+    const fit = zoom * Math.min(room[0] / (columns * columnMm), room[1] / (rows * rowMm));
     const [x, y] = [(canvas.width - fit * columns * columnMm) / 2, (canvas.height - fit * rows * rowMm) / 2];
     context.setTransform(fit * columnMm, 0, 0, fit * rowMm, x + this.panX * ratio, y + this.panY * ratio);
     context.imageSmoothingQuality = "high";
     context.drawImage(greyImage(this.given, plane, this.index, this.level, this.width), 0, 0);
+    this.placed = context.getTransform();
     this.root.dataset.pictureWidth = Math.round((fit * columns * columnMm) / ratio);
     context.beginPath();
     context.rect(0, 0, columns, rows);
@@ -195,18 +202,19 @@ class Viewer {
     if (this.levels) this.drawMap(context, rows, columns);
     if (this.given.has_mask && this.showMask) this.drawMask(context, rows, columns);
     this.drawLines(context, rows, columns);
+    if (this.showCross) this.drawCross(context, rows, columns);
   }
 
   /** The map of the slice in view, (side * side) bytes of the scale; null where none is shown. */
   get levels() {
-    const { map, maps } = this.given;
-    const at = map && this.isOfFile ? map.slices.indexOf(this.index + 1) : -1;
-    const size = map ? map.shape[0] * map.shape[1] : 0;
+    const { maps, slices, shape } = this.given;
+    const at = this.isOfFile ? slices.indexOf(this.index + 1) : -1;
+    const size = shape[0] * shape[1];
     return at >= 0 && this.showMap ? maps.subarray(at * size, (at + 1) * size) : null;
   }
 
   drawMap(context, rows, columns) {
-    const { map: { box: [top, left, tall, wide], shape: [height, width] }, palette } = this.given;
+    const { map: { box: [top, left, tall, wide] }, shape: [height, width], palette } = this.given;
     const { levels } = this;
     const opacity = Number(this.find(".opacity input").value);
     context.save();
@@ -228,12 +236,42 @@ class Viewer {
   }
 
   drawLines(context, rows, columns) {
-    for (const [x0, y0, x1, y1] of this.isOfFile ? this.given.lines[this.index + 1] ?? [] : []) {
+    for (const [x0, y0, x1, y1] of this.isOfFile ? this.given.lines?.[this.index + 1] ?? [] : []) {
       const path = new Path2D();
       path.moveTo(x0 * columns, y0 * rows);
       path.lineTo(x1 * columns, y1 * rows);
       stroke(context, path, "#40e0ff", 2);
     }
+  }
+
+  /** Where the slices of the other planes lie in this one; an axis of the voxels is known by its step. */
+  drawCross(context, rows, columns) {
+    const path = new Path2D();
+    const [, byRow, byColumn] = this.plane.steps;
+    for (const other of this.given.planes) {
+      const at = this.positions[other.name];
+      const place = (step, count) => (step < 0 ? count - 1 - at : at) + 0.5;
+      if (Math.abs(byRow) === Math.abs(other.steps[0])) path.rect(0, place(byRow, rows), columns, 0);
+      else if (byColumn === other.steps[0]) path.rect(place(byColumn, columns), 0, 0, rows);
+    }
+    stroke(context, path, "#ffd54a", 1);
+  }
+
+  /** Moves the other planes to the voxel that was clicked. */
+  cross({ clientX, clientY }) {
+    const { plane, placed, stage, given } = this;
+    const { left, top } = stage.getBoundingClientRect();
+    const ratio = window.devicePixelRatio;
+    const { x, y } = placed.inverse().transformPoint(new DOMPoint((clientX - left) * ratio, (clientY - top) * ratio));
+    const [, rows, columns] = plane.shape;
+    if (given.planes.length < 2 || x < 0 || y < 0 || x >= columns || y >= rows) return;
+    const places = [[plane.steps[1], Math.floor(y), rows], [plane.steps[2], Math.floor(x), columns]];
+    for (const [step, at, count] of places) {
+      const other = given.planes.find(({ steps }) => steps[0] === Math.abs(step));
+      this.positions[other.name] = step < 0 ? count - 1 - at : at;
+    }
+    this.showCross = true;
+    this.draw();
   }
 
   drawText() {
@@ -247,7 +285,7 @@ class Viewer {
     find(".strip").style.visibility = this.isOfFile && given.strip ? "visible" : "hidden";
     find(".number").textContent = `${number} / ${count}`;
     ["top", "right", "bottom", "left"].forEach((side, i) => { find(`.edge.${side}`).textContent = plane.labels?.[i] ?? ""; });
-    find(".where").textContent = [title, plane.size, ...(given.texts[this.isOfFile ? number : 0] ?? [])].join("\n");
+    find(".where").textContent = [title, plane.size, given.texts?.[this.isOfFile ? number : 0]].filter(Boolean).join("\n");
     find(".window").textContent = `L ${round(this.level)} W ${round(this.width)}`;
     this.canvas.setAttribute("aria-label", this.levels ? `Map of ${given.map.name}, ${title}` : `The scan, ${title}`);
     find(".meaning").textContent = this.meaning(number);

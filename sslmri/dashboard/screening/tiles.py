@@ -1,0 +1,38 @@
+"""A picture with a button that reaches over both, so that a click anywhere on them counts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_PICTURE_IN_ROW = 52  # pixels
+
+
+def draw_tile(
+    image: bytes | Path,
+    label: str,
+    key: str,
+    width: int,
+    on_click: Callable[..., None] | None = None,
+    args: tuple[Any, ...] = (),
+    *,
+    is_row: bool = False,
+    is_chosen: bool = False,
+) -> bool:
+    """Draws a tile and returns whether it was clicked.
+
+    Args:
+        image: PNG or JPEG.
+        label: of the button, in Markdown.
+        key: of the button; the style of the page knows tiles by it.
+        width: in pixels.
+        on_click: called before the page is drawn again.
+        args: of ``on_click``.
+        is_row: whether the button stands next to the picture and not below it.
+        is_chosen: whether it is the one in view.
+    """
+    kind = ("chosen-" if is_chosen else "") + ("row" if is_row else "tile")
+    with st.container(border=True, width=width, key=f"{kind}-{key}", horizontal=is_row, gap="small"):
+        st.image(image, width=_PICTURE_IN_ROW if is_row else "stretch", alt=label)
+        return st.button(label, key=key, on_click=on_click, args=args, width="stretch")
