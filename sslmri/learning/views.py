@@ -45,7 +45,8 @@ def draw_views(n: int, settings: ViewSettings, generator: Generator) -> ViewPara
 
 def make_views(slices: Tensor, parameters: ViewParameters, settings: ViewSettings) -> Tensor:
     """Returns the view of each slice: (N, 1, H, W) in [0, 1] -> (N, 1, size, size) in [0, 1]."""
-    return _changed(resample(slices, parameters.theta, (settings.size, settings.size)), parameters)
+    radius = math.ceil(2 * settings.max_blur_fraction * settings.size)  # the same for any part of a batch
+    return _changed(resample(slices, parameters.theta, (settings.size, settings.size)), parameters, radius)
 
 
 def draw_augmentation(n: int, settings: AugmentSettings, generator: Generator, aspect: float = 1.0) -> ViewParameters:
@@ -67,16 +68,16 @@ def augment(slices: Tensor, parameters: ViewParameters) -> Tensor:
 
     Where slices are blurred they are resampled by cubic convolution, so that some stay as sharp as a screened slice.
     """
-    mode = "bicubic" if parameters.sigma.any() else "bilinear"
-    return _changed(resample(slices, parameters.theta, (slices.shape[2], slices.shape[3]), mode), parameters)
+    radius = math.ceil(4 * float(parameters.sigma.max()))
+    shape, mode = (slices.shape[2], slices.shape[3]), "bicubic" if radius else "bilinear"
+    return _changed(resample(slices, parameters.theta, shape, mode), parameters, radius)
 
 
-def _changed(views: Tensor, parameters: ViewParameters) -> Tensor:
-    """Returns views (N, 1, H, W) with their gamma, brightness, contrast and blur."""
+def _changed(views: Tensor, parameters: ViewParameters, radius: int) -> Tensor:
+    """Returns views (N, 1, H, W) with their gamma, brightness, contrast and blur, which is cut off at a radius."""
     views = views.clamp(0, 1) ** parameters.gamma.view(-1, 1, 1, 1).to(views.device)
     views = _jittered(views, parameters.gain, parameters.contrast)
-    max_sigma = float(parameters.sigma.max())
-    return _blur(views, parameters.sigma.clamp(min=_NO_BLUR), math.ceil(2 * max_sigma)) if max_sigma else views
+    return _blur(views, parameters.sigma.clamp(min=_NO_BLUR), radius) if radius else views
 
 
 def augment_slices(slices: np.ndarray, settings: AugmentSettings, generator: Generator) -> np.ndarray:
