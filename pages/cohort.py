@@ -9,6 +9,7 @@ from sslmri.dashboard.cohort.sections import (
     draw_list,
     draw_summary,
     take_in,
+    without_result,
 )
 from sslmri.dashboard.cohort.session import open_cohort
 from sslmri.dashboard.layout import require_model, start_page
@@ -24,8 +25,10 @@ if not cohort.entries:
     st.stop()
 
 draw_summary(cohort)
-shown = choose_entries(cohort)
-draw_list(cohort, shown)
+shown = []
+if len(without_result(cohort)) < len(cohort.entries):
+    shown = choose_entries(cohort)
+    draw_list(cohort, shown)
 draw_exports(card, cohort, shown, try_read(find_unseen_metrics, card))
 
 draw_counts(shown)

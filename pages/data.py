@@ -83,9 +83,9 @@ with left:
         "A sample of files, prepared as for training and screening.",
     )
 with right:
-    contrast = "Contrast: standard deviation inside the head, averaged over slices."
-    draw_table("Intensity quantiles", quantiles, f"quantiles-{key}", contrast)
     draw_table("Files of the sample", summary.files(own), f"files-{key}", "Sizes in pixels.")
+contrast = "Contrast: standard deviation inside the head, averaged over slices."
+draw_table("Intensity quantiles", quantiles, f"quantiles-{key}", contrast)
 draw_records(records, disease, preparation)
 draw_table(
     "Records by cohort and use",

@@ -84,7 +84,7 @@ def draw_summary(cohort: Cohort) -> None:
     if apart:
         rows = [(str(e.number), cohort.names[e.number], str(e.outcome.reason)) for e in apart]
         table = pd.DataFrame(rows, columns=["Scan", _FILE, "Reason"])
-        with st.expander(f"{count(len(apart), 'file')} without a result"):
+        with st.expander(f"{count(len(apart), 'file')} without a result", expanded=not listed):
             st.table(table.map(escape_markdown), hide_index=True)
 
 
@@ -240,14 +240,14 @@ def _bars(table: pd.DataFrame, colours: Mapping[str, str], order: Sequence[str])
         color=column,
         text="text",
         pattern_shape=column,
-        pattern_shape_sequence=[""],
-        pattern_shape_map={Verdict.NOT_ASSESSED: HATCH},
+        pattern_shape_map={name: HATCH if name == Verdict.NOT_ASSESSED else "" for name in order},
         color_discrete_map=dict(colours),
         category_orders={column: list(order), "Disease": titles},
         hover_data={"text": False},
     )
     figure.for_each_trace(lambda one: one.update(insidetextfont_color=_text_on(one.marker.color)))
-    figure.update_traces(textposition="inside", insidetextanchor="middle", textangle=0)
+    hatch = {"fgcolor": theme.MISSING, "bgcolor": theme.faint(), "size": 6, "fgopacity": 0.6}
+    figure.update_traces(textposition="inside", insidetextanchor="middle", textangle=0, marker_pattern=hatch)
     most = int(table.groupby("Disease")["Scans"].sum().max())
     figure.update_yaxes(showgrid=False, title=None)
     figure.update_xaxes(range=[0, most], zeroline=False, dtick=-(-most // 5))

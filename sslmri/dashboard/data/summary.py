@@ -91,7 +91,7 @@ def files(own: Summary) -> pd.DataFrame:
     rows = []
     for cohort, sizes in own["sizes"].groupby("cohort"):
         usual = sizes.sort_values("slices").iloc[-1]
-        ranges = [f"{sizes[side].min()} to {sizes[side].max()}" for side in ("width", "height")]
+        ranges = [" to ".join(map(str, sorted({sizes[side].min(), sizes[side].max()}))) for side in ("width", "height")]
         rows.append((cohort, sizes["slices"].sum(), formats[cohort], f"{usual['width']} x {usual['height']}", *ranges))
     return pd.DataFrame(rows, columns=["cohort", "files", "format", "most frequent size", "width", "height"])
 

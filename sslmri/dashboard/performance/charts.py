@@ -65,11 +65,12 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figu
         zmin=0,
         zmax=1,
         aspect="auto",
-        color_continuous_scale=[theme.faint(), theme.accent()],
+        color_continuous_scale=[theme.faint(), theme.faded(theme.accent(), 0.55)],
         labels={"x": "predicted", "y": "truth", "color": "fraction of the row"},
     )
     text = matrix.map("<b>{}</b><br>".format) + fractions.map(percent)
-    figure.update_traces(text=text, texttemplate="%{text}", textfont_size=12, xgap=2, ygap=2)
+    font = {"size": 12, "color": theme.ink()}
+    figure.update_traces(text=text, texttemplate="%{text}", textfont=font, xgap=2, ygap=2)
     figure.update_xaxes(showgrid=False, tickangle=0)
     figure.update_yaxes(showgrid=False)
     return layout(figure, 70 * len(titles) + 90, coloraxis_showscale=False)
