@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import train
@@ -192,8 +192,9 @@ def _undisturbed(step: str, disk: Path, pending: Path, answer: Path) -> int:
 
     def look(path: str) -> None:
         seen.append(path)
-        if [Path(one).name for one in seen].count("history.jsonl") == 2 and not pending.exists():
-            copytree(disk, pending)
+        begun = {one for one in seen if Path(one).name.startswith(".history.jsonl-")}  # one for each epoch
+        if len(begun) == 2 and not pending.exists():
+            copytree(disk, pending, ignore=ignore_patterns(".*"))
 
     watch(disk, look)
     code, said = _command(step, disk, disk.parent)
