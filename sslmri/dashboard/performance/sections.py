@@ -222,7 +222,7 @@ def draw_controls(card: ModelCard, disease: Disease) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         alarms = alarms_table(result, controls.family_wise)
-        draw_table("Healthy slices of other cohorts that are flagged", alarms, f"alarms-{disease.key}")
+        draw_table("Flagged slices of other cohorts, labelled as without the disease", alarms, f"alarms-{disease.key}")
     with right:
         _draw_localisation(result.localisation, disease)
 
