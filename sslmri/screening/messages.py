@@ -173,14 +173,6 @@ def evidence_line(evidence: DiseaseMetrics | None) -> str:
     )
 
 
-def accuracy_line(evidence: DiseaseMetrics | None) -> str:
-    """Returns the accuracy of slices on unseen patients."""
-    if evidence is None:
-        return NOT_EVALUATED
-    n_groups = count(evidence.slices.n_groups, evidence.unit)
-    return f"Accuracy on unseen patients: {evidence.slices.accuracy}, 95 % CI; {n_groups}."
-
-
 def limits(card: ModelCard, disease: str) -> list[str]:
     """Returns what a reader must know of a classifier before believing its result."""
     untrained = [_untrained(label) for label in card.heads[disease].untrained]

@@ -204,7 +204,7 @@ def _draw_details(
     texts = (
         f"{classes}.",
         f"{members}. {head.set_rule}" if (members := messages.set_line(finding)) else None,
-        messages.accuracy_line(evidence),
+        messages.evidence_line(evidence),
         evidence.grade.reason if evidence else None,
         messages.map_line(summary, finding),
         *messages.limits(card, finding.disease),
