@@ -138,6 +138,23 @@ def test_what_cannot_be_aligned_is_not_assessed_and_the_others_are(screener, hea
     assert findings["tumours"].is_assessed
 
 
+def test_aligned_slices_that_the_gate_refuses_are_named_as_such(screener, head_scan, alignments, monkeypatch):
+    slices = screener.screen_slices([prepare_scan(head_scan, screener.card.encoder.preparation)])[0]
+    refused = replace(
+        slices.unrestricted,
+        reason="Not recognised as brain MRI.",
+        findings={
+            key: replace(finding, verdict=Verdict.NOT_ASSESSED, reason="Not recognised as brain MRI.")
+            for key, finding in slices.unrestricted.findings.items()
+        },
+    )
+    seen_again = replace(screener.screen(head_scan), unrestricted=refused)
+    monkeypatch.setattr(screener, "screen_slices", lambda prepared: [seen_again])
+    found = screener.align(slices, lambda: head_scan).summary.findings
+    assert found["alzheimers"].reason.startswith("The aligned slices are not recognised as brain MRI")
+    assert found["tumours"].is_assessed
+
+
 def test_what_was_measured_of_one_classifier_is_said_of_no_other(screener):
     (known,) = COMPARED
     measured = replace(screener.card, files={"heads/alzheimers.safetensors": known})

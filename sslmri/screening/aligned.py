@@ -21,6 +21,7 @@ ALIGNED = (
     "Answered from the extracted brain, aligned with an average brain as the training slices are. On such scans this "
     "model was never compared with diagnoses."
 )
+_UNRECOGNISED = "The aligned slices are not recognised as brain MRI: motion or noise can be the reason."
 # What ``python -m benchmarks.atlas`` measured, by the hash of the classifier's weights: it is true of no other.
 COMPARED = {
     "5164d723b98c26d1fc3da383f813bd8f3266970b0ec42d3e90c66a3f3415813b": (
@@ -75,7 +76,8 @@ def with_aligned(
         notices: by disease, what a reader must know of its finding.
     """
     found = aligned.unrestricted.findings
-    findings = {key: _of_brain(found[key], brain) for key in notices}
+    reason = _UNRECOGNISED if aligned.unrestricted.reason else None
+    findings = {key: _of_brain(found[key], brain, reason) for key in notices}
     seen = replace(
         aligned.arrays,
         slices=turned(aligned.arrays.slices),
@@ -103,9 +105,10 @@ def with_aligned(
     return Screening(summary, arrays, summary)
 
 
-def _of_brain(finding: Finding, brain: AlignedBrain) -> Finding:
+def _of_brain(finding: Finding, brain: AlignedBrain, reason: str | None) -> Finding:
     peak = finding.peak_xy and (1 - finding.peak_xy[0], 1 - finding.peak_xy[1])
-    return replace(finding, is_aligned=True, ventricles=brain.ventricles, peak_xy=peak)
+    reason = reason or finding.reason
+    return replace(finding, reason=reason, is_aligned=True, ventricles=brain.ventricles, peak_xy=peak)
 
 
 def without_aligned(screening: Screening, diseases: Sequence[str], reason: str) -> Screening:
