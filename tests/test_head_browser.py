@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.atlas.process import ALIGNING, EXTRACTING
 from sslmri.screening.aligned import ALIGNED, CLASSIFYING
+from sslmri.text import capital
 from tests.harness.browser import CHROMIUM, LONG_MS, browse, open_page, serve
 from tests.nifti_files import nifti
 from tests.whole_head import SPACING_MM, whole_head
@@ -31,7 +32,7 @@ def test_a_whole_head_is_extracted_aligned_and_answered() -> None:
         )
         expect(page.get_by_text("Ventricles:").first).to_be_visible(timeout=LONG_MS)
         seen = page.evaluate("window.seen")
-        steps = [seen.find(step) for step in (EXTRACTING, ALIGNING, CLASSIFYING)]
+        steps = [seen.find(capital(step)) for step in (EXTRACTING, ALIGNING, CLASSIFYING)]
         assert -1 not in steps
         assert steps == sorted(steps)
         assert ALIGNED.split(".")[0] in page.inner_text("body")

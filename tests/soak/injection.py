@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 import tempfile
 import warnings
 import zipfile
@@ -22,7 +21,6 @@ from tests.soak.watched import Watch, as_sent, shown, watched
 _HAZARD = "texts in names, tags, entries, class folders and manifests, in a browser without its policy: one runs"
 _COMPARED = 60  # letters of a payload, the last, that a page must show as they are
 PAGES = ("screening", "cohort", "data")
-_SCAN_IN_VIEW = re.compile(r"Scan \(\d+ loaded\)")
 Numbered = tuple[int, Payload]
 _File = tuple[str, bytes]
 
@@ -94,7 +92,8 @@ def _screen(watch: Watch, batch: Sequence[Numbered]) -> Iterator[str]:
     settle(page)
     yield from _missing(batch, page.get_by_test_id("stAlert").all_inner_texts(), "in a refusal")
     yield from watch.check(names)
-    for number in _choices(page) or [batch[-1][0]]:
+    tiles = " ".join(_tiles(page).all_inner_texts())
+    for number in map(int, SIGN.findall(tiles)) if tiles else [batch[-1][0]]:
         _choose(page, number)
         yield from watch.check(names)
         if number in names:
@@ -197,24 +196,15 @@ def _upload(page: Page, batch: Sequence[Numbered]) -> None:
     page.locator("input[type=file]").set_input_files(given)  # type: ignore[arg-type]
 
 
-def _choices(page: Page) -> list[int]:
-    """Returns the numbers of the payloads whose scans can be brought into view; none where there is one scan."""
-    box = page.get_by_role("combobox", name=_SCAN_IN_VIEW)
-    if not box.count():
-        return []
-    box.click()
-    page.get_by_role("option").first.wait_for()
-    found = [int(number) for text in page.get_by_role("option").all_inner_texts() for number in SIGN.findall(text)]
-    page.keyboard.press("Escape")
-    return found
+def _tiles(page: Page) -> Locator:
+    """Returns the buttons that bring a scan into view; none where there is one scan."""
+    return page.locator("[class*=row-view-] button")
 
 
 def _choose(page: Page, number: int) -> None:
     """Brings a scan into view."""
-    box = page.get_by_role("combobox", name=_SCAN_IN_VIEW)
-    if box.count():
-        box.click()
-        page.get_by_role("option").filter(has_text=sign(number)).click()
+    if _tiles(page).count():
+        _tiles(page).filter(has_text=sign(number)).click()
     page.get_by_test_id("stText").filter(has_text=sign(number)).wait_for()
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
