@@ -11,7 +11,7 @@ from sslmri.dashboard.screening.sequence import choose_sequence
 from sslmri.dashboard.screening.shared_model import load_screener
 from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.start import draw_lead, draw_start
-from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads
+from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads, with_choice
 from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, draw_open, is_open
 from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view
 from sslmri.dashboard.section import draw_notes, try_read
@@ -57,7 +57,8 @@ upload, screening = uploads[chosen], found[chosen]
 left, right = st.columns([9, 11], gap="medium")
 cards, below = left.container(), left.container()
 with below:
-    screening = choose_sequence(screening)
+    if choice := choose_sequence(screening):
+        screening = with_choice(screener, upload, screening, choice)
 summary, scan = screening.summary, scan_of(upload)
 finding = finding_in_view(summary, folded)
 with top:

@@ -48,3 +48,15 @@ def test_the_card_compares_the_ventricles_and_the_viewer_carries_the_map_back(co
     assert list(given[-1]["levels"]) == list(range(5, 37))
     assert given[-1]["numbers"] == tuple(range(5, 37))
     assert given[-1]["first"] in given[-1]["numbers"]
+
+
+def test_a_head_that_the_reader_says_is_t1_is_aligned(configured: ModelCard, monkeypatch):
+    monkeypatch.setattr("sslmri.screening.screener.align", align)
+    monkeypatch.setattr("sslmri.screening.sequences.name_seen", lambda *_: "FLAIR")
+    app = upload(("head.nii", nifti(n_slices=40)))
+    assert "Evans index" not in words_of(app)
+    widget(app.selectbox, "sequence").set_value("T1").run()
+    assert not app.exception
+    assert "Evans index 0.27" in words_of(app)
+    widget(app.selectbox, "sequence").set_value("found").run()
+    assert "Evans index" not in words_of(app)

@@ -3,20 +3,21 @@
 import streamlit as st
 
 from sslmri.dashboard.screening.state import widget_key
+from sslmri.diseases import SequenceChoice
 from sslmri.screening.messages import sequence_line, sequence_title
 from sslmri.screening.outcome import Screening
-from sslmri.screening.sequences import CHOICES, with_sequence
+from sslmri.screening.sequences import CHOICES
 from sslmri.text import capital
 
 _FOUND = "found"
 _WIDTH = 330  # pixels: the longest line in full
 
 
-def choose_sequence(screening: Screening) -> Screening:
-    """Returns the screening for the sequence that the reader chose, at first for the one found; without a new pass."""
+def choose_sequence(screening: Screening) -> SequenceChoice | None:
+    """Returns which sequence the reader says that the scan is; None, as at first, for the one found."""
     summary = screening.unrestricted
     if summary.reason:
-        return screening
+        return None
     titles = {_FOUND: capital(sequence_line(screening.summary))}
     titles |= {choice: capital(sequence_title(None if choice == "unknown" else choice)) for choice in CHOICES}
     chosen = st.selectbox(
@@ -27,4 +28,4 @@ def choose_sequence(screening: Screening) -> Screening:
         help="Each classifier answers the sequence it was trained on. Choose another one where this is wrong.",
         width=_WIDTH,
     )
-    return next((with_sequence(screening, choice) for choice in CHOICES if choice == chosen), screening)
+    return next((choice for choice in CHOICES if choice == chosen), None)

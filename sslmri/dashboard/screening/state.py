@@ -17,12 +17,14 @@ from sslmri.dashboard.screening.uploads import MAX_SCANS, PatientUpload, Upload
 from sslmri.dashboard.server.queue import acquire_model, screen_in_turn
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
+from sslmri.diseases import SequenceChoice
 from sslmri.scans.atlas.slab import PIXEL_ASPECT
 from sslmri.scans.scan import Scan
 from sslmri.scans.volume import AXIAL
-from sslmri.screening.aligned import turned
+from sslmri.screening.aligned import to_align, turned
 from sslmri.screening.maps import reached_slices
 from sslmri.screening.outcome import Finding, Refusal, Screening, ScreeningSummary
+from sslmri.screening.sequences import with_sequence
 from sslmri.text import capital, count
 
 if TYPE_CHECKING:
@@ -85,6 +87,26 @@ def _screen(
         return scan
 
     screen_in_turn(screener, upload.sha256, token, read, lambda: key in kept, keep_result, lambda s: report(capital(s)))
+
+
+def with_choice(screener: "Screener", upload: Upload, screening: Screening, choice: SequenceChoice) -> Screening:
+    """Returns a screening for the sequence that the reader chose, aligned where only that choice asks for it."""
+    if screening.arrays.aligned is not None or not to_align(screening, choice):
+        return with_sequence(screening, choice)
+
+    def make() -> Screening:
+        place = st.empty()
+        status = place.status("Screening", expanded=True)
+
+        def report(step: str) -> None:
+            status.write(capital(step))
+
+        with acquire_model():
+            aligned = screener.align(screening, lambda: scan_of(upload), choice, report)
+        place.empty()
+        return aligned
+
+    return keep("aligned", f"{screening.summary.model_sha256}/{_name(upload)}/{choice}", MAX_SCANS, make)
 
 
 def scan_of(upload: Upload) -> Scan:
