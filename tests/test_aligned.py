@@ -14,7 +14,7 @@ from sslmri.scans.atlas.ventricles import Line, Ventricles
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import prepare_scan
 from sslmri.screening import screener as screener_module
-from sslmri.screening.aligned import ALIGNED, COMPARED, notice_of, prepare_aligned, turned
+from sslmri.screening.aligned import ALIGNED, COMPARED, UNLIKE, notice_of, prepare_aligned, turned
 from sslmri.screening.maps import carry_maps
 from sslmri.screening.outcome import Entry, Screening, document
 from sslmri.screening.report.images import key_images
@@ -115,6 +115,22 @@ def test_an_aligned_brain_whose_white_matter_is_not_the_brighter_is_no_t1(screen
         ALIGNED,
         "The sequence is T1 as chosen by the reader, but the image looks like FLAIR.",
     } <= {notice.text for notice in chosen.warnings}
+
+
+@pytest.mark.parametrize(("white_over_grey", "is_brain_mri"), [(0.9, True), (0.6, False)])
+def test_a_head_that_the_gate_does_not_recognise_is_brain_mri_where_its_brain_aligns_as_t1(
+    screener, head_scan, alignments, contrast, white_over_grey, is_brain_mri
+):
+    contrast[0] = white_over_grey
+    slices = screener.screen_slices([prepare_scan(head_scan, screener.card.encoder.preparation)])[0]
+    refused = replace(slices.unrestricted, is_brain_mri=False, reason="Not recognised.")
+    found = screener.align(replace(slices, summary=refused, unrestricted=refused), lambda: head_scan).summary
+    assert len(alignments) == 1
+    assert (found.is_brain_mri, found.reason is None) == (is_brain_mri, is_brain_mri)
+    if is_brain_mri:
+        assert found.sequence == "T1"
+        assert not found.assessed
+        assert found.findings["alzheimers"].reason == UNLIKE
 
 
 @pytest.mark.parametrize(("flair", "is_aligned"), [(0.7, True), (0.9, False)])

@@ -13,10 +13,11 @@ from sslmri.scans.atlas import HEAD_MM, AlignedBrain
 from sslmri.scans.scan import Scan
 from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
 from sslmri.scans.volume import AXIAL
-from sslmri.screening.outcome import Finding, Screening
+from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 from sslmri.screening.sequences import SURE_OF_SLICE, seen_in_brain, with_sequence
 
 CLASSIFYING = "classifying"
+UNLIKE = "A brain was found, but the brightness or the noise of its slices is unlike that of the training data."
 ALIGNED = (
     "Answered from the extracted brain, aligned with an average brain as the training slices are. On such scans this "
     "model was never compared with diagnoses."
@@ -40,12 +41,27 @@ def to_align(screening: Screening, choice: SequenceChoice | None = None) -> list
     summary, found = screening.unrestricted, with_sequence(screening, choice, SURE_OF_SLICE).summary.findings
     if summary.reason or summary.spacing_mm is None or summary.n_file_slices < 2 or summary.orientation != AXIAL:
         return []
-    is_head = summary.n_file_slices * summary.spacing_mm[0] >= HEAD_MM
     return [
         key
         for key, finding in summary.findings.items()
-        if DISEASES[key].form == "atlas" and found[key] == finding and (is_head or not finding.is_assessed)
+        if DISEASES[key].form == "atlas" and found[key] == finding and (is_head(summary) or not finding.is_assessed)
     ]
+
+
+def is_head(summary: ScreeningSummary) -> bool:
+    """Returns whether a scan is an axial volume that is high enough for a whole head."""
+    mm = summary.spacing_mm
+    return mm is not None and summary.orientation == AXIAL and summary.n_file_slices * mm[0] >= HEAD_MM
+
+
+def recognised(screening: Screening) -> Screening:
+    """Returns a screening, unrestricted by sequence, of a T1 that the gate does not recognise, but whose brain aligns.
+
+    A strong coil bias does that. No classifier is assessed: none learned from such slices.
+    """
+    seen = seen_in_brain(None, is_t1=True)
+    summary = replace(screening.unrestricted, is_brain_mri=True, reason=None, sequence_seen=seen)
+    return without_aligned(replace(screening, unrestricted=summary), list(summary.findings), UNLIKE)
 
 
 def prepare_aligned(brain: Scan, preparation: Preparation) -> PreparedScan:

@@ -22,7 +22,16 @@ from sslmri.models.history import created_now
 from sslmri.scans.atlas import align
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
-from sslmri.screening.aligned import CLASSIFYING, notice_of, prepare_aligned, to_align, with_aligned, without_aligned
+from sslmri.screening.aligned import (
+    CLASSIFYING,
+    is_head,
+    notice_of,
+    prepare_aligned,
+    recognised,
+    to_align,
+    with_aligned,
+    without_aligned,
+)
 from sslmri.screening.maps import measure_map
 from sslmri.screening.messages import left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
@@ -94,12 +103,15 @@ class Screener:
             report: as in ``screen``.
         """
         diseases = [key for key in to_align(screening, choice) if one_sided(self.card.heads[key]) is None]
-        if not diseases:
+        is_unrecognised = bool(screening.unrestricted.reason) and is_head(screening.unrestricted)
+        if not diseases and not is_unrecognised:
             return with_sequence(screening, choice)
         try:
             brain = align(read(), report)
         except ScanError as error:
             return with_sequence(without_aligned(screening, diseases, error.reason), choice)
+        if is_unrecognised:
+            return with_sequence(recognised(screening) if brain.is_t1 else screening, choice)
         report(CLASSIFYING)
         notices = {key: notice_of(self.card, key) for key in diseases}
         aligned = self.screen_slices([prepare_aligned(brain.scan, self.card.encoder.preparation)])[0]

@@ -6,7 +6,6 @@ from typing import get_args
 
 from sslmri.diseases import DISEASES, Notice, SequenceChoice
 from sslmri.evidence.verdict import Verdict
-from sslmri.scans.scan import SEQUENCES
 from sslmri.screening import messages
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary, SequenceSource
 
@@ -67,7 +66,8 @@ def seen_in_brain(seen: Mapping[str, float] | None, *, is_t1: bool) -> dict[str,
     """
     if not is_t1:
         return {"FLAIR": 1.0}
-    seen = seen or dict.fromkeys(SEQUENCES, 1 / len(SEQUENCES))
+    if not seen:
+        return {"T1": 1.0, "T1ce": 0.0}
     t1 = _of_kind(seen, "T1")
     return {name: seen[name] / t1 for name in _T1}
 
