@@ -31,6 +31,7 @@ def _open_patient(page: Page) -> None:
     if not page.get_by_text("Simulated patients").count():  # no model: nothing to choose
         return
     page.get_by_role("button", name=PATIENTS["glioma"].title, exact=True).click()
+    page.mouse.move(0, 0)  # what stands under the pointer looks different
     page.get_by_role("img", name="slice").first.wait_for(timeout=LONG_MS)
     settle(page)
 

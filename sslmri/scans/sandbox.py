@@ -1,10 +1,10 @@
 """Reads files of unknown origin in another process, whose time and memory the operating system limits.
 
-The checks in the readers refuse all that is known to cost too much. What they miss, and what crashes a decoder, ends
-that process and nothing else. On Linux, a decoder that a file has taken over cannot write to files nor, unless it is
-run by root, start processes. It keeps the other rights of its account: to empty, remove and rename files, to open
-connections, and to see the scans that its process is given afterwards. It answers in plain bytes, nothing is
-unpickled, and its answers are checked; an answer in another form ends it.
+The readers compare sizes with the limits before they decode. What costs too much all the same, and what crashes a
+decoder, ends that process and nothing else. On Linux, a decoder that a file has taken over cannot write to files nor,
+unless it is run by root, start processes. It keeps the other rights of its account: to empty, remove and rename
+files, to open connections, and to see the scans that its process is given afterwards. It answers in plain bytes,
+nothing is unpickled, and its answers are checked; an answer in another form ends it.
 """
 
 import gc
