@@ -2,7 +2,8 @@
 
 Nothing here is a patient. Each is a simulated subject whose framing, intensities and sharpness were matched to the
 public cohort that a classifier was trained on; other scans would not be assessed. Subject, style and extent were
-selected as examples that the shipped model flags: they show how the program works, not how accurate it is.
+selected as examples that the shipped model flags: they show how the program works, not how accurate it is. In the style
+of the tumours it flags a head without one too (docs/evidence.md).
 """
 
 import hashlib

@@ -15,7 +15,8 @@ from sslmri.scans.scan import Scan
 
 ABOUT = (
     "Simulated, not real patients. Built from an average brain and selected as examples that this model flags. "
-    "They show how the page works, not how accurate the model is; some are misclassified."
+    "They show how the page works, not how accurate the model is: some are misclassified, and in the image style of "
+    "the tumours a simulated head without one is flagged too."
 )
 CHOSEN = "patient"
 THUMBNAILS = Path(__file__).parent / "thumbnails"
