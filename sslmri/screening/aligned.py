@@ -17,7 +17,7 @@ from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 from sslmri.screening.sequences import SURE_OF_SLICE, seen_in_brain, with_sequence
 
 CLASSIFYING = "classifying"
-UNLIKE = "A brain was found, but the brightness or the noise of its slices is unlike that of the training data."
+UNLIKE = "A brain was found, but the brightness or the noise of its slices is unlike those of the training data."
 ALIGNED = (
     "Answered from the extracted brain, aligned with an average brain as the training slices are. On such scans this "
     "model was never compared with diagnoses."
@@ -55,9 +55,9 @@ def is_head(summary: ScreeningSummary) -> bool:
 
 
 def recognised(screening: Screening) -> Screening:
-    """Returns a screening, unrestricted by sequence, of a T1 that the gate does not recognise, but whose brain aligns.
+    """Returns the screening of a T1, unrestricted by sequence, that the gate rejects although its brain aligns.
 
-    A strong coil bias does that. No classifier is assessed: none learned from such slices.
+    A strong coil bias has that effect. No classifier is assessed: none was trained on such slices.
     """
     seen = seen_in_brain(None, is_t1=True)
     summary = replace(screening.unrestricted, is_brain_mri=True, reason=None, sequence_seen=seen)

@@ -52,11 +52,7 @@ def run_controls(options: RunOptions) -> Controls:
 
 
 def measure_controls(
-    model: Model,
-    tested: ModelAnswers,
-    store: Store,
-    encoder: Encoder,
-    marked: Mapping[str, Marked],
+    model: Model, tested: ModelAnswers, store: Store, encoder: Encoder, marked: Mapping[str, Marked]
 ) -> Controls:
     """Returns the controls of a model, or of the recipe that it was trained by.
 

@@ -97,12 +97,8 @@ def with_choice(screener: "Screener", upload: Upload, screening: Screening, choi
     def make() -> Screening:
         place = st.empty()
         status = place.status("Screening", expanded=True)
-
-        def report(step: str) -> None:
-            status.write(capital(step))
-
         with acquire_model():
-            aligned = screener.align(screening, lambda: scan_of(upload), choice, report)
+            aligned = screener.align(screening, lambda: scan_of(upload), choice, lambda s: status.write(capital(s)))
         place.empty()
         return aligned
 

@@ -22,7 +22,7 @@ _OUTER_MM = 20.0  # from the surface of the average: most lesions of white matte
 _NEARBY_MM = 12.0  # sigma of the weights of the intensities nearby
 _LIKELY = 127.5  # of 255
 _MM = np.linalg.norm(GRID[:3, :3], axis=0)[::-1]  # from a slice, row and column to the next
-_EDGE = ((0, 0), (1, 1), (1, 1))  # the brain goes on below and above the slab, not beside it
+_EDGE = ((0, 0), (1, 1), (1, 1))  # the brain goes on below and above the slab, and ends at its sides
 
 
 def measure_contrast(voxels: np.ndarray) -> float:
