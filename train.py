@@ -22,6 +22,7 @@ CROSSVALIDATED = FinetuneSettings(  # without early stopping: nothing is chosen 
     slices_per_class=384,
     slices_per_group=4,
     epochs=12,
+    late_epochs=3,
     patience=1000,
     batch_size=32,
     refits_atrophy=True,

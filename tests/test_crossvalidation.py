@@ -11,6 +11,7 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.calibration import assign_folds, fit_decisions
+from sslmri.learning.model import Model
 from sslmri.models.evidence import Controls, GateTable, Metrics, find_evidence
 from sslmri.models.folder import read_model_card
 from sslmri.screening.screener import Screener
@@ -26,7 +27,7 @@ from sslmri.training.out_of_fold import answer_folds
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
-FINETUNE = replace(TINY_FINETUNE, refits_atrophy=True)
+FINETUNE = replace(TINY_FINETUNE, refits_atrophy=True, late_epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,8 @@ def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_f
     assert controls.diseases["tumours"].localisation is not None
     assert card.heads["tumours"].pooling == "log-mean-exp"
     assert card.heads["alzheimers"].pooling == "halves"
+    model, sizes = Model.load(run.run), card.encoder.architecture
+    assert model.heads["tumours"].weight.shape == (4, sizes.texture_dim // 2 + sizes.feature_dim)
     gate = find_evidence(card, GateTable)
     assert gate is not None
     assert gate.rule.startswith("Measured slice by slice on the first fold")

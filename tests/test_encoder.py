@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 from torchvision.models import resnet50
 
-from sslmri.learning.encoder import Encoder, normalise, pool, textures
+from sslmri.learning.encoder import Encoder, Maps, both_stages, normalise, pool, textures
 from sslmri.models.architecture import Architecture
 from sslmri.scans.slices import Preparation
 from tests.small_encoder import SMALL_ENCODER
@@ -86,3 +87,13 @@ def test_normalised_slices_have_the_preparations_mean_and_deviation():
     slices = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1)
     low, high = normalise(slices, Preparation(mean=0.25, std=0.5)).flatten().tolist()
     assert (low, high) == (-0.5, 1.5)
+
+
+def test_both_stages_are_read_at_the_locations_of_the_second():
+    early, last = torch.randn(2, 3, 16, 8), torch.randn(2, 5, 8, 4)
+    both = both_stages(Maps(early, last))
+    assert torch.equal(both[:, :3], early)
+    rows, columns = ((torch.arange(n) + 0.5) / 2 - 0.5 for n in (16, 8))
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    expected = ndimage.map_coordinates(last[1, 4].numpy(), grid, order=1, mode="nearest")
+    np.testing.assert_allclose(both[1, 7].numpy(), expected, atol=1e-5)

@@ -10,13 +10,15 @@ import torch
 from torch import Generator
 
 from sslmri.cohorts.manifest import Record, read_manifest
+from sslmri.cohorts.regions import read_regions
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store, open_store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
-from sslmri.learning.encoder import Encoder
+from sslmri.learning.encoder import Encoder, Maps
 from sslmri.learning.finetune import finetune
 from sslmri.learning.labels import balanced_epoch, macro_auroc, stopping_score
+from sslmri.learning.model import Head
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.history import read_history
 from sslmri.scans.slices import Preparation
@@ -92,6 +94,43 @@ def test_fine_tuning_changes_the_encoder_and_returns_a_head_for_each_disease(sto
     assert any(not torch.equal(before[name], value) for name, value in tuned.state_dict().items())
 
 
+def test_the_second_phase_leaves_the_first_stages_and_reads_the_second_one(stores, tmp_path):
+    def trained(late_epochs: int) -> tuple[Encoder, dict[str, Head]]:
+        torch.manual_seed(0)
+        settings = dataclasses.replace(SETTINGS, late_epochs=late_epochs, refits_atrophy=True)
+        return finetune(Encoder(SMALL_ENCODER), *stores, SMALL, tmp_path / str(late_epochs), settings)
+
+    (first, first_heads), (late, late_heads) = trained(0), trained(1)
+    changed = {name for name, value in late.state_dict().items() if not torch.equal(value, first.state_dict()[name])}
+    assert {name.split(".")[0] for name in changed} == {"layer3", "layer4"}
+    assert "layer4.0.bn1.running_mean" in changed
+    assert torch.equal(late_heads["alzheimers"].weight, first_heads["alzheimers"].weight)
+    widths = {key: head.weight.shape[1] - SMALL_ENCODER.feature_dim for key, head in late_heads.items()}
+    assert widths == {"alzheimers": 0, "tumours": SMALL_ENCODER.texture_dim // 2, "ms": 0, "parkinsons": 0}
+    assert late_heads["tumours"].weight[1:, : widths["tumours"]].any()
+    assert [entry["epoch"] for entry in read_history(tmp_path / "1" / "late" / "history.jsonl")] == [1]
+
+
+def test_an_epoch_of_the_second_phase_has_as_many_copies_as_slices_of_each_class(stores):
+    import sslmri.learning.finetune as module
+
+    train = stores[0]
+    slices = module._Slices(train, train.select([]), stores[1], read_regions(train.records, SMALL), SMALL)
+    late = slices.late(["tumours", "ms"])
+    training = module._Training(None, None, None, late, SETTINGS)
+    drawn = Counter((r.disease, r.label) for r in module._draw(training, Generator().manual_seed(0)).records)
+    copies = Counter((r.disease, r.label) for r in late.copies.records)
+    assert drawn.keys() == {*copies, ("ms", "normal"), ("ms", "multiple_sclerosis")}
+    plain = Counter(
+        (r.disease, r.label) for r in late.train.select(balanced_epoch(late.train, 450, 8, Generator())).records
+    )
+    assert drawn["tumours", "glioma"] > plain["tumours", "glioma"] > 0
+    assert drawn["ms", "normal"] == plain["ms", "normal"]
+    painted = next(record for record in late.copies.records if record.label == "no_tumour")
+    assert not late.region(painted).any()
+    assert late.region(dataclasses.replace(painted, label="glioma")).any()
+
+
 def test_a_linear_probe_leaves_the_encoder_as_it_was(stores, tmp_path):
     torch.manual_seed(0)
     encoder = Encoder(SMALL_ENCODER)
@@ -148,7 +187,8 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_before_training_goes_on(
     import sslmri.learning.finetune as module
 
     model = module.MultiHead(Encoder(SMALL_ENCODER), ["ms"])
-    training = module._start(model, stores[0], SMALL, SETTINGS)
+    slices = module._Slices(stores[0], stores[0].select([]), stores[1], {}, SMALL)
+    training = module._start(model, slices, SETTINGS)
     state = training.state() | {"epoch": 1, "best_score": 0.5, "best_epoch": 1}
     begun = module.begun_with(SETTINGS, stores[0].records)
     state |= {"settings": begun, "best": model.state_dict(), spoilt: {"conv1": torch.ones(2)}}
@@ -177,9 +217,9 @@ def test_annotated_lesions_move_with_their_slices(monkeypatch):
     seen: dict[str, torch.Tensor] = {}
 
     class Watched(Encoder):
-        def feature_maps(self, slices: torch.Tensor) -> torch.Tensor:
+        def maps(self, slices: torch.Tensor) -> Maps:
             seen["slices"] = slices
-            return super().feature_maps(slices)
+            return super().maps(slices)
 
     def keep(local: torch.Tensor, truth: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
         seen["truth"], seen["regions"] = truth, regions
@@ -189,9 +229,10 @@ def test_annotated_lesions_move_with_their_slices(monkeypatch):
     model = module.MultiHead(Watched(SMALL_ENCODER), ["tumours"])
     batch = Store(slices, annotated, [])
     settings = dataclasses.replace(SETTINGS, dense_weight=0.5)
-    training = module._start(model, batch, Preparation(), settings)
+    slices_ = module._Slices(batch, batch.select([]), batch.select([]), regions, Preparation(image_size=(64, 64)))
+    training = module._start(model, slices_, settings)
     plain, full = (
-        module._loss(dataclasses.replace(training, regions=regions, settings=each), batch, Generator().manual_seed(0))
+        module._loss(dataclasses.replace(training, settings=each), batch, Generator().manual_seed(0))
         for each in (dataclasses.replace(settings, dense_weight=0.0), settings)
     )
     assert full.item() == pytest.approx(plain.item() + 0.5 * 5.0 * 3 / 4, rel=1e-2)  # one has neither lesion nor none

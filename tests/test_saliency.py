@@ -26,9 +26,10 @@ def slice_() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
 
 
-def random_head(n_classes: int, seed: int = 0) -> Head:
+def random_head(n_classes: int, seed: int = 0, n_added: int = 0) -> Head:
     generator = torch.Generator().manual_seed(seed)
-    return Head(torch.randn(n_classes, SMALL_ENCODER.feature_dim, generator=generator), torch.zeros(n_classes))
+    width = SMALL_ENCODER.feature_dim + n_added
+    return Head(torch.randn(n_classes, width, generator=generator), torch.zeros(n_classes))
 
 
 def test_closed_form_equals_the_gradient_definition(model, slice_):
@@ -41,9 +42,10 @@ def test_closed_form_equals_the_gradient_definition(model, slice_):
         assert torch.allclose(ours[0, index], (weights * maps).sum(dim=1)[0].relu(), atol=1e-5)
 
 
-def test_closed_form_equals_the_grad_cam_package(model, slice_):
-    head = random_head(3)
-    ours = class_maps(model.maps(slice_[None]).last, head)[0].numpy()
+@pytest.mark.parametrize("n_added", [0, SMALL_ENCODER.texture_dim // 2], ids=["last stage", "both stages"])
+def test_closed_form_equals_the_grad_cam_package(model, slice_, n_added):
+    head = random_head(3, n_added=n_added)
+    ours = class_maps(head.read(model.maps(slice_[None])), head)[0].numpy()
     batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
     network = OneHead(Explainer(model)._encoder, head)
     for index in range(3):

@@ -56,6 +56,10 @@ class Store:
         """Returns the store of the chosen slices, in the order given; no slice is read for it."""
         return replace(self, records=[self.records[i] for i in keep], rows=self._rows(keep))
 
+    def joined(self, other: "Store") -> "Store":
+        """Returns a store in memory of these slices and then those of another."""
+        return Store(np.concatenate([self.slices, other.slices]), self.records + other.records, self.bad)
+
     def indices(
         self, *, disease: str | Collection[str] | None = None, split: str | None = None, label: str | None = None
     ) -> list[int]:

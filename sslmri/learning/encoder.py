@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sslmri.errors import TrainingError
 from sslmri.models.architecture import EXPANSION, RESNET50, Architecture
@@ -96,6 +97,11 @@ class Encoder(nn.Module):
         """Returns the features h, the feature maps averaged over space: (N, 1, H, W) -> (N, feature_dim)."""
         return pool(self.feature_maps(slices))
 
+    @property
+    def first_stages(self) -> tuple[nn.Module, ...]:
+        """What the maps of the second stage are computed by."""
+        return self.conv1, self.bn1, self.layer1, self.layer2
+
     def with_output_stride(self, output_stride: Literal[32, 16]) -> "Encoder":
         """Returns an encoder of that output stride with a copy of these weights."""
         copied = Encoder(replace(self.architecture, output_stride=output_stride))
@@ -117,6 +123,16 @@ def halves(maps: Tensor) -> Tensor:
     both = maps.new_zeros(maps.shape[0], 2, *maps.shape[1:])
     both[:, 0, :, :middle], both[:, 1, :, middle:] = 2 * maps[:, :, :middle], 2 * maps[:, :, middle:]
     return both.flatten(1, 2)
+
+
+def both_stages(maps: Maps) -> Tensor:
+    """Returns the maps of both stages at the locations of the second, the last ones interpolated: (N, K, H / 8, W / 8).
+
+    The last stage tells what a location shows, the second one where (Lin et al. 2017, arXiv:1612.03144, section 3).
+    """
+    shape = (maps.early.shape[2], maps.early.shape[3])
+    last = functional.interpolate(maps.last, size=shape, mode="bilinear", align_corners=False)
+    return torch.cat([maps.early, last], dim=1)
 
 
 def textures(maps: Tensor) -> Tensor:

@@ -3,29 +3,32 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from sslmri.cohorts.inpainting import paint_lesions
+from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.regions import read_regions
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import begun_with, check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.dense_loss import dense_loss
-from sslmri.learning.encoder import Encoder, as_images, pick_device, standardise
+from sslmri.learning.encoder import Encoder, Maps, as_images, pick_device, standardise
 from sslmri.learning.features import extract_logits
 from sslmri.learning.labels import balanced_epoch, mask_absent_classes, stopping_score, validation_scores
 from sslmri.learning.linear_probe import fit_linear_probe
 from sslmri.learning.model import Head
+from sslmri.learning.multihead import MultiHead
 from sslmri.learning.precision import autocast, with_precision
 from sslmri.learning.schedule import set_learning_rates
 from sslmri.learning.settings import FinetuneSettings
@@ -33,48 +36,14 @@ from sslmri.learning.views import augment, draw_augmentation, resample
 from sslmri.models.history import write_epoch
 from sslmri.scans.slices import Preparation
 
-
-class MultiHead(nn.Module):
-    """One encoder with a linear head for each disease."""
-
-    def __init__(self, encoder: Encoder, diseases: list[str]) -> None:
-        super().__init__()
-        self.encoder = encoder
-        feature_dim = encoder.architecture.feature_dim
-        self.heads = nn.ModuleDict({key: _zero_head(feature_dim, len(DISEASES[key].classes)) for key in diseases})
-
-    def head(self, key: str) -> Head:
-        """Returns a head as it is now, with the gradients of its parameters.
-
-        The classes of a focal one are relative to the reference class, whose logit is 0 at every location: otherwise
-        tissue without a lesion, which every slice shows somewhere, would count as evidence against one.
-        """
-        weight, bias = (self.get_parameter(f"heads.{key}.{name}") for name in ("weight", "bias"))
-        if DISEASES[key].is_focal:
-            return Head(weight - weight[:1], bias - bias[:1], "log-mean-exp")
-        return Head(weight, bias)
-
-    @torch.no_grad()
-    def plain_heads(self) -> dict[str, Head]:
-        """Returns copies of the heads on the CPU."""
-        heads = {key: self.head(key) for key in self.heads}
-        return {
-            key: Head(head.weight.cpu().clone(), head.bias.cpu().clone(), head.pooling) for key, head in heads.items()
-        }
+_LATE_RATE = 1 / 3  # of the encoder's learning rate, in the second phase
+LATE = "late"  # folder of the second phase, in that of a fine-tuning
 
 
 def _moving_average(average: Tensor, current: Tensor, n_averaged: Tensor, decay: float) -> Tensor:
     """Returns the next moving average; its first steps are short, so that the initial weights soon fade."""
     steps = float(n_averaged)
     return torch.lerp(current.float(), average.float(), min(decay, (1 + steps) / (10 + steps))).to(average.dtype)
-
-
-def _zero_head(feature_dim: int, n_classes: int) -> nn.Linear:
-    """Returns a head that starts with equal logits, so that its first gradients leave the pre-trained encoder alone."""
-    head = nn.Linear(feature_dim, n_classes)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def finetune(
@@ -88,6 +57,10 @@ def finetune(
     """Returns the encoder and the heads with the best validation score, resuming from the folder's checkpoint.
 
     The score is the mean, over diseases with enough validation groups, of the AUROC of each class against the rest.
+
+    With ``late_epochs`` a second phase follows, whose heads of lesions read the second stage too. What this stage is
+    computed by stays as it is, so heads that are fitted on it afterwards have no slices here; and an epoch has as many
+    copies as slices of each class of lesions, in which lesions are painted over.
 
     Args:
         encoder: where to start from; left as it is by ``linear-probe``.
@@ -108,19 +81,55 @@ def finetune(
     if settings.regime == "linear-probe":
         return encoder, fit_linear_probe(encoder, diseases, train, validation, preparation, settings)
     torch.manual_seed(settings.seed)
-    return _fit_jointly(MultiHead(encoder, diseases), train, validation, preparation, folder, settings)
+    regions = read_regions(train.records, preparation) if settings.dense_weight else {}
+    slices = _Slices(train, train.select([]), validation, regions, preparation)
+    encoder, heads = _fit_jointly(MultiHead(encoder, diseases), slices, folder, settings)
+    if not settings.late_epochs:
+        return encoder, heads
+    left = [key for key in diseases if not (settings.refits_atrophy and DISEASES[key].is_atrophy)]
+    slices, rate = slices.late(left), settings.learning_rate * _LATE_RATE
+    settings = replace(settings, epochs=settings.late_epochs, learning_rate=rate)
+    encoder, late = _fit_jointly(MultiHead(encoder, left, heads), slices, folder / LATE, settings)
+    return encoder, heads | late
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """What a fine-tuning works on.
+
+    Attributes:
+        train, copies: slices to train on; each gives as many of each class to an epoch.
+        validation: slices that choose the epoch.
+        regions: the annotated lesions by path, (H, W) bool.
+        preparation: of the slices.
+    """
+
+    train: Store
+    copies: Store
+    validation: Store
+    regions: Mapping[Path, np.ndarray]
+    preparation: Preparation
+
+    def late(self, diseases: list[str]) -> "_Slices":
+        """Returns the slices of some diseases, with copies of those with an annotated lesion."""
+        focal = self.train.where(disease=[key for key in diseases if DISEASES[key].is_focal])
+        copies = paint_lesions(focal, [self.regions.get(record.path) for record in focal.records])
+        return replace(self, train=self.train.where(disease=diseases), copies=copies)
+
+    def region(self, record: Record) -> np.ndarray:
+        """Returns where the lesion of a training slice lies, empty without one: (H, W) bool."""
+        found = None if record.label == DISEASES[str(record.disease)].reference else self.regions.get(record.path)
+        return np.zeros(self.preparation.image_size, dtype=bool) if found is None else found
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a fine-tuning works on; ``regions`` are the annotated lesions by path, (H, W) in [0, 1]."""
+    """The state of a fine-tuning."""
 
     model: MultiHead
     average: AveragedModel
     optimizer: torch.optim.Optimizer
-    train: Store
-    regions: Mapping[Path, np.ndarray]
-    preparation: Preparation
+    slices: _Slices
     settings: FinetuneSettings
 
     def state(self) -> dict[str, Any]:
@@ -130,15 +139,10 @@ class _Training:
 
 
 def _fit_jointly(
-    model: MultiHead,
-    train: Store,
-    validation: Store,
-    preparation: Preparation,
-    folder: Path,
-    settings: FinetuneSettings,
+    model: MultiHead, slices: _Slices, folder: Path, settings: FinetuneSettings
 ) -> tuple[Encoder, dict[str, Head]]:
-    training = _start(model, train, preparation, settings)
-    progress = _resume(training, folder)
+    training = _start(model, slices, settings)
+    progress, train, validation = _resume(training, folder), slices.train, slices.validation
     for epoch in range(progress["epoch"], settings.epochs):
         if epoch - progress["best_epoch"] >= settings.patience:
             break
@@ -160,7 +164,7 @@ def _fit_jointly(
     return model.encoder.cpu(), mask_absent_classes(model.plain_heads(), train)
 
 
-def _start(model: MultiHead, train: Store, preparation: Preparation, settings: FinetuneSettings) -> _Training:
+def _start(model: MultiHead, slices: _Slices, settings: FinetuneSettings) -> _Training:
     """Returns a training at its first step, on the device of the settings."""
     model.to(device=pick_device(settings.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
@@ -172,8 +176,7 @@ def _start(model: MultiHead, train: Store, preparation: Preparation, settings: F
         fused=True,
     )
     average = AveragedModel(model, avg_fn=partial(_moving_average, decay=settings.average_decay), use_buffers=True)
-    regions = read_regions(train.records, preparation) if settings.dense_weight else {}
-    return _Training(model, average, optimizer, train, regions, preparation, settings)
+    return _Training(model, average, optimizer, slices, settings)
 
 
 def _resume(training: _Training, folder: Path) -> dict[str, Any]:
@@ -182,7 +185,7 @@ def _resume(training: _Training, folder: Path) -> dict[str, Any]:
     progress: dict[str, Any] = {"epoch": 0, "best_score": -1.0, "best_epoch": 0, "best": best}
     path = folder / "checkpoint.pt"
     if path.exists():
-        saved = load_checkpoint(path, begun_with(training.settings, training.train.records))
+        saved = load_checkpoint(path, begun_with(training.settings, training.slices.train.records))
         with resuming(path):
             for weights in ("best", "model"):  # the best are used at the end: refuse now what would not fit then
                 training.model.load_state_dict(saved[weights])
@@ -195,16 +198,16 @@ def _resume(training: _Training, folder: Path) -> dict[str, Any]:
 
 def _run_epoch(training: _Training, epoch: int) -> float:
     """Runs one epoch and returns its mean loss."""
-    train, optimizer, settings = training.train, training.optimizer, training.settings
+    optimizer, settings = training.optimizer, training.settings
     generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = balanced_epoch(train, settings.slices_per_class, settings.slices_per_group, generator)
-    n_steps = max(1, len(order) // settings.batch_size)
+    drawn = _draw(training, generator)
+    n_steps = max(1, len(drawn.records) // settings.batch_size)
     losses = []
     training.model.train()
     for step in tqdm(range(n_steps), desc=f"fine-tuning {epoch + 1}/{settings.epochs}", unit="step", mininterval=1.0):
         set_learning_rates(optimizer, epoch + (step + 1) / n_steps, settings)
-        batch = train.select(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-        loss = _loss(training, batch, generator)
+        rows = range(len(drawn.records))[step * settings.batch_size : (step + 1) * settings.batch_size]
+        loss = _loss(training, drawn.select(rows), generator)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"Expected a finite loss, got {loss.item()} in epoch {epoch + 1}: lower the learning rate."
@@ -218,6 +221,17 @@ def _run_epoch(training: _Training, epoch: int) -> float:
     return float(np.mean(losses))
 
 
+def _draw(training: _Training, generator: Generator) -> Store:
+    """Returns the slices of an epoch, in random order: as many of each class of the copies as of the others."""
+    slices, settings = training.slices, training.settings
+    limits = settings.slices_per_class, settings.slices_per_group
+    order = balanced_epoch(slices.train, *limits, generator)
+    if not slices.copies.records:
+        return slices.train.select(order)
+    both = slices.train.select(order).joined(slices.copies.select(balanced_epoch(slices.copies, *limits, generator)))
+    return both.select(torch.randperm(len(both.records), generator=generator).tolist())
+
+
 def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
     """Returns the loss of an augmented batch: of its labels and of its annotated lesions."""
     model, settings = training.model, training.settings
@@ -225,47 +239,42 @@ def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
     images = as_images(torch.from_numpy(batch.slices).to(device))
     parameters = draw_augmentation(len(images), settings.augmentation, generator, images.shape[2] / images.shape[3])
     with autocast(device, settings.precision):
-        maps = model.encoder.feature_maps(standardise(augment(images, parameters), training.preparation))
-    maps = maps.float()
-    total = _cross_entropy(model, maps, batch, settings.label_smoothing)
-    if settings.dense_weight:
-        total = total + settings.dense_weight * _dense_loss(training, batch, maps, parameters.theta)
+        maps = model.encoder.maps(standardise(augment(images, parameters), training.slices.preparation))
+    maps = Maps(*(stage.float() for stage in maps))
+    total = maps.last.sum() * 0.0
+    for key in model.heads:
+        head, rows = model.head(key), batch.indices(disease=key)
+        own, read = batch.select(rows), head.read(Maps(*(stage[rows] for stage in maps)))
+        truth = torch.from_numpy(own.truth).to(device)
+        losses = functional.cross_entropy(
+            head.slice_logits(read), truth, label_smoothing=settings.label_smoothing, reduction="sum"
+        )
+        total = total + losses / len(batch.records)
+        if settings.dense_weight and DISEASES[key].is_focal and rows:
+            dense = _dense_loss(training, own, head.local_logits(read), parameters.theta[rows])
+            total = total + settings.dense_weight * dense / len(batch.records)
     return total
 
 
-def _cross_entropy(model: MultiHead, maps: Tensor, batch: Store, label_smoothing: float) -> Tensor:
-    """Returns the mean cross-entropy of a batch, each slice for its own disease only."""
-    parts = []
-    for key in model.heads:
-        rows = batch.indices(disease=key)
-        target = torch.from_numpy(batch.select(rows).truth).to(maps.device)
-        logits = model.head(key).slice_logits(maps[rows])
-        parts.append(functional.cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="sum"))
-    return torch.stack(parts).sum() / len(batch.records)
-
-
-def _dense_loss(training: _Training, batch: Store, maps: Tensor, theta: Tensor) -> Tensor:
-    """Returns the dense loss of a batch, weighted by its fraction of slices that are supervised at each location.
+def _dense_loss(training: _Training, own: Store, local: Tensor, theta: Tensor) -> Tensor:
+    """Returns the dense loss of slices of one disease, times the number of those supervised at each location.
 
     These are slices with an annotated lesion, whose regions are augmented as they were, and slices without one.
+
+    Args:
+        training: state of the training.
+        own: M slices.
+        local: (M, C, h, w), the logits of their locations.
+        theta: (M, 2, 3), how they were augmented.
     """
-    total = maps.sum() * 0.0
-    for key in filter(lambda key: DISEASES[key].is_focal, training.model.heads):
-        reference = DISEASES[key].reference
-        rows = [
-            row
-            for row, record in enumerate(batch.records)
-            if record.disease == key and (record.label == reference or record.path in training.regions)
-        ]
-        if not rows:
-            continue
-        chosen, none = batch.select(rows), np.zeros(batch.pixels.shape[1:], dtype=bool)
-        regions = torch.from_numpy(np.stack([training.regions.get(record.path, none) for record in chosen.records]))
-        regions = regions.unsqueeze(1).to(maps.device).float()
-        regions = resample(regions, theta[rows], (regions.shape[2], regions.shape[3]))
-        local, truth = training.model.head(key).local_logits(maps[rows]), torch.from_numpy(chosen.truth)
-        total = total + dense_loss(local, truth.to(maps.device), regions) * len(rows) / len(batch.records)
-    return total
+    regions = torch.from_numpy(np.stack([training.slices.region(record) for record in own.records]))
+    truth = torch.from_numpy(own.truth)
+    chosen = regions.any(dim=(1, 2)) | (truth == 0)
+    if not chosen.any():
+        return local.sum() * 0.0
+    regions = regions[chosen].unsqueeze(1).to(local.device).float()
+    regions = resample(regions, theta[chosen], (regions.shape[2], regions.shape[3]))
+    return dense_loss(local[chosen], truth[chosen].to(local.device), regions) * int(chosen.sum())
 
 
 def _validate(training: _Training, validation: Store) -> dict[str, float]:
@@ -273,6 +282,6 @@ def _validate(training: _Training, validation: Store) -> dict[str, float]:
     model = training.average.module
     assert isinstance(model, MultiHead)
     logits = extract_logits(
-        model.encoder, model.plain_heads(), validation, training.preparation, training.settings.precision
+        model.encoder, model.plain_heads(), validation, training.slices.preparation, training.settings.precision
     )
-    return validation_scores(logits, validation, training.train)
+    return validation_scores(logits, validation, training.slices.train)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import Encoder, Maps, halves, normalise, pool
+from sslmri.learning.encoder import Encoder, Maps, both_stages, halves, normalise, pool
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import ModelCard, Pooling
 from sslmri.models.folder import (
@@ -36,7 +36,7 @@ class Head:
     """A linear head, applied at each location of the feature maps; a slice's logits are pooled from these local ones.
 
     Attributes:
-        weight: (C, K) float32.
+        weight: (C, K) float32, for the K channels of the last stage, or of the second and the last.
         bias: (C,) float32.
         pooling: ``mean``, which equals the head on the mean features; ``log-mean-exp``: the logarithm of the mean
             exponential, in which a small lesion counts (Pinheiro and Collobert 2015, arXiv:1411.6228, section 3.2,
@@ -50,7 +50,9 @@ class Head:
 
     def read(self, maps: Maps) -> Tensor:
         """Returns the maps that the head is applied to, (N, K, h, w)."""
-        return halves(maps.early) if self.pooling == "halves" else maps.last
+        if self.pooling == "halves":
+            return halves(maps.early)
+        return maps.last if self.weight.shape[1] == maps.last.shape[1] else both_stages(maps)
 
     def rounded(self) -> "Head":
         """Returns the head as it is once saved."""
@@ -95,10 +97,13 @@ class Model:
         early, last = card.encoder.architecture.texture_dim, card.encoder.architecture.feature_dim
         heads = {}
         for key, head in card.heads.items():  # halves have two numbers for each channel of the second stage
-            name, width = f"{HEADS}/{key}.safetensors", early if head.pooling == "halves" else last
-            heads[key] = _load_head(card, name, len(head.classes), width, head.pooling)
+            name, widths = (
+                f"{HEADS}/{key}.safetensors",
+                (early,) if head.pooling == "halves" else (last, early // 2 + last),
+            )
+            heads[key] = _load_head(card, name, len(head.classes), widths, head.pooling)
         is_listed = SEQUENCE_FILE in card.files
-        sequence = _load_head(card, SEQUENCE_FILE, len(SEQUENCES), early) if is_listed else None
+        sequence = _load_head(card, SEQUENCE_FILE, len(SEQUENCES), (early,)) if is_listed else None
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads, sequence)
 
     @torch.inference_mode()
@@ -161,9 +166,12 @@ def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
     return encoder
 
 
-def _load_head(card: ModelCard, name: str, n_classes: int, width: int, pooling: Pooling = "mean") -> Head:
-    shapes = {"weight": (n_classes, width), "bias": (n_classes,)}
-    return Head(**_tensors(read_listed(card.folder, card.files, name), card.folder / name, shapes), pooling=pooling)
+def _load_head(card: ModelCard, name: str, n_classes: int, widths: tuple[int, ...], pooling: Pooling = "mean") -> Head:
+    """Returns a head of one of the widths."""
+    data, path = read_listed(card.folder, card.files, name), card.folder / name
+    found = _parse(data, path).get("weight", torch.zeros(0)).shape[-1:]
+    width = found[0] if found and found[0] in widths else widths[0]
+    return Head(**_tensors(data, path, {"weight": (n_classes, width), "bias": (n_classes,)}), pooling=pooling)
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -174,12 +182,16 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(save(halves)))
 
 
-def _tensors(data: bytes, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Returns the tensors in a safetensors file as float32, exactly those named, each of its shape and finite."""
+def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        state = load(data)
+        return load(data)
     except (SafetensorError, KeyError, ValueError, AssertionError) as error:  # the last three: odd types and sizes
         raise ModelError(f"Expected weights in {path}, got a damaged file: copy it again.") from error
+
+
+def _tensors(data: bytes, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Returns the tensors in a safetensors file as float32, exactly those named, each of its shape and finite."""
+    state = _parse(data, path)
     if state.keys() != shapes.keys():
         odd = sorted(state.keys() ^ shapes.keys())
         raise ModelError(

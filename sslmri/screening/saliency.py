@@ -66,14 +66,14 @@ class Explainer:
 
 
 class OneHead(nn.Module):
-    """Encoder and one head as the single network that the grad-cam package expects, with the stage that it explains."""
+    """Encoder and one head as the single network that the grad-cam package expects; ``stage`` is what it explains."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
+        self.stage = nn.Identity()
         self._head = head
-        self.stage = encoder.layer2 if head.pooling == "halves" else encoder.layer4
 
     def forward(self, slices: Tensor) -> Tensor:
         """Returns the logits of slices: (N, 1, H, W) -> (N, C)."""
-        return self._head.slice_logits(self._head.read(self.encoder.maps(slices)))
+        return self._head.slice_logits(self.stage(self._head.read(self.encoder.maps(slices))))
