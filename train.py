@@ -7,8 +7,9 @@ protocol. Besides, ``bank`` builds what the out-of-distribution gate compares a 
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -27,180 +28,138 @@ CROSSVALIDATED = FinetuneSettings(  # without early stopping: nothing is chosen 
     batch_size=32,
     refits_atrophy=True,
 )
+_PRETRAIN, _PRETRAIN_20, _PRETRAIN_2 = PretrainSettings(), PretrainSettings(epochs=20), PretrainSettings(epochs=2)
+_FINETUNE, _FINETUNE_1, _COMPARE = FinetuneSettings(), FinetuneSettings(epochs=1), LabelEfficiencySettings()
+_Options = Annotated[RunOptions, tyro.conf.arg(name="")]
+_Precision = Annotated[
+    Precision, tyro.conf.arg(help="of the forward pass; auto takes bfloat16 where the device has instructions for it")
+]
 
 # The steps are imported where they start: torch, pandas and scikit-learn take seconds that --help does not need.
 
 
-@dataclass(frozen=True)
-class TrainingOptions(RunOptions):
-    """Options of the commands that train.
-
-    Attributes:
-        precision: of the forward pass; ``auto`` takes bfloat16 where the device has instructions for it.
-    """
-
-    precision: Precision = "auto"
-
-
-@dataclass(frozen=True)
-class Pretrain(TrainingOptions):
+def pretrain(options: _Options, pretrain: PretrainSettings = _PRETRAIN, precision: _Precision = "auto") -> None:
     """Pre-train an encoder on the training groups, without labels (SimCLR)."""
+    from sslmri.training.steps import run_pretrain
 
-    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
-
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training.steps import run_pretrain
-
-        run_pretrain(self, replace(self.pretrain, precision=self.precision))
+    run_pretrain(options, replace(pretrain, precision=precision))
 
 
-@dataclass(frozen=True)
-class Finetune(TrainingOptions):
+def finetune(options: _Options, finetune: FinetuneSettings = _FINETUNE, precision: _Precision = "auto") -> None:
     """Fine-tune the run's encoder on the four diseases and write the model."""
+    from sslmri.training.steps import run_finetune
 
-    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
-
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training.steps import run_finetune
-
-        run_finetune(self, replace(self.finetune, precision=self.precision))
+    run_finetune(options, replace(finetune, precision=precision))
 
 
-@dataclass(frozen=True)
-class Recipe(TrainingOptions):
-    """Options of the commands that train by the cross-validated recipe."""
-
-    pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=20))
-    finetune: FinetuneSettings = field(default_factory=lambda: CROSSVALIDATED)
-
-    @property
-    def settings(self) -> tuple[PretrainSettings, FinetuneSettings]:
-        """The settings of both steps, in the precision of the command."""
-        return replace(self.pretrain, precision=self.precision), replace(self.finetune, precision=self.precision)
-
-
-@dataclass(frozen=True)
-class Crossvalidate(Recipe):
+def crossvalidate(
+    options: _Options,
+    pretrain: PretrainSettings = _PRETRAIN_20,
+    finetune: FinetuneSettings = CROSSVALIDATED,
+    precision: _Precision = "auto",
+    folds: tuple[int, ...] = (),
+) -> None:
     """Train without each fold in turn and measure the recipe on the folds left out: every group is tested once.
 
-    Attributes:
+    Args:
         folds: to train, all where none is named; the results are of all folds that were trained.
     """
+    from sslmri.training import crossvalidation, report
 
-    folds: tuple[int, ...] = ()
-
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training import crossvalidation, report
-
-        results = crossvalidation.run_crossvalidate(self, *self.settings, self.folds)
-        print(report.report_metrics(results))
+    settings = replace(pretrain, precision=precision), replace(finetune, precision=precision)
+    print(report.report_metrics(crossvalidation.run_crossvalidate(options, *settings, folds)))
 
 
-@dataclass(frozen=True)
-class Final(Recipe):
+def final(
+    options: _Options,
+    pretrain: PretrainSettings = _PRETRAIN_20,
+    finetune: FinetuneSettings = CROSSVALIDATED,
+    precision: _Precision = "auto",
+) -> None:
     """Train on all groups by the recipe that the run cross-validated, and write the model with these results."""
+    from sslmri.training import final, report
 
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training import final, report
-
-        results, controls = final.run_final(self, *self.settings)
-        print(f"{report.report_metrics(results)}\n\n{report.report_controls(controls)}")
+    settings = replace(pretrain, precision=precision), replace(finetune, precision=precision)
+    results, controls = final.run_final(options, *settings)
+    print(f"{report.report_metrics(results)}\n\n{report.report_controls(controls)}")
 
 
-@dataclass(frozen=True)
-class Evaluate(RunOptions):
+def evaluate(options: _Options, compare_to: Path | None = None, check: bool = False) -> None:
     """Measure the run's model and its baselines on the test split.
 
-    Attributes:
+    Args:
         compare_to: a group-disjoint model that also gets a copy of as-published evidence, so that its pages show both.
         check: instead, measure again and compare with the stored results, which stay; exits 1 if one differs.
     """
+    from sslmri.training import report, reproduce, steps
 
-    compare_to: Path | None = None
-    check: bool = False
-
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training import report, reproduce, steps
-
-        if self.check and self.compare_to is not None:
-            raise TrainingError("Expected one of --check and --compare-to, got both: give one.")
-        if self.check:
-            print(reproduce.run_reproduce(self))
-        else:
-            print(report.report_metrics(steps.run_evaluate(self, self.compare_to)))
+    if check and compare_to is not None:
+        raise TrainingError("Expected one of --check and --compare-to, got both: give one.")
+    print(reproduce.run_reproduce(options) if check else report.report_metrics(steps.run_evaluate(options, compare_to)))
 
 
-@dataclass(frozen=True)
-class Controls(RunOptions):
+def controls(options: _Options) -> None:
     """Measure shortcuts, false alarms on healthy scans, and where the saliency maps of the run's model point."""
+    from sslmri.training.controls import run_controls
+    from sslmri.training.report import report_controls
 
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training.controls import run_controls
-        from sslmri.training.report import report_controls
-
-        print(report_controls(run_controls(self)))
+    print(report_controls(run_controls(options)))
 
 
-@dataclass(frozen=True)
-class Bank(RunOptions):
+def bank(options: _Options) -> None:
     """Build the run's feature bank again and show by cohort which scans each classifier accepts."""
+    from sslmri.gate.measure import report_gate
+    from sslmri.training.steps import run_bank
 
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.gate.measure import report_gate
-        from sslmri.training.steps import run_bank
-
-        print(report_gate(run_bank(self)))
+    print(report_gate(run_bank(options)))
 
 
-@dataclass(frozen=True)
-class LabelEfficiency(RunOptions):
+def label_efficiency(options: _Options, label_efficiency: LabelEfficiencySettings = _COMPARE) -> None:
     """Compare the run's pre-trained encoder with an untrained one and plain pixels, by labels per class."""
+    from sslmri.training.label_efficiency import run_label_efficiency
+    from sslmri.training.report import report_efficiency
 
-    label_efficiency: LabelEfficiencySettings = field(default_factory=LabelEfficiencySettings)
-
-    def start(self) -> None:
-        """Runs the step."""
-        from sslmri.training.label_efficiency import run_label_efficiency
-        from sslmri.training.report import report_efficiency
-
-        print(report_efficiency(run_label_efficiency(self, self.label_efficiency)))
+    print(report_efficiency(run_label_efficiency(options, label_efficiency)))
 
 
-@dataclass(frozen=True)
-class All(Recipe):
+def all_steps(
+    options: _Options,
+    pretrain: PretrainSettings = _PRETRAIN_2,
+    finetune: FinetuneSettings = _FINETUNE_1,
+    precision: _Precision = "auto",
+) -> None:
     """All three steps, one after the other.
 
     Without options the simulated cohort is used, for two epochs of pre-training and one of fine-tuning, so that a first
     model is there in about five minutes on two CPU cores. Real data need more: set ``--data``, ``--pretrain.epochs``
     and ``--finetune.epochs``.
     """
+    from sslmri.training import report, steps
 
-    pretrain: PretrainSettings = field(default_factory=lambda: PretrainSettings(epochs=2))
-    finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(epochs=1))
+    settings = replace(pretrain, precision=precision), replace(finetune, precision=precision)
+    print(report.report_metrics(steps.run_all(options, *settings)))
 
-    def start(self) -> None:
-        """Runs the steps."""
-        from sslmri.training import report, steps
 
-        print(report.report_metrics(steps.run_all(self, *self.settings)))
+_COMMANDS = {
+    "crossvalidate": crossvalidate,
+    "final": final,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "controls": controls,
+    "bank": bank,
+    "label-efficiency": label_efficiency,
+    "all": all_steps,
+}
 
 
 def main() -> int:
     """Runs the command and returns its exit code."""
-    commands = Crossvalidate | Final | Pretrain | Finetune | Evaluate | Controls | Bank | LabelEfficiency | All
-    command = tyro.cli(commands, description=__doc__)
 
     def start() -> None:
-        if not isinstance(command, Pretrain) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if sys.argv[1:2] != ["pretrain"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise TrainingError("Expected one process, got several: torchrun is for `train.py pretrain` alone.")
-        command.start()
+        tyro.extras.subcommand_cli_from_dict(_COMMANDS, description=__doc__)
 
     return exit_code(start)
 

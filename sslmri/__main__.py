@@ -6,7 +6,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,14 +23,24 @@ if TYPE_CHECKING:
     from sslmri.cohorts.audit import Check
 
 
-@dataclass(frozen=True)
-class Screen:
+_Scans = Annotated[tuple[Path, ...], tyro.conf.Positional]
+_Given = Annotated[Path, tyro.conf.Positional]
+
+
+def screen(
+    paths: _Scans,
+    model: Path = DEFAULT_MODEL,
+    csv: Path | None = None,
+    report: Path | None = None,
+    overlays: Path | None = None,
+    sequence: SequenceChoice | None = None,
+) -> int:
     """Screen scans for every disease of the model: one JSON object per line, in the order given.
 
     The DICOM files of one series in one folder are one scan. Exit code 0: every scan was screened; 2: some were
     refused; 1: nothing could run.
 
-    Attributes:
+    Args:
         paths: files, or folders whose files are taken in order of their names.
         model: the model folder.
         csv: also write the findings as a table, one row for each scan and disease.
@@ -38,194 +48,143 @@ class Screen:
         overlays: also write each finding's map over its key slice, as PNG files into this folder.
         sequence: of all these scans, T1ce with contrast agent, in place of what their files state or their images show.
     """
+    from sslmri.models.evidence import find_unseen_metrics
+    from sslmri.scans.sandbox import unlimited_resources
+    from sslmri.screening.batch import list_files, screen_files, write_overlays
+    from sslmri.screening.outcome import Entry, Refusal
+    from sslmri.screening.report.export import json_line, report_csv, report_pdf
+    from sslmri.screening.report.images import key_images
+    from sslmri.screening.screener import Screener
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    model: Path = DEFAULT_MODEL
-    csv: Path | None = None
-    report: Path | None = None
-    overlays: Path | None = None
-    sequence: SequenceChoice | None = None
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        from sslmri.models.evidence import find_unseen_metrics
-        from sslmri.scans.sandbox import unlimited_resources
-        from sslmri.screening.batch import list_files, screen_files, write_overlays
-        from sslmri.screening.outcome import Entry, Refusal
-        from sslmri.screening.report.export import json_line, report_csv, report_pdf
-        from sslmri.screening.report.images import key_images
-        from sslmri.screening.screener import Screener
-
-        files = list_files(self.paths)
-        if not files:
-            raise ScanError("Expected files to screen, got none: name files or folders that contain some.")
-        if unlimited := unlimited_resources():
-            print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
-        screener = Screener.load(self.model)
-        card, metrics = screener.card, find_unseen_metrics(screener.card)
-        entries: list[Entry] = []  # without the arrays of the screenings
-        for entry, arrays in screen_files(screener, files, self.sequence):
-            print(json_line(card, entry, metrics), flush=True)
-            if self.overlays and arrays:
-                write_overlays(self.overlays, card, entry, arrays)
-            if self.report and arrays and not isinstance(entry.outcome, Refusal):
-                entry = replace(entry, images=key_images(card, entry.outcome, arrays))
-            entries.append(entry)
-        for path, make in ((self.csv, report_csv), (self.report, report_pdf)):
-            if path:
-                write_atomically(path, partial(Path.write_bytes, data=make(card, entries, metrics)))
-        return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
+    files = list_files(paths)
+    if not files:
+        raise ScanError("Expected files to screen, got none: name files or folders that contain some.")
+    if unlimited := unlimited_resources():
+        print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
+    screener = Screener.load(model)
+    card, metrics = screener.card, find_unseen_metrics(screener.card)
+    entries: list[Entry] = []  # without the arrays of the screenings
+    for entry, arrays in screen_files(screener, files, sequence):
+        print(json_line(card, entry, metrics), flush=True)
+        if overlays and arrays:
+            write_overlays(overlays, card, entry, arrays)
+        if report and arrays and not isinstance(entry.outcome, Refusal):
+            entry = replace(entry, images=key_images(card, entry.outcome, arrays))
+        entries.append(entry)
+    for path, make in ((csv, report_csv), (report, report_pdf)):
+        if path:
+            write_atomically(path, partial(Path.write_bytes, data=make(card, entries, metrics)))
+    return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
 
 
-@dataclass(frozen=True)
-class Manifest:
+def manifest(folder: _Given, cohort: str, out: Path | None = None) -> int:
     """Turn a downloaded folder into a manifest.
 
-    Attributes:
+    Args:
         folder: the folder as it was downloaded.
         cohort: which public cohort it is, such as oasis, cheng or ixi_t1; docs/data.md lists all of them.
         out: where to write; by default ``manifest.csv`` inside the folder.
     """
+    from sslmri.cohorts.manifest import check_names, write_manifest
+    from sslmri.cohorts.public import build_manifest, list_checksum
 
-    folder: Annotated[Path, tyro.conf.Positional]
-    cohort: str
-    out: Path | None = None
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        from sslmri.cohorts.manifest import check_names, write_manifest
-        from sslmri.cohorts.public import build_manifest, list_checksum
-
-        rows = build_manifest(self.folder, self.cohort)
-        checksum = list_checksum(rows["path"])
-        out = self.out or self.folder / "manifest.csv"
-        if out.parent.resolve() != self.folder.resolve():
-            paths = [str(self.folder.resolve() / name) for name in rows["path"]]
-            check_names(paths)  # of the folders above it too
-            rows["path"] = paths
-        write_manifest(out, rows)
-        print(printable_line(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups, file list {checksum}"))
-        return 0
+    rows = build_manifest(folder, cohort)
+    checksum = list_checksum(rows["path"])
+    out = out or folder / "manifest.csv"
+    if out.parent.resolve() != folder.resolve():
+        paths = [str(folder.resolve() / name) for name in rows["path"]]
+        check_names(paths)  # of the folders above it too
+        rows["path"] = paths
+    write_manifest(out, rows)
+    print(printable_line(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups, file list {checksum}"))
+    return 0
 
 
-@dataclass(frozen=True)
-class Audit:
+def audit(manifest: _Given, csv: Path | None = None, cache: Path = Path(".cache"), split_seed: int = 0) -> int:
     """Look for leaks, label conflicts and weak points in a manifest: a table, one line for each check.
 
     Exit code 0: no leak and no label conflict; 3: one of them; 1: it could not run. Weak points are listed only.
 
-    Attributes:
+    Args:
         manifest: the manifest.csv.
         csv: also write every finding as a table, one per row.
         cache: where prepared slices are kept.
         split_seed: of the 60/20/20 split by group, for manifests without folds.
     """
+    from sslmri.cohorts.audit import audit, list_findings
+    from sslmri.cohorts.manifest import read_manifest
+    from sslmri.cohorts.splits import assign_splits
+    from sslmri.cohorts.store import open_store
+    from sslmri.scans.slices import Preparation
 
-    manifest: Annotated[Path, tyro.conf.Positional]
-    csv: Path | None = None
-    cache: Path = Path(".cache")
-    split_seed: int = 0
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        from sslmri.cohorts.audit import audit, list_findings
-        from sslmri.cohorts.manifest import read_manifest
-        from sslmri.cohorts.splits import assign_splits
-        from sslmri.cohorts.store import open_store
-        from sslmri.scans.slices import Preparation
-
-        listed = read_manifest(self.manifest, check_groups=False)
-        records = assign_splits(listed, self.split_seed, is_checked=False)
-        store = open_store([record for record in records if record.split], Preparation(), self.cache)
-        checks = audit(records, store)
-        if self.csv:
-            table = list_findings(checks).map(neutralised)
-            write_atomically(self.csv, lambda path: table.to_csv(path, index=False, errors="backslashreplace"))
-        grave = [check.name for check in checks if check.is_grave and check.count]
-        print(_table(checks, grave))
-        return 3 if grave else 0
+    records = assign_splits(read_manifest(manifest, check_groups=False), split_seed, is_checked=False)
+    store = open_store([record for record in records if record.split], Preparation(), cache)
+    checks = audit(records, store)
+    if csv:
+        table = list_findings(checks).map(neutralised)
+        write_atomically(csv, lambda path: table.to_csv(path, index=False, errors="backslashreplace"))
+    grave = [check.name for check in checks if check.is_grave and check.count]
+    print(_table(checks, grave))
+    return 3 if grave else 0
 
 
-@dataclass(frozen=True)
-class Validate:
+def validate(manifest: _Given, model: Path = DEFAULT_MODEL) -> int:
     """Measure a model on labelled scans of one's own, next to its results on patients that its training left out.
 
     Each row of the manifest is a file: an image, a volume, a zip of a series, or a DICOM file of one. Exit code 0:
     every scan was read; 2: some were refused; 1: it could not run.
 
-    Attributes:
+    Args:
         manifest: the manifest.csv, with the columns path, cohort, disease, label and, where people have several scans,
             group.
         model: the model folder.
     """
+    from sslmri.cohorts.manifest import read_manifest
+    from sslmri.diseases import DISEASES
+    from sslmri.models.evidence import find_unseen_metrics
+    from sslmri.screening.screener import Screener
+    from sslmri.screening.validate import labelled_records, measure, report, screen_labelled
 
-    manifest: Annotated[Path, tyro.conf.Positional]
-    model: Path = DEFAULT_MODEL
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        from sslmri.cohorts.manifest import read_manifest
-        from sslmri.diseases import DISEASES
-        from sslmri.models.evidence import find_unseen_metrics
-        from sslmri.screening.screener import Screener
-        from sslmri.screening.validate import labelled_records, measure, report, screen_labelled
-
-        records = read_manifest(self.manifest)
-        screener = Screener.load(self.model)
-        scans = screen_labelled(screener, labelled_records(screener.card, records))
-        labelled = {scan.record.disease for scan in scans}
-        results = {key: measure(scans, disease) for key, disease in DISEASES.items() if key in labelled}
-        print(report(results, find_unseen_metrics(screener.card)))
-        return 2 if any(scan.finding is None for scan in scans) else 0
+    records = read_manifest(manifest)
+    screener = Screener.load(model)
+    scans = screen_labelled(screener, labelled_records(screener.card, records))
+    labelled = {scan.record.disease for scan in scans}
+    results = {key: measure(scans, disease) for key, disease in DISEASES.items() if key in labelled}
+    print(report(results, find_unseen_metrics(screener.card)))
+    return 2 if any(scan.finding is None for scan in scans) else 0
 
 
-@dataclass(frozen=True)
-class Convert:
+def convert(model: _Given) -> int:
     """Rewrite a model of the former format in that of this version; no weight changes, its stored results go.
 
-    Attributes:
+    Args:
         model: the model folder.
     """
+    from sslmri.models.convert import convert_model
 
-    model: Annotated[Path, tyro.conf.Positional]
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        from sslmri.models.convert import convert_model
-
-        print(f"converted {convert_model(self.model)}: measure it again with `python train.py evaluate`")
-        return 0
+    print(f"converted {convert_model(model)}: measure it again with `python train.py evaluate`")
+    return 0
 
 
-@dataclass(frozen=True)
-class Card:
+def model_card(model: _Given = DEFAULT_MODEL) -> int:
     """Print a model's card as Markdown: intended use, training data, results and limits.
 
-    Attributes:
+    Args:
         model: the model folder.
     """
+    from sslmri.models.evidence import GateTable, Metrics, find_evidence
+    from sslmri.models.folder import read_model_card
+    from sslmri.models.model_card import model_card_markdown
 
-    model: Annotated[Path, tyro.conf.Positional] = DEFAULT_MODEL
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        from sslmri.models.evidence import GateTable, Metrics, find_evidence
-        from sslmri.models.folder import read_model_card
-        from sslmri.models.model_card import model_card_markdown
-
-        card = read_model_card(self.model)
-        print(model_card_markdown(card, find_evidence(card, Metrics), find_evidence(card, GateTable)), end="")
-        return 0
+    card = read_model_card(model)
+    print(model_card_markdown(card, find_evidence(card, Metrics), find_evidence(card, GateTable)), end="")
+    return 0
 
 
-@dataclass(frozen=True)
-class Licences:
+def licences() -> int:
     """Print every package the program needs, with its version, licence and home page, as Markdown."""
-
-    def start(self) -> int:
-        """Runs the command and returns its exit code."""
-        print((PROJECT / "LICENCES.md").read_text(encoding="utf-8"), end="")
-        return 0
+    print((PROJECT / "LICENCES.md").read_text(encoding="utf-8"), end="")
+    return 0
 
 
 def _table(checks: "Sequence[Check]", grave: Sequence[str]) -> str:
@@ -237,17 +196,24 @@ def _table(checks: "Sequence[Check]", grave: Sequence[str]) -> str:
     return "\n".join(printable_line(line.rstrip()) for line in (*lines, "", verdict))
 
 
+_COMMANDS = {
+    "screen": screen,
+    "validate": validate,
+    "manifest": manifest,
+    "audit": audit,
+    "convert": convert,
+    "model-card": model_card,
+    "licences": licences,
+}
+
+
 def main() -> int:
     """Runs the command and returns its exit code."""
     if sys.argv[1:2] == ["app"]:
         return run_app(sys.argv[2:])
     if sys.argv[1:2] == ["train"]:
         return run_train(sys.argv[2:])
-    model_card = Annotated[Card, tyro.conf.subcommand("model-card")]
-    command = tyro.cli(
-        Screen | Validate | Manifest | Audit | Convert | model_card | Licences, prog="sslmri", description=__doc__
-    )
-    return exit_code(command.start)
+    return exit_code(partial(tyro.extras.subcommand_cli_from_dict, _COMMANDS, prog="sslmri", description=__doc__))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from io import BufferedReader, FileIO
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,10 @@ _NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # variables wi
 
 
 class MessagePipe:
-    """Messages of bytes, each preceded by its length; one file descriptor to read from and one to write to."""
+    """Messages of bytes, each preceded by its length; an unbuffered file to read from and one to write to."""
 
-    def __init__(self, reader: int, writer: int) -> None:
-        self._reader, self._writer = BufferedReader(FileIO(reader, "rb")), FileIO(writer, "wb")
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader, self._writer = BufferedReader(reader), writer
 
     def send(self, message: Any) -> None:
         """Sends a message: bytes, or anything with a contiguous buffer of them."""
@@ -94,25 +94,18 @@ def start_process(
     needed = {name: os.environ[name] for name in _NEEDED if name in os.environ}
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code],
+        bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**needed, **environment, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
     )
-    return process, MessagePipe(_own_descriptor(process.stdout), _own_descriptor(process.stdin))
-
-
-def _own_descriptor(stream: IO[bytes] | None) -> int:
-    """Returns a copy of a stream's file descriptor and closes the stream."""
-    if stream is None:
-        raise ValueError("Expected a pipe, got no stream.")
-    with stream:
-        return os.dup(stream.fileno())
+    return process, MessagePipe(process.stdout, process.stdin)
 
 
 def pipe_to_parent() -> MessagePipe:
     """Returns the pipe to the process that started this one, and frees standard input and output for other uses."""
-    pipe = MessagePipe(os.dup(0), os.dup(1))
+    pipe = MessagePipe(FileIO(os.dup(0)), FileIO(os.dup(1), "wb"))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)

@@ -18,7 +18,7 @@ from PIL import Image
 from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
-from sslmri.scans.group_files import group_paths
+from sslmri.scans.group_files import list_scans
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
 from sslmri.screening import batch
@@ -205,7 +205,7 @@ def mixed(tmp_path, files) -> list[Path]:
 
 
 def test_loose_files_of_one_series_in_one_folder_are_one_scan_in_the_place_of_the_first(mixed, screener):
-    scans = group_paths(mixed)
+    scans = list_scans(mixed)
     assert [len(scan) for scan in scans] == [4, 4, 1, 4]
     assert [scan[0] for scan in scans] == [mixed[0], mixed[1], mixed[5], mixed[-4]]
     entries = [entry for entry, _ in screen_files(screener, mixed)]

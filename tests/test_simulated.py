@@ -12,7 +12,6 @@ from sslmri.cohorts import anatomy
 from sslmri.cohorts.lesions import grow_meningioma
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS
 from sslmri.cohorts.simulated import (
-    SimulatedSettings,
     SimulatedSubject,
     finding_slices,
     simulate_subject,
@@ -34,8 +33,7 @@ def person(disease: str, label: str, seed: int = 5) -> SimulatedSubject:
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]]]:
-    settings = SimulatedSettings(subjects_per_class=1, slices_per_subject=N_SLICES, image_size=64)
-    manifest = write_simulated(tmp_path_factory.mktemp("cohort"), settings)
+    manifest = write_simulated(tmp_path_factory.mktemp("cohort"), subjects_per_class=1, slices_per_subject=N_SLICES)
     with manifest.open(encoding="utf-8") as file:
         return manifest.parent, list(csv.DictReader(file))
 
@@ -189,7 +187,7 @@ def test_boxes_enclose_the_masks_of_tumours_and_only_those(cohort):
             mask = np.asarray(picture) > 0
         assert bool(row["box_xywh"]) == (row["disease"] == "tumours" and bool(mask.any()))
         if row["box_xywh"]:
-            x, y, width, height = (float(part) * 64 for part in row["box_xywh"].split())
+            x, y, width, height = (float(part) * 128 for part in row["box_xywh"].split())
             inside = np.zeros_like(mask)
             inside[round(y - height / 2) : round(y + height / 2), round(x - width / 2) : round(x + width / 2)] = True
             assert not mask[~inside].any()
@@ -204,7 +202,7 @@ def draw_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_folds_rotate_over_the_subjects_of_a_class(tmp_path, monkeypatch):
     draw_one_person(monkeypatch)
-    manifest = write_simulated(tmp_path, SimulatedSettings(subjects_per_class=7, slices_per_subject=1))
+    manifest = write_simulated(tmp_path, subjects_per_class=7, slices_per_subject=1)
     with manifest.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == "glioma"]
     assert [int(row["fold"]) for row in rows] == [0, 1, 2, 3, 4, 0, 1]
@@ -219,5 +217,5 @@ def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
 
     monkeypatch.setattr("sslmri.cohorts.simulated._write_subject", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_simulated(tmp_path, SimulatedSettings(subjects_per_class=1, slices_per_subject=1))
+        write_simulated(tmp_path, subjects_per_class=1, slices_per_subject=1)
     assert not (tmp_path / "manifest.csv").exists()

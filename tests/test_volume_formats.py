@@ -11,7 +11,7 @@ import pytest
 from sslmri.errors import ScanError
 from sslmri.scans import read_scan
 from sslmri.scans.file_type import file_type
-from sslmri.scans.group_files import group_paths
+from sslmri.scans.group_files import list_scans
 from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
 from sslmri.scans.volume_files import VOLUMES, read_volume_file
@@ -146,7 +146,7 @@ def loose(head) -> dict[str, bytes]:
 def test_loose_pairs_are_one_scan_each_whatever_their_order(head, tmp_path):
     for name, data in reversed(loose(head).items()):
         (tmp_path / name).write_bytes(data)
-    scans = group_paths(sorted(tmp_path.iterdir()))
+    scans = list_scans(sorted(tmp_path.iterdir()))
     assert [sorted(path.name for path in scan) for scan in scans] == [
         ["B.RAW", "b.nhdr"],
         ["a.mhd", "a.raw"],

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
+from sslmri.cohorts.simulated import write_simulated
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.models.cards import ModelFile
 from sslmri.models.folder import BANK_CARD, BANK_FILE, MODEL, MODEL_FILE, SEQUENCE_FILE, write_model_file
@@ -20,7 +20,7 @@ TINY_FINETUNE = FinetuneSettings(epochs=1, labels_per_class=4, batch_size=16)
 
 def make_cohort(folder: Path) -> None:
     """Writes five subjects per class."""
-    write_simulated(folder, SimulatedSettings(subjects_per_class=5, slices_per_subject=2))
+    write_simulated(folder, subjects_per_class=5, slices_per_subject=2)
 
 
 def make_model(cohort: Path, run: Path) -> None:

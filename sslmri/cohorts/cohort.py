@@ -27,14 +27,12 @@ class Recipe:
         heights_mm: superior millimetres between which slices are taken.
         head_fraction: fraction of subjects who keep skull and scalp; the others are skull-stripped.
         age_loss: how far the brain has aged; displacement of the walls of the ventricles in mm.
-        has_boxes: whether the manifest carries a bounding box of the finding.
     """
 
     contrasts: tuple[str, ...] = ("T1",)
     heights_mm: tuple[float, float] = (-22.0, 50.0)
     head_fraction: float = 0.5
     age_loss: float = 0.8
-    has_boxes: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,18 @@
-"""Reads the rows of a CSV file as spreadsheets of any country write them: by comma, semicolon or tab."""
+"""Reads the rows of a CSV file, separated by commas, semicolons or tabs."""
 
-import codecs
 import csv
 import io
-import re
 from pathlib import Path
 
 from sslmri.errors import ManifestError
 
-_MAX_BYTES = 64 * 2**20  # of a manifest: half a million rows
 _DELIMITERS = (",", ";", "\t")
-_SEP_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*(?:\r\n|\r|\n)')  # by which Excel is told the delimiter
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Rows = list[tuple[int, list[str]]]
 
 
-def read_rows(path: Path) -> tuple[list[str], Rows, bool]:
-    """Returns the header, each row that is not blank with its line number, and whether decimals may have a comma.
+def read_rows(path: Path) -> tuple[list[str], Rows]:
+    """Returns the header, and each row that is not blank with its line number.
 
     Columns without a name behind the last that has one are dropped where they hold nothing.
 
@@ -25,29 +20,20 @@ def read_rows(path: Path) -> tuple[list[str], Rows, bool]:
         ManifestError: the file is no such text.
     """
     text = _read_text(path)
-    sep_line = _SEP_LINE.match(text)
-    if sep_line:
-        text = text[sep_line.end() :]
     header_line = text.lstrip().partition("\n")[0]
-    delimiter = sep_line[1] if sep_line else max(_DELIMITERS, key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    n_before = 1 if sep_line else 0
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header_line.count), strict=True)
     try:
         header = next(reader, [])
-        rows = [(reader.line_num + n_before, row) for row in reader if any(row)]
+        rows = [(reader.line_num, row) for row in reader if any(row)]
     except csv.Error as error:
         raise ManifestError(
-            f"Expected comma-separated values in {path.name}, got a line {reader.line_num + n_before} that cannot be "
-            f"read ({error}): save it again as CSV."
+            f"Expected comma-separated values in {path.name}, got a line {reader.line_num} that cannot be read "
+            f"({error}): save it again as CSV."
         ) from error
     while header and not header[-1].strip():
         header.pop()
-    return header, [(number, _without_blanks(row, len(header))) for number, row in rows], delimiter != ","
-
-
-def _without_blanks(row: list[str], n_columns: int) -> list[str]:
-    """Returns a row without what lies beyond the columns, unchanged where that is not blank."""
-    return row[:n_columns] if not "".join(row[n_columns:]).strip() else row
+    n = len(header)
+    return header, [(number, row if "".join(row[n:]).strip() else row[:n]) for number, row in rows]
 
 
 def _read_text(path: Path) -> str:
@@ -55,10 +41,8 @@ def _read_text(path: Path) -> str:
     if not path.is_file():
         raise ManifestError(f"Expected a manifest at {path}, got no such file: give the path of a manifest.csv.")
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ManifestError(f"Expected at most {_MAX_BYTES >> 20} MB in {path}, got more: split the manifest.")
         content = path.read_bytes()
-        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise ManifestError(
             f"Expected a readable manifest at {path}, got {error.strerror}: check its rights."

@@ -17,7 +17,7 @@ from sslmri.files import write_atomically
 from sslmri.text import printable_line
 
 REQUIRED_COLUMNS = ("path", "cohort", "disease", "label")
-OPTIONAL_COLUMNS = ("group", "slice", "contrast", "fold", "use", "box_xywh", "age", "sex")
+OPTIONAL_COLUMNS = ("group", "slice", "contrast", "fold", "use", "box_xywh", "age")
 MANIFEST_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 TRAIN_USE = "train"
 _SHOWN = 5
@@ -26,7 +26,6 @@ _OPTIONAL_VALUES = {  # pattern of a column, and what an error says of it
     "fold": ("[0-9]{1,9}", "a fold of 0, 1, 2, ..."),
     "slice": ("[0-9]{1,9}", "a slice of 0, 1, 2, ..."),
     "age": (r"[0-9]{1,3}(\.[0-9]{1,9})?", "an age in years"),
-    "sex": ("[FM]", "a sex of F, M"),
 }
 _ROUNDING = 0.01  # of the image: a box may be written with two decimals
 
@@ -53,7 +52,6 @@ class Record:
             its left upper corner on; None where the manifest names none.
         contrast: of the scan, as the manifest has it; empty where it says none.
         age: of the subject in years, if the manifest gives it.
-        sex: of the subject, ``F`` or ``M``; empty where the manifest gives none.
     """
 
     path: Path
@@ -69,7 +67,6 @@ class Record:
     box: Box | None = None
     contrast: str = ""
     age: float | None = None
-    sex: str = ""
 
     @property
     def group_key(self) -> str:
@@ -115,7 +112,6 @@ def _record(folder: Path, row: dict[Hashable, str]) -> Record:
         box=_box_of(row["box_xywh"]),
         contrast=row["contrast"],
         age=float(row["age"]) if row["age"] else None,
-        sex=row["sex"],
     )
 
 
@@ -149,7 +145,7 @@ def check_names(names: Iterable[str]) -> None:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Returns the manifest as strings, indexed by line number, with the optional columns always present."""
-    header, lines, is_decimal_comma = read_rows(path)
+    header, lines = read_rows(path)
     _check_columns(header, path.name)
     ragged = [number for number, row in lines if len(row) != len(header)]
     if ragged:
@@ -162,18 +158,13 @@ def _read_table(path: Path) -> pd.DataFrame:
     table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
     table = table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
     table["path"] = [_with_slashes(name, path.parent) for name in table["path"]]
-    if is_decimal_comma:
-        for column in ("age", "box_xywh"):
-            table[column] = table[column].str.replace(",", ".", regex=False)
     table["group"] = table["group"].where(table["group"].str.strip() != "", UNKNOWN + table["path"])
     return table
 
 
 def _with_slashes(name: str, folder: Path) -> str:
-    """Returns a relative path as Windows writes it with slashes, unless backslashes are part of the name."""
-    if "\\" not in name or os.path.lexists(folder / name) or PureWindowsPath(name).drive or name.startswith("\\"):
-        return name
-    return PureWindowsPath(name).as_posix()
+    """Returns a path as Windows writes it with slashes, unless backslashes are part of the name."""
+    return name if "\\" not in name or os.path.lexists(folder / name) else PureWindowsPath(name).as_posix()
 
 
 def _check_columns(columns: Sequence[str], where: str) -> None:
@@ -250,16 +241,8 @@ def _check_paths(table: pd.DataFrame, folder: Path, check_files: bool) -> None:
     whole = table["path"].map(lambda name: os.path.normpath(os.path.join(folder, name)))
     _refuse(table, whole.duplicated(keep=False), "path", "each file in one row", "remove the repeated rows")
     if check_files:
-        missing_drive = table["path"].map(lambda name: os.name != "nt" and _is_absolute_on_windows(folder, name))
-        advice = "write the paths relative to the folder of the manifest"
-        _refuse(table, missing_drive.astype(bool), "path", "a path on this computer", advice)
         missing = ~whole.map(os.path.isfile).astype(bool)
         _refuse(table, missing, "path", f"a file under {folder.resolve()}", "restore the file or remove the row")
-
-
-def _is_absolute_on_windows(folder: Path, name: str) -> bool:
-    path = PureWindowsPath(name)
-    return bool(path.drive or name.startswith("\\")) and not os.path.lexists(folder / name)
 
 
 def _refuse(table: pd.DataFrame, bad: "pd.Series[bool]", column: str, expected: str, advice: str) -> None:

@@ -93,7 +93,7 @@ COHORTS: dict[str, Cohort] = {
         folders=(*_TUMOURS, Folder(rf"^(no|non)tumou?r|{_HEALTHY}", "no_tumour")),
         groups="neighbours",
         may_lack=frozenset({"no_tumour"}),
-        recipe=Recipe(("T1ce",), (-44, 60), head_fraction=1.0, age_loss=0.6, has_boxes=True),
+        recipe=Recipe(("T1ce",), (-44, 60), head_fraction=1.0, age_loss=0.6),
     ),
     "cheng": Cohort(
         "tumours",

@@ -36,23 +36,6 @@ _LESIONS: dict[str, Callable[[np.random.Generator, anatomy.Atlas], lesions.Lesio
 
 
 @dataclass(frozen=True)
-class SimulatedSettings:
-    """How large the simulated cohort is.
-
-    Attributes:
-        subjects_per_class: subjects per class; 10 leaves two for each of the five folds.
-        slices_per_subject: slices per subject, fewer where a finding reaches over fewer.
-        image_size: pixels per side of a slice of 222 mm; 128 is the size of the public Alzheimer's slices.
-        seed: one cohort per number, 0 or more.
-    """
-
-    subjects_per_class: int = 10
-    slices_per_subject: int = 8
-    image_size: int = 128
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class SimulatedSubject:
     """One simulated subject.
 
@@ -161,35 +144,33 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_simulated(folder: Path, settings: SimulatedSettings) -> Path:
+def write_simulated(folder: Path, subjects_per_class: int = 10, slices_per_subject: int = 8) -> Path:
     """Writes slices, their masks (same name under ``masks/``) and, last of all, the manifest; returns its path.
 
     Args:
         folder: made if missing; a folder without ``manifest.csv`` is not a finished cohort.
-        settings: how large the cohort is.
+        subjects_per_class: 10 leaves two for each of the five folds.
+        slices_per_subject: fewer where a finding reaches over fewer.
     """
     manifest = folder / "manifest.csv"
     manifest.unlink(missing_ok=True)
     classes = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
-    people = [(*both, index) for both in classes for index in range(settings.subjects_per_class)]
+    people = [(*both, index) for both in classes for index in range(subjects_per_class)]
     anatomy.load_atlas()
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        rows = list(chain.from_iterable(threads.map(partial(_write_subject, folder, settings), people)))
+        rows = list(chain.from_iterable(threads.map(partial(_write_subject, folder, slices_per_subject), people)))
     write_manifest(manifest, pd.DataFrame(rows))
     return manifest
 
 
-def _write_subject(
-    folder: Path, settings: SimulatedSettings, person: tuple[str, str, int]
-) -> list[dict[str, str | int]]:
+def _write_subject(folder: Path, n_slices: int, person: tuple[str, str, int]) -> list[dict[str, str | int]]:
     """Writes the images of one (disease, label, index) and returns their manifest rows."""
     disease, label, index = person
-    entropy = [settings.seed, _code(disease, label), index]
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    subject = simulate_subject(disease, label, seed, settings.image_size)
+    seed = int(np.random.SeedSequence([0, _code(disease, label), index]).generate_state(1)[0])
+    subject = simulate_subject(disease, label, seed)
     group = f"sim-{_group_name(disease, label)}-{index:03d}"
     rows: list[dict[str, str | int]] = []
-    for number in finding_slices(subject, settings.slices_per_subject):
+    for number in finding_slices(subject, n_slices):
         path = Path(disease, label, f"{group}_{number:02d}.png")
         mask = subject.mask[number]
         for target, content in ((path, slice_png(subject, number)), ("masks" / path, _png(mask * np.uint8(255)))):
@@ -206,7 +187,7 @@ def _write_subject(
                 "contrast": subject.contrast,
                 "fold": index % N_FOLDS,
                 "use": "train",
-                "box_xywh": _box_xywh(mask) if recipe_of(disease).has_boxes else "",
+                "box_xywh": _box_xywh(mask) if DISEASES[disease].is_focal else "",
             }
         )
     return rows

@@ -5,20 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sslmri.errors import ScanError
-from sslmri.scans.dicom_file import read_file, read_series_key, series_key_of
+from sslmri.scans.dicom_file import read_file, series_key_of
 from sslmri.scans.dicom_frames import checked_size
 from sslmri.scans.dicom_rules import has_image, refusal, stated_decade, stated_sequence
 from sslmri.scans.dicom_slices import slice_images
 from sslmri.scans.limits import MAX_VOXELS
-from sslmri.scans.scan import SeriesKey, left_out
-from sslmri.scans.series import SliceImage, are_parallel, assemble, is_even_stack
+from sslmri.scans.scan import left_out
+from sslmri.scans.series import SliceImage, are_parallel, assemble
 from sslmri.scans.volume import Volume
 
 _MAX_LISTED = 10  # counts that a message lists
 _BURNED_IN = "Text is burned into the image: it may identify the patient and mislead the classifiers."
-_OWN_SERIES = (
-    "Each file names a series of its own: {} were read as one scan, as they are of one study and evenly spaced."
-)
+_OWN_SERIES = "Each file names a series of its own: {} were read as one scan, as they are of one study and one stack."
 
 
 @dataclass
@@ -87,15 +85,6 @@ def read_dicom(files: Iterable[bytes | None]) -> Volume:
         decade=series.decade,
         warnings=(*warnings, *volume.warnings),
     )
-
-
-def series_key(data: bytes) -> SeriesKey | None:
-    """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
-    try:
-        key = read_series_key(data)
-        return key if key.series or key.stack else None
-    except Exception:  # a file that cannot be read belongs to no series; reading it says why
-        return None
 
 
 def list_series(files: Iterable[bytes | None]) -> list[list[int]]:
@@ -191,8 +180,7 @@ def _joined(series: list[_Series]) -> _Series | None:
     """Returns the series that single slices form together, each of which names one of its own, or None."""
     stacks = set[str | None]().union(*(one.stacks for one in series))
     images = [image for one in series for image in one.images]
-    is_stack = len(series) == len(images) > 1 and len(stacks) == 1 and None not in stacks and is_even_stack(images)
-    if not is_stack:
+    if not len(series) == len(images) > 1 or len(stacks) > 1 or None in stacks:
         return None
     return _Series(
         images=images,
@@ -207,8 +195,8 @@ def _joined(series: list[_Series]) -> _Series | None:
 def _several(series: list[_Series]) -> ScanError:
     if len(series) == sum(one.n_slices for one in series):
         return ScanError(
-            f"Each of the {len(series)} slices names a series of its own, and they are not one even stack. "
-            "Upload the slices of one series."
+            f"Each of the {len(series)} slices names a series of its own, and they are not of one stack. Upload the "
+            "slices of one series."
         )
     counts = sorted((one.n_slices for one in series), reverse=True)[:_MAX_LISTED]
     listed = ", ".join(map(str, counts[:-1]))

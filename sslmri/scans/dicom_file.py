@@ -81,15 +81,6 @@ def _apparent_syntax(dataset: Dataset) -> UID:
     return ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
 
 
-def read_series_key(data: bytes) -> SeriesKey:
-    """Returns what tells to which series a file belongs.
-
-    Raises:
-        Exception: whatever pydicom raises on damaged data.
-    """
-    return series_key_of(read_file(data, stop_before_pixels=True))
-
-
 def series_key_of(dataset: Dataset) -> SeriesKey:
     """Returns what tells to which series a data set belongs, as hashes that say nothing of its tags."""
     uid, number, orientation = (

@@ -86,21 +86,17 @@ def _names(keys: Sequence[SeriesKey]) -> list[str]:
 
 
 def list_scans(paths: Iterable[Path]) -> list[tuple[Path, ...] | ZippedSeries]:
-    """Returns the files of each scan as ``group_paths`` does, and each series of a zip file of several."""
+    """Returns the files of each scan as ``group_files`` does, and each series of a zip file of several.
+
+    A series may lie in several folders, as on a disc. A file that cannot be read stays alone, so that it is refused at
+    its position.
+    """
     scans: list[tuple[Path, ...] | ZippedSeries] = []
-    for files in group_paths(paths):
+    for files in group_files(paths, _key_of_path, str, lambda path: path.parent):
         archive = _content(files[0], "zip") if len(files) == 1 else None
         count = count_scans(archive) if archive else 1
         scans += [ZippedSeries(files[0], number + 1) for number in range(count)] if count > 1 else [files]
     return scans
-
-
-def group_paths(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Returns the files of each scan; a series may lie in several folders, as on a disc.
-
-    A file that cannot be read stays alone, so that it is refused at its position.
-    """
-    return group_files(paths, _key_of_path, str, lambda path: path.parent)
 
 
 def _key_of_path(path: Path) -> SeriesKey | None:

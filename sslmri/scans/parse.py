@@ -105,9 +105,13 @@ def parse_volume(source: str, contents: Sequence[bytes], series: int | None = No
 
 def parse_series_key(data: bytes) -> SeriesKey | None:
     """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
-    from sslmri.scans.dicom import series_key
+    from sslmri.scans.dicom_file import read_file, series_key_of
 
-    return series_key(data)
+    try:
+        key = series_key_of(read_file(data, stop_before_pixels=True))
+        return key if key.series or key.stack else None
+    except Exception:  # a file that cannot be read belongs to no series; reading it says why
+        return None
 
 
 def parse_count(data: bytes) -> int:

@@ -85,19 +85,6 @@ def are_parallel(images: Sequence[SliceImage]) -> bool:
     return not (len(normals) > 1 and (normals @ normals[0] < _PARALLEL).any())
 
 
-def is_even_stack(images: Sequence[SliceImage]) -> bool:
-    """Returns whether slices lie one above the other at one distance, about that which each states."""
-    positions = [image.position for image in images if image.position is not None]
-    if len(positions) < len(images) or not are_parallel(images):
-        return False
-    places = np.stack([position.position for position in positions])
-    normal = np.cross(*positions[0].directions)
-    steps = np.diff(places[np.argsort(places @ normal)], axis=0)
-    stated, step = images[0].thickness_mm, steps.mean(axis=0)
-    is_straight = bool((np.linalg.norm(steps - step, axis=1) < _UNEVEN * np.linalg.norm(step)).all())
-    return is_straight and (stated is None or step @ normal < _GAP * stated)
-
-
 def _unpositioned(images: Sequence[SliceImage]) -> Volume:
     if len(images) > 1:
         _check_axial(images)

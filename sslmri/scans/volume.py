@@ -11,7 +11,6 @@ from sslmri.scans.scan import Spacing
 
 AXIAL = "SPL"
 _SINGLE_SLICE = {"S": AXIAL, "A": "PIL", "R": "LIP"}  # customary display of a slice across each axis of the patient
-ORIENTATIONS = tuple(_SINGLE_SLICE.values())
 _OBLIQUE_DEGREES = 15.0
 _MIN_DETERMINANT = 0.1  # below it the three directions lie almost in one plane
 _COARSE_MM = 2.0

@@ -11,7 +11,7 @@ import numpy as np
 from sslmri.cohorts.manifest import Record, read_manifest
 from sslmri.cohorts.protocols import AS_PUBLISHED, GROUP_DISJOINT, Protocol
 from sslmri.cohorts.registry import terms_of
-from sslmri.cohorts.simulated import SimulatedSettings, write_simulated
+from sslmri.cohorts.simulated import write_simulated
 from sslmri.cohorts.splits import NEGATIVES_FILE, assign_splits, label_negatives, with_folds
 from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ModelError, TrainingError
@@ -181,9 +181,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def default_manifest(cache: Path) -> Path:
     """Returns the manifest of the default simulated cohort, made on the first call."""
-    settings = SimulatedSettings()
-    folder = cache / f"simulated-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
+    folder = cache / "simulated"
     if not (folder / "manifest.csv").exists():
         print(f"making the simulated cohort in {folder}")
-        write_simulated(folder, settings)
+        write_simulated(folder)
     return folder / "manifest.csv"
