@@ -7,6 +7,7 @@ protocol. Besides, ``bank`` builds what the out-of-distribution gate compares a 
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -140,7 +141,7 @@ def all_steps(
     print(report.report_metrics(steps.run_all(options, *settings)))
 
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "crossvalidate": crossvalidate,
     "final": final,
     "pretrain": pretrain,

@@ -57,13 +57,12 @@ def test_each_class_is_sampled_for_itself_and_slices_without_a_label_are_not() -
     }
 
 
-def test_slices_of_a_store_are_chosen_by_disease_split_and_class() -> None:
+def test_slices_of_a_store_are_chosen_by_disease_and_split() -> None:
     records = [replace(r, split=split) for split in ("train", "test") for r in slices(a=2) + slices(None, b=1)]
     store = store_of([*records, *slices("multiple_sclerosis", c=1)])
     assert store.indices() == list(range(7))
     assert store.indices(split="train") == [0, 1, 2]
     assert store.indices(disease="ms", split="test") == store.indices(disease={"ms", "tumours"}, split="test") == [3, 4]
-    assert store.indices(label="multiple_sclerosis") == [6]
     assert store.labelled.truth.tolist() == [0, 0, 0, 0, 1]
     assert store.where(split="test").labelled.groups.tolist() == ["c/a"] * 2
     assert store.labelled.evenly_per_class(1).truth.tolist() == [0, 1]

@@ -74,7 +74,7 @@ class Record:
         return f"{self.cohort}/{self.group}"
 
 
-def read_manifest(path: Path, check_files: bool = True, check_groups: bool = True) -> list[Record]:
+def read_manifest(path: Path, check_groups: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
     The columns in ``OPTIONAL_COLUMNS`` may be missing or blank; all others are ignored.
@@ -82,7 +82,6 @@ def read_manifest(path: Path, check_files: bool = True, check_groups: bool = Tru
 
     Args:
         path: the manifest.
-        check_files: whether each file must be there.
         check_groups: whether a group with two labels of one disease is refused; an audit lists it.
 
     Raises:
@@ -94,7 +93,7 @@ def read_manifest(path: Path, check_files: bool = True, check_groups: bool = Tru
     _check_optional(table)
     if check_groups:
         _check_groups(table)
-    _check_paths(table, path.parent, check_files)
+    _check_paths(table, path.parent)
     return [_record(path.parent, row) for row in table.to_dict("records")]
 
 
@@ -237,12 +236,11 @@ def _check_groups(table: pd.DataFrame) -> None:
     _refuse(pairs, clash, "group", "one label of a disease for a group", "split the group or correct a label")
 
 
-def _check_paths(table: pd.DataFrame, folder: Path, check_files: bool) -> None:
+def _check_paths(table: pd.DataFrame, folder: Path) -> None:
     whole = table["path"].map(lambda name: os.path.normpath(os.path.join(folder, name)))
     _refuse(table, whole.duplicated(keep=False), "path", "each file in one row", "remove the repeated rows")
-    if check_files:
-        missing = ~whole.map(os.path.isfile).astype(bool)
-        _refuse(table, missing, "path", f"a file under {folder.resolve()}", "restore the file or remove the row")
+    missing = ~whole.map(os.path.isfile).astype(bool)
+    _refuse(table, missing, "path", f"a file under {folder.resolve()}", "restore the file or remove the row")
 
 
 def _refuse(table: pd.DataFrame, bad: "pd.Series[bool]", column: str, expected: str, advice: str) -> None:

@@ -60,17 +60,13 @@ class Store:
         """Returns a store in memory of these slices and then those of another."""
         return Store(np.concatenate([self.slices, other.slices]), self.records + other.records, self.bad)
 
-    def indices(
-        self, *, disease: str | Collection[str] | None = None, split: str | None = None, label: str | None = None
-    ) -> list[int]:
-        """Returns the positions of the slices of a disease (or of any of several), split and class, where given."""
+    def indices(self, *, disease: str | Collection[str] | None = None, split: str | None = None) -> list[int]:
+        """Returns the positions of the slices of a disease (or of any of several) and split, where given."""
         diseases = (disease,) if isinstance(disease, str) else disease
         return [
             position
             for position, record in enumerate(self.records)
-            if (diseases is None or record.disease in diseases)
-            and (split is None or record.split == split)
-            and (label is None or record.label == label)
+            if (diseases is None or record.disease in diseases) and (split is None or record.split == split)
         ]
 
     def where(self, *, disease: str | Collection[str] | None = None, split: str | None = None) -> "Store":

@@ -27,7 +27,7 @@ FOLDER = ROOT.parent / "shared" / "hostile"
 MAX_SECONDS = 5.0
 MAX_REFUSAL_SECONDS = 3.0  # in the reader: a bomb must not be unpacked first
 MAX_PAGE_SECONDS = 20.0  # for a scan that is read: the page screens and draws it too
-MAX_GROWTH_MB = 400.0
+MAX_GROWTH_MB = 400.0  # of the process that reads, and of the server apart from the processes that it bounds
 ALLOWED = {  # silent: read, but no disease has a score
     "reject_unreadable": {"refused"},
     "reject_clear_or_decode": {"refused", "silent"},
@@ -154,7 +154,7 @@ def by_page(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL)
     with dashboard(model) as server:
         with visit(server.address) as visitor:
             visitor.upload(sample("PNG", 0, "first"))
-        with watch(lambda: server.pids) as memory:
+        with watch(lambda: [server.process.pid]) as memory:  # those that read and align have limits of their own
             ends = _ends_on_page(server, files, len(files) // max(1, passes))
         faults = [
             fault for file, end in zip(files, ends, strict=True) if (fault := _fault_of(file, end, MAX_PAGE_SECONDS))
@@ -163,7 +163,7 @@ def by_page(passes: int = 3, folder: Path = FOLDER, model: Path = DEFAULT_MODEL)
     faults += _grown(memory)
     refused, read = (_slowest([end for end in ends if (end.how == "refused") == is_it]) for is_it in (True, False))
     return row(
-        "hostile files, the running dashboard: ends as listed, refused in 5 s, 400 MB, alive",
+        "hostile files, the running dashboard: ends as listed, refused in 5 s, 400 MB in the server itself, alive",
         len(files),
         faults,
         f"{_of(listed(folder))}; slowest refusal {refused}, slowest screening {read}; memory {memory.growth:+.0f} MB",
