@@ -15,10 +15,12 @@ from sslmri.dashboard.cohort.session import open_cohort
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.section import try_read
 from sslmri.models.evidence import find_unseen_metrics
+from sslmri.screening.card_lines import insufficient
 
 start_page("Cohort")
 card = require_model("This page screens many scans and lists the findings.")
-cohort = open_cohort(card)
+cohort, metrics = open_cohort(card), try_read(find_unseen_metrics, card)
+cohort.folded = insufficient(metrics.diseases if metrics else {})
 take_in(card, cohort)
 if not cohort.entries:
     st.info("Drop scans of many patients to get a sortable list of results.")
@@ -29,6 +31,5 @@ shown = []
 if len(without_result(cohort)) < len(cohort.entries):
     shown = choose_entries(cohort)
     draw_list(cohort, shown)
-draw_exports(card, cohort, shown, try_read(find_unseen_metrics, card))
-
+draw_exports(card, cohort, shown, metrics)
 draw_counts(shown)

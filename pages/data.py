@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from sslmri.cohorts.registry import COHORTS, caveat_of
 from sslmri.dashboard.data import summary, summary_charts
 from sslmri.dashboard.data.examples import draw_records
 from sslmri.dashboard.data.source import ask_for_data, read_named, training_records
@@ -69,8 +70,10 @@ with left:
         )
 with right, st.container(border=True):
     st.header("Known limitations of these data", anchor=False)
-    faults = [f"- {escape_markdown(fault)}" for fault in own["faults"]["text"]]
-    st.markdown("\n".join(faults) or "None detected. Other problems may remain.")
+    cohorts = [name for name in own["use"]["cohort"].unique() if name in COHORTS]
+    sources = (f"{name}: {COHORTS[name].terms}." for name in cohorts)
+    faults = (*own["faults"]["text"], caveat_of(key, cohorts), *sources)
+    st.markdown("\n".join(f"- {escape_markdown(fault)}" for fault in faults))
 
 densities, quantiles = summary.densities(own, disease), summary.intensities(own, disease)
 left, right = st.columns(2, gap="large")

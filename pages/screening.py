@@ -5,20 +5,19 @@ import streamlit as st
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.dashboard.screening.examples import truth_line
 from sslmri.dashboard.screening.findings import choose_scan, draw_findings
-from sslmri.dashboard.screening.gallery import CHOSEN, draw_gallery
 from sslmri.dashboard.screening.review import draw_report
 from sslmri.dashboard.screening.sequence import choose_sequence
-from sslmri.dashboard.screening.shared_model import load_screener
+from sslmri.dashboard.screening.shared_model import share_screener
 from sslmri.dashboard.screening.similar import draw_similar
-from sslmri.dashboard.screening.start import draw_lead, draw_start
+from sslmri.dashboard.screening.start import draw_gallery, draw_lead, draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads, with_choice
-from sslmri.dashboard.screening.uploads import PatientUpload, ask_for_scans, draw_open, is_open
+from sslmri.dashboard.screening.uploads import CHOSEN, PatientUpload, ask_for_scans, draw_open, is_open
 from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view
 from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import Controls, find_evidence, find_unseen_metrics
 from sslmri.screening.card_lines import headline, insufficient
-from sslmri.screening.outcome import Refusal, Screening, notice_line
+from sslmri.screening.outcome import Refusal, Screening
 
 start_page("Screening")
 card = require_model("This page screens a brain MRI for each disease and shows what each result is based on.")
@@ -40,7 +39,8 @@ if not uploads:
     st.stop()
 
 st.empty()  # likewise
-screener = load_screener(card)
+with st.spinner("Loading the model"):
+    screener = share_screener(card)
 screened = screen_uploads(screener, uploads)
 for upload, one in zip(uploads, screened, strict=True):
     if isinstance(one.result, Refusal):
@@ -72,7 +72,7 @@ with cards:
         st.text(upload.name)
     shown, controls = finding.disease if finding else None, try_read(find_evidence, card, Controls)
     draw_findings(card, summary, shown, metrics, controls, scan.info.decade)
-    draw_notes([notice_line(notice) for notice in summary.warnings if notice.disease in (None, *summary.assessed)])
+    draw_notes([notice.text for notice in summary.warnings if notice.disease is None])
 with right:
     mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
     seen, viewed = in_view(scan, screening, finding, choose_original(summary, finding))

@@ -162,8 +162,6 @@ def test_only_few_files_are_kept_and_no_more_than_the_limits_are_taken(screener:
     assert len(cohort.entries) == 2
     assert list(cohort.kept) == [1]
     assert cohort.note == "2 scans left out: the list holds 2. Clear it to screen more."
-    monkeypatch.setattr(cohorts, "MAX_GIVEN_BYTES", one + 5)
-    assert len(accept(Cohort(""), [FileUpload("a", png(0)), FileUpload("b", png(1))])) == 1
 
 
 def test_time_left_is_told_for_every_scan_but_is_nothing_after_the_last(screener: Screener) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from streamlit.testing.v1 import AppTest
 
 from sslmri.dashboard import theme
@@ -24,9 +23,8 @@ from sslmri.dashboard.encoder.features import (
     tsne_sample,
 )
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE, feature_map
-from sslmri.dashboard.encoder.messages import chance_loss, facts
+from sslmri.dashboard.encoder.messages import facts
 from sslmri.diseases import DISEASES
-from sslmri.learning.simclr import nt_xent
 from sslmri.models.bank import BankCase
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import read_model_card
@@ -195,10 +193,6 @@ def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
 def test_markup_in_the_name_of_a_cohort_is_shown_in_the_legend(bank: Bank) -> None:
     named = replace(bank, cases=tuple(case._replace(cohort="<b>x") for case in bank.cases))
     assert feature_map(points_of(named), COHORT, [], []).data[0].name == "&lt;b&gt;x"
-
-
-def test_chance_loss_is_that_of_equal_features() -> None:
-    assert chance_loss(8) == pytest.approx(float(nt_xent(torch.ones(2, 8, 4), 0.07)), abs=1e-5)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sslmri.cohorts.patients import PATIENTS, draw_patient, make_patient
-from sslmri.dashboard.screening.gallery import THUMBNAILS
+from sslmri.dashboard.screening.start import THUMBNAILS
 from sslmri.diseases import DISEASES
 from sslmri.errors import ManifestError
 from sslmri.scans.scan import Scan

@@ -99,12 +99,10 @@ def test_a_visitor_who_goes_away_holds_up_nobody(monkeypatch):
 
 def test_a_server_that_stops_waits_for_who_is_served_and_no_longer_than_told(monkeypatch):
     line, _, (visitor,) = line_of(1, 1, monkeypatch)
-    monkeypatch.setattr(queue, "_MODEL", line)
     assert not line.wait_until_empty(0.05)
-    queue.wait_until_idle(0.05)
     assert visitor.is_alive()
     visitor.go.set()
-    queue.wait_until_idle(60)
+    assert line.wait_until_empty(60)
     assert line._queue == []
 
 
@@ -134,7 +132,7 @@ def test_each_screening_leaves_one_line_without_identity(configured, journal):
 
 def test_what_a_screening_freed_is_given_back_once_its_turn_is_over(configured, monkeypatch):
     lines = []
-    monkeypatch.setattr(queue, "release_freed_memory", lambda: lines.append(list(queue._MODEL._queue)))
+    monkeypatch.setattr(queue, "release_freed_memory", lambda: lines.append(list(queue.MODEL._queue)))
     upload(("a.png", png()))
     assert lines == [[]]
 
@@ -162,7 +160,7 @@ def test_a_screening_that_fails_leaves_a_line_and_its_place(journal):
         with pytest.raises(ZeroDivisionError):
             screen_nothing()
     assert [line["outcome"] for line in lines_of(journal)] == ["failed"] * (queue._MAX_PARALLEL + 1)
-    assert queue._MODEL._queue == []
+    assert queue.MODEL._queue == []
 
 
 def test_a_visitor_who_leaves_before_their_turn_leaves_no_line(journal, monkeypatch):
@@ -176,7 +174,7 @@ def test_a_visitor_who_leaves_before_their_turn_leaves_no_line(journal, monkeypa
 
 
 def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(configured, monkeypatch):
-    monkeypatch.setattr(queue, "_MODEL", FifoLimiter(1))
+    monkeypatch.setattr(queue, "MODEL", FifoLimiter(1))
     monkeypatch.setattr(state.st, "session_state", {})
     reading, read_on, done = Event(), Event(), []
     real = FileUpload.read
@@ -205,7 +203,7 @@ def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(configured, mo
 
 def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_again(configured, journal, monkeypatch):
     """The script before this one has the model; both ask for the same scan of the same session."""
-    monkeypatch.setattr(queue, "_MODEL", FifoLimiter(1))
+    monkeypatch.setattr(queue, "MODEL", FifoLimiter(1))
     kept: dict[str, state.Screened] = {}
     monkeypatch.setattr(state.st, "session_state", {"screenings": kept})
     screening, go_on, screened = Event(), Event(), []
@@ -223,7 +221,7 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
     assert screening.wait(30)
     for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: len(queue._MODEL._queue) == 3)
+    wait_until(lambda: len(queue.MODEL._queue) == 3)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -234,7 +232,7 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
 
 def test_the_page_says_how_many_scans_are_before_ones_own(configured, monkeypatch):
     line = FifoLimiter(1)
-    monkeypatch.setattr(queue, "_MODEL", line)
+    monkeypatch.setattr(queue, "MODEL", line)
     monkeypatch.setattr(queue, "_REPORT_INTERVAL_S", 0.02)
     open_page(PAGES[0])
     said = []

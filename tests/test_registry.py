@@ -91,4 +91,4 @@ def test_a_new_disease_has_colours_and_lines(fifth: Disease, monkeypatch: pytest
     assert set(theme.class_colours(fifth)) == set(fifth.classes)
     more = replace(fifth, classes=tuple(f"c{i}" for i in range(9)))
     assert len(theme.class_colours(more)) == 9
-    assert fifth.key in theme.disease_lines([*DISEASES])
+    assert fifth.title in theme.disease_colours()

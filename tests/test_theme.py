@@ -1,4 +1,4 @@
-"""A disease of more classes than colours, and more diseases than dashes, are drawn all the same."""
+"""A disease of more classes than colours, and more diseases than hues, are drawn all the same."""
 
 from dataclasses import replace
 
@@ -18,9 +18,9 @@ def test_a_disease_of_six_classes_has_a_colour_for_each(key: str) -> None:
     assert colours["d"] == colours["a"]
 
 
-def test_a_fifth_disease_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    more = dict.fromkeys(("fifth", "sixth"), DISEASES["ms"])
+def test_a_fifth_disease_has_a_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {key: replace(DISEASES["ms"], title=key) for key in ("fifth", "sixth")}
     monkeypatch.setattr(theme, "DISEASES", DISEASES | more)
-    lines = theme.disease_lines(["sixth", "ms", "fifth", "unknown"])
-    assert set(lines) == {"ms", "fifth", "sixth"}
-    assert lines["fifth"] != lines["sixth"]
+    colours = theme.disease_colours()
+    assert set(colours) == {"fifth", "sixth"} | {disease.title for disease in DISEASES.values()}
+    assert colours["fifth"] != colours["sixth"]

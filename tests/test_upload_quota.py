@@ -1,4 +1,4 @@
-"""Uploads find room or are refused, one session and all together, those that are still coming counted too."""
+"""Uploads find room or are refused, one session and all together."""
 
 import asyncio
 from types import SimpleNamespace
@@ -13,8 +13,7 @@ from streamlit import runtime
 
 from sslmri.dashboard.server import upload_quota
 from sslmri.dashboard.server.middleware import RequestFilter
-from sslmri.dashboard.server.upload_quota import reserve_upload
-from sslmri.scans.limits import MAX_BYTES
+from sslmri.dashboard.server.upload_quota import find_refusal
 
 
 @pytest.fixture
@@ -33,41 +32,18 @@ def file(size: int) -> SimpleNamespace:
 
 
 def test_a_session_that_holds_too_much_is_refused_and_another_is_not(stored):
-    stored["a"] = {"1": file(600), "2": file(300)}
-    with reserve_upload("a", "200") as full:
-        assert full == "At most 0 MB of files fit in one session. Remove some, or try again in a minute."
-    with reserve_upload("a", "100") as full:
-        assert full is None
-    with reserve_upload("b", "500") as full:
-        assert full is None
+    stored["a"] = {"1": file(600), "2": file(399)}
+    assert find_refusal("a") is None
+    stored["a"]["3"] = file(1)
+    assert find_refusal("a") == "At most 0 MB of files fit in one session. Remove some, or try again in a minute."
+    assert find_refusal("b") is None
 
 
 def test_all_sessions_together_are_bounded_and_what_is_removed_makes_room(stored):
-    stored |= {"a": {"1": file(700)}, "b": {"1": file(700)}}
-    with reserve_upload("c", "200") as full:
-        assert "on this server" in str(full)
+    stored |= {"a": {"1": file(800)}, "b": {"1": file(700)}}
+    assert "on this server" in str(find_refusal("c"))
     stored["b"].clear()
-    with reserve_upload("c", "200") as full:
-        assert full is None
-
-
-def test_uploads_under_way_count_until_they_end_however_they_end(stored):
-    def break_off() -> None:
-        with reserve_upload("a", "800"), reserve_upload("a", "300") as full:
-            assert full is not None
-            raise ConnectionError
-
-    with pytest.raises(ConnectionError):
-        break_off()
-    with reserve_upload("a", "300") as full:
-        assert full is None
-    assert not upload_quota._incoming
-
-
-@pytest.mark.parametrize("length", [None, "", "-5", "9" * 5000, "many", str(2**40)])
-def test_a_length_that_is_not_said_or_nonsense_counts_as_the_largest_file(stored, length):
-    with reserve_upload("a", length):
-        assert upload_quota._incoming["a"] == MAX_BYTES
+    assert find_refusal("c") is None
 
 
 def test_an_upload_without_room_is_refused_before_it_is_taken_in(stored):
@@ -88,7 +64,7 @@ def test_an_upload_without_room_is_refused_before_it_is_taken_in(stored):
         return asyncio.run(send())
 
     assert put("1", bytes(900)).status_code == 204
-    stored["a"] = {"1": file(900)}
+    stored["a"] = {"1": file(1000)}
     answer = put("2", bytes(200))
     assert answer.status_code == 413
     assert answer.text.startswith("At most")

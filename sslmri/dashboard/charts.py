@@ -70,11 +70,10 @@ def estimates(
     )
     figure.update_traces(marker_size=11, error_x={"color": theme.ink(), "width": 5})
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, zeroline=False)
-    drawn = drawn.dropna(subset="shown")
-    for name, value, note in zip(drawn[by], drawn["shown"], drawn["note"], strict=True):
-        # above its line: to its left, long names would leave no room on a phone
-        text = f"{name}: {value:.2f} {note}"
-        figure.add_annotation(x=0, y=name, text=text, xanchor="left", yshift=14, showarrow=False)
+    # above its line: to its left, long names would leave no room on a phone
+    text = (drawn[by] + ": " + drawn["shown"].map("{:.2f}".format) + " " + drawn["note"]).where(drawn["shown"].notna())
+    spot = {"x": np.zeros(len(drawn)), "y": drawn[by], "textposition": "top right", "cliponaxis": False}
+    figure.add_scatter(**spot, text=text, mode="text", showlegend=False, hoverinfo="skip")
     rows = list(table[by])[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=rows, showgrid=True, showticklabels=False, title=None)
     return figure

@@ -14,8 +14,6 @@ from sslmri.files import neutralised
 if TYPE_CHECKING:  # the Screening page, which is opened first, draws no chart
     import plotly.graph_objects as go
 
-_WHOLE = 24  # rows up to which a table is shown whole, its texts wrapped; longer ones scroll
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -49,10 +47,7 @@ def draw_chart(title: str, figure: "go.Figure", table: pd.DataFrame, key: str, n
 def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
     """Draws a table with a title and a button that downloads it, arguments as for ``draw_chart``."""
     draw_title(title, table, key, note, level)
-    if len(table) <= _WHOLE:
-        st.table(table.map(_cell).rename(columns=escape_markdown), hide_index=True, alt=title)
-    else:
-        st.dataframe(table, height="auto", hide_index=True, key=f"table-{key}", alt=title)
+    st.table(table.map(_cell).rename(columns=escape_markdown), hide_index=True, alt=title)
 
 
 def _cell(value: object) -> str:
@@ -66,8 +61,7 @@ def draw_title(title: str, table: pd.DataFrame, key: str, note: str = "", level:
     """Draws a title with its note, and the button that downloads the table below it as CSV."""
     with st.container(horizontal=True, vertical_alignment="center"):
         draw = st.header if level == 2 else st.subheader
-        draw(title, anchor=False, help=note or None, width="content")
-        st.space("stretch")
+        draw(title, anchor=False, help=note or None)
         content, name = partial(to_csv, table), f"{key}.csv"  # written once it is clicked
         st.download_button(
             "Download CSV", content, name, "text/csv", key=f"save-{key}", on_click="ignore", type="tertiary"

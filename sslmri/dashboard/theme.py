@@ -1,7 +1,6 @@
 """Colours with a meaning: the reference grey-blue, stages in one ramp, types in hues safe for colour-blind readers."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from itertools import cycle
 
 import streamlit as st
 
@@ -12,9 +11,8 @@ MISSING = "#a6adb4"  # what cannot be estimated or was never learned: hatched, a
 ANY = "#4f5b66"  # all classes but the reference together
 _RAMP = ("#e8b863", "#d8842f", "#a4491b")  # light to dark with severity; each is seen on white and on black
 _HUES = ("#56b4e9", "#e69f00", "#cc79a7")  # Okabe and Ito 2008
-_DISEASE_HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7")
+HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7")  # without a meaning, for cohorts; or one of each disease
 STATUSES = {"flagged": _RAMP[1], "inconclusive": ANY, "not flagged": REFERENCE}
-DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def is_dark() -> bool:
@@ -55,12 +53,6 @@ def class_colours(disease: Disease) -> dict[str, str]:
     return {disease.reference: REFERENCE} | {label: colours[i % len(colours)] for i, label in enumerate(others)}
 
 
-def disease_lines(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Returns the colour and the dash of each disease's line; with many diseases colours and dashes come again."""
-    numbers = {key: number for number, key in enumerate(DISEASES) if key in keys}
-    return {key: (_DISEASE_HUES[n % len(_DISEASE_HUES)], DASHES[n % len(DASHES)]) for key, n in numbers.items()}
-
-
-def cycle() -> Iterator[str]:
-    """Returns hues without a meaning, over and over: for cohorts."""
-    return itertools.cycle(_DISEASE_HUES)
+def disease_colours() -> dict[str, str]:
+    """Returns the colour of each disease by its title; with many diseases colours come again."""
+    return dict(zip((disease.title for disease in DISEASES.values()), cycle(HUES), strict=False))

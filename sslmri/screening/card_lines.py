@@ -63,11 +63,17 @@ def type_line(finding: Finding, evidence: DiseaseMetrics | None) -> str | None:
         for label in classes
         if finding.probabilities[label] > 0
     )
-    is_settled = finding.verdict is Verdict.FLAGGED and finding.prediction_set == (classes[0],)
     right = ""
     if evidence and evidence.types and evidence.types.accuracy.value is not None:
         right = f" ({word.lower()} correct in {proportion(evidence.types.accuracy.value)} of slices with disease)"
-    return f"{word}: {listed}{right}" if is_settled else f"{word} not settled: {listed}{right}"
+    return f"{word}: {listed}{right}" if is_settled(finding) else f"{word} not settled: {listed}{right}"
+
+
+def is_settled(finding: Finding) -> bool:
+    """Returns whether a disease is flagged, and one class of it the only one that the prediction set leaves."""
+    diseased = DISEASES[finding.disease].classes[1:]
+    best = max(diseased, key=finding.probabilities.__getitem__)
+    return finding.verdict is Verdict.FLAGGED and finding.prediction_set == (best,)
 
 
 def operating_line(finding: Finding, evidence: DiseaseMetrics | None, is_volume: bool) -> str:
@@ -82,28 +88,28 @@ def operating_line(finding: Finding, evidence: DiseaseMetrics | None, is_volume:
     return f"{unit}, at {which} threshold: sensitivity {point.sensitivity}, specificity {point.specificity}"
 
 
-def map_rate_line(controls: DiseaseControls | None) -> str:
-    """Returns how often the maps of a classifier point at the lesion."""
+def map_rate_line(controls: DiseaseControls | None) -> tuple[str, bool]:
+    """Returns how often the maps of a classifier point at the lesion, and whether that is a warning."""
     found = controls.localisation if controls else None
     if found is None or found.true.pointing.value is None:
-        return "Whether its map points at the disease was not measured."
+        return "Whether its map points at the disease was not measured.", False
     rate = f"Its map peaks inside the lesion in {found.true.pointing} of test slices"
     is_chance = (found.true.pointing.low or 0) <= found.random_point.head
-    return f"{rate}: do not read it as a location." if is_chance else f"{rate}."
+    return f"{rate}: do not read it as a location." if is_chance else f"{rate}.", is_chance
 
 
-def shortcut_line(controls: DiseaseControls | None) -> str:
-    """Returns in one line what shortcuts alone explain of a classifier's results."""
+def shortcut_line(controls: DiseaseControls | None) -> tuple[str, bool]:
+    """Returns in one line what shortcuts alone explain of a classifier's results, and whether that is a warning."""
     from sslmri.evidence.shortcuts import CARRIES, CONTROLS, PART  # with scikit-learn, which nothing else here needs
 
     if controls is None:
-        return "Shortcuts were not measured."
+        return "Shortcuts were not measured.", False
     carrying, part = (
         [CONTROLS[name] for name, metrics in controls.shortcuts.items() if metrics.verdict == verdict]
         for verdict in (CARRIES, PART)
     )
     if carrying:
-        return f"{capital(', '.join(carrying))} alone do as well: the result may not reflect the disease."
+        return f"{capital(', '.join(carrying))} alone do as well: the result may not reflect the disease.", True
     if part:
-        return f"{capital(', '.join(part))} alone are above chance: they may explain a part of the result."
-    return "No sign of a shortcut."
+        return f"{capital(', '.join(part))} alone are above chance: they may explain a part of the result.", False
+    return "No sign of a shortcut.", False

@@ -130,10 +130,10 @@ def set_line(finding: Finding) -> str | None:
     return f"90 % set: {', '.join(class_title(label) for label in finding.prediction_set)}"
 
 
-def set_rule(head: HeadCard) -> str:
-    """Returns how the prediction sets of a classifier are made, and which classes they never exclude."""
+def never_excluded(head: HeadCard) -> str | None:
+    """Returns which classes are in every prediction set of a classifier, None where each can be excluded."""
     few = ", ".join(class_title(label) for label in abstaining(head.set_thresholds))
-    return f"90 % set. {head.set_rule}" + (f" In every set, with too few calibration patients: {few}." if few else "")
+    return f"In every 90 % set, with too few calibration patients: {few}." if few else None
 
 
 def map_line(summary: ScreeningSummary, finding: Finding) -> str:

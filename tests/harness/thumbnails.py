@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from sslmri.cohorts.patients import PATIENTS, make_patient
-from sslmri.dashboard.screening.gallery import THUMBNAILS
+from sslmri.dashboard.screening.start import THUMBNAILS
 from sslmri.scans.scan import Scan
 
 _SIDE = 112  # pixels

@@ -133,7 +133,6 @@ def _interfaces() -> list[Request]:
     return [
         *agent,
         *methods,
-        Request("agent's description", "/_stcore/agent/openapi.json"),
         Request("health posted", "/health", "POST", {}, b"{}"),
     ]
 

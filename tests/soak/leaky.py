@@ -43,5 +43,5 @@ def read(upload: FileUpload) -> Scan:
 
 setattr(Screener, "screen", screen)  # noqa: B010
 setattr(FileUpload, "read", read)  # noqa: B010
-queue._MODEL = queue.FifoLimiter(99)
+queue.MODEL = queue.FifoLimiter(99)
 app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,16 +15,17 @@ from sslmri.dashboard import theme
 from sslmri.dashboard.charts import HATCH, layout
 from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_cohort, screen_into, time_left
 from sslmri.dashboard.screening.review import draw_report_buttons
-from sslmri.dashboard.screening.shared_model import load_screener
+from sslmri.dashboard.screening.shared_model import share_screener
 from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload, without_others
 from sslmri.dashboard.section import draw_chart
-from sslmri.dashboard.text import count, escape_markdown, proportion
+from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.scans.file_type import FORMATS
 from sslmri.screening.card_lines import urgency
+from sslmri.screening.messages import short_verdict
 from sslmri.screening.outcome import Entry, Finding, Refusal, ScreeningSummary
 
 _IMAGE, _FILE = "Image", "File"
@@ -62,11 +63,11 @@ def take_in(card: ModelCard, cohort: Cohort) -> None:
 def _screen_with_progress(card: ModelCard, cohort: Cohort, scans: Sequence[Upload]) -> None:
     bar = st.progress(0.0, f"Screening {count(len(scans), 'scan')}")
     listed, drawn = st.empty(), 0.0
-    for done, seconds in screen_into(load_screener(card), cohort, scans):
+    for done, seconds in screen_into(share_screener(card), cohort, scans):
         bar.progress(done / len(scans), f"Screened {done} of {count(len(scans), 'scan')}, {time_left(seconds)}")
         if time.monotonic() - drawn > _REDRAW_S:
             with listed:
-                _draw_rows(cohort, by_urgency(cohort.entries.values()))
+                _draw_rows(cohort, by_urgency(cohort.entries.values(), cohort.folded))
             drawn = time.monotonic()
 
 
@@ -90,7 +91,7 @@ def draw_summary(cohort: Cohort) -> None:
 
 def choose_entries(cohort: Cohort) -> list[Entry]:
     """Returns the scans that the reader's filters leave, the most urgent first."""
-    entries = by_urgency(cohort.entries.values())
+    entries = by_urgency(cohort.entries.values(), cohort.folded)
     left, right = st.columns(2, gap="large")
     verdicts = left.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", wrap=True)
     diseases = right.pills("Disease", _TITLES, selection_mode="multi", wrap=True)
@@ -102,10 +103,10 @@ def without_result(cohort: Cohort) -> list[Entry]:
     return [entry for entry in cohort.entries.values() if entry.outcome.reason]
 
 
-def by_urgency(entries: Iterable[Entry]) -> list[Entry]:
-    """Returns the scans that were recognised as brain MRI, sorted by their most urgent findings."""
+def by_urgency(entries: Iterable[Entry], folded: Collection[str] = ()) -> list[Entry]:
+    """Returns the scans that were recognised as brain MRI, sorted by their most urgent findings, folded ones last."""
     brains = [entry for entry in entries if not entry.outcome.reason]
-    return sorted(brains, key=lambda entry: sorted(map(urgency, _findings(entry))))
+    return sorted(brains, key=lambda entry: sorted((one.disease in folded, *urgency(one)) for one in _findings(entry)))
 
 
 def filtered(entries: Iterable[Entry], verdicts: Sequence[str], diseases: Sequence[str]) -> list[Entry]:
@@ -127,7 +128,9 @@ def _findings(entry: Entry) -> Iterable[Finding]:
 
 def draw_list(cohort: Cohort, shown: Sequence[Entry]) -> None:
     """Draws the scans; a click on one opens it."""
-    st.caption("Click a scan to open it, a column header to sort.")
+    weak = ", ".join(DISEASES[key].title for key in in_order(cohort.folded))
+    note = f" Insufficient evidence, so neither coloured nor sorted by: {weak}." if weak else ""
+    st.caption(f"Click a scan to open it, a column header to sort.{note}")
     chosen = _draw_rows(cohort, shown, f"cohort-table-{hash(tuple(entry.number for entry in shown))}")
     if not chosen:
         return
@@ -148,12 +151,11 @@ def _draw_rows(cohort: Cohort, entries: Sequence[Entry], key: str | None = None)
     shared: dict[str, Any] = {"hide_index": True, "row_height": _ROW_HEIGHT, "column_config": config}
     shared["height"] = "content" if len(table) <= _WHOLE else _ROW_HEIGHT * _WHOLE
     shared["alt"] = "Findings of all scans"
-    if key is None:
-        st.dataframe(_coloured(table), **shared)
-        return []
-    event = st.dataframe(_coloured(table), **shared, on_select="rerun", selection_mode="single-cell", key=key)
-    cells: list[tuple[int, str]] = event["selection"]["cells"]
-    return cells
+    coloured = _coloured(table, [DISEASES[key].title for key in DISEASES if key not in cohort.folded])
+    if key:
+        shared |= {"on_select": "rerun", "selection_mode": "single-cell", "key": key}
+    event: Any = st.dataframe(coloured, **shared)
+    return event["selection"]["cells"] if key else []
 
 
 def worklist(entries: Iterable[Entry], names: Mapping[int, str], thumbnails: Mapping[int, bytes]) -> pd.DataFrame:
@@ -163,7 +165,7 @@ def worklist(entries: Iterable[Entry], names: Mapping[int, str], thumbnails: Map
             _IMAGE: f"data:image/jpeg;base64,{base64.b64encode(thumbnails[entry.number]).decode()}",
             "Scan": entry.number,
             _FILE: names[entry.number],
-            **{DISEASES[finding.disease].title: _answer(finding) for finding in _findings(entry)},
+            **{DISEASES[finding.disease].title: str(short_verdict(finding)) for finding in _findings(entry)},
             "Sequence": getattr(entry.outcome, "sequence", None) or "unknown",
         }
         for entry in entries
@@ -171,19 +173,15 @@ def worklist(entries: Iterable[Entry], names: Mapping[int, str], thumbnails: Map
     return pd.DataFrame(rows, columns=[_IMAGE, "Scan", _FILE, *_TITLES, "Sequence"])
 
 
-def _answer(finding: Finding) -> str:
-    return f"{finding.verdict} {proportion(finding.probability_any)}" if finding.is_assessed else str(finding.verdict)
-
-
-def _coloured(table: pd.DataFrame) -> Styler:
-    """Returns the table with the colours of what is flagged or inconclusive."""
+def _coloured(table: pd.DataFrame, titles: Sequence[str]) -> Styler:
+    """Returns the table with the colours of what is flagged or inconclusive, in the columns of these diseases."""
     colours = {verdict: theme.STATUSES[verdict] for verdict in ("flagged", "inconclusive")}
 
-    def style(answer: object) -> str:
-        colour = colours.get(str(answer).partition(" ")[0])
-        return f"background-color: {colour}; color: {_text_on(colour)}" if colour else ""
+    def style(answers: pd.Series) -> list[str]:
+        found = [colours.get(str(answer).partition(" ")[0]) if answers.name in titles else None for answer in answers]
+        return [f"background-color: {colour}; color: {_text_on(colour)}" if colour else "" for colour in found]
 
-    return table.style.map(style, subset=pd.Index(_TITLES))
+    return table.style.apply(style)
 
 
 def _text_on(colour: str) -> str:

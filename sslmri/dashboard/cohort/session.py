@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # the page is open before anything is screened
     from sslmri.screening.screener import Screener
 
 MAX_SCANS = 200
-MAX_GIVEN_BYTES = 512 * 2**20  # of one drop
 MAX_KEPT_BYTES = 64 * 2**20
 _KEY = "cohort"
 
@@ -40,6 +39,7 @@ class Cohort:
         kept: uploads of the scans that can be opened, by number.
         drop: how often files were taken in; another number empties the uploader.
         note: what became of files that are not in the list.
+        folded: diseases whose verdicts come last and uncoloured, because the evidence for them is insufficient.
         token: random name for downloads.
     """
 
@@ -50,6 +50,7 @@ class Cohort:
     kept: dict[int, Upload] = field(default_factory=dict)
     drop: int = 0
     note: str = ""
+    folded: set[str] = field(default_factory=set)
     token: str = field(default_factory=lambda: secrets.token_hex(6))
 
 
@@ -70,23 +71,11 @@ def clear_cohort() -> None:
 
 def accept(cohort: Cohort, files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
     """Returns the scans among files that are still to be screened; the cohort's note says what was left out."""
-    affordable, size = [], 0
-    for file in files:
-        size += file.n_bytes
-        if size <= MAX_GIVEN_BYTES:
-            affordable.append(file)
-    scans = {scan.sha256: scan for scan in join_series(affordable)}
+    scans = {scan.sha256: scan for scan in join_series(files)}
     fresh = [scan for key, scan in scans.items() if key not in cohort.entries]
     free = MAX_SCANS - len(cohort.entries)
-    notes = []
-    if len(affordable) < len(files):
-        left_out = count(len(files) - len(affordable), "file")
-        notes.append(f"{left_out} left out: more than {MAX_GIVEN_BYTES >> 20} MB at once. Upload them next.")
-    if len(fresh) > free:
-        notes.append(
-            f"{count(len(fresh) - free, 'scan')} left out: the list holds {MAX_SCANS}. Clear it to screen more."
-        )
-    cohort.note = " ".join(notes)
+    left_out = f"{count(len(fresh) - free, 'scan')} left out: the list holds {MAX_SCANS}. Clear it to screen more."
+    cohort.note = left_out if len(fresh) > free else ""
     return fresh[:free]
 
 

@@ -1,6 +1,7 @@
 """The charts of the encoder page: losses and scores by epoch, and a map of features."""
 
 from html import escape
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import plotly.graph_objects as go
 from sslmri.dashboard import theme
 from sslmri.dashboard.charts import layout
 from sslmri.dashboard.encoder.features import class_names
-from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES, class_title
 
 DISEASE, CLASS, COHORT = "Disease", "Class", "Cohort"
@@ -23,30 +23,29 @@ _SYMBOLS = ("circle", "diamond", "square", "x")  # where there are more cohorts 
 _HEIGHT = 540
 
 
-def by_epoch(history: pd.DataFrame, columns: dict[str, tuple[str, str]], title: str) -> go.Figure:
+def by_epoch(history: pd.DataFrame, colours: dict[str, str], title: str) -> go.Figure:
     """Returns a line for each of some columns of a history, by epoch.
 
     Args:
         history: from ``sections.history``.
-        columns: colour and dash of each, by its name.
+        colours: of the columns, by their names.
         title: of the axis.
     """
-    looks = {name: look for name, look in columns.items() if name in history}
+    names = [name for name in colours if name in history]
     figure = px.line(
-        history.melt("epoch", list(looks), "series", title).dropna(),
+        history.melt("epoch", names, "series", title).dropna(),
         x="epoch",
         y=title,
         color="series",
         line_dash="series",
         markers=True,
         render_mode="svg",
-        color_discrete_map={name: colour for name, (colour, _) in looks.items()},
-        line_dash_map={name: dash for name, (_, dash) in looks.items()},
+        color_discrete_map=colours,
         hover_data={title: ":.3f"},
     )
     figure.update_xaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(rangemode="tozero")
-    return layout(figure, 260, showlegend=len(looks) > 1)
+    return layout(figure, 260, showlegend=len(names) > 1)
 
 
 def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: list[int]) -> go.Figure:
@@ -94,11 +93,10 @@ def _parts(points: pd.DataFrame, by: str) -> tuple[pd.Series, dict[str, str]]:
     """Returns the part of the map that each slice belongs to, and the colour of each part in their order."""
     if by == COHORT:  # a cohort's name comes from a file; Plotly shows &quot; as it is
         cohorts = points["cohort"].map(lambda name: escape(name, quote=False))
-        return cohorts, dict(zip(sorted(cohorts.unique()), theme.cycle(), strict=False))
+        return cohorts, dict(zip(sorted(cohorts.unique()), cycle(theme.HUES), strict=False))
     if by == DISEASE:
         titles = {key: disease.title for key, disease in DISEASES.items()}
-        lines = theme.disease_lines(in_order(points["disease"]))
-        return points["disease"].map(titles), {titles[key]: colour for key, (colour, _) in lines.items()}
+        return points["disease"].map(titles), theme.disease_colours()
     disease = DISEASES[points["disease"].iloc[0]]
     return points["label"].map(class_title), {class_title(k): v for k, v in theme.class_colours(disease).items()}
 

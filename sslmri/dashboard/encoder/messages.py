@@ -1,6 +1,5 @@
 """The encoder's card in words."""
 
-import math
 from typing import Any
 
 from sslmri.dashboard.text import count, escape_markdown, in_order, proportion
@@ -48,11 +47,6 @@ def sequence_sentence(found: SequenceMetrics) -> str:
         f"A classifier predicts the sequence ({', '.join(found.names)}) of a slice; on groups left out it is "
         f"correct for **{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
     )
-
-
-def chance_loss(batch_size: int) -> float:
-    """Returns the NT-Xent loss of uninformative features: each of 2N - 1 other views is as likely the partner."""
-    return math.log(2 * batch_size - 1)
 
 
 def _pretraining(settings: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """What the encoder page draws: pre-training, and the map of the feature bank with the neighbours of a selection."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,6 @@ from sslmri.dashboard.encoder.features import (
     tsne_sample,
 )
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE
-from sslmri.dashboard.encoder.messages import chance_loss
 from sslmri.dashboard.performance.tables import SPLIT_TITLES
 from sslmri.dashboard.section import draw_chart, draw_table, draw_title
 from sslmri.dashboard.text import count, escape_markdown, in_order, percent
@@ -89,7 +89,7 @@ def draw_training(card: ModelCard, protocol: Protocol) -> None:
     if pretrained.empty or settings is None:
         st.caption("No history of pre-training was kept with this model.")
     else:
-        chance = chance_loss(settings["batch_size"])
+        chance = math.log(2 * settings["batch_size"] - 1)  # each of the other views is as likely the partner
         _draw_pair(
             pretrained,
             ("NT-Xent loss", f"Chance is ln(2N - 1) = {chance:.2f} for N = {settings['batch_size']}."),
@@ -121,7 +121,7 @@ def _draw_pair(
     left, right = st.columns(2, gap="large")
     key = loss[0].split()[0].lower()
     with left:
-        figure = map_charts.by_epoch(table, {"loss": (theme.accent(), "solid")}, loss[0])
+        figure = map_charts.by_epoch(table, {"loss": theme.accent()}, loss[0])
         if chance is not None:
             figure.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
         draw_chart(f"{loss[0]} by epoch", figure, table, f"{key}-loss", loss[1], level=3)
@@ -129,8 +129,7 @@ def _draw_pair(
         if table.columns.difference(["epoch", "loss"]).empty:
             st.caption(f"{scores[0]} by epoch: there were no validation groups.")
         else:
-            lines = {DISEASES[key].title: line for key, line in theme.disease_lines(list(DISEASES)).items()}
-            figure = map_charts.by_epoch(table, lines, scores[1]).update_yaxes(range=[0, 1.02])
+            figure = map_charts.by_epoch(table, theme.disease_colours(), scores[1]).update_yaxes(range=[0, 1.02])
             draw_chart(f"{scores[0]} by epoch", figure, table, f"{key}-scores", scores[2], level=3)
 
 
@@ -207,8 +206,9 @@ def _draw_points(
     points: pd.DataFrame, by: str, layout: str, selected: list[int], nearest: list[int], note: str
 ) -> None:
     draw_title(f"{layout} of the features", points, f"encoder-map-{layout.lower()}", level=3)
+    axes = {"xaxis_title": f"{layout} 1", "yaxis_title": f"{layout} 2"}
     st.plotly_chart(
-        map_charts.feature_map(points, by, selected, nearest),
+        map_charts.feature_map(points, by, selected, nearest).update_layout(axes),
         config=map_charts.MAP_CONFIG,
         key=MAP_KEY,
         on_select=keep_selection,

@@ -1,7 +1,5 @@
 """The charts of the Performance page. Each takes a table of ``tables``, or plain data, and returns a Plotly figure."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
@@ -55,10 +53,9 @@ def shortcuts(table: pd.DataFrame, chance: float) -> go.Figure:
     return layout(figure, _ROW * len(table) + 80, showlegend=False, margin={"t": 24})
 
 
-def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figure:
-    """Returns a confusion matrix: counts and fractions of the row; rows are the truth."""
-    titles = [_narrow(label) for label in labels]
-    matrix = pd.DataFrame(counts, titles, titles)
+def confusion(counts: pd.DataFrame) -> go.Figure:
+    """Returns a confusion matrix, classes by classes: counts and fractions of the row; rows are the truth."""
+    matrix = counts.rename(index=_narrow, columns=_narrow)
     fractions = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     figure = px.imshow(
         fractions,
@@ -73,7 +70,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> go.Figu
     figure.update_traces(text=text, texttemplate="%{text}", textfont=font, xgap=2, ygap=2)
     figure.update_xaxes(showgrid=False, tickangle=0)
     figure.update_yaxes(showgrid=False)
-    return layout(figure, 70 * len(titles) + 90, coloraxis_showscale=False)
+    return layout(figure, 70 * len(matrix) + 90, coloraxis_showscale=False)
 
 
 def classes(table: pd.DataFrame, disease: Disease) -> go.Figure:
@@ -121,7 +118,7 @@ def class_curves(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics, m
 
 
 def reliability(table: pd.DataFrame) -> go.Figure:
-    """Returns the accuracy at each height of the highest probability, from ``tables.reliability``."""
+    """Returns the accuracy at each height of the highest probability, from the bins of a reliability curve."""
     figure = px.scatter(
         table,
         x="probability",

@@ -57,6 +57,7 @@ def _draw_result(evidence: LabelEfficiency, result: DiseaseEfficiency, disease: 
     )
     curves = tables.efficiency(result.curves, measure, "encoder")
     gains = tables.efficiency(result.differences, measure, "against")
+    st.markdown(" ".join(_conclusion(str(rival), table) for rival, table in gains.groupby("against", sort=False)))
     tested = f"Tested on {count(result.n_groups, 'group')} with {count(result.n_slices, 'slice')}"
     left, right = st.columns(2, gap="large")
     with left:
@@ -77,6 +78,13 @@ def _draw_result(evidence: LabelEfficiency, result: DiseaseEfficiency, disease: 
         )
     reasons = [f"{capital(reason)}." for reason in curves["reason"].dropna().unique()]
     draw_notes([*reasons, *result.notes, *evidence.notes])
+
+
+def _conclusion(rival: str, gains: pd.DataFrame) -> str:
+    """Returns whether pre-training is better than a rival: where the interval of the difference is above 0."""
+    labels = ", ".join(map(str, gains.loc[gains["low"] > 0, "labels"].unique()))
+    gain = f"better with {labels} labels per class" if labels else "no measurable gain"
+    return f"Pre-training against {ENCODER_TITLES[rival]}: **{gain}**."
 
 
 def efficiency_curves(table: pd.DataFrame, title: str) -> go.Figure:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -64,7 +65,8 @@ def sticky() -> DeltaGenerator:
     # the wrapper around it, since the container itself is as high as its content
     frame = '[data-testid="stLayoutWrapper"]:has(> .st-key-sticky)'
     style = f"position: sticky; top: 3.5rem; z-index: 90; background: {theme.page()};"
-    st.html(f"<style>{frame} {{ {style} }}</style>")
+    # as high before the choices are loaded
+    st.html(f"<style>{frame} {{ {style} }} .st-key-sticky {{ min-height: 3.9rem; }}</style>")
     return st.container(key="sticky")
 
 
@@ -129,10 +131,11 @@ def draw_classes(card: ModelCard, disease: Disease, result: DiseaseMetrics, evid
     pairs = (("slices", result.slices, "Of slices."), (f"{unit}s", result.groups, f"Each {unit} from all its slices."))
     for column, (name, metrics, note) in zip(st.columns(2, gap="large"), pairs, strict=True):
         with column:
+            counts = pd.DataFrame(metrics.confusion, disease.classes, disease.classes)
             draw_chart(
                 f"Confusion matrix, {name}",
-                charts.confusion(metrics.confusion, disease.classes),
-                tables.confusion(metrics.confusion, disease.classes),
+                charts.confusion(counts),
+                counts.rename_axis("truth").reset_index(),
                 f"confusion-{name}-{disease.key}",
                 f"{note} Rows are the truth, columns what was predicted; percentages are of the row.",
             )
@@ -167,7 +170,7 @@ def draw_calibration(card: ModelCard, disease: Disease, result: DiseaseMetrics, 
     """Draws whether probabilities mean what they say, whether sets hold the true class, and all metrics."""
     left, right = st.columns(2, gap="large")
     with left:
-        table = tables.reliability(result.slices)
+        table = pd.DataFrame(result.slices.reliability)
         note = f"{BINS_RULE}. Below the line the model is overconfident."
         figure = charts.reliability(table)
         draw_chart("Reliability of the probabilities, slices", figure, table, f"reliability-{disease.key}", note)

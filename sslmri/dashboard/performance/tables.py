@@ -124,11 +124,6 @@ def set_note(sets: SetMetrics, unit: str) -> str:
     )
 
 
-def reliability(metrics: CaseMetrics) -> pd.DataFrame:
-    """Returns the bins of a reliability curve: mean highest probability, accuracy, number of cases and groups."""
-    return pd.DataFrame(metrics.reliability)
-
-
 def per_class(metrics: CaseMetrics) -> pd.DataFrame:
     """Returns one row per class and measure: precision, recall, F1 with their intervals, groups and slices."""
     rows = [
@@ -143,11 +138,6 @@ def per_class(metrics: CaseMetrics) -> pd.DataFrame:
         for measure in _MEASURES
     ]
     return _numeric(pd.DataFrame(rows))
-
-
-def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> pd.DataFrame:
-    """Returns a confusion matrix with the truth as its first column."""
-    return pd.DataFrame(counts, columns=list(labels)).assign(truth=list(labels))[["truth", *labels]]
 
 
 def errors(wrong: pd.DataFrame, n_shown: int) -> pd.DataFrame:

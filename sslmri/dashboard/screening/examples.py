@@ -1,21 +1,22 @@
 """The simulated patients, screened once the server has its model. They are nobody's data: all sessions share them."""
 
 import threading
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sslmri.cohorts.patients import EXAMPLE, PATIENTS
-from sslmri.dashboard.screening.gallery import load
-from sslmri.dashboard.server.queue import screen_example
+from sslmri.cohorts.patients import EXAMPLE, PATIENTS, make_patient
+from sslmri.dashboard.server import queue
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
-from sslmri.screening.card_lines import shortcut_line
+from sslmri.screening.card_lines import is_settled, shortcut_line
 from sslmri.screening.maps import colour_table
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 
 if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
 
+load_patient = cache(make_patient)
 stopping = threading.Event()  # set when the server stops
 _screened: dict[tuple[str, str], Screening] = {}
 
@@ -31,8 +32,9 @@ def screen_examples(screener: "Screener") -> None:
         if stopping.is_set():
             return
         if find_example(screener.card, patient) is None:
-            scan, _ = load(patient)
-            _screened[screener.card.sha256, patient] = screen_example(screener, scan)
+            scan, _ = load_patient(patient)
+            with queue.MODEL.acquire(lambda ahead: None):
+                _screened[screener.card.sha256, patient] = screener.screen(scan)
 
 
 def find_example(card: ModelCard, patient: str) -> Screening | None:
@@ -59,6 +61,6 @@ def _judged(finding: Finding, label: str) -> str:
         return {Verdict.NOT_FLAGGED: "missed"}.get(finding.verdict, str(finding.verdict))
     if len(disease.classes) == 2:
         return "right"
-    best = max(disease.classes[1:], key=finding.probabilities.__getitem__)
     kind = "stage" if disease.is_ordinal else "type"
-    return f"{disease.any_title}, right; {kind} {'right' if best == label else 'wrong'}"
+    answer = ("right" if finding.prediction_set == (label,) else "wrong") if is_settled(finding) else "not settled"
+    return f"{disease.any_title}, right; {kind} {answer}"

@@ -10,7 +10,6 @@ from sslmri.dashboard import theme
 from sslmri.dashboard.screening.review import draw_reading
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.dashboard.screening.tiles import draw_tile
-from sslmri.dashboard.screening.viewer import show_finding
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict, predictive_values
@@ -65,7 +64,7 @@ def choose_scan(
             verdict = _short(screenings[index].summary, shown(index))
             label = f"{escape_markdown(names[index])}  \n**{verdict}**"
             image, is_chosen = thumbnail(screenings[index]), index == chosen
-            draw_tile(image, label, f"{key}-{index}", _TILE, _view, (key, index), is_row=True, is_chosen=is_chosen)
+            draw_tile(image, label, f"{key}-{index}", _TILE, (key, index), is_row=True, is_chosen=is_chosen)
     return chosen
 
 
@@ -77,10 +76,6 @@ def _short(summary: ScreeningSummary, findings: Sequence[Finding]) -> str:
         if titles := [DISEASES[finding.disease].title for finding in findings if finding.verdict is verdict]:
             return f"{', '.join(titles)} {verdict}"
     return "nothing flagged"
-
-
-def _view(key: str, index: int) -> None:
-    st.session_state[key] = index
 
 
 def draw_findings(
@@ -143,12 +138,13 @@ def _draw_card(
     st.markdown(messages.probability_line(finding), help=messages.threshold_help(finding, head))
     st.html(_bar(finding))
     grade = f"{capital(evidence.grade.grade)} evidence. " if evidence else ""
+    sequences = f"For {DISEASES[finding.disease].sequences}. This scan: {messages.sequence_line(summary)}."
+    known = ((sequences, summary.sequence is None), map_rate_line(control), shortcut_line(control))
     lines = (
         type_line(finding, evidence),
-        f"For {DISEASES[finding.disease].sequences}. This scan: {messages.sequence_line(summary)}.",
         f"{grade}{operating_line(finding, evidence, is_volume)}.",
-        map_rate_line(control),
-        shortcut_line(control),
+        *(line for line, is_warning in known if is_warning),
+        *(notice.text for notice in summary.warnings if notice.disease == finding.disease),
     )
     for line in filter(None, lines):
         st.markdown(escape_markdown(line))
@@ -156,7 +152,7 @@ def _draw_card(
         draw_ventricles(summary, finding.ventricles, decade)
     draw_reading(summary, finding)
     with _fold(summary, "Evidence, prediction set", f"details-{finding.disease}"):
-        _draw_details(card, summary, finding, evidence)
+        _draw_details(card, summary, finding, evidence, [line for line, is_warning in known if not is_warning])
 
 
 def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool) -> None:
@@ -168,8 +164,8 @@ def _draw_verdict(summary: ScreeningSummary, finding: Finding, is_shown: bool) -
             "Map in view" if is_shown else "Show map",
             key=widget_key(summary, f"show-{finding.disease}"),
             type="tertiary",
-            on_click=show_finding,
-            args=(summary, finding.disease),
+            on_click=st.session_state.__setitem__,
+            args=(widget_key(summary, "disease"), finding.disease),
         )
 
 
@@ -193,7 +189,7 @@ def _bar(finding: Finding) -> str:
 
 
 def _draw_details(
-    card: ModelCard, summary: ScreeningSummary, finding: Finding, evidence: DiseaseMetrics | None
+    card: ModelCard, summary: ScreeningSummary, finding: Finding, evidence: DiseaseMetrics | None, known: Sequence[str]
 ) -> None:
     """Draws every class, the prediction set, how accurate the classifier is, what its map shows, and its limits."""
     head = card.heads[finding.disease]
@@ -207,6 +203,7 @@ def _draw_details(
         messages.evidence_line(evidence),
         evidence.grade.reason if evidence else None,
         messages.map_line(summary, finding),
+        *known,
         *messages.limits(card, finding.disease),
     )
     st.caption("  \n".join(escape_markdown(text) for text in texts if text))

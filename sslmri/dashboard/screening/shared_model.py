@@ -3,8 +3,6 @@
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import streamlit as st
-
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
 
@@ -14,18 +12,6 @@ if TYPE_CHECKING:  # the other pages never load torch
 _screeners: dict[str, "Screener"] = {}  # the one in use, under the hash of its model
 _refused: set[str] = set()  # hashes of models whose cards are sound and whose weights are not
 _loading = Lock()
-
-
-def load_screener(card: ModelCard) -> "Screener":
-    """Returns the screener of a model, loaded once for all sessions; says so on the page while it is being loaded.
-
-    Raises:
-        ModelError: the weights cannot be trusted.
-    """
-    if is_loaded(card):
-        return share_screener(card)
-    with st.spinner("Loading the model"):
-        return share_screener(card)
 
 
 def share_screener(card: ModelCard) -> "Screener":

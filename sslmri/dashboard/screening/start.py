@@ -1,11 +1,17 @@
-"""The start of the screening page: what this is, how good it is, and a finished example."""
+"""The start of the screening page: what this is, how good it is, a finished example, and the simulated patients.
+
+The thumbnails of the patients are stored next to this file; ``python -m tests.harness.thumbnails`` draws them again.
+"""
+
+from pathlib import Path
 
 import streamlit as st
 
-from sslmri.cohorts.patients import EXAMPLE
-from sslmri.dashboard.screening.examples import find_example, truth_line
-from sslmri.dashboard.screening.gallery import draw_gallery, load
+from sslmri.cohorts.patients import EXAMPLE, PATIENTS
+from sslmri.dashboard.screening.examples import find_example, load_patient, truth_line
 from sslmri.dashboard.screening.shared_model import share_screener
+from sslmri.dashboard.screening.tiles import draw_tile
+from sslmri.dashboard.screening.uploads import CHOSEN
 from sslmri.dashboard.screening.viewer import draw_viewer, finding_in_view
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
@@ -18,6 +24,13 @@ _LEAD = (
     "**sslmri** screens a brain MRI for four diseases with one self-supervised encoder, and shows what each answer "
     "rests on. Drop a scan, or open a simulated patient."
 )
+_ABOUT = (
+    "Simulated, not real patients. Built from an average brain and selected as examples that this model flags. "
+    "They show how the page works, not how accurate the model is: some are misclassified, and in the image style of "
+    "the tumours a simulated head without one is flagged too."
+)
+THUMBNAILS = Path(__file__).parent / "thumbnails"
+_CARD_WIDTH = 126  # four of them stand in a row next to the example
 _GRADES = ("strong", "limited", "insufficient")
 _N_RESULTS = 3
 
@@ -36,7 +49,7 @@ def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
         draw_gallery()
         return
     folded = insufficient(metrics.diseases if metrics else {})
-    scan, mask = load(EXAMPLE)
+    scan, mask = load_patient(EXAMPLE)
     left, right = st.columns([9, 11], gap="medium")
     with left:
         st.markdown(f"**An example.** {headline(screening.summary, folded)}")
@@ -44,6 +57,15 @@ def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
         draw_gallery()
     with right, st.container(key="example"):
         draw_viewer(share_screener(card), scan, screening, finding_in_view(screening.summary, folded), mask)
+
+
+def draw_gallery() -> None:
+    """Draws a card for each simulated patient; a click anywhere on it opens the patient."""
+    st.markdown("**Simulated patients**")
+    st.caption(_ABOUT)
+    with st.container(horizontal=True, gap="small"):
+        for key, patient in PATIENTS.items():
+            draw_tile(THUMBNAILS / f"{key}.png", patient.title, f"open-{key}", _CARD_WIDTH, (CHOSEN, key))
 
 
 def _draw_results(metrics: Metrics) -> None:

@@ -1,8 +1,6 @@
 """A picture with a button that reaches over both, so that a click anywhere on them counts."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -14,8 +12,7 @@ def draw_tile(
     label: str,
     key: str,
     width: int,
-    on_click: Callable[..., None] | None = None,
-    args: tuple[Any, ...] = (),
+    choice: tuple[str, object] | None = None,
     *,
     is_row: bool = False,
     is_chosen: bool = False,
@@ -27,12 +24,12 @@ def draw_tile(
         label: of the button, in Markdown.
         key: of the button; the style of the page knows tiles by it.
         width: in pixels.
-        on_click: called before the page is drawn again.
-        args: of ``on_click``.
+        choice: what a click keeps in the session, before the page is drawn again: a key and its value.
         is_row: whether the button stands next to the picture and not below it.
         is_chosen: whether it is the one in view.
     """
     kind = ("chosen-" if is_chosen else "") + ("row" if is_row else "tile")
     with st.container(border=True, width=width, key=f"{kind}-{key}", horizontal=is_row, gap="small"):
         st.image(image, width=_PICTURE_IN_ROW if is_row else "stretch", alt=label)
-        return st.button(label, key=key, on_click=on_click, args=args, width="stretch")
+        on_click = st.session_state.__setitem__ if choice else None
+        return st.button(label, key=key, on_click=on_click, args=choice, width="stretch")

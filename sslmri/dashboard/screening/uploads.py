@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from sslmri.cohorts.patients import PATIENTS
-from sslmri.dashboard.screening import gallery
+from sslmri.dashboard.screening.examples import load_patient
 from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
 from sslmri.dashboard.text import escape_markdown
 from sslmri.scans import count_scans, read_files, read_scan, series_key
@@ -32,6 +32,7 @@ _ABOUT_FILES = (
 )
 _FILES, _FOLDER = "files", "files-of-folder"  # keys of the widgets
 HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
+CHOSEN = "patient"  # in the session: the simulated patient that is open
 _HEIGHT = 122  # pixels of the uploader on the start page, whose parts load one after the other
 _UPLOADS = "uploads"  # in the session: the files of the uploader, by their ids
 
@@ -133,11 +134,11 @@ class PatientUpload:
 
     def read(self) -> Scan:
         """Returns the scan."""
-        return gallery.load(self.patient)[0]
+        return load_patient(self.patient)[0]
 
     def true_mask(self) -> np.ndarray | None:
         """Returns where the lesion was drawn, bool (D, H, W); None in a healthy patient."""
-        mask = gallery.load(self.patient)[1]
+        mask = load_patient(self.patient)[1]
         return mask if mask.any() else None
 
 
@@ -155,7 +156,7 @@ def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
 
 def is_open() -> bool:
     """Returns whether the session has a file or a simulated patient, before what asks for them is drawn."""
-    return any(st.session_state.get(key) for key in (HANDED_OVER, gallery.CHOSEN, _FILES, _FOLDER, _UPLOADS))
+    return any(st.session_state.get(key) for key in (HANDED_OVER, CHOSEN, _FILES, _FOLDER, _UPLOADS))
 
 
 def ask_for_scans() -> list[Upload]:
@@ -189,8 +190,8 @@ def ask_for_scans() -> list[Upload]:
             f"Only the first {MAX_SCANS} of {len(uploads)} scans are screened. Remove some to screen the others."
         )
     if uploads:
-        st.session_state.pop(gallery.CHOSEN, None)
-    patient: str | None = st.session_state.get(gallery.CHOSEN)
+        st.session_state.pop(CHOSEN, None)
+    patient: str | None = st.session_state.get(CHOSEN)
     return [PatientUpload(patient)] if patient else uploads[:MAX_SCANS]
 
 

@@ -48,11 +48,6 @@ def finding_in_view(summary: ScreeningSummary, folded: Collection[str]) -> Findi
     return findings[chosen] if chosen in findings else by_urgency(findings.values(), folded)[0]
 
 
-def show_finding(summary: ScreeningSummary, disease: str) -> None:
-    """Switches the map to a disease; for a button's ``on_click``."""
-    st.session_state[widget_key(summary, "disease")] = disease
-
-
 def choose_original(summary: ScreeningSummary, finding: Finding | None) -> bool:
     """Returns whether a finding of the aligned brain is shown on the scan as acquired."""
     if finding is None or not finding.is_aligned:

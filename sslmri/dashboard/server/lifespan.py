@@ -16,9 +16,8 @@ from starlette.routing import Route
 from sslmri.dashboard.layout import open_model
 from sslmri.dashboard.screening import examples
 from sslmri.dashboard.screening.shared_model import is_loaded, is_refused, share_screener
-from sslmri.dashboard.server import streamlit_internals
+from sslmri.dashboard.server import queue, streamlit_internals
 from sslmri.dashboard.server.middleware import RequestFilter
-from sslmri.dashboard.server.queue import wait_until_idle
 from sslmri.errors import ModelError
 from sslmri.logging_config import record
 from sslmri.memory import release_freed_memory, set_mmap_threshold
@@ -42,7 +41,7 @@ ROUTES = [Route("/health", health)]
 MIDDLEWARE = [Middleware(RequestFilter)]
 EXAMPLES = "SSLMRI_EXAMPLES"  # 0: the simulated patients are screened when one is opened, not when the server starts
 _HOUSEKEEPING_INTERVAL_S = 20
-_FINISH_REQUESTS_S, _FINISH_SCREENINGS_S = 10, 30  # at a stop; service managers kill the process after a minute
+_FINISH_SCREENINGS_S = 30  # at a stop; service managers kill the process after a minute
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -51,7 +50,6 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, object]]:
     """Loads the model in the background while pages answer; at a stop lets screenings in progress end."""
     record("start", python=sys.version.split()[0], streamlit=st.__version__, unlimited=unlimited_resources())
     streamlit_internals.keep_uploads_in_memory(2 * MAX_BYTES)
-    streamlit_internals.limit_shutdown(_FINISH_REQUESTS_S)
     set_mmap_threshold()
     housekeeping = asyncio.create_task(_keep_up())
     try:
@@ -59,7 +57,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, object]]:
     finally:
         housekeeping.cancel()
         examples.stopping.set()
-        await asyncio.to_thread(wait_until_idle, _FINISH_SCREENINGS_S)
+        await asyncio.to_thread(queue.MODEL.wait_until_empty, _FINISH_SCREENINGS_S)  # so that each is logged
         record("stop")
 
 

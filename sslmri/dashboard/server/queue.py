@@ -62,7 +62,7 @@ class FifoLimiter:
             return max(0, self._queue.index(ticket) - self._capacity + 1)
 
 
-_MODEL = FifoLimiter(max(1, min(_MAX_PARALLEL, (os.cpu_count() or 1) // _CORES_EACH)))
+MODEL = FifoLimiter(max(1, min(_MAX_PARALLEL, (os.cpu_count() or 1) // _CORES_EACH)))
 
 
 @contextmanager
@@ -74,20 +74,9 @@ def acquire_model() -> Iterator[None]:
         scans = count(ahead, "scan")
         message.info(f"Waiting for the model: {scans} ahead of yours. Any change on this page moves yours to the end.")
 
-    with _MODEL.acquire(report):
+    with MODEL.acquire(report):
         message.empty()
         yield
-
-
-def screen_example(screener: "Screener", scan: Scan) -> Screening:
-    """Returns the screening of a scan that is nobody's, once the model is free; logs nothing."""
-    with _MODEL.acquire(lambda ahead: None):
-        return screener.screen(scan)
-
-
-def wait_until_idle(seconds: float) -> None:
-    """Waits up to that long for screenings in progress, so that each is logged."""
-    _MODEL.wait_until_empty(seconds)
 
 
 def screen_in_turn(

@@ -1,4 +1,4 @@
-"""Everything that uses parts of Streamlit, Starlette or uvicorn without a public interface.
+"""Everything that uses parts of Streamlit or Starlette without a public interface.
 
 Another version of Streamlit may have moved any of them, so this module refuses to be imported with one.
 """
@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import re
-import signal
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -17,7 +16,6 @@ from threading import Lock
 from typing import Any
 
 import streamlit as st
-import uvicorn
 from starlette.formparsers import MultiPartParser
 from starlette.requests import cookie_parser
 
@@ -39,7 +37,6 @@ __all__ = ["is_host_allowed"]
 
 MEDIA, UPLOADS, METRICS = "/media/", "/_stcore/upload_file/", "/_stcore/metrics"
 _registering = Lock()
-AGENT = "/_stcore/agent/"  # an interface for programs: off, but still described
 
 
 def route_path(path: str) -> str:
@@ -124,13 +121,6 @@ def component(name: str, folder: Path) -> Any:
 def _component(full_name: str, path: Path) -> Any:
     html, css = (path.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".html", ".css"))
     return st.components.v2.component(full_name, html=html, css=css, js=f"{path.name}.js")
-
-
-def limit_shutdown(seconds: int) -> None:
-    """Lets open requests, such as an upload that stalls, delay a stop by that long at most; Streamlit has no option."""
-    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)  # uvicorn's own handler
-    if isinstance(server, uvicorn.Server):
-        server.config.timeout_graceful_shutdown = seconds
 
 
 def route_logs(handler: logging.Handler) -> None:

@@ -1,6 +1,7 @@
 """The PDF of a report: a list of several scans, each scan with its findings, and how reliable the results are."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from fpdf import Align
 from fpdf.enums import TableBordersLayout
@@ -117,19 +118,20 @@ def _draw_scan(
 
 
 def _draw_notes(page: PdfPage, card: ModelCard, metrics: Metrics | None) -> None:
-    """Draws, once per report, the evidence for each classifier and how its thresholds were chosen."""
+    """Draws, once per report, how thresholds and sets were chosen, and the evidence for each classifier."""
     page.add_page()
     _title(page, "How reliable the results are")
-    for text in (_PROBABILITIES, _SCALE):
+    rules = [(f"Thresholds. {head.threshold_rule}", f"90 % set. {head.set_rule}") for head in card.heads.values()]
+    for text in dict.fromkeys((_PROBABILITIES, _SCALE, *chain(*rules))):
         page.paragraph(LEFT, text, BODY)
         page.set_y(page.get_y() + 1)
     for key in in_order(card.heads):
         page.set_y(page.get_y() + 3)
         page.text_at(LEFT, DISEASES[key].title, BODY + 1.5, is_bold=True)
         page.set_y(page.get_y() + 5.2)
-        head, evidence = card.heads[key], messages.evidence_of(metrics, key)
-        reasons = [evidence.grade.reason] if evidence else []
-        rules = (f"Thresholds. {head.threshold_rule}", messages.set_rule(head))
-        for text in (messages.evidence_line(evidence), *reasons, *messages.limits(card, key), *rules):
+        evidence = messages.evidence_of(metrics, key)
+        reason = evidence.grade.reason if evidence else None
+        known = (reason, *messages.limits(card, key), messages.never_excluded(card.heads[key]))
+        for text in (messages.evidence_line(evidence), *filter(None, known)):
             page.paragraph(LEFT, text, SMALL + 0.4)
             page.set_y(page.get_y() + 0.6)

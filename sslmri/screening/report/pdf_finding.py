@@ -13,6 +13,7 @@ from sslmri.models.cards import HeadCard
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.scans.volume import AXIAL
 from sslmri.screening import messages
+from sslmri.screening.card_lines import INSUFFICIENT
 from sslmri.screening.maps import paint
 from sslmri.screening.outcome import Entry, Finding, KeyImages, ScreeningSummary
 from sslmri.screening.report.pdf_page import BODY, FAINT, INK, LEFT, QUIET, SMALL, WIDTH, PdfPage
@@ -38,14 +39,15 @@ def draw_finding(
 ) -> None:
     """Draws a finding, on the next page where this one has no space for all of it."""
     finding = summary.findings[disease]
+    is_weak = evidence is not None and evidence.grade.grade == INSUFFICIENT
 
     def draw_text(target: PdfPage) -> float:
         """Returns the height of the text in millimetres."""
         top = target.get_y()
-        _draw_verdict(target, finding)
+        _draw_verdict(target, finding, is_weak)
         if finding.is_assessed:
             _draw_answer(target, head, summary, finding)
-            target.paragraph(LEFT, messages.evidence_line(evidence), SMALL, QUIET, _TEXT)
+            target.paragraph(LEFT, messages.evidence_line(evidence), SMALL, INK if is_weak else QUIET, _TEXT)
         else:
             target.paragraph(LEFT, finding.reason or "", BODY)
         target.set_y(target.get_y() + 0.6)
@@ -67,18 +69,20 @@ def draw_finding(
     page.set_y(top + height + _BELOW)
 
 
-def _draw_verdict(page: PdfPage, finding: Finding) -> None:
+def _draw_verdict(page: PdfPage, finding: Finding, is_weak: bool) -> None:
+    """Draws title and verdict; one that rests on insufficient evidence says so and raises no alert."""
     top = page.get_y()
     page.text_at(LEFT, DISEASES[finding.disease].title, BODY + 2, is_bold=True)
-    is_flagged = finding.verdict == Verdict.FLAGGED
+    is_flagged = finding.verdict == Verdict.FLAGGED and not is_weak
+    verdict = f"{finding.verdict}, insufficient evidence" if is_weak and finding.is_assessed else str(finding.verdict)
     page.set_font("Helvetica", "", BODY)
-    width = page.get_string_width(finding.verdict) + 4
+    width = page.get_string_width(verdict) + 4
     page.set_draw_color(*(_ALERT if is_flagged else QUIET))
     page.set_fill_color(*(_ALERT if is_flagged else (255, 255, 255)))
     page.rect(LEFT + _TEXT - width, top, width, 4.6, "DF", round_corners=True, corner_radius=1)
     page.set_y(top + 0.6)
     colour = (255, 255, 255) if is_flagged else QUIET
-    page.text_at(LEFT + _TEXT - width, finding.verdict, BODY, colour, width, Align.C)
+    page.text_at(LEFT + _TEXT - width, verdict, BODY, colour, width, Align.C)
     page.set_y(top + 6)
 
 
