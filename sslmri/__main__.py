@@ -128,7 +128,7 @@ def audit(manifest: _Given, csv: Path | None = None, cache: Path = Path(".cache"
     return 3 if grave else 0
 
 
-def validate(manifest: _Given, model: Path = DEFAULT_MODEL) -> int:
+def validate(manifest: _Given, model: Path = DEFAULT_MODEL, thresholds: Path | None = None) -> int:
     """Measure a model on labelled scans of one's own, next to its results on patients that its training left out.
 
     Each row of the manifest is a file: an image, a volume, a zip of a series, or a DICOM file of one. Exit code 0:
@@ -138,12 +138,15 @@ def validate(manifest: _Given, model: Path = DEFAULT_MODEL) -> int:
         manifest: the manifest.csv, with the columns path, cohort, disease, label and, where people have several scans,
             group.
         model: the model folder.
+        thresholds: also choose thresholds for these scans and write them to this JSON file, which SSLMRI_THRESHOLDS
+            then names for the dashboard and the command line.
     """
     from sslmri.cohorts.manifest import read_manifest
     from sslmri.diseases import DISEASES
     from sslmri.models.evidence import find_unseen_metrics
+    from sslmri.models.site import write_site
     from sslmri.screening.screener import Screener
-    from sslmri.screening.validate import labelled_records, measure, report, screen_labelled
+    from sslmri.screening.validate import choose_thresholds, labelled_records, measure, report, screen_labelled
 
     records = read_manifest(manifest)
     screener = Screener.load(model)
@@ -151,6 +154,9 @@ def validate(manifest: _Given, model: Path = DEFAULT_MODEL) -> int:
     labelled = {scan.record.disease for scan in scans}
     results = {key: measure(scans, disease) for key, disease in DISEASES.items() if key in labelled}
     print(report(results, find_unseen_metrics(screener.card)))
+    if thresholds:
+        chosen = {key: choose_thresholds(found, DISEASES[key]) for key, found in results.items()}
+        write_site(thresholds, screener.card.sha256, chosen)
     return 2 if any(scan.finding is None for scan in scans) else 0
 
 

@@ -38,13 +38,13 @@ def head_scan(phantom) -> Scan:
 
 
 @pytest.fixture
-def contrast() -> list[float]:
-    """Returns how often white matter is brighter than grey matter in the brains aligned: as in T1."""
-    return [0.9]
+def is_t1() -> list[bool]:
+    """Returns whether the brains aligned have the contrast of T1."""
+    return [True]
 
 
 @pytest.fixture
-def alignments(monkeypatch, phantom, contrast) -> list[str]:
+def alignments(monkeypatch, phantom, is_t1) -> list[str]:
     """Returns the names of the scans that were aligned: to 32 slices of another size."""
     done: list[str] = []
 
@@ -53,7 +53,7 @@ def alignments(monkeypatch, phantom, contrast) -> list[str]:
         report("extracting the brain")
         voxels = np.stack([np.roll(phantom, i, axis=0)[:64, :64] for i in range(32)])
         info = replace(scan.info, n_slices=32, spacing_mm=None, orientation="SPL", warnings=())
-        return AlignedBrain(Scan(info, voxels), np.eye(4), 0.9, contrast[0], VENTRICLES)
+        return AlignedBrain(Scan(info, voxels), np.eye(4), is_t1[0], VENTRICLES)
 
     monkeypatch.setattr(screener_module, "align", align)
     return done
@@ -99,8 +99,8 @@ def seen(screening: Screening, **probabilities: float) -> Screening:
     return replace(screening, summary=summary, unrestricted=summary)
 
 
-def test_an_aligned_brain_whose_white_matter_is_not_the_brighter_is_no_t1(screener, head_scan, alignments, contrast):
-    contrast[0] = 0.6
+def test_an_aligned_brain_whose_white_matter_is_not_the_brighter_is_no_t1(screener, head_scan, alignments, is_t1):
+    is_t1[0] = False
     slices = screener.screen_slices([prepare_scan(head_scan, screener.card.encoder.preparation)])[0]
     found = screener.align(seen(slices, T1=0.7, T2=0.3), lambda: head_scan)
     assert (found.summary.sequence, found.summary.sequence_from) == ("FLAIR", "image")
@@ -117,11 +117,11 @@ def test_an_aligned_brain_whose_white_matter_is_not_the_brighter_is_no_t1(screen
     } <= {notice.text for notice in chosen.warnings}
 
 
-@pytest.mark.parametrize(("white_over_grey", "is_brain_mri"), [(0.9, True), (0.6, False)])
+@pytest.mark.parametrize("is_brain_mri", [True, False])
 def test_a_head_that_the_gate_does_not_recognise_is_brain_mri_where_its_brain_aligns_as_t1(
-    screener, head_scan, alignments, contrast, white_over_grey, is_brain_mri
+    screener, head_scan, alignments, is_t1, is_brain_mri
 ):
-    contrast[0] = white_over_grey
+    is_t1[0] = is_brain_mri
     slices = screener.screen_slices([prepare_scan(head_scan, screener.card.encoder.preparation)])[0]
     refused = replace(slices.unrestricted, is_brain_mri=False, reason="Not recognised.")
     found = screener.align(replace(slices, summary=refused, unrestricted=refused), lambda: head_scan).summary

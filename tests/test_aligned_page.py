@@ -19,7 +19,7 @@ VENTRICLES = Ventricles(0.2, Line(20, 30, 50, 75), Line(20, 60, 17, 113))
 def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
     info = replace(scan.info, n_slices=32, spacing_mm=None)
     to_scan = np.array([[1.0, 0, 0, 4], [0, 0.7, 0, 5], [0, 0, 0.6, 2], [0, 0, 0, 1]])
-    return AlignedBrain(Scan(info, scan.voxels[:32]), to_scan, 0.9, 1.0, VENTRICLES)
+    return AlignedBrain(Scan(info, scan.voxels[:32]), to_scan, True, VENTRICLES)
 
 
 def widget(widgets: Any, start: str) -> Any:

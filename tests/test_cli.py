@@ -50,9 +50,9 @@ def test_screen_prints_one_object_a_file_in_order_and_exits_2(screen, files, mod
         "model_sha256", "notice",
     ]  # fmt: skip
     assert list(finding) == [
-        "disease", "verdict", "reason", "probability_any", "flagged_from", "not_flagged_below", "probabilities",
-        "top_class", "prediction_set", "coverage", "peak", "peak_xy", "key_slice", "ventricles", "evans_index",
-        "evidence",
+        "disease", "verdict", "reason", "probability_any", "flagged_from", "not_flagged_below", "site_patients",
+        "probabilities", "top_class", "prediction_set", "coverage", "peak", "peak_xy", "key_slice", "ventricles",
+        "evans_index", "evidence",
     ]  # fmt: skip
     assert {finding["evidence"] for finding in printed[0]["findings"]} <= {"strong", "limited", "insufficient"}
     assert [entry["scan"] for entry in printed] == [1, 2, 3]

@@ -39,6 +39,8 @@ def voxels() -> np.ndarray:
 
 REFUSED = {
     "CT": ({"Modality": "CT"}, "This is a CT. Only brain MRI is supported."),
+    "CT named MR": ({"KVP": 120}, "This is a CT. Only brain MRI is supported."),
+    "Hounsfield units": ({"RescaleType": "HU"}, "This is a CT. Only brain MRI is supported."),
     "ultrasound": ({"Modality": "US"}, "This is an ultrasound (US)"),
     "unknown modality": ({"Modality": "CANARY"}, "another type of DICOM file"),
     "knee": ({"BodyPartExamined": "KNEE"}, "another part of the body (KNEE)"),
@@ -105,6 +107,15 @@ def test_two_series_are_refused_with_their_counts(voxels):
 def test_a_time_series_is_refused(voxels):
     first, second = axial_series(voxels), axial_series(voxels[::-1])
     assert "24 images at 12 positions" in refusal_of(*(data for _, data in first + second))
+
+
+@pytest.mark.parametrize("shift", [0.4, 2.0, 5.0])
+def test_two_time_points_of_a_moved_head_are_refused(voxels, shift):
+    moved = [
+        dicom(pixels, ImagePositionPatient=[0, 0, i * 4.0 + shift], InstanceNumber=i + 1)
+        for i, pixels in enumerate(voxels)
+    ]
+    assert "24 images at 12 positions" in refusal_of(*(data for _, data in axial_series(voxels)), *moved)
 
 
 def test_slices_of_two_sizes_are_refused(voxels):

@@ -1,19 +1,25 @@
 """``sslmri validate``: a model on labelled scans of one's own, next to its results on patients left out of training."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pandas as pd
+import pypdfium2
 import pytest
 
 from sslmri.cohorts.manifest import Record
+from sslmri.dashboard.layout import open_model
 from sslmri.diseases import DISEASES
+from sslmri.errors import ManifestError, ModelError
 from sslmri.evidence.verdict import Verdict
+from sslmri.models.cards import ModelCard
+from sslmri.models.site import VARIABLE
 from sslmri.screening import validate
 from sslmri.screening.outcome import Entry, Finding, Refusal
 from sslmri.screening.screener import Screener
-from sslmri.screening.validate import LabelledScan, measure, report, screen_labelled
+from sslmri.screening.validate import LabelledScan, choose_thresholds, measure, report, screen_labelled
 from tests.conftest import Call
 from tests.test_sequences import screening
 
@@ -80,6 +86,16 @@ def test_too_few_people_give_no_interval() -> None:
     assert "not estimable: 2 test groups of the reference class, 5 needed" in text
 
 
+def test_thresholds_are_chosen_by_the_rule_of_the_model_and_refused_of_too_few_people() -> None:
+    healthy = [scan(number, "normal", 0.02 * number) for number in range(10)]
+    diseased = [scan(20 + number, "multiple_sclerosis", 0.5 + 0.02 * number) for number in range(10)]
+    chosen = choose_thresholds(measure([*healthy, *diseased], MS), MS)
+    assert chosen.threshold_low == chosen.threshold_high == pytest.approx(0.34)  # the middle of 0.52 and 0.16
+    assert (chosen.is_volume, chosen.n_disease, chosen.n_reference) == (True, 10, 10)
+    with pytest.raises(ManifestError, match="with multiple sclerosis and 10 without, got those of 9 and 10: add scans"):
+        choose_thresholds(measure([*healthy, *diseased[1:], *diseased[1:]], MS), MS)
+
+
 @pytest.fixture
 def manifest(cohort: Path, tmp_path: Path) -> Path:
     """Returns a manifest of the slices of the simulated cohort for one disease, and of a file that is none."""
@@ -100,10 +116,55 @@ def test_the_command_prints_results_next_to_those_out_of_fold(call: Call, manife
     assert "Alzheimer" not in done.stdout
 
 
+def test_thresholds_of_a_site_are_written_used_and_named(
+    call: Call, manifest: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.json"
+    arguments = ("sslmri", "validate", manifest, "--model", model_folder, "--thresholds", file)
+    assert "Expected assessed scans of 10 patients" in call(*arguments).stderr
+    assert not file.exists()
+    monkeypatch.setattr(validate, "MIN_PEOPLE", 2)
+    assert call(*arguments).returncode == 2  # of the scan that was refused
+    chosen = json.loads(file.read_text())["diseases"]["ms"]
+    assert not chosen["is_volume"]
+    monkeypatch.setenv(VARIABLE, str(file))
+    own = pd.read_csv(manifest)["path"].iloc[0]
+    done = call("sslmri", "screen", own, "--model", model_folder, "--report", tmp_path / "report.pdf")
+    findings = {found["disease"]: found for found in json.loads(done.stdout)["findings"]}
+    limits = ("not_flagged_below", "flagged_from")
+    assert [findings["ms"][key] for key in limits] == [chosen["threshold_low"], chosen["threshold_high"]]
+    assert findings["ms"]["site_patients"] == chosen["n_disease"] + chosen["n_reference"]
+    assert findings["tumours"]["site_patients"] is None
+    text = "".join(page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(tmp_path / "report.pdf"))
+    assert f"Thresholds of this site, chosen by the model's rule on {findings['ms']['site_patients']} patients." in text
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"model_sha256": "0" * 64, "diseases": {}}, "Expected thresholds of the model"),
+        ({"diseases": {}}, "Expected thresholds of a site"),
+        (None, "Expected the file site.json"),
+    ],
+)
+def test_thresholds_that_cannot_be_used_are_one_sentence_on_the_command_line_and_on_the_page(
+    call: Call, configured: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object, sentence: str
+) -> None:
+    if content:
+        (tmp_path / "site.json").write_text(json.dumps(content))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "site.json"))
+    done = call("sslmri", "screen", tmp_path / "scan.png", "--model", configured.folder)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert done.stderr.count("\n") == 1
+    with pytest.raises(ModelError, match=sentence):
+        open_model()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"disease": "", "label": ""}, "Expected labelled scans, got none"),
+        ({"disease": "", "label": ""}, "Expected scans labelled for alzheimers"),
         ({"disease": "migraine"}, "Expected a disease out of alzheimers"),
         ({"path": "bad.png"}, "Expected scans that can be read, got none"),
     ],

@@ -12,6 +12,7 @@ from sslmri.dashboard.text import escape_markdown
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import MODEL_FILE, find_model, read_model_card
+from sslmri.models.site import read_site
 from sslmri.project import DEFAULT_MODEL
 
 NOTICE = "Research use only, not a medical device."
@@ -38,14 +39,16 @@ def open_model() -> ModelCard:
     """Returns the card of the model to show.
 
     Raises:
-        ModelError: there is no model, or one that cannot be trusted.
+        ModelError: there is no model, or one that cannot be trusted, or thresholds of this site that cannot be used.
     """
     folder = find_model(model_folder())
     try:
         stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))
     except OSError as error:  # it is being replaced
         raise ModelError(f"The model {folder} cannot be read ({error.strerror}). Try again.") from error
-    return _read(str(folder), stamps)
+    card = _read(str(folder), stamps)
+    read_site(card.sha256)
+    return card
 
 
 @lru_cache(maxsize=4)

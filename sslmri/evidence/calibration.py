@@ -17,7 +17,7 @@ SET_COVERAGE = 0.9
 _THRESHOLD_FRACTION = 0.9  # sensitivity at the lower threshold, specificity at the upper one
 _TEMPERATURES = (0.25, 20.0)  # beyond these the fit only follows a handful of slices
 _MAX_BIAS, _BIAS_PENALTY = 3.0, 0.01
-_MIN_PEOPLE = 10  # with the disease, and without
+MIN_PEOPLE = 10  # with the disease, and without
 _FOLDS, _MIN_GROUPS_OF_BIAS = 4, 3  # with two groups of a class, one left out, the other is the class
 
 
@@ -64,7 +64,7 @@ def fit_volume_decisions(cases: GroupedLogits, disease: Disease) -> Decisions | 
         disease: of the head.
     """
     n_disease = int((cases.truth > 0).sum())
-    if disease.is_focal or min(n_disease, len(cases.truth) - n_disease) < _MIN_PEOPLE:
+    if disease.is_focal or min(n_disease, len(cases.truth) - n_disease) < MIN_PEOPLE:
         return None
     return fit_decisions(cases.logits, cases.truth, cases.names, disease.classes)
 

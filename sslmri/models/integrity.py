@@ -44,7 +44,7 @@ def read_bounded(folder: Path, name: str, advice: str = _ADVICE) -> bytes:
         ModelError: it is missing, outside of the folder or too large.
     """
     path = folder / name
-    limit = _MAX_BYTES[path.suffix]
+    limit = _MAX_BYTES.get(path.suffix, _MAX_BYTES[".json"])
     try:
         is_there = path.resolve().is_relative_to(folder.resolve()) and path.is_file()
     except (OSError, ValueError, RuntimeError):  # not a name of a file, or a link to itself

@@ -50,6 +50,8 @@ def refusal(dataset: Dataset) -> str | None:
     if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
         return "This is a DICOMDIR index. Upload the image files it refers to."
     modality = _words(dataset, "Modality")
+    if modality == ["MR"] and (dataset.get("KVP") or _words(dataset, "RescaleType") == ["HU"]):
+        modality = ["CT"]  # under another name
     if modality and modality != ["MR"]:
         return f"This is {_MODALITIES.get(modality[0], 'another type of DICOM file')}. Only brain MRI is supported."
     part = "".join(_words(dataset, "BodyPartExamined"))

@@ -20,6 +20,9 @@ _MIN_FIELD_MM = 80.0  # a small child's head is larger; animals and cut-outs are
 _PLANES = ("sagittal", "coronal", "axial")  # of slices across the R, A and S axes
 _FROM = ("the left", "behind", "below")  # where counting along the R, A and S axes begins
 _SEVERAL = "The slices differ in {}: they are several series. Upload one of them."
+_SEVERAL_TIMES = (
+    "The series has {} images at {} positions (time points, echoes or diffusion weightings). Export one volume of them."
+)
 _TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the patient's left and to posterior
 
 
@@ -116,6 +119,7 @@ def _positioned(images: Sequence[SliceImage], positions: Sequence[SlicePosition]
     heights = np.array([position.position @ normal for position in positions])
     order = np.argsort(heights, kind="stable")
     kept, heights, duplicates = _without_duplicates([images[i] for i in order], heights[order])
+    _check_numbers([image.number for image in kept])
     columns, rows = positions[0].directions
     directions = np.stack([normal, rows, columns]) * _TO_RAS
     _check_field(kept[0].pixels.shape, positions[0].spacing_mm)
@@ -162,12 +166,22 @@ def _without_duplicates(
         return list(images), heights, ()
     for i in map(int, np.flatnonzero(~is_new)):
         if not np.array_equal(images[i].pixels, images[i - 1].pixels):
-            raise ScanError(
-                f"The series has {len(images)} images at {is_new.sum()} positions (time points, echoes or diffusion "
-                "weightings). Export one volume of them."
-            )
+            raise ScanError(_SEVERAL_TIMES.format(len(images), is_new.sum()))
     kept = [image for image, new in zip(images, is_new, strict=True) if new]
     return kept, heights[is_new], (f"Left out: {count(int((~is_new).sum()), 'duplicate slice')}.",)
+
+
+def _check_numbers(numbers: Sequence[int | None]) -> None:
+    """Refuses two heads in one stack, their slices in turn: each number occurs twice, and none follows its neighbour.
+
+    In a series of several files of many frames the numbers occur twice as well, but follow each other.
+    """
+    known = [number for number in numbers if number is not None]
+    if not 1 < len(set(known)) <= len(numbers) / 2 or len(known) < len(numbers):
+        return
+    steps = np.sign(np.diff(known))
+    if (steps[1:] != steps[:-1]).mean() > 0.5:
+        raise ScanError(_SEVERAL_TIMES.format(len(numbers), len(set(known))))
 
 
 def _straightened(voxels: np.ndarray, positions: Sequence[SlicePosition]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.metrics import DiseaseControls, DiseaseMetrics
-from sslmri.screening.messages import NOT_EVALUATED
+from sslmri.screening.messages import NOT_EVALUATED, site_line
 from sslmri.screening.outcome import Finding, ScreeningSummary
 from sslmri.text import capital, proportion
 
@@ -78,6 +78,8 @@ def is_settled(finding: Finding) -> bool:
 
 def operating_line(finding: Finding, evidence: DiseaseMetrics | None, is_volume: bool) -> str:
     """Returns sensitivity and specificity on unseen patients at the threshold that the verdict was reached by."""
+    if site := site_line(finding):
+        return f"{site} Not measured on other patients"
     if evidence is None or evidence.thresholds is None:
         return NOT_EVALUATED.removesuffix(".")
     is_low = finding.verdict is Verdict.NOT_FLAGGED

@@ -13,14 +13,7 @@ from sslmri.text import capital, count, format_timestamp, percent, proportion
 
 NOT_REVIEWED = "Not reviewed by a clinician."
 NOT_EVALUATED = "Not evaluated on unseen patients."
-_DIRECTIONS = {
-    "S": "superior",
-    "I": "inferior",
-    "A": "anterior",
-    "P": "posterior",
-    "L": "the patient's left",
-    "R": "the patient's right",
-}
+PLANES = {"SPL": "axial", "PIL": "coronal", "LIP": "sagittal"}  # of a slice, by orientation
 _OPPOSITE = {"S": "I", "I": "S", "A": "P", "P": "A", "L": "R", "R": "L"}
 
 _SEQUENCE_TITLES = {"T1": "T1", "T1ce": "T1 with contrast agent", "T2": "T2", "FLAIR": "FLAIR"}
@@ -70,20 +63,11 @@ def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
     return [
         ("SHA-256 of the file", summary.sha256),
         ("Source", ", ".join(filter(None, (summary.source, summary.modality, sequence_line(summary))))),
-        ("Slices", slices_line(summary)),
+        ("Slices", f"{len(summary.slice_numbers)} of {summary.n_file_slices} analysed"),
         ("Spacing", " x ".join(f"{mm:.2f}" for mm in spacing) + " mm (slice, row, column)" if spacing else "unknown"),
-        ("Orientation", _orientation(summary.orientation)),
+        ("Plane", PLANES.get(summary.orientation or "", "unknown: left and right cannot be distinguished")),
         ("Screened", format_timestamp(summary.created)),
     ]
-
-
-def slices_line(summary: ScreeningSummary) -> str:
-    """Returns how many slices of the file were analysed, and which."""
-    numbers, total = summary.slice_numbers, summary.n_file_slices
-    if total == 1:
-        return "1"
-    which = f"number {numbers[0]}" if len(numbers) == 1 else f"numbers {numbers[0]} to {numbers[-1]}"
-    return f"{len(numbers)} of {total} analysed, {which}"
 
 
 def orientation_labels(orientation: str | None) -> tuple[str, str, str, str] | None:
@@ -92,13 +76,6 @@ def orientation_labels(orientation: str | None) -> tuple[str, str, str, str] | N
         return None
     rows, columns = orientation[1], orientation[2]
     return _OPPOSITE[rows], columns, rows, _OPPOSITE[columns]
-
-
-def _orientation(code: str | None) -> str:
-    if code is None:
-        return "unknown: left and right cannot be distinguished"
-    names = zip(("slices", "rows", "columns"), code, strict=True)
-    return f"{code} ({', '.join(f'{name} towards {_DIRECTIONS[letter]}' for name, letter in names)})"
 
 
 def probability_line(finding: Finding) -> str:
@@ -117,8 +94,15 @@ def threshold_help(finding: Finding, head: HeadCard) -> str:
     )
     return (
         f"{bands}, provided that {reference} is the most probable class; otherwise inconclusive, as where the 90 % set "
-        f"says otherwise. {head.threshold_rule}"
+        f"says otherwise. {site_line(finding) or head.threshold_rule}"
     )
+
+
+def site_line(finding: Finding) -> str | None:
+    """Returns that the thresholds of a finding are those of this site, None where they are those of the model."""
+    if finding.site_patients is None:
+        return None
+    return f"Thresholds of this site, chosen by the model's rule on {count(finding.site_patients, 'patient')}."
 
 
 def set_line(finding: Finding) -> str | None:

@@ -36,6 +36,7 @@ class Finding:
         peak_xy: position of the peak, as fractions of width and height of the key slice; None in an empty map.
         is_aligned: whether it is of the brain that was extracted and aligned, not of the slices as they were acquired.
         ventricles: what they measure in the aligned brain, where it is of that.
+        site_patients: how many patients of this site the thresholds were chosen on; None for those of the model.
     """
 
     disease: str
@@ -51,6 +52,7 @@ class Finding:
     peak_xy: tuple[float, float] | None
     is_aligned: bool = False
     ventricles: Ventricles | None = None
+    site_patients: int | None = None
 
     @property
     def is_assessed(self) -> bool:
@@ -266,6 +268,7 @@ def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
         "probability_any": round(finding.probability_any, 6),
         "flagged_from": finding.flagged_from,
         "not_flagged_below": finding.not_flagged_below,
+        "site_patients": finding.site_patients,
         "probabilities": {label: round(value, 6) for label, value in finding.probabilities.items()},
         "top_class": finding.top_class,
         "prediction_set": None if finding.prediction_set is None else list(finding.prediction_set),
@@ -276,7 +279,7 @@ def _finding_document(finding: Finding, grade: str | None) -> dict[str, Any]:
         "ventricles": None if measured is None else round(measured.fraction, 4),
         "evans_index": None if measured is None or measured.evans_index is None else round(measured.evans_index, 3),
     }
-    thresholds = {key: answer[key] for key in ("flagged_from", "not_flagged_below")}
+    thresholds = {key: answer[key] for key in ("flagged_from", "not_flagged_below", "site_patients")}
     return {
         "disease": finding.disease,
         "verdict": str(finding.verdict),

@@ -1,7 +1,8 @@
 """Screening: a scan in, one careful finding for each disease out. The app, the command line and notebooks call this."""
 
-from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,21 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from sslmri.diseases import Notice, SequenceChoice
-from sslmri.errors import ModelError, ScanError
+from sslmri.diseases import DISEASES, Notice, SequenceChoice
+from sslmri.errors import ScanError
 from sslmri.evidence.verdict import Verdict, decisions_for, pool_slices, prediction_set, reconciled, verdicts
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
 from sslmri.learning.encoder import pool, textures
 from sslmri.learning.model import BATCH, Model
 from sslmri.models.bank import EncoderFeatures, FeatureBank
-from sslmri.models.cards import HeadCard, ModelCard
+from sslmri.models.cards import ModelCard
 from sslmri.models.folder import read_unreplaced
 from sslmri.models.history import created_now
+from sslmri.models.site import SiteThresholds, read_site
 from sslmri.scans.atlas import align
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
+from sslmri.scans.volume import AXIAL
 from sslmri.screening.aligned import (
     CLASSIFYING,
     is_head,
@@ -33,7 +36,7 @@ from sslmri.screening.aligned import (
     without_aligned,
 )
 from sslmri.screening.maps import measure_map
-from sslmri.screening.messages import left_out, one_sided, untrained_notices
+from sslmri.screening.messages import PLANES, left_out, one_sided, untrained_notices
 from sslmri.screening.outcome import Finding, Screening, ScreeningArrays, ScreeningSummary
 from sslmri.screening.saliency import Explainer, class_maps
 from sslmri.screening.sequences import with_sequence
@@ -45,24 +48,23 @@ UNGATED = "This model cannot check whether the scan is a brain MRI that resemble
 class Screener:
     """A loaded model that screens scans; safe to share between threads."""
 
-    def __init__(self, model: Model, bank: FeatureBank | None = None) -> None:
-        """Takes a loaded model and its feature bank; ``Screener.load`` is the usual way."""
+    def __init__(
+        self, model: Model, bank: FeatureBank | None = None, site: Mapping[str, SiteThresholds] | None = None
+    ) -> None:
+        """Takes a loaded model, its feature bank and a site's thresholds; ``Screener.load`` is the usual way."""
         self._model = model
         self._bank = bank
+        self._site = site or {}
 
     @classmethod
     def load(cls, folder: Path) -> "Screener":
-        """Returns a screener with the model of a folder.
+        """Returns a screener with the model of a folder and the thresholds of this site, see ``read_site``.
 
         Raises:
-            ModelError: the folder holds no model that can be trusted.
+            ModelError: the folder holds no model that can be trusted, or the thresholds cannot be used.
         """
-        return read_unreplaced(Path(folder), cls._load)
-
-    @classmethod
-    def _load(cls, folder: Path) -> "Screener":
-        model = Model.load(folder)
-        return cls(model, FeatureBank.of(model.card))
+        model, bank = read_unreplaced(Path(folder), _read)
+        return cls(model, bank, read_site(model.card.sha256))
 
     @property
     def card(self) -> ModelCard:
@@ -139,14 +141,13 @@ class Screener:
     ) -> Screening:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
         not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
-        reasons = self._reasons(seen, not_brain)
+        reasons = self._reasons(seen, not_brain, info.orientation)
         probabilities = {
             key: decisions_for(card, 1).probabilities(logits[key].astype(np.float64))
             for key, card in self.card.heads.items()
         }
-        region = cache(lambda index: head_mask(slices[index]))  # the same for every disease
         findings = {
-            key: _find(self.card.heads[key], logits[key], probabilities[key], maps[key], scan, region, reasons[key])
+            key: self._find(key, logits[key], probabilities[key], maps[key], scan, reasons[key])
             for key in in_order(self.card.heads)
         }
         warnings = (
@@ -176,6 +177,40 @@ class Screener:
         arrays = ScreeningArrays(slices, seen.features, maps, probabilities)
         return with_sequence(Screening(summary, arrays, unrestricted=summary))
 
+    def _find(
+        self,
+        key: str,
+        logits: np.ndarray,
+        by_slice: np.ndarray,
+        maps: np.ndarray,
+        scan: PreparedScan,
+        reason: str | None,
+    ) -> Finding:
+        """Returns the finding of a classifier from its S slices: logits and probabilities (S, C), maps (S, C, h, w)."""
+        card, site = self.card.heads[key], self._site.get(key)
+        decisions = decisions_for(card, len(logits))
+        if site and site.is_volume == (len(logits) > 1):
+            decisions = replace(decisions, threshold_low=site.threshold_low, threshold_high=site.threshold_high)
+        else:
+            site = None
+        (answer,) = decisions.probabilities(pool_slices(logits.astype(np.float64), card.pooling)[None])
+        top = int(answer.argmax())
+        index = int(by_slice[:, top].argmax())
+        (verdict,) = verdicts(answer[None], decisions)
+        members = prediction_set(answer, {label: decisions.set_thresholds[label] for label in card.classes})
+        return Finding(
+            disease=key,
+            verdict=Verdict.NOT_ASSESSED if reason else reconciled(verdict, members, card.classes[0]),
+            reason=reason,
+            flagged_from=decisions.threshold_high,
+            not_flagged_below=decisions.threshold_low,
+            probabilities={label: float(value) for label, value in zip(card.classes, answer, strict=True)},
+            prediction_set=members,
+            key_slice=scan.slice_numbers[index],
+            site_patients=None if site is None else site.n_disease + site.n_reference,
+            **measure_map(maps[index, top], head_mask(scan.slices[index]), scan.box, card.saliency_scale),
+        )
+
     def _sequences(self, seen: EncoderFeatures) -> dict[str, float] | None:
         """Returns the mean probability over the slices of each sequence, None without a head for it."""
         if self._model.sequence is None:
@@ -183,24 +218,26 @@ class Screener:
         logits = self._model.sequence.logits(torch.from_numpy(seen.textures)).numpy()
         return dict(zip(SEQUENCES, softmax(logits, axis=1).mean(axis=0).tolist(), strict=True))
 
-    def _reasons(self, seen: EncoderFeatures, not_brain: str | None) -> dict[str, str | None]:
+    def _reasons(self, seen: EncoderFeatures, not_brain: str | None, orientation: str | None) -> dict[str, str | None]:
         """Returns by disease why its classifier is not assessed, None without a reason."""
         if not_brain:
             return dict.fromkeys(self.card.heads, not_brain)
-        return {
-            key: one_sided(card)
-            or (decide_in_distribution(self._bank, seen.features, key).reason if self._bank else None)
-            for key, card in self.card.heads.items()
-        }
+        reasons = {key: one_sided(card) for key, card in self.card.heads.items()}
+        if self._bank is None:
+            return reasons
+        plane = f" This slice is {PLANES[orientation]}." if orientation in PLANES else ""
+        for key in [key for key, reason in reasons.items() if reason is None]:
+            if reason := decide_in_distribution(self._bank, seen.features, key).reason:
+                is_other = orientation != AXIAL and "axial" in DISEASES[key].sequences
+                reasons[key] = reason + plane * is_other
+        return reasons
 
     def explain(self, slice_: np.ndarray, disease: str, label: str, method: str) -> np.ndarray:
         """Returns another method's map of a class for a prepared slice (H, W): (H, W) float32 in [0, 1].
 
         Raises:
-            ModelError: no such classifier, class or method.
+            ModelError: no such method.
         """
-        if disease not in self.card.heads or label not in self.card.heads[disease].classes:
-            raise ModelError(f"Expected a classifier and class of this model, got {disease} and {label}.")
         return self._explainer.explain(slice_, disease, self.card.heads[disease].classes.index(label), method)
 
     @cached_property
@@ -231,30 +268,6 @@ class Screener:
         return torch.cat(early), torch.cat(features), joined(logits), joined(maps)
 
 
-def _find(
-    card: HeadCard,
-    logits: np.ndarray,
-    by_slice: np.ndarray,
-    maps: np.ndarray,
-    scan: PreparedScan,
-    region: Callable[[int], np.ndarray],
-    reason: str | None,
-) -> Finding:
-    """Returns the finding of a classifier from its S slices: logits and probabilities (S, C), maps (S, C, h, w)."""
-    decisions = decisions_for(card, len(logits))
-    (answer,) = decisions.probabilities(pool_slices(logits.astype(np.float64), card.pooling)[None])
-    top = int(answer.argmax())
-    key = int(by_slice[:, top].argmax())
-    (verdict,) = verdicts(answer[None], decisions)
-    members = prediction_set(answer, {label: decisions.set_thresholds[label] for label in card.classes})
-    return Finding(
-        disease=card.disease,
-        verdict=Verdict.NOT_ASSESSED if reason else reconciled(verdict, members, card.classes[0]),
-        reason=reason,
-        flagged_from=decisions.threshold_high,
-        not_flagged_below=decisions.threshold_low,
-        probabilities={label: float(value) for label, value in zip(card.classes, answer, strict=True)},
-        prediction_set=members,
-        key_slice=scan.slice_numbers[key],
-        **measure_map(maps[key, top], region(key), scan.box, card.saliency_scale),
-    )
+def _read(folder: Path) -> tuple[Model, FeatureBank | None]:
+    model = Model.load(folder)
+    return model, FeatureBank.of(model.card)

@@ -10,6 +10,7 @@ import numpy as np
 from sslmri.cohorts.manifest import TRAIN_USE, Record
 from sslmri.diseases import DISEASES, Disease
 from sslmri.errors import ManifestError, ScanError
+from sslmri.evidence.calibration import MIN_PEOPLE, fit_thresholds
 from sslmri.evidence.decisions import operating_point
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.sample import draw_sample
@@ -18,6 +19,7 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, OperatingPoint
+from sslmri.models.site import SiteThresholds
 from sslmri.screening.batch import screen_files
 from sslmri.screening.outcome import Finding, Refusal, ScreeningSummary
 from sslmri.screening.screener import Screener
@@ -40,6 +42,11 @@ class LabelledScan:
         """The finding of the labelled disease, None where the scan was refused."""
         return None if isinstance(self.outcome, Refusal) else self.outcome.findings[str(self.record.disease)]
 
+    @property
+    def is_volume(self) -> bool:
+        """Whether several of its slices were screened."""
+        return isinstance(self.outcome, ScreeningSummary) and len(self.outcome.slice_numbers) > 1
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -47,7 +54,7 @@ class Validation:
 
     Attributes:
         scans: the labelled scans of the disease.
-        is_volume: whether more of the assessed scans are volumes than single slices.
+        is_volume: whether more of them are volumes than single slices.
         cases, groups: metrics of the assessed scans, and of their groups; None where none was assessed.
         points: sensitivity and specificity of the verdicts from each threshold on, by its name.
     """
@@ -65,16 +72,13 @@ def labelled_records(card: ModelCard, records: Sequence[Record]) -> list[Record]
     Raises:
         ManifestError: there is none.
     """
-    labelled = [record for record in records if record.disease and record.use == TRAIN_USE]
+    labelled = [record for record in records if record.disease in card.heads and record.use == TRAIN_USE]
     if not labelled:
-        raise ManifestError("Expected labelled scans, got none: name a disease and a label in the manifest's rows.")
-    known = [record for record in labelled if record.disease in card.heads]
-    if not known:
         raise ManifestError(
-            f"Expected labels of {', '.join(in_order(card.heads))}, the classifiers of this model, got those of "
-            f"{', '.join(sorted({str(record.disease) for record in labelled}))}: name another model."
+            f"Expected scans labelled for {', '.join(in_order(card.heads))}, the classifiers of this model, got none: "
+            "name a disease and a label in the manifest's rows."
         )
-    return known
+    return labelled
 
 
 def screen_labelled(screener: Screener, records: Sequence[Record]) -> list[LabelledScan]:
@@ -104,16 +108,39 @@ def measure(scans: Sequence[LabelledScan], disease: Disease) -> Validation:
     """
     own = sorted((s for s in scans if s.record.disease == disease.key), key=lambda scan: scan.record.group_key)
     assessed = [(scan.record, found) for scan in own if (found := scan.finding) and found.is_assessed]
-    n_volumes = sum(isinstance(s.outcome, ScreeningSummary) and len(s.outcome.slice_numbers) > 1 for s in own)
+    is_volume = 2 * sum(scan.is_volume for scan in own) > len(own)
     if not assessed:
-        return Validation(own, 2 * n_volumes > len(own), None, None, {})
+        return Validation(own, is_volume, None, None, {})
     truth = np.array([disease.classes.index(str(record.label)) for record, _ in assessed], dtype=np.int64)
     probabilities = np.array([[found.probabilities[label] for label in disease.classes] for _, found in assessed])
     sample = draw_sample(truth, probabilities, np.array([record.group_key for record, _ in assessed]))
     verdicts = np.array([found.verdict for _, found in assessed], dtype=object)  # sorted by group, as the sample is
     points = {name: operating_point(sample, verdicts, positive) for name, positive in _POSITIVE.items()}
     groups = case_metrics(sample.by_group(), disease.classes)
-    return Validation(own, 2 * n_volumes > len(own), case_metrics(sample, disease.classes), groups, points)
+    return Validation(own, is_volume, case_metrics(sample, disease.classes), groups, points)
+
+
+def choose_thresholds(found: Validation, disease: Disease) -> SiteThresholds:
+    """Returns thresholds by the rule of the model's own, for assessed volumes or for single slices, whichever are more.
+
+    Raises:
+        ManifestError: there are too few patients with the disease, or without.
+    """
+    scans = [
+        (scan.record, finding)
+        for scan in found.scans
+        if (finding := scan.finding) and finding.is_assessed and scan.is_volume == found.is_volume
+    ]
+    is_disease = np.array([record.label != disease.reference for record, _ in scans], dtype=bool)
+    groups = np.array([record.group_key for record, _ in scans])
+    n_disease, n_reference = (len(set(groups[rows])) for rows in (is_disease, ~is_disease))
+    if min(n_disease, n_reference) < MIN_PEOPLE:
+        raise ManifestError(
+            f"Expected assessed scans of {MIN_PEOPLE} patients with {disease.any_title} and {MIN_PEOPLE} without, got "
+            f"those of {n_disease} and {n_reference}: add scans, or do without thresholds."
+        )
+    low, high = fit_thresholds(np.array([finding.probability_any for _, finding in scans]), is_disease)
+    return SiteThresholds(found.is_volume, low, min(high, 1.0), n_disease, n_reference)
 
 
 def report(validations: Mapping[str, Validation], unseen: Metrics | None) -> str:

@@ -227,7 +227,7 @@ def draw_ventricles(summary: ScreeningSummary, ventricles: Ventricles, decade: i
 @st.fragment
 def draw_prevalence(summary: ScreeningSummary, metrics: Metrics | None, folded: Collection[str]) -> None:
     """Draws PPV and NPV of the verdicts shown at a prevalence, once the reader gives one."""
-    shown = [key for key in summary.assessed if key not in folded]
+    shown = [key for key, each in summary.assessed.items() if key not in folded and each.site_patients is None]
     thresholds = {key: found.thresholds for key in shown if (found := messages.evidence_of(metrics, key))}
     if not any(thresholds.values()):
         return

@@ -46,12 +46,10 @@ class Slab:
     Attributes:
         voxels: (32, 128, 128) float32, 0 outside the brain; slices upwards, rows to posterior, columns to the left.
         to_head: (4, 4), from (column, row, slice) of the slab to mm of the head that it was cut from.
-        correlation: of the aligned brain with the average one.
     """
 
     voxels: np.ndarray
     to_head: np.ndarray
-    correlation: float
 
 
 def cut_slab(brain: Image3d) -> Slab:
@@ -75,7 +73,7 @@ def cut_slab(brain: Image3d) -> Slab:
     points = moved(to_head, _indices())
     inside = Image3d((brain.values > 0).astype(np.float32), brain.affine).at(points) > 0.5
     voxels = np.where(inside, brain.at(points), 0).astype(np.float32)
-    return Slab(np.ascontiguousarray(voxels.reshape(SHAPE[::-1]).T), to_head, similarity)
+    return Slab(np.ascontiguousarray(voxels.reshape(SHAPE[::-1]).T), to_head)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from sslmri.scans.atlas.slab import GRID, SHAPE, grid_mm
+from sslmri.scans.atlas.slab import GRID, grid_mm
 
 # Chosen on the training slabs: the measured fraction then follows the brain volume that another group measured of the
 # same people (rank correlation -0.75) and the age of the controls (0.73); 0.38 and 0.5 give nearly the same.
@@ -76,21 +76,6 @@ def ventricle_mask(voxels: np.ndarray) -> np.ndarray:
     is_large = np.bincount(pieces.ravel()) * abs(np.linalg.det(GRID[:3, :3])) >= _MIN_ML * 1000
     is_large[0] = False
     return np.asarray(is_large[pieces])
-
-
-def interpret(answer: object) -> Ventricles:
-    """Returns the measurements in an answer of the process that aligns; anything else raises."""
-    from pydantic import TypeAdapter  # here, as that process does not need it
-
-    found = TypeAdapter(Ventricles).validate_python(answer)
-    is_possible = 0 <= found.fraction <= 1 and all(
-        0 <= line.slice_ < SHAPE[0] and 0 <= line.row < SHAPE[1] and 0 <= line.first <= line.last < SHAPE[2]
-        for line in (found.horns, found.brain)
-        if line
-    )
-    if not is_possible:
-        raise ValueError("Expected possible measurements, got others.")
-    return found
 
 
 def _longest(mask: np.ndarray, *, crosses_middle: bool) -> Line | None:

@@ -21,7 +21,7 @@ _CLASSES = tuple(dict.fromkeys(label for disease in DISEASES.values() for label 
 _REVIEW = ("reading", "text", "initials", "agrees", "reviewed_at")
 _COLUMNS = (
     "scan", "n_files", "sha256", "status", "reason", "is_brain_mri", "sequence.name", "sequence.from", "disease",
-    "verdict", "probability_any", "flagged_from", "not_flagged_below",
+    "verdict", "probability_any", "flagged_from", "not_flagged_below", "site_patients",
     *(f"probabilities.{label}" for label in _CLASSES), "top_class", "prediction_set", "coverage", "peak", "peak_x",
     "peak_y", "key_slice", "ventricles", "evans_index", "evidence", *(f"review.{key}" for key in _REVIEW),
     "screened_at", "source", "modality",

@@ -121,7 +121,10 @@ def _draw_notes(page: PdfPage, card: ModelCard, metrics: Metrics | None) -> None
     """Draws, once per report, how thresholds and sets were chosen, and the evidence for each classifier."""
     page.add_page()
     _title(page, "How reliable the results are")
-    rules = [(f"Thresholds. {head.threshold_rule}", f"90 % set. {head.set_rule}") for head in card.heads.values()]
+    rules = [
+        (f"Thresholds of the model. {head.threshold_rule}", f"90 % set. {head.set_rule}")
+        for head in card.heads.values()
+    ]
     for text in dict.fromkeys((_PROBABILITIES, _SCALE, *chain(*rules))):
         page.paragraph(LEFT, text, BODY)
         page.set_y(page.get_y() + 1)

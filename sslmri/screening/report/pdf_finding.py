@@ -94,7 +94,8 @@ def _draw_answer(page: PdfPage, head: HeadCard, summary: ScreeningSummary, findi
         _draw_class(page, label, None if label in head.untrained else probability, label in members)
     page.set_y(page.get_y() + 0.6)
     measured = ventricles_line(finding.ventricles) if finding.ventricles else None
-    for line in filter(None, (measured, messages.set_line(finding), messages.map_line(summary, finding))):
+    lines = (messages.site_line(finding), measured, messages.set_line(finding), messages.map_line(summary, finding))
+    for line in filter(None, lines):
         page.paragraph(LEFT, line, SMALL, width=_TEXT)
 
 
