@@ -2,13 +2,13 @@
 
 Each run goes the way of a training: the manifest is read and split, the store is built from JPEG files in an empty
 folder, the training side is selected and all its batches are drawn once, shuffled. Files were written a moment before,
-so they come from memory in every run. The growth is that of RssAnon, the memory that is the process's own: the pages of
-the mapped store belong to the system's cache, which takes them back at will.
+so they come from memory in every run. The growth is that of the memory that is the process's own: the pages of the
+mapped store belong to the system's cache, which takes them back at will.
 """
 
 import json
+import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from sslmri.cohorts.manifest import read_manifest, write_manifest
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import open_store
 from sslmri.scans.slices import Preparation
+from tests.harness.memory import watch
 
 _SIZE = 128  # pixels a side
 _BATCH = 32
 _PERSON = 30  # slices of one simulated subject
-_SAMPLED_S = 0.02  # time between two looks at the memory
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _write_manifests(folder: Path, sizes: Sequence[int]) -> list[Path]:
 
 
 def _run(manifest: Path) -> Run:
-    with TemporaryDirectory(dir=manifest.parent) as cache, _Memory() as memory:
+    with TemporaryDirectory(dir=manifest.parent) as cache, watch(lambda: [os.getpid()]) as memory:
         times = [time.perf_counter()]
         records = assign_splits(read_manifest(manifest))
         times.append(time.perf_counter())
@@ -118,30 +118,6 @@ def _run(manifest: Path) -> Run:
     print(f"{manifest.name}: {np.diff(times).round(2)} s, {memory.growth:.0f} MB", file=sys.stderr)
     read, built, drawn, again = np.diff(times).tolist()
     return Run(read, built, drawn, again, memory.growth)
-
-
-class _Memory:
-    """Looks at RssAnon again and again: ``growth`` is its peak since the start, in MB."""
-
-    def __enter__(self) -> "_Memory":
-        self.growth = 0.0
-        self._before, self._ended = _rss_anon_mb(), threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_SAMPLED_S):
-            self.growth = max(self.growth, _rss_anon_mb() - self._before)
-
-
-def _rss_anon_mb() -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:")), 0.0)
 
 
 if __name__ == "__main__":

@@ -178,6 +178,13 @@ def test_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes, sai
     assert said in refusal(path)
 
 
+def test_a_file_too_large_for_a_manifest_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # no disk holds it: it is a hole
+    assert "Expected at most 64 MB" in refusal(path)
+
+
 def test_written_manifest_reads_back_with_whole_folds(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sslmri.errors import ManifestError
 
+_MAX_BYTES = 64 * 2**20  # of a manifest, half a million rows: a page reads whatever path is typed
 _DELIMITERS = (",", ";", "\t")
 
 Rows = list[tuple[int, list[str]]]
@@ -41,6 +42,8 @@ def _read_text(path: Path) -> str:
     if not path.is_file():
         raise ManifestError(f"Expected a manifest at {path}, got no such file: give the path of a manifest.csv.")
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ManifestError(f"Expected at most {_MAX_BYTES >> 20} MB in {path}, got more: split the manifest.")
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as error:

@@ -198,11 +198,10 @@ def _straightened(voxels: np.ndarray, positions: Sequence[SlicePosition]) -> tup
         return voxels, ()
     if (2 * np.abs(shifts) > voxels.shape[1:]).any():
         raise ScanError("The slices are shifted against each other by more than half of their size. Export them again.")
-    straight = np.full_like(voxels, np.nan)
-    for source, target, shift in zip(voxels, straight, shifts, strict=True):
-        into, out_of = ([slice(max(0, sign * by), size + min(0, sign * by)) for by, size in zip(shift, source.shape,
-                        strict=True)] for sign in (1, -1))  # fmt: skip
-        target[tuple(into)] = source[tuple(out_of)]
+    from scipy import ndimage  # here, as other files need not wait for it
+
+    planes = zip(voxels, shifts, strict=True)
+    straight = np.stack([ndimage.shift(plane, shift, order=0, cval=np.nan) for plane, shift in planes])
     drift = float(np.linalg.norm(np.ptp(shifts, axis=0) * spacing))
     return straight, (
         f"The stack is tilted: its slices are shifted against each other by up to {drift:.0f} mm. They were aligned in "
