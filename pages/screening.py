@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.screening.examples import truth_line
+from sslmri.dashboard.screening.examples import load_patient, truth_line
 from sslmri.dashboard.screening.findings import choose_scan, draw_findings
 from sslmri.dashboard.screening.review import draw_report
 from sslmri.dashboard.screening.sequence import choose_sequence
@@ -11,7 +11,7 @@ from sslmri.dashboard.screening.shared_model import share_screener
 from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.start import draw_gallery, draw_lead, draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads, with_choice
-from sslmri.dashboard.screening.uploads import CHOSEN, PatientUpload, ask_for_scans, draw_open, is_open
+from sslmri.dashboard.screening.uploads import CHOSEN, ask_for_scans, draw_open, is_open
 from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view
 from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
@@ -65,7 +65,7 @@ with top:
     if not summary.reason:
         st.markdown(headline(summary, folded))
 with cards:
-    if isinstance(upload, PatientUpload):
+    if upload.patient:
         draw_open(upload.name, CHOSEN)
         st.markdown(escape_markdown(truth_line(upload.patient, summary)))
     else:
@@ -74,9 +74,10 @@ with cards:
     draw_findings(card, summary, shown, metrics, controls, scan.info.decade)
     draw_notes([notice.text for notice in summary.warnings if notice.disease is None])
 with right:
-    mask = upload.true_mask() if isinstance(upload, PatientUpload) else None
+    mask = load_patient(upload.patient)[1] if upload.patient else None
     seen, viewed = in_view(scan, screening, finding, choose_original(summary, finding))
-    draw_viewer(screener, seen, viewed, finding, mask if seen is scan else None)
+    has_mask = mask is not None and mask.any() and seen is scan
+    draw_viewer(screener, seen, viewed, finding, mask if has_mask else None)
 
 st.divider()
 left, right = st.columns([9, 11], gap="large")

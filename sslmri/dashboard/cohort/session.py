@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from sslmri.dashboard.screening.uploads import FileUpload, SeriesUpload, Upload, join_series
+from sslmri.dashboard.screening.uploads import FileUpload, Upload, join_series
 from sslmri.dashboard.server.queue import screen_in_turn
 from sslmri.dashboard.text import count
 from sslmri.models.cards import ModelCard
@@ -69,7 +69,7 @@ def clear_cohort() -> None:
     st.session_state[_KEY] = Cohort(cohort.model_sha256, drop=cohort.drop + 1)
 
 
-def accept(cohort: Cohort, files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
+def accept(cohort: Cohort, files: Sequence[FileUpload]) -> list[Upload]:
     """Returns the scans among files that are still to be screened; the cohort's note says what was left out."""
     scans = {scan.sha256: scan for scan in join_series(files)}
     fresh = [scan for key, scan in scans.items() if key not in cohort.entries]

@@ -13,7 +13,7 @@ import streamlit as st
 from scipy.ndimage import zoom
 
 from sslmri.dashboard.screening.examples import find_example
-from sslmri.dashboard.screening.uploads import MAX_SCANS, PatientUpload, Upload
+from sslmri.dashboard.screening.uploads import MAX_SCANS, Upload
 from sslmri.dashboard.server.queue import acquire_model, screen_in_turn
 from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
@@ -55,7 +55,7 @@ def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Scre
     keys = [f"{screener.card.sha256}/{_name(upload)}" for upload in uploads]
     place = st.empty()
     for number, (key, upload) in enumerate(zip(keys, uploads, strict=True), start=1):
-        example = find_example(screener.card, upload.patient) if isinstance(upload, PatientUpload) else None
+        example = find_example(screener.card, upload.patient) if upload.patient else None
         if example:
             kept[key] = Screened(example, secrets.token_hex(6))
         elif key not in kept:

@@ -1,13 +1,12 @@
 """What a user gives the pages: files, loose files that are one scan, or a simulated patient."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-import numpy as np
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -45,6 +44,7 @@ class FileUpload:
     data: bytes
     number: int | None = None  # of the series, from 1 on
     n_files: ClassVar[int] = 1
+    patient: ClassVar[None] = None
 
     @cached_property
     def sha256(self) -> str:
@@ -80,77 +80,44 @@ class FileUpload:
 
 
 @dataclass(frozen=True)
-class SeriesUpload:
-    """Loose files that are one scan, sorted by their hashes: however the browser orders them, one hash.
+class ScanUpload:
+    """A scan that is not one file: loose files of a DICOM series, a header and its voxels, or a simulated patient."""
 
-    They are those of one DICOM series, or a header and the file of its voxels.
-    """
-
-    parts: tuple[FileUpload, ...]
-
-    @property
-    def name(self) -> str:
-        """What stands for the names of the files."""
-        header = next((part.name for part in self.parts if part.series is None and voxel_names(part.name)), None)
-        return header or f"DICOM series of {count(len(self.parts), 'file')}"
-
-    @property
-    def n_files(self) -> int:
-        """How many files there are."""
-        return len(self.parts)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the hashes of the files."""
-        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of all files."""
-        return sum(part.n_bytes for part in self.parts)
-
-    def read(self) -> Scan:
-        """Returns the scan; see ``FileUpload.read``."""
-        return read_files([(part.name, part.data) for part in self.parts])
+    name: str
+    sha256: str
+    read: Callable[[], Scan]
+    n_files: int = 1
+    n_bytes: int = 0
+    patient: str | None = None
 
 
-@dataclass(frozen=True)
-class PatientUpload:
-    """A simulated patient."""
-
-    patient: str
-    n_files: ClassVar[int] = 1
-    n_bytes: ClassVar[int] = 0
-
-    @property
-    def name(self) -> str:
-        """Its title."""
-        return f"Simulated patient, {PATIENTS[self.patient].title}"
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of its key."""
-        return hashlib.sha256(self.patient.encode()).hexdigest()
-
-    def read(self) -> Scan:
-        """Returns the scan."""
-        return load_patient(self.patient)[0]
-
-    def true_mask(self) -> np.ndarray | None:
-        """Returns where the lesion was drawn, bool (D, H, W); None in a healthy patient."""
-        mask = load_patient(self.patient)[1]
-        return mask if mask.any() else None
+Upload = FileUpload | ScanUpload
 
 
-Upload = FileUpload | SeriesUpload | PatientUpload
+def patient_upload(patient: str) -> ScanUpload:
+    """Returns a simulated patient."""
+    name, sha256 = f"Simulated patient, {PATIENTS[patient].title}", hashlib.sha256(patient.encode()).hexdigest()
+    return ScanUpload(name, sha256, lambda: load_patient(patient)[0], patient=patient)
 
 
-def join_series(files: Sequence[FileUpload]) -> list[FileUpload | SeriesUpload]:
+def _joined(files: Sequence[FileUpload]) -> ScanUpload:
+    """Returns loose files that are one scan, sorted by their hashes: however the browser orders them, one hash."""
+    parts = sorted(files, key=lambda part: part.sha256)
+    header = next((part.name for part in parts if part.series is None and voxel_names(part.name)), None)
+    return ScanUpload(
+        header or f"DICOM series of {count(len(parts), 'file')}",
+        hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+        lambda: read_files([(part.name, part.data) for part in parts]),
+        len(parts),
+        sum(part.n_bytes for part in parts),
+    )
+
+
+def join_series(files: Sequence[FileUpload]) -> list[Upload]:
     """Returns files in their order, loose files that are one scan as one upload, each series of a zip as one."""
-    scans: list[FileUpload | SeriesUpload] = []
+    scans: list[Upload] = []
     for parts in group_files(files, lambda file: file.series, lambda file: file.name):
-        is_file = len(parts) == 1
-        scans += parts[0].scans if is_file else [SeriesUpload(tuple(sorted(parts, key=lambda part: part.sha256)))]
+        scans += parts[0].scans if len(parts) == 1 else [_joined(parts)]
     return scans
 
 
@@ -192,7 +159,7 @@ def ask_for_scans() -> list[Upload]:
     if uploads:
         st.session_state.pop(CHOSEN, None)
     patient: str | None = st.session_state.get(CHOSEN)
-    return [PatientUpload(patient)] if patient else uploads[:MAX_SCANS]
+    return [patient_upload(patient)] if patient else uploads[:MAX_SCANS]
 
 
 def _files_of(files: Sequence[UploadedFile], is_folder: bool) -> list[FileUpload]:
