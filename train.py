@@ -36,6 +36,16 @@ _Precision = Annotated[
     Precision, tyro.conf.arg(help="of the forward pass; auto takes bfloat16 where the device has instructions for it")
 ]
 
+_Start = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="start from this encoder in place of pre-training: a model folder, such as models/default, a run's "
+        "pretrain folder, or the state dict of a ResNet-50 (.pth or .safetensors) with one or three input channels. A "
+        "cohort that it learned from may only train, unless the training groups are the same; of a bare state dict "
+        "nobody can tell whom it saw",
+    ),
+]
+
 # The steps are imported where they start: torch, pandas and scikit-learn take seconds that --help does not need.
 
 
@@ -46,11 +56,16 @@ def pretrain(options: _Options, pretrain: PretrainSettings = _PRETRAIN, precisio
     run_pretrain(options, replace(pretrain, precision=precision))
 
 
-def finetune(options: _Options, finetune: FinetuneSettings = _FINETUNE, precision: _Precision = "auto") -> None:
+def finetune(
+    options: _Options,
+    finetune: FinetuneSettings = _FINETUNE,
+    precision: _Precision = "auto",
+    start: _Start = None,
+) -> None:
     """Fine-tune the run's encoder on the four diseases and write the model."""
     from sslmri.training.steps import run_finetune
 
-    run_finetune(options, replace(finetune, precision=precision))
+    run_finetune(options, replace(finetune, precision=precision), start=start)
 
 
 def crossvalidate(
@@ -59,6 +74,7 @@ def crossvalidate(
     finetune: FinetuneSettings = CROSSVALIDATED,
     precision: _Precision = "auto",
     folds: tuple[int, ...] = (),
+    start: _Start = None,
 ) -> None:
     """Train without each fold in turn and measure the recipe on the folds left out: every group is tested once.
 
@@ -68,7 +84,7 @@ def crossvalidate(
     from sslmri.training import crossvalidation, report
 
     settings = replace(pretrain, precision=precision), replace(finetune, precision=precision)
-    print(report.report_metrics(crossvalidation.run_crossvalidate(options, *settings, folds)))
+    print(report.report_metrics(crossvalidation.run_crossvalidate(options, *settings, folds, start)))
 
 
 def final(
@@ -115,12 +131,14 @@ def bank(options: _Options) -> None:
     print(report_gate(run_bank(options)))
 
 
-def label_efficiency(options: _Options, label_efficiency: LabelEfficiencySettings = _COMPARE) -> None:
+def label_efficiency(
+    options: _Options, label_efficiency: LabelEfficiencySettings = _COMPARE, start: _Start = None
+) -> None:
     """Compare the run's pre-trained encoder with an untrained one and plain pixels, by labels per class."""
     from sslmri.training.label_efficiency import run_label_efficiency
     from sslmri.training.report import report_efficiency
 
-    print(report_efficiency(run_label_efficiency(options, label_efficiency)))
+    print(report_efficiency(run_label_efficiency(options, label_efficiency, start)))
 
 
 def all_steps(
@@ -128,8 +146,9 @@ def all_steps(
     pretrain: PretrainSettings = _PRETRAIN_2,
     finetune: FinetuneSettings = _FINETUNE_1,
     precision: _Precision = "auto",
+    start: _Start = None,
 ) -> None:
-    """All three steps, one after the other.
+    """All three steps, one after the other; without the first where a start is given.
 
     Without options the simulated cohort is used, for two epochs of pre-training and one of fine-tuning, so that a first
     model is there in about five minutes on two CPU cores. Real data need more: set ``--data``, ``--pretrain.epochs``
@@ -138,7 +157,7 @@ def all_steps(
     from sslmri.training import report, steps
 
     settings = replace(pretrain, precision=precision), replace(finetune, precision=precision)
-    print(report.report_metrics(steps.run_all(options, *settings)))
+    print(report.report_metrics(steps.run_all(options, *settings, start)))
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {

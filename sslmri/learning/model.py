@@ -92,8 +92,9 @@ class Model:
             ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
         """
         card = read_model_card(folder)
-        data = read_listed(card.folder, card.files, ENCODER_FILE)
-        encoder = _encoder(card.encoder.architecture, data, card.folder / ENCODER_FILE)
+        path = card.folder / ENCODER_FILE
+        state = _parse(read_listed(card.folder, card.files, ENCODER_FILE), path)
+        encoder = encoder_of(card.encoder.architecture, state, path)
         early, last = card.encoder.architecture.texture_dim, card.encoder.architecture.feature_dim
         heads = {}
         for key, head in card.heads.items():  # halves have two numbers for each channel of the second stage
@@ -148,7 +149,7 @@ def load_encoder(path: Path) -> Encoder:
         ModelError: a file is missing or holds something else.
     """
     card = read_encoder_card(path.with_name(ENCODER_CARD))
-    return _encoder(card.architecture, read_bounded(path.parent, path.name), path)
+    return encoder_of(card.architecture, _parse(read_bounded(path.parent, path.name), path), path)
 
 
 def _weights(encoder: nn.Module) -> dict[str, Tensor]:
@@ -156,11 +157,15 @@ def _weights(encoder: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
 
 
-def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
-    """Returns an encoder with the weights in a file, which is compared with the architecture before one is built."""
+def encoder_of(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> Encoder:
+    """Returns an encoder with the weights of a file, which are compared with the architecture before one is built.
+
+    Raises:
+        ModelError: they are of another architecture, or not finite.
+    """
     with torch.device("meta"):
         encoder = Encoder(architecture)
-    weights = _tensors(data, path, {name: tuple(value.shape) for name, value in _weights(encoder).items()})
+    weights = _tensors(state, path, {name: tuple(value.shape) for name, value in _weights(encoder).items()})
     counters = {name: torch.tensor(0) for name in encoder.state_dict() if "num_batches" in name}
     encoder.load_state_dict(weights | counters, assign=True)
     return encoder
@@ -168,10 +173,11 @@ def _encoder(architecture: Architecture, data: bytes, path: Path) -> Encoder:
 
 def _load_head(card: ModelCard, name: str, n_classes: int, widths: tuple[int, ...], pooling: Pooling = "mean") -> Head:
     """Returns a head of one of the widths."""
-    data, path = read_listed(card.folder, card.files, name), card.folder / name
-    found = _parse(data, path).get("weight", torch.zeros(0)).shape[-1:]
+    path = card.folder / name
+    state = _parse(read_listed(card.folder, card.files, name), path)
+    found = state.get("weight", torch.zeros(0)).shape[-1:]
     width = found[0] if found and found[0] in widths else widths[0]
-    return Head(**_tensors(data, path, {"weight": (n_classes, width), "bias": (n_classes,)}), pooling=pooling)
+    return Head(**_tensors(state, path, {"weight": (n_classes, width), "bias": (n_classes,)}), pooling=pooling)
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -189,13 +195,13 @@ def _parse(data: bytes, path: Path) -> dict[str, Tensor]:
         raise ModelError(f"Expected weights in {path}, got a damaged file: copy it again.") from error
 
 
-def _tensors(data: bytes, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Returns the tensors in a safetensors file as float32, exactly those named, each of its shape and finite."""
-    state = _parse(data, path)
+def _tensors(state: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Returns the tensors of a file as float32, exactly those named, each of its shape and finite."""
     if state.keys() != shapes.keys():
         odd = sorted(state.keys() ^ shapes.keys())
         raise ModelError(
-            f"Expected the weights of this version in {path}, got {len(odd)} others, first {odd[0]:.80}: copy it again."
+            f"Expected the weights of this architecture in {path}, got {len(odd)} others, first {odd[0]:.80}: copy it "
+            "again, or name another file."
         )
     for name, value in state.items():
         if tuple(value.shape) != shapes[name]:

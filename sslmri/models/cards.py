@@ -79,7 +79,7 @@ class EncoderCard:
     Attributes:
         architecture: its layers.
         preparation: how slices are prepared for it.
-        pretraining: settings of the SimCLR run, with its precision and the preparation of its slices.
+        pretraining: settings of the SimCLR run, with its precision, the preparation of its slices, and ``start``.
         data: what it was pre-trained on.
         knn: last kNN probe, balanced accuracy by disease on validation groups; None without validation groups.
         versions: of the packages that made it.
@@ -93,6 +93,11 @@ class EncoderCard:
     knn: dict[str, float] | None
     versions: dict[str, str]
     created: str
+
+    @property
+    def start(self) -> str:
+        """What its training started from, in a sentence that says whom that may have seen; empty for random weights."""
+        return str(self.pretraining.get("start", ""))
 
     def __post_init__(self) -> None:
         """Refuses a preparation that no host could hold, and settings that are not JSON."""

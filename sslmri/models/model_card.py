@@ -88,7 +88,11 @@ def card_sections(
     questions = "\n".join(f"- **{own.title}**: {own.question}. Trained on {own.sequences}." for own, _ in heads)
     return [
         Section("Intended use", "\n\n".join((f"{INTENDED_USE} {_USERS}", questions, _FORBIDDEN))),
-        Section("Training data", _training(card), {"Cohorts and their terms": _cohorts(card), _COUNTS: _counts(heads)}),
+        Section(
+            "Training data",
+            _training(card, escape),
+            {"Cohorts and their terms": _cohorts(card), _COUNTS: _counts(heads)},
+        ),
         _performance(card, metrics, escape),
         Section("When no result is given", _no_result(card, gate, escape), gate_tables(gate) if gate else {}),
         Section("Known limits", "\n".join(_limits(card, heads, metrics, escape))),
@@ -96,14 +100,16 @@ def card_sections(
     ]
 
 
-def _training(card: ModelCard) -> str:
+def _training(card: ModelCard, escape: Callable[[str], str]) -> str:
     encoder, labelled = card.encoder.data, card.training
-    return (
+    sentences = (
         f"The encoder was trained without labels on **{count(encoder.counts.slices, 'slice')}** of "
         f"**{count(encoder.counts.groups, 'group')}**, the classifiers on "
         f"{count(labelled.counts.slices, 'labelled slice')} of {count(labelled.counts.groups, 'group')}. "
-        f"{meaning_of(unit_of(_terms(card)))}"
+        f"{meaning_of(unit_of(_terms(card)))}",
+        escape(card.encoder.start),
     )
+    return " ".join(filter(None, sentences))
 
 
 def _terms(card: ModelCard) -> dict[str, str]:

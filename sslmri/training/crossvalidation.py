@@ -37,6 +37,7 @@ from sslmri.training.fit import OutOfSample, Pretrained, fit_model, load_pretrai
 from sslmri.training.measure import Results, measure
 from sslmri.training.options import RunOptions
 from sslmri.training.out_of_fold import answer_folds
+from sslmri.training.start import adopt
 from sslmri.training.steps import run_all, run_pretrain
 
 START, FOLDS, PREDICTIONS = "start", "folds", "out_of_fold.npz"
@@ -50,7 +51,11 @@ def folds_of(store: Store) -> list[int]:
 
 
 def run_crossvalidate(
-    options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings, folds: Sequence[int] = ()
+    options: RunOptions,
+    pretraining: PretrainSettings,
+    finetuning: FinetuneSettings,
+    folds: Sequence[int] = (),
+    start: Path | None = None,
 ) -> Results:
     """Trains a model without each fold in turn and returns the results by disease, out of fold.
 
@@ -62,6 +67,7 @@ def run_crossvalidate(
         pretraining: settings, the same for all folds.
         finetuning: settings, the same for all folds.
         folds: to train, all where none is named; the results are of all folds that were trained.
+        start: a model or weights that all folds start from; None for pre-training of their own.
 
     Raises:
         SslmriError: the data, the folder or a training is at fault, or a finished fold has other settings.
@@ -70,14 +76,16 @@ def run_crossvalidate(
     _, store = open_folds(options)
     if len(folds_of(store)) < _MIN_FOLDS or len(set(store.labelled.groups.tolist())) < _MIN_GROUPS:
         print("Too few labelled groups to leave each out in turn: they are split once into training and test.")
-        return run_all(options, pretraining, finetuning)
+        return run_all(options, pretraining, finetuning, start)
     require_empty_run(options.run, [START, FOLDS, "pretrain"], options.resume)
     check_folds(store, folds)
+    splits = {fold: replace(store, records=leave_out(store.records, fold)) for fold in folds or folds_of(store)}
+    if start is not None:
+        adopt(start, replace(options, run=options.run / START), list(splits.values()))
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     check_settings(options, pretraining, finetuning)
-    for fold in folds or folds_of(store):
+    for fold, split in splits.items():
         run = replace(options, run=options.run / FOLDS / str(fold), resume=True)
-        split = replace(store, records=leave_out(store.records, fold))
         if (run.run / PREDICTIONS).exists():
             continue
         print(f"fold {fold}: trained on all others", flush=True)
@@ -89,19 +97,19 @@ def run_crossvalidate(
 def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSettings, split: Store) -> Pretrained:
     """Returns the pre-trained encoder that the training of a fold, or of the final model, begins with.
 
-    Where at least a batch of slices has no label, it is pre-trained on these, once for all folds. No fold tests a
-    classifier of a disease on them; other slices of their groups may be tested, which the results then say. Otherwise
-    each fold pre-trains on its own training slices.
+    It is the start that the run was given, if any. Where at least a batch of slices has no label, it is pre-trained on
+    these, once for all folds. No fold tests a classifier of a disease on them; other slices of their groups may be
+    tested, which the results then say. Otherwise each fold pre-trains on its own training slices.
     """
     unlabelled = split.select([row for row, record in enumerate(split.records) if record.disease is None])
     unlabelled = replace(unlabelled, records=leave_out(unlabelled.records, None))
-    if len(unlabelled.records) < settings.batch_size:
-        run_pretrain(fold, settings, Cohort(split.records, split))
-        return load_pretrained(fold.run / "pretrain")
     shared = replace(options, run=options.run / START, resume=True)
-    if not (shared.run / "pretrain" / ENCODER_CARD).exists():
-        run_pretrain(shared, settings, Cohort(unlabelled.records, unlabelled))
-    return load_pretrained(shared.run / "pretrain")
+    if (shared.run / "pretrain" / ENCODER_CARD).exists():
+        return load_pretrained(shared.run / "pretrain")
+    is_shared = len(unlabelled.records) >= settings.batch_size
+    run, store = (shared, unlabelled) if is_shared else (fold, split)
+    run_pretrain(run, settings, Cohort(store.records, store))
+    return load_pretrained(run.run / "pretrain")
 
 
 def read_folds(run: Path, store: Store) -> OutOfSample:

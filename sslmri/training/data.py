@@ -17,7 +17,7 @@ from sslmri.cohorts.store import Store, open_store
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
 from sslmri.models.cards import Counts, ModelCard, TrainingData
-from sslmri.models.folder import ENCODER_CARD, MODEL_FILE, read_encoder_card
+from sslmri.models.folder import MODEL_FILE
 from sslmri.text import printable_line
 from sslmri.training.options import RunOptions
 
@@ -95,21 +95,6 @@ def require_group_disjoint(options: RunOptions) -> None:
         raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
 
 
-def check_unseen(run: Path, store: Store, protocol: Protocol) -> None:
-    """Refuses a pre-trained encoder of another protocol, or one that may have learned from what is now held out.
-
-    Raises:
-        ModelError: the run holds no pre-trained encoder, or one of another protocol.
-        TrainingError: the data were split again.
-    """
-    card = run / "pretrain" / ENCODER_CARD
-    if not card.exists():
-        raise ModelError(
-            f"Expected a pre-trained encoder in {card.parent}, got none: run `python train.py pretrain` first."
-        )
-    check_same_split(f"encoder in {card.parent}", read_encoder_card(card).data, store, protocol)
-
-
 def check_no_leakage(card: ModelCard, store: Store, protocol: Protocol) -> None:
     """Refuses a model of another protocol, or one that may have learned from what is now validated or tested on.
 
@@ -139,14 +124,28 @@ def check_same_split(what: str, data: TrainingData, store: Store, protocol: Prot
             f"Expected the {what} under the protocol {protocol}, got one of {data.protocol}: pass --protocol "
             f"{data.protocol}, or train another --run with --protocol {protocol}."
         )
-    train = [record for record in store.records if record.split == "train"]
-    held_out = {record.cohort for record in store.records if record.split != "train"}
-    expected = data.images_sha256 if protocol == AS_PUBLISHED else data.groups_sha256
-    if held_out & data.cohorts.keys() and hash_of(train, protocol) != expected:
+    if may_have_seen(data, store, protocol):
         raise TrainingError(
             f"The data were split again since the {what} was trained, or it learned from every group, so its training "
             "groups may now be test groups: its stored results stay, so train again to measure on this split."
         )
+
+
+def may_have_seen(data: TrainingData, store: Store, protocol: Protocol) -> set[str]:
+    """Returns the held-out cohorts of a split of which groups (as published: images) may have been learned from.
+
+    A card has the names of the cohorts and one hash of all groups. So of a cohort that was learned from only one split
+    is known to hold out nothing that was seen: the one that trains on exactly the same groups.
+    """
+    expected = data.images_sha256 if protocol == AS_PUBLISHED else data.groups_sha256
+    shared = held_out_cohorts(store) & data.cohorts.keys()
+    is_same = shared and hash_of((r for r in store.records if r.split == "train"), protocol) == expected
+    return set() if is_same else shared
+
+
+def held_out_cohorts(store: Store) -> set[str]:
+    """Returns the cohorts of the slices that do not train."""
+    return {record.cohort for record in store.records if record.split != "train"}
 
 
 def hash_of(records: Iterable[Record], protocol: Protocol = GROUP_DISJOINT) -> str:

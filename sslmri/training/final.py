@@ -38,7 +38,7 @@ from sslmri.training.crossvalidation import (
     pretrained_start,
     read_folds,
 )
-from sslmri.training.data import open_folds, require_group_disjoint
+from sslmri.training.data import hash_of, open_folds, require_group_disjoint
 from sslmri.training.fit import fit_model
 from sslmri.training.measure import Results, measure
 from sslmri.training.options import RunOptions
@@ -67,9 +67,11 @@ def run_final(
     trained = sorted(set(predictions.folds.tolist()))
     check_settings(options, pretraining, finetuning)
     start = pretrained_start(options, replace(options, resume=True), pretraining, store)
-    is_shared = (options.run / START).exists()  # pre-trained on the slices without a label
-    seen = {r.group_key for r in store.records if r.disease is None} if is_shared else set()
+    unlabelled = [record for record in store.records if record.disease is None]
+    is_of_these = hash_of(unlabelled) == start.card.data.groups_sha256  # pre-trained on the slices without a label
+    seen = {record.group_key for record in unlabelled} if is_of_these else set()
     note = evidence_note(trained, folds_of(store), seen & set(predictions.slices.groups.tolist()))
+    note = f"{note} {start.card.start}".strip()
     gate = _with_first_fold_as("validation", store)
     fit_model(options, start, store, finetuning, predictions, gate, note)
     model = Model.load(options.run)

@@ -144,7 +144,7 @@ def fine_tune(
 
     Args:
         experiment: the slices.
-        encoder: where to start from; it is changed.
+        encoder: where to start from; it stays as it is.
         labelled: rows of the training split whose labels are used.
         folder: of the checkpoint while it trains; removed afterwards.
         settings: of fine-tuning.

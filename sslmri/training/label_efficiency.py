@@ -30,13 +30,12 @@ from sslmri.evidence.efficiency import (
 from sslmri.evidence.grade import unknown_patients_note
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
-from sslmri.learning.model import load_encoder
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.cards import recorded
 from sslmri.models.evidence import DiseaseEfficiency, LabelEfficiency, write_evidence
-from sslmri.models.folder import ENCODER_CARD, ENCODER_FILE, EVIDENCE, MODEL, MODEL_FILE, find_model, read_encoder_card
+from sslmri.models.folder import ENCODER_FILE, EVIDENCE, MODEL, MODEL_FILE, find_model
 from sslmri.models.history import created_now
-from sslmri.training.data import check_unseen, open_cohort, read_arrays, require_group_disjoint, write_arrays
+from sslmri.training.data import open_cohort, read_arrays, require_group_disjoint, write_arrays
 from sslmri.training.fits import (
     N_NORM_SLICES,
     Experiment,
@@ -50,33 +49,39 @@ from sslmri.training.fits import (
     untrained_encoder,
 )
 from sslmri.training.options import LabelEfficiencySettings, RunOptions
+from sslmri.training.start import open_start
 
 FOLDER = "label-efficiency"
 _CHUNK = 1024  # slices in memory at a time
 
 
-def run_label_efficiency(options: RunOptions, settings: LabelEfficiencySettings) -> LabelEfficiency:
+def run_label_efficiency(
+    options: RunOptions, settings: LabelEfficiencySettings, start: Path | None = None
+) -> LabelEfficiency:
     """Returns the curves and writes them to ``evidence/label_efficiency.json``; finished fits are not repeated.
+
+    Args:
+        options: of the run.
+        settings: of the comparison.
+        start: a model or weights that become the run's pre-trained encoder; None for the one that it has.
 
     Raises:
         SslmriError: the data, the split, the pre-trained encoder or the settings are at fault.
     """
     _check(options, settings)
-    pretrained = options.run / "pretrain"
     _, store = open_cohort(options)
-    check_unseen(options.run, store, options.protocol)
+    encoder, card = open_start(options, store, start)
     experiment = _experiment(options, settings, store)
-    fits = _predictions(options, settings, experiment, _basis(store, options))
-    card = read_encoder_card(pretrained / ENCODER_CARD)
+    fits = _predictions(options, settings, experiment, encoder, _basis(store, options))
     evidence = LabelEfficiency(
         protocol=GROUP_DISJOINT,
         created=created_now(),
-        encoder_sha256=sha256_of(pretrained / ENCODER_FILE),
+        encoder_sha256=sha256_of(options.run / "pretrain" / ENCODER_FILE),
         encoder_created=card.created,
         groups_sha256=card.data.groups_sha256,
         settings=recorded(settings) | {"preparation": recorded(options.preparation)},
         not_run=tuple(regime for regime in (PROBE, FINETUNE) if regime not in settings.regimes),
-        notes=tuple(_notes(settings, experiment)),
+        notes=(*filter(None, [card.start]), *_notes(settings, experiment)),
         diseases={key: _compare(experiment, key, settings, fits) for key in experiment.diseases},
     )
     model = find_model(options.run)  # which need not be there yet
@@ -130,13 +135,16 @@ def _all_fits(settings: LabelEfficiencySettings) -> list[Fit]:
 
 
 def _predictions(
-    options: RunOptions, settings: LabelEfficiencySettings, experiment: Experiment, basis: str
+    options: RunOptions, settings: LabelEfficiencySettings, experiment: Experiment, pretrained: Encoder, basis: str
 ) -> dict[Fit, Predictions]:
     """Returns what each fit predicts; each is kept in a file named after all that it depends on."""
 
+    def encoder_of(name: str, seed: int) -> Encoder:
+        return untrained_encoder(experiment, pretrained.architecture, seed) if name == RANDOM else pretrained
+
     @lru_cache(maxsize=1)
-    def features(encoder: str, seed: int) -> Features:
-        return features_of(experiment, _encoder(options, experiment, encoder, seed))
+    def features(name: str, seed: int) -> Features:
+        return features_of(experiment, encoder_of(name, seed))
 
     def predict(fit: Fit, folder: Path) -> Predictions:
         rows = sample_labels(experiment.train, fit.labels, fit.seed)
@@ -145,7 +153,7 @@ def _predictions(
         seed = fit.seed if fit.encoder == RANDOM else 0
         if fit.regime == PROBE:
             return probe(experiment, features(fit.encoder, seed), rows)
-        encoder = _encoder(options, experiment, fit.encoder, seed)
+        encoder = encoder_of(fit.encoder, seed)
         return fine_tune(experiment, encoder, rows, folder, _finetune_settings(settings, fit))
 
     found = {}
@@ -169,11 +177,6 @@ def _finetune_settings(settings: LabelEfficiencySettings, fit: Fit) -> FinetuneS
     return FinetuneSettings(
         labels_per_class=fit.labels, epochs=settings.finetune_epochs, seed=fit.seed, device=settings.device
     )
-
-
-def _encoder(options: RunOptions, experiment: Experiment, name: str, seed: int) -> Encoder:
-    pretrained = load_encoder(options.run / "pretrain" / ENCODER_FILE)
-    return untrained_encoder(experiment, pretrained.architecture, seed) if name == RANDOM else pretrained
 
 
 def _compare(

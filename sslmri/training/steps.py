@@ -40,27 +40,36 @@ from sslmri.models.history import created_now, read_history, versions
 from sslmri.training.data import (
     Cohort,
     check_no_leakage,
-    check_unseen,
     open_cohort,
     prepared,
     require_empty_run,
     training_data,
 )
-from sslmri.training.fit import fit_model, load_pretrained
+from sslmri.training.fit import fit_model
 from sslmri.training.measure import Results, answer_split, measure
 from sslmri.training.options import RunOptions
+from sslmri.training.start import open_start
 
 
-def run_all(options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings) -> Results:
+def run_all(
+    options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings, start: Path | None = None
+) -> Results:
     """Pre-trains, fine-tunes and evaluates on data that are opened once, and returns the results by disease.
+
+    Args:
+        options: of the run.
+        pretraining: settings, not used where a start is given.
+        finetuning: settings.
+        start: as in ``run_finetune``.
 
     Raises:
         SslmriError: as the steps.
     """
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     cohort = open_cohort(options)
-    run_pretrain(options, pretraining, cohort)
-    run_finetune(options, finetuning, cohort)
+    if start is None:
+        run_pretrain(options, pretraining, cohort)
+    run_finetune(options, finetuning, cohort, start)
     return run_evaluate(options, cohort=cohort)
 
 
@@ -97,10 +106,18 @@ def _write_pretrained(
     write_card(folder / ENCODER_CARD, card)
 
 
-def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort | None = None) -> None:
+def run_finetune(
+    options: RunOptions, settings: FinetuneSettings, cohort: Cohort | None = None, start: Path | None = None
+) -> None:
     """Attaches heads to the run's pre-trained encoder, calibrates them on validation groups and writes the model.
 
     The model is built aside, with the gate that decides which scans it may answer, and appears whole.
+
+    Args:
+        options: of the run.
+        settings: of fine-tuning.
+        cohort: the data of the run, where they are open already.
+        start: a model or weights that become the run's pre-trained encoder; None for the one that it has.
 
     Raises:
         SslmriError: the data, the folder or the training is at fault.
@@ -108,11 +125,11 @@ def run_finetune(options: RunOptions, settings: FinetuneSettings, cohort: Cohort
     settings = with_precision(settings)
     require_empty_run(options.run, ["finetune/checkpoint.pt"], options.resume)
     store = (cohort or open_cohort(options)).store
-    check_unseen(options.run, store, options.protocol)
+    pretrained = open_start(options, store, start)
     labelled = store.labelled
     for sentence in _thin_validation(labelled.where(split="train"), labelled.where(split="validation")):
         print(sentence)
-    fit_model(options, load_pretrained(options.run / "pretrain"), store, settings, gate=store)
+    fit_model(options, pretrained, store, settings, gate=store, evidence_note=pretrained.card.start or None)
 
 
 def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Cohort | None = None) -> Results:

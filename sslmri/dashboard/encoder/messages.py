@@ -19,14 +19,15 @@ def facts(card: ModelCard, sequence: SequenceMetrics | None = None) -> str:
     height, width = encoder.preparation.image_size
     architecture = _ARCHITECTURES.get(encoder.architecture.name, escape_markdown(encoder.architecture.name))
     cohorts = ", ".join(escape_markdown(name) for name in encoder.data.cohorts)
+    source = "" if encoder.start else f" from {count(len(encoder.data.cohorts), 'cohort')}: {cohorts}"
     sentences = [
         f"{architecture} turns a slice of {width} x {height} pixels into a vector of "
         f"**{encoder.architecture.feature_dim:,} features**. One encoder serves the classifiers of all diseases.",
         f"Trained without labels on **{count(encoder.data.counts.slices, 'slice')}** of "
-        f"**{count(encoder.data.counts.groups, 'group')}** from "
-        f"{count(len(encoder.data.cohorts), 'cohort')}: {cohorts}.",
+        f"**{count(encoder.data.counts.groups, 'group')}**{source}.",
+        *(_pretraining(encoder.pretraining) if encoder.data.counts.slices else ()),
+        *filter(None, [escape_markdown(encoder.start)]),
     ]
-    sentences += _pretraining(encoder.pretraining)
     if encoder.knn:
         scores = ", ".join(f"{DISEASES[key].title} {proportion(encoder.knn[key])}" for key in in_order(encoder.knn))
         sentences.append(f"Final kNN probe, balanced accuracy on validation groups: {scores}.")

@@ -86,7 +86,7 @@ def draw_training(card: ModelCard, protocol: Protocol) -> None:
     settings = card.encoder.pretraining
     pretrained = history(card, "pretrain", protocol, "knn")
     tuned = history(card, "finetune", protocol, "auroc")
-    if pretrained.empty or settings is None:
+    if pretrained.empty:
         st.caption("No history of pre-training was kept with this model.")
     else:
         chance = math.log(2 * settings["batch_size"] - 1)  # each of the other views is as likely the partner

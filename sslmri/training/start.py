@@ -1,0 +1,142 @@
+"""What a fine-tuning starts from: the pre-training of its run, a model's encoder, or the weights of a ResNet-50."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from sslmri.cohorts.store import Store
+from sslmri.errors import ModelError, TrainingError
+from sslmri.files import sha256_of
+from sslmri.learning.encoder import Encoder
+from sslmri.learning.model import Model, encoder_of, save_encoder
+from sslmri.models.architecture import RESNET50
+from sslmri.models.cards import Counts, EncoderCard, TrainingData
+from sslmri.models.folder import (
+    ENCODER_CARD,
+    ENCODER_FILE,
+    MODEL_FILE,
+    read_encoder_card,
+    write_card,
+)
+from sslmri.models.history import created_now, versions
+from sslmri.text import count, printable_line
+from sslmri.training.data import check_same_split, hash_of, held_out_cohorts, may_have_seen
+from sslmri.training.fit import Pretrained, load_pretrained
+from sslmri.training.options import RunOptions
+
+
+def open_start(options: RunOptions, store: Store, start: Path | None = None) -> Pretrained:
+    """Returns the encoder that the fine-tuning of a run starts from.
+
+    Args:
+        options: of the run.
+        store: the slices of its split.
+        start: what becomes its pre-trained encoder, as in ``adopt``; None for the one that the run has.
+
+    Raises:
+        ModelError: there is none, or one of another protocol, architecture or format.
+        TrainingError: it may have learned from what is now held out.
+    """
+    folder = options.run / "pretrain"
+    if start is not None:
+        adopt(start, options, [store])
+    if not (folder / ENCODER_CARD).exists():
+        raise ModelError(
+            f"Expected a pre-trained encoder in {folder}, got none: run `python train.py pretrain` first, or name one "
+            "with --start."
+        )
+    pretrained = load_pretrained(folder)
+    check_same_split(f"encoder in {folder}", pretrained.card.data, store, options.protocol)
+    return pretrained
+
+
+def adopt(start: Path, options: RunOptions, splits: Sequence[Store]) -> None:
+    """Makes an encoder trained elsewhere the pre-trained encoder of a run.
+
+    Args:
+        start: a model folder, a run folder with a model, a folder ``pretrain``, or a file of weights.
+        options: of the run.
+        splits: what is trained and tested on.
+
+    Raises:
+        ModelError: the start is damaged, or of another architecture or format.
+        TrainingError: it may have learned from what is held out, or the run has another start.
+    """
+    (encoder, card), labelled = _read(start, options)
+    seen = [may_have_seen(card.data, split, options.protocol) for split in splits]
+    seen += [may_have_seen(labelled, split.labelled, options.protocol) for split in splits]
+    if cohorts := sorted(set().union(*seen)):
+        raise TrainingError(
+            f"Expected a start that learned from none of the groups held out for validation and test, got {start}, "
+            f"which learned from {', '.join(cohorts)} with other training groups than these: name another start, or "
+            "let these cohorts train only."
+        )
+    folder = options.run / "pretrain"
+    if (folder / ENCODER_CARD).exists():
+        if read_encoder_card(folder / ENCODER_CARD).pretraining != card.pretraining:
+            raise TrainingError(
+                f"Expected a run that starts from {start}, got another start in {folder}: name another --run."
+            )
+        return
+    tested = set().union(*map(held_out_cohorts, splits))  # of these it saw nothing but the groups that train here
+    added = {cohort: terms for cohort, terms in labelled.cohorts.items() if cohort not in tested}
+    data = replace(card.data, protocol=options.protocol, cohorts=card.data.cohorts | added)
+    save_encoder(folder / ENCODER_FILE, encoder)
+    write_card(folder / ENCODER_CARD, replace(card, data=data, versions=versions(), created=created_now()))
+    if card.start:
+        print(printable_line(card.start))
+
+
+def _read(start: Path, options: RunOptions) -> tuple[Pretrained, TrainingData]:
+    """Returns the encoder of a start, with its card and what it was fine-tuned on with labels."""
+    none = TrainingData(options.protocol, hash_of([]), None, Counts(0, 0), {})
+    folder = start.parent if start.is_file() and (start.parent / ENCODER_CARD).exists() else start
+    if (folder / ENCODER_CARD).exists() and not (folder / MODEL_FILE).exists():
+        return load_pretrained(folder), none
+    if folder.is_dir():
+        model = Model.load(folder)
+        learned, former = model.card.training, model.card.encoder
+        sentence = (
+            f"Its training started from the encoder of the model {model.card.name} ({model.card.sha256[:12]}), which "
+            f"had learned from {count(learned.counts.groups, 'labelled group')} of {', '.join(learned.cohorts)}."
+        )
+        settings = former.pretraining | {"start": f"{former.start} {sentence}".strip()}
+        return Pretrained(model.encoder, replace(former, pretraining=settings)), learned
+    encoder = read_resnet50(start)
+    sentence = (
+        f"Its training started from the weights {start.name} ({sha256_of(start)[:12]}), which do not record what they "
+        "learned from: it may have been what is tested here."
+    )
+    card = EncoderCard(RESNET50, options.preparation, {"start": sentence}, none, None, versions(), created_now())
+    return Pretrained(encoder, card), none
+
+
+def read_resnet50(path: Path) -> Encoder:
+    """Returns an encoder with the weights of a ResNet-50, in a file of safetensors or of a PyTorch state dict.
+
+    Parameters have torchvision's names; the classifier is left out. The filters of a stem for three channels are
+    summed, not averaged: a grey image in three equal channels has the same maps then, in the range that the batch norm
+    behind the stem was trained on.
+
+    Raises:
+        ModelError: the file is damaged, holds something else, or another architecture.
+    """
+    read = load_file if path.suffix == ".safetensors" else partial(torch.load, map_location="cpu", weights_only=True)
+    try:
+        state = {name: value.float() for name, value in read(path).items() if "num_batches" not in name}
+    except OSError:
+        raise
+    except Exception as error:  # torch raises many classes for damaged files
+        raise ModelError(
+            f"Expected the state dict of a ResNet-50 in {path}, got a damaged file or something else: save it again by "
+            "`torch.save(model.state_dict(), path)`."
+        ) from error
+    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    stem = state.get("conv1.weight")
+    if stem is not None and stem.shape[1:2] == (3,):
+        state["conv1.weight"] = stem.sum(dim=1, keepdim=True)
+    return encoder_of(RESNET50, state, path)
