@@ -1,4 +1,4 @@
-"""The command line: ``sslmri app | train | screen | validate | manifest | audit | convert | model-card | licences``.
+"""The command line: ``sslmri app | train | screen | embed | validate | manifest | audit | convert | ...``.
 
 ``app`` opens the dashboard; arguments after it go to ``streamlit run``. ``train`` runs the commands of ``train.py``:
 ``sslmri train --help`` lists them. The others are described below.
@@ -75,6 +75,24 @@ def screen(
         if path:
             write_atomically(path, partial(Path.write_bytes, data=make(card, entries, metrics)))
     return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
+
+
+def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL) -> int:
+    """Write what the encoder sees in scans as a table, one row for each slice, for classifiers of one's own.
+
+    Columns: scan, slice (its number in the file), group (of a manifest), sequence as recognised, is_brain_mri and
+    assessed (the classifiers that accept the scan as acquired, whole heads not aligned), and features. Exit code 0:
+    every scan was read; 2: some were refused; 1: nothing could run.
+
+    Args:
+        paths: files, folders, or manifests (.csv), whose rows name the files.
+        out: a .parquet file, written in row groups, or an .npz file of the same columns.
+        model: the model folder.
+    """
+    from sslmri.screening.embed import write_features
+    from sslmri.screening.screener import Screener
+
+    return 2 if write_features(Screener.load(model), paths, out) else 0
 
 
 def manifest(folder: _Given, cohort: str, out: Path | None = None) -> int:
@@ -204,6 +222,7 @@ def _table(checks: "Sequence[Check]", grave: Sequence[str]) -> str:
 
 _COMMANDS = {
     "screen": screen,
+    "embed": embed,
     "validate": validate,
     "manifest": manifest,
     "audit": audit,

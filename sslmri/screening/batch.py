@@ -1,8 +1,9 @@
 """Screening of many scans: refusals do not stop the others, and memory does not grow with their number."""
 
 import os
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from sslmri.cohorts.manifest import Record
 from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
 from sslmri.files import sha256_of, write_atomically
@@ -24,12 +26,13 @@ from sslmri.screening.screener import Screener
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
+_SERIES = re.compile(r", series \d+$")  # after the name of a zip file of several
 
 Screened = tuple[Entry, ScreeningArrays | None]
 
 
 def screen_files(
-    screener: Screener, paths: Iterable[Path], sequence: SequenceChoice | None = None
+    screener: Screener, paths: Iterable[Path], sequence: SequenceChoice | None = None, *, is_aligned: bool = True
 ) -> Iterator[Screened]:
     """Yields each scan with its arrays, in order; the files of one series in one folder are one scan, each
     series of a zip file another.
@@ -41,6 +44,7 @@ def screen_files(
         screener: with the model.
         paths: the files.
         sequence: of all scans, where the user says so.
+        is_aligned: whether a whole head is aligned for the classifiers that need it, which takes seconds each.
     """
     scans = list_scans(paths)
     in_parallel = max(1, min(torch.get_num_threads(), -(-len(scans) // BATCH_SCANS)))
@@ -51,7 +55,7 @@ def screen_files(
     ):
         for start in range(0, len(scans), BATCH_SCANS):
             batch = scans[start : start + BATCH_SCANS]
-            pending.append(pool.submit(_screen_batch, screener, sequence, start + 1, batch))
+            pending.append(pool.submit(_screen_batch, screener, sequence, start + 1, batch, is_aligned))
             if len(pending) > in_parallel:
                 yield from pending.popleft().result()
         while pending:
@@ -66,6 +70,12 @@ def _threads_of_a_batch(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def record_of(entry: Entry, records: Mapping[str, Record]) -> Record | None:
+    """Returns the row of a manifest, by its path, that a scan is of; each series of a zip file has that of the file."""
+    file = str(entry.file)
+    return records.get(file) or records.get(_SERIES.sub("", file))
 
 
 def list_files(paths: Iterable[Path]) -> list[Path]:
@@ -101,6 +111,7 @@ def _screen_batch(
     sequence: SequenceChoice | None,
     first: int,
     scans: Sequence[tuple[Path, ...] | ZippedSeries],
+    is_aligned: bool,
 ) -> list[Screened]:
     prepared = [prepare_files(scan, screener.card.encoder.preparation) for scan in scans]
     readable = [scan for scan in prepared if isinstance(scan, PreparedScan)]
@@ -112,7 +123,9 @@ def _screen_batch(
         if isinstance(scan, ScanError):
             screened.append((Entry(number, Refusal(scan.reason, _sha256(files)), name, len(files)), None))
         else:
-            screening = screener.align(next(screenings), partial(read_paths, paths), sequence)
+            screening = next(screenings)
+            if is_aligned:
+                screening = screener.align(screening, partial(read_paths, paths), sequence)
             screened.append((Entry(number, screening.summary, name, len(files)), screening.arrays))
     return screened
 

@@ -20,12 +20,11 @@ from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.metrics import CaseMetrics, DiseaseMetrics, Estimate, OperatingPoint
 from sslmri.models.site import SiteThresholds
-from sslmri.screening.batch import screen_files
+from sslmri.screening.batch import record_of, screen_files
 from sslmri.screening.outcome import Finding, Refusal, ScreeningSummary
 from sslmri.screening.screener import Screener
 from sslmri.text import count, in_order, markdown_table, printable_line
 
-_SERIES = re.compile(r", series \d+$")  # after the name of a zip file of several
 _COUNT = re.compile(r"\d+(?= of the \d+ slices)|\d+(?= slices)")  # in a reason: scans differ in it
 _POSITIVE = {"high": (Verdict.FLAGGED,), "low": (Verdict.FLAGGED, Verdict.INCONCLUSIVE)}  # from each threshold on
 
@@ -89,8 +88,7 @@ def screen_labelled(screener: Screener, records: Sequence[Record]) -> list[Label
     """
     by_path = {str(record.path): record for record in records}
     screened = screen_files(screener, [record.path for record in records])
-    named = ((str(entry.file), entry.outcome) for entry, _ in screened)
-    scans = [LabelledScan(by_path.get(name) or by_path[_SERIES.sub("", name)], outcome) for name, outcome in named]
+    scans = [LabelledScan(record, each.outcome) for each, _ in screened if (record := record_of(each, by_path))]
     if all(isinstance(scan.outcome, Refusal) for scan in scans):
         raise ScanError(f"Expected scans that can be read, got none: the first was refused. {scans[0].outcome.reason}")
     return scans
