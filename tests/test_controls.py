@@ -27,10 +27,9 @@ from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.screening.maps import enlarge
 from sslmri.screening.outcome import Screening
 from sslmri.screening.screener import Screener
-from sslmri.training.controls import run_controls
+from sslmri.training.controls import _random_weights, localise, run_controls
 from sslmri.training.options import RunOptions
 from sslmri.training.report import report_controls
-from sslmri.training.saliency_controls import _random_weights, localise
 from tests.harness.parsing import parse_scan
 
 SIDE = 64

@@ -39,7 +39,7 @@ def test_cards_are_rewritten_and_weights_are_not(former):
     head = card.heads["ms"]
     assert (head.threshold_rule, head.set_rule) == (THRESHOLD_RULE, SET_RULE)
     assert head.finetuning == {"epochs": 2, "location_weight": 0.2, "precision": "bfloat16"}
-    assert (head.counts["normal"]["train"].slices, head.threshold_metrics["low"].specificity) == (5, 0.5)
+    assert (head.counts["normal"]["train"].slices, head.threshold_metrics["low"]["specificity"]) == (5, 0.5)
     assert [path.name for path in former.parent.iterdir()] == ["model"]
 
 

@@ -21,9 +21,8 @@ from sslmri.training.crossvalidation import check_folds, folds_of, read_folds, r
 from sslmri.training.data import hash_of, open_folds
 from sslmri.training.final import evidence_note, run_final
 from sslmri.training.fit import OutOfSample
-from sslmri.training.measure import one_class_groups
+from sslmri.training.measure import answer_folds, one_class_groups
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import answer_folds
 from tests.test_folds import record
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
 
@@ -45,7 +44,7 @@ def copied(options: RunOptions, folder: Path) -> RunOptions:
 
 
 def test_every_labelled_slice_is_tested_once_by_a_model_that_never_saw_its_group(options):
-    store = open_folds(options).store
+    store = open_folds(options)[1]
     found = read_folds(options.run, store)
     assert sorted(r.name for r in found.slices.records) == sorted(r.name for r in store.labelled.records)
     for fold in folds_of(store):
@@ -61,7 +60,7 @@ def test_the_final_model_learns_from_all_groups_and_carries_the_results_of_the_f
     run = copied(options, tmp_path)
     results, measured = run_final(run, TINY_PRETRAIN, FINETUNE)
     card = read_model_card(run.run)
-    store = open_folds(run).store
+    store = open_folds(run)[1]
     assert card.training.counts.groups == len(set(store.labelled.groups.tolist()))
     assert card.evidence_note == (
         "These results are of 5 models, each trained the same way without one fold, and measured on that fold; this "
@@ -103,7 +102,7 @@ def test_a_run_killed_in_a_fold_goes_on_to_the_same_predictions(options, tmp_pat
         run_crossvalidate(run, TINY_PRETRAIN, FINETUNE)
     resumed = replace(run, resume=True)
     run_crossvalidate(resumed, TINY_PRETRAIN, FINETUNE, (0, 1))
-    store = open_folds(options).store
+    store = open_folds(options)[1]
     both, full = read_folds(run.run, store), read_folds(options.run, store)
     assert sorted(set(both.folds.tolist())) == [0, 1]
     for key, values in both.logits.items():
@@ -138,7 +137,7 @@ def test_folds_that_cannot_be_trained_are_refused_and_missing_classes_named(opti
 
 
 def test_folds_that_are_missing_damaged_or_of_other_data_are_refused(options, tmp_path):
-    store = open_folds(options).store
+    store = open_folds(options)[1]
     with pytest.raises(TrainingError, match="Expected a trained fold in .*, got none"):
         read_folds(tmp_path, store)
     run = copied(options, tmp_path)
@@ -161,7 +160,7 @@ def test_few_groups_are_split_once_and_a_sentence_says_so(options, tmp_path, mon
     run = replace(options, run=tmp_path / "run", resume=False)
     results = run_crossvalidate(run, TINY_PRETRAIN, FINETUNE)
     assert "Too few labelled groups to leave each out in turn: they are split once" in capsys.readouterr().out
-    assert results["ms"].slices.n_groups < len(set(open_folds(run).store.where(disease="ms").groups.tolist()))
+    assert results["ms"].slices.n_groups < len(set(open_folds(run)[1].where(disease="ms").groups.tolist()))
     assert (run.run / "model" / "model.json").exists()
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from sslmri.evidence.curves import COLUMNS, roc_curves
+from sslmri.evidence.predictions import CURVE_COLUMNS, roc_curves
 from tests.test_evaluate import MS, TUMOURS, frame_of
 
 
 def test_curves_of_every_class_are_those_of_scikit_learn() -> None:
     frame = frame_of(TUMOURS, strength=0.5)
     curves = roc_curves(frame, TUMOURS)
-    assert list(curves.columns) == list(COLUMNS)
+    assert list(curves.columns) == list(CURVE_COLUMNS)
     for label in TUMOURS.classes:
         own, is_label = curves[curves["label"] == label], frame["label"] == label
         area = metrics.auc(own["false_positive_rate"], own["true_positive_rate"])

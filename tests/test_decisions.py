@@ -5,10 +5,9 @@ import pytest
 from sklearn import metrics
 
 from sslmri.evidence.decisions import answer
-from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.models.cards import Decisions
-from sslmri.training.out_of_fold import _answered
-from tests.test_evaluate import MS, answers_of, frame_of
+from sslmri.training.measure import _answered
+from tests.test_evaluate import MS, answers_of, evaluated, frame_of
 
 
 def test_each_fold_is_judged_by_its_own_thresholds() -> None:
@@ -20,9 +19,7 @@ def test_each_fold_is_judged_by_its_own_thresholds() -> None:
         1: Decisions(nothing, 1.0, 0.5, 0.9, {"normal": 0.1, "multiple_sclerosis": 0.2}),
     }
     own = Decisions(nothing, 1.0, 0.3, 0.5, by_fold[0].set_thresholds)
-    result = evaluate_disease(
-        MS, frame, None, _answered(np.log(frame[list(MS.classes)].to_numpy()), folds, by_fold, own)
-    )
+    result = evaluated(MS, frame, None, _answered(np.log(frame[list(MS.classes)].to_numpy()), folds, by_fold, own))
     any_ms, is_ms = frame["multiple_sclerosis"].to_numpy(), frame["label"].to_numpy() == "multiple_sclerosis"
     is_flagged = any_ms >= np.where(folds == 0, 0.4, 0.9)
     assert result.thresholds is not None
@@ -40,7 +37,7 @@ def test_groups_have_decisions_of_their_own() -> None:
     own = np.random.default_rng(1).dirichlet([1, 1], frame["group"].nunique())
     limits: dict[str, float | None] = {"normal": 0.7, "multiple_sclerosis": 0.8}
     of_groups = answer(own, Decisions((0.0, 0.0), 1.0, 0.1, 0.9, limits))
-    result = evaluate_disease(MS, frame, None, answers_of(frame, MS, 0.3, 0.5), of_groups)
+    result = evaluated(MS, frame, None, answers_of(frame, MS, 0.3, 0.5), of_groups)
     is_ms = frame.groupby("group")["label"].first().to_numpy() == "multiple_sclerosis"
     assert result.groups.auroc.raw == pytest.approx(metrics.roc_auc_score(is_ms, own[:, 1]))
     assert result.thresholds is not None

@@ -58,6 +58,22 @@ def answers_of(
     return answer(frame[list(disease.classes)].to_numpy(dtype=np.float64), decisions)
 
 
+def evaluated(
+    disease: Disease,
+    frame: pd.DataFrame,
+    baselines: dict[str, np.ndarray] | None = None,
+    slices: Answers | None = None,
+    groups: Answers | None = None,
+    ages: np.ndarray | None = None,
+    is_shared: bool = False,
+) -> DiseaseMetrics:
+    """Returns the evidence of a frame whose groups have the mean probabilities of their slices."""
+    slices = slices or answers_of(frame, disease)
+    means = frame.groupby("group")[list(disease.classes)].mean().to_numpy(dtype=np.float64)
+    groups = groups or answer(means, slices.decisions)
+    return evaluate_disease(disease, frame, baselines or {}, slices, groups, ages=ages, is_shared=is_shared)
+
+
 def baselines_of(frame: pd.DataFrame, disease: Disease) -> dict[str, np.ndarray]:
     """Returns a majority baseline and one that gives all probability to the reference class."""
     n_classes = len(disease.classes)
@@ -76,7 +92,7 @@ def test_frame_has_one_row_a_slice_and_one_column_a_class() -> None:
 @pytest.mark.parametrize("disease", DISEASES.values(), ids=list(DISEASES))
 def test_evidence_of_every_disease_is_json_without_nan(disease: Disease) -> None:
     frame = frame_of(disease)
-    result = evaluate_disease(disease, frame, baselines_of(frame, disease))
+    result = evaluated(disease, frame, baselines_of(frame, disease))
     content = json.dumps(asdict(result), allow_nan=False)
     assert TypeAdapter(DiseaseMetrics).validate_json(content) == result
     assert tuple(result.slices.per_class) == result.classes == disease.classes
@@ -86,7 +102,7 @@ def test_evidence_of_every_disease_is_json_without_nan(disease: Disease) -> None
 
 def test_types_leave_the_reference_class_out_and_share_its_probability_out() -> None:
     frame = frame_of(TUMOURS)
-    types = evaluate_disease(TUMOURS, frame, None).types
+    types = evaluated(TUMOURS, frame, None).types
     kept = frame[frame["label"] != "no_tumour"]
     labels = list(TUMOURS.classes[1:])
     guess = kept[labels].idxmax(axis=1)
@@ -112,12 +128,12 @@ def test_types_leave_the_reference_class_out_and_share_its_probability_out() -> 
 def test_groups_are_called_subjects_only_where_each_is_known_to_be_one(beginnings: list[str], unit: str) -> None:
     frame = frame_of(MS)
     frame["group"] = (beginnings * len(frame))[: len(frame)] + frame["group"]
-    assert evaluate_disease(MS, frame, None).unit == unit
+    assert evaluated(MS, frame, None).unit == unit
 
 
 def test_baselines_have_the_metrics_of_the_same_slices() -> None:
     frame = frame_of(TUMOURS)
-    result = evaluate_disease(TUMOURS, frame, baselines_of(frame, TUMOURS))
+    result = evaluated(TUMOURS, frame, baselines_of(frame, TUMOURS))
     assert result.baselines["majority"] == BaselineMetrics(0.25, 0.25, 0.5, 0.25, 0.5, 1 / 3, 1 / 3)
     assert result.baselines["nearest_neighbour"].types_accuracy == pytest.approx(1 / 3)
 
@@ -125,14 +141,14 @@ def test_baselines_have_the_metrics_of_the_same_slices() -> None:
 def test_notes_name_rare_and_missing_classes() -> None:
     frame = frame_of(STAGES)
     rare = (frame["label"] != "moderate_demented") | (frame["group"] == "c/moderate_demented-000")
-    notes = evaluate_disease(STAGES, frame[rare & (frame["label"] != "mild_demented")], None).notes
+    notes = evaluated(STAGES, frame[rare & (frame["label"] != "mild_demented")], None).notes
     assert any(note.startswith("No test group shows mild dementia") for note in notes)
     assert any(note.startswith("Test groups of moderate dementia: 1.") for note in notes)
 
 
 def test_notes_tell_when_class_and_source_are_one() -> None:
-    assert evaluate_disease(MS, frame_of(MS), None).notes == ()
-    notes = evaluate_disease(MS, frame_of(MS, own_cohorts=True), None).notes
+    assert evaluated(MS, frame_of(MS), None).notes == ()
+    notes = evaluated(MS, frame_of(MS, own_cohorts=True), None).notes
     assert len(notes) == 1
     assert notes[0].startswith("Normal comes from")
 
@@ -140,14 +156,14 @@ def test_notes_tell_when_class_and_source_are_one() -> None:
 def test_notes_name_the_baseline_that_is_not_exceeded() -> None:
     frame = frame_of(MS)
     perfect = np.eye(2)[[MS.classes.index(label) for label in frame["label"]]]
-    notes = evaluate_disease(MS, frame, {"nearest_neighbour": perfect}).notes
+    notes = evaluated(MS, frame, {"nearest_neighbour": perfect}).notes
     assert "does not exceed 1-NN on pixels (1.00)" in notes[0]
 
 
 @pytest.mark.parametrize("disease", [TUMOURS, MS])
 def test_no_test_slices_give_no_metrics(disease: Disease) -> None:
     frame = frame_of(disease).iloc[:0]
-    result = evaluate_disease(disease, frame, baselines_of(frame, disease))
+    result = evaluated(disease, frame, baselines_of(frame, disease))
     assert result.slices.n_cases == 0
     assert result.slices.accuracy.value is None
     assert result.baselines["majority"].accuracy is None
@@ -155,7 +171,7 @@ def test_no_test_slices_give_no_metrics(disease: Disease) -> None:
 
 def test_later_stages_are_told_from_none_without_the_first_stage() -> None:
     frame = frame_of(STAGES, strength=0.7)
-    result = evaluate_disease(STAGES, frame, baselines_of(frame, STAGES))
+    result = evaluated(STAGES, frame, baselines_of(frame, STAGES))
     later = result.later_stages
     none, first, *rest = STAGES.classes
     kept = frame[frame["label"] != first]
@@ -175,14 +191,14 @@ def test_later_stages_are_told_from_none_without_the_first_stage() -> None:
 def test_later_stages_with_too_few_groups_are_not_estimable() -> None:
     frame = frame_of(STAGES)
     few = (frame["label"] == STAGES.reference) | frame["group"].str.endswith("0")
-    later = evaluate_disease(STAGES, frame[few], None).later_stages
+    later = evaluated(STAGES, frame[few], None).later_stages
     assert later.auroc.reason == "not estimable: 2 test groups with disease, 5 needed"
-    assert evaluate_disease(TUMOURS, frame_of(TUMOURS), None).later_stages is None
+    assert evaluated(TUMOURS, frame_of(TUMOURS), None).later_stages is None
 
 
 def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
-    result = evaluate_disease(TUMOURS, frame, None, answers_of(frame, TUMOURS, 0.6, 0.8)).thresholds
+    result = evaluated(TUMOURS, frame, None, answers_of(frame, TUMOURS, 0.6, 0.8)).thresholds
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for name, threshold in (("low", 0.6), ("high", 0.8)):
         point = getattr(result, name)
@@ -194,7 +210,7 @@ def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> N
             assert case.sensitivity.value == pytest.approx(positive[disease].mean())
             assert case.specificity.value == pytest.approx((~positive[~disease]).mean())
     few = frame[(frame["label"] != "no_tumour") | frame["group"].str.endswith("0")]
-    low = evaluate_disease(TUMOURS, few, None, answers_of(few, TUMOURS, 0.6, 0.8)).thresholds.low.slices
+    low = evaluated(TUMOURS, few, None, answers_of(few, TUMOURS, 0.6, 0.8)).thresholds.low.slices
     assert low.specificity.reason == "not estimable: 1 test group of the reference class, 5 needed"
     assert low.sensitivity.value is not None
 
@@ -202,7 +218,7 @@ def test_thresholds_have_the_sensitivity_and_specificity_of_a_plain_count() -> N
 def test_sets_have_the_coverage_and_size_of_a_plain_count() -> None:
     frame = frame_of(TUMOURS, strength=1.0)
     bars = dict(zip(TUMOURS.classes, (0.5, 0.2, None, 0.4), strict=True))
-    sets = evaluate_disease(TUMOURS, frame, None, answers_of(frame, TUMOURS, set_thresholds=bars)).sets
+    sets = evaluated(TUMOURS, frame, None, answers_of(frame, TUMOURS, set_thresholds=bars)).sets
     assert sets.thresholds == bars
     means = frame.groupby("group")[list(TUMOURS.classes)].mean().assign(label=frame.groupby("group")["label"].first())
     for case, table in ((sets.slices, frame), (sets.groups, means)):
@@ -224,7 +240,7 @@ def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None
     age = {name: 40.0 + 4 * (number * 7 % 12) for number, name in enumerate(sorted(names))}
     ages = frame["group"].map(age).to_numpy()
     older = frame[ages >= 60]
-    result = evaluate_disease(STAGES, frame, baselines_of(frame, STAGES), ages=ages)
+    result = evaluated(STAGES, frame, baselines_of(frame, STAGES), ages=ages)
     means = older.groupby("group").agg({"non_demented": "mean", "label": "first"})
     expected = metrics.roc_auc_score(means["label"] != "non_demented", 1 - means["non_demented"])
     assert result.older is not None
@@ -232,20 +248,20 @@ def test_people_of_60_and_over_are_measured_apart_with_their_baselines() -> None
     assert result.older.group_auroc.value == pytest.approx(expected)
     assert 0 <= result.older.group_auroc.low <= result.older.group_auroc.high <= 1
     assert result.baselines["majority"].older_group_auroc == 0.5
-    assert evaluate_disease(STAGES, frame, None).older is None
-    assert evaluate_disease(STAGES, frame, None, ages=np.full(len(frame), np.nan)).older is None
+    assert evaluated(STAGES, frame, None).older is None
+    assert evaluated(STAGES, frame, None, ages=np.full(len(frame), np.nan)).older is None
 
 
 def test_the_gain_over_the_best_baseline_is_drawn_on_the_same_groups() -> None:
     frame = frame_of(TUMOURS, n_groups=12, strength=1.0)
     own = frame[list(TUMOURS.classes)].to_numpy()
-    same = evaluate_disease(TUMOURS, frame, baselines_of(frame, TUMOURS) | {"pca_logistic": own})
+    same = evaluated(TUMOURS, frame, baselines_of(frame, TUMOURS) | {"pca_logistic": own})
     assert [(gain.measure, gain.baseline) for gain in same.gains] == [
         ("group_auroc", "pca_logistic"),
         ("types_accuracy", "pca_logistic"),
     ]
     for gain in same.gains:
         assert (gain.difference.value, gain.difference.low, gain.difference.high) == (0.0, 0.0, 0.0)
-    against = evaluate_disease(TUMOURS, frame, {"majority": baselines_of(frame, TUMOURS)["majority"]}).gains[0]
+    against = evaluated(TUMOURS, frame, {"majority": baselines_of(frame, TUMOURS)["majority"]}).gains[0]
     assert against.difference.value == pytest.approx(same.groups.auroc.value - 0.5)
     assert "AUROC of any disease, groups: +0.00 (+0.00 to +0.00) against the best baseline" in " ".join(same.notes)

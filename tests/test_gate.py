@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sslmri.gate.decide import decide_brain_mri, decide_in_distribution
@@ -66,7 +67,8 @@ def test_the_table_has_a_row_for_each_head_and_cohort(bank, ms, tumours):
     found = np.concatenate([ms, tumours, features(np.random.default_rng(8), 2, 4)])
     groups = [str(i // 3) for i in range(22)]
     related = relations(bank, [record("ms", "a"), record("tumours", "b")], ("ms", "tumours"))
-    rows, rates = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), cohorts, groups, related)
+    slices = pd.DataFrame({"cohort": cohorts, "group": groups})
+    rows, rates = table(bank, EncoderFeatures(found[:, :TEXTURE_DIM], found), slices, related)
     assert [(row.disease, row.cohort, row.relation) for row in rows[:3]] == [
         ("ms", "cohort-ms", IN_DISTRIBUTION),
         ("ms", "cohort-tumours", UNRELATED),
@@ -99,10 +101,10 @@ def test_contrasts_that_nobody_wrote_down_are_not_alike(bank):
 
 
 def test_the_rates_count_slices_and_their_intervals_come_from_groups():
-    applies = np.array([True] * 54 + [False] * 6 + [True] * 3 + [False] * 27 + [True] * 10)
-    relations_ = np.array([IN_DISTRIBUTION] * 60 + [UNRELATED] * 30 + [SAME_DISEASE] * 10)
-    groups = np.array([str(i // 5) for i in range(100)])
-    found = rejection_rates(applies, relations_, relations_, groups)
+    passes = [True] * 54 + [False] * 6 + [True] * 3 + [False] * 27 + [True] * 10
+    related = [IN_DISTRIBUTION] * 60 + [UNRELATED] * 30 + [SAME_DISEASE] * 10
+    groups = [str(i // 5) for i in range(100)]
+    found = rejection_rates(pd.DataFrame({"passes": passes, "relation": related, "cohort": related, "group": groups}))
     refused, kept = found.in_distribution.rate, found.unrelated.rate
     assert refused.value == pytest.approx(0.1)
     assert refused.low < 0.1 < refused.high

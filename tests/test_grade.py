@@ -7,16 +7,15 @@ import pandas as pd
 import pytest
 
 from sslmri.diseases import DISEASES, Disease
-from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.models.metrics import Grade
-from tests.test_evaluate import MS, TUMOURS, baselines_of, frame_of
+from tests.test_evaluate import MS, TUMOURS, baselines_of, evaluated, frame_of
 
 STAGES = DISEASES["alzheimers"]
 
 
 def graded(frame: pd.DataFrame, disease: Disease = MS, **settings: Any) -> tuple[str, str]:
     """Returns grade and reason of a frame whose baselines know nothing."""
-    grade = evaluate_disease(disease, frame, baselines_of(frame, disease), **settings).grade
+    grade = evaluated(disease, frame, baselines_of(frame, disease), **settings).grade
     return grade.grade, grade.reason
 
 
@@ -76,13 +75,13 @@ def test_rare_class_is_limited_and_named() -> None:
 def test_baseline_within_the_interval_is_limited_and_named() -> None:
     frame = frame_of(MS, n_groups=10)
     perfect = np.eye(2)[[MS.classes.index(label) for label in frame["label"]]]
-    grade = evaluate_disease(MS, frame, {"pca_logistic": perfect}).grade
+    grade = evaluated(MS, frame, {"pca_logistic": perfect}).grade
     assert grade.grade == "limited"
     assert "does not exceed PCA + logistic regression (1.00)" in grade.reason
 
 
 def test_evidence_without_baselines_is_limited() -> None:
-    grade = evaluate_disease(MS, frame_of(MS, n_groups=10), None).grade
+    grade = evaluated(MS, frame_of(MS, n_groups=10), None).grade
     assert grade == Grade("limited", "No baselines were measured.")
 
 

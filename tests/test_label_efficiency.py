@@ -21,13 +21,19 @@ from sslmri.evidence.efficiency import FINETUNE, PIXELS, PROBE, RANDOM, SIMCLR, 
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import extract_features
-from sslmri.learning.linear_probe import fit_probe
+from sslmri.learning.logistic import fit_probe
 from sslmri.learning.model import Head, save_encoder
 from sslmri.models.evidence import LabelEfficiency, read_evidence
 from sslmri.scans.slices import Preparation
 from sslmri.training import label_efficiency
-from sslmri.training.fits import Experiment, Features, pixels_baseline, probe, sample_labels, untrained_encoder
-from sslmri.training.label_efficiency import run_label_efficiency
+from sslmri.training.label_efficiency import (
+    Experiment,
+    pixels_baseline,
+    probe,
+    run_label_efficiency,
+    sample_labels,
+    untrained_encoder,
+)
 from sslmri.training.options import LabelEfficiencySettings, RunOptions
 from sslmri.training.report import report_efficiency
 from tests.small_encoder import SMALL_ENCODER
@@ -70,16 +76,14 @@ def test_a_smaller_budget_is_part_of_a_larger_one_and_seeds_differ() -> None:
 def test_the_probe_tells_planted_features_from_useless_ones(bench: Experiment) -> None:
     generator = np.random.default_rng(0)
     truths = [own.truth for own in (bench.train, bench.validation, bench.test)]
-    useless = Features(*(torch.from_numpy(generator.normal(size=(len(own), 200))).float() for own in truths))
+    useless = [torch.from_numpy(generator.normal(size=(len(own), 200))).float() for own in truths]
     pattern = generator.normal(size=200) / 8
-    planted = Features(
-        *(
-            rows + torch.from_numpy(np.outer(2 * own - 1, pattern)).float()
-            for rows, own in zip((useless.train, useless.validation, useless.test), truths, strict=True)
-        )
-    )
+    planted = [
+        rows + torch.from_numpy(np.outer(2 * own - 1, pattern)).float()
+        for rows, own in zip(useless, truths, strict=True)
+    ]
     fits = {
-        Fit(name, PROBE, 10, seed): probe(bench, features, sample_labels(bench.train, 10, seed))["ms"]
+        Fit(name, PROBE, 10, seed): probe(bench, "ms", features, sample_labels(bench.train, 10, seed))
         for name, features in ((SIMCLR, planted), (RANDOM, useless))
         for seed in range(3)
     }
@@ -97,7 +101,7 @@ def test_the_penalty_is_the_one_with_the_best_validation_area(monkeypatch) -> No
         sign = 1.0 if inverse_penalty == 1e-3 else -1.0
         return Head(torch.tensor([[-sign], [sign]]), torch.tensor([0.0, inverse_penalty]))
 
-    monkeypatch.setattr("sslmri.learning.linear_probe.fit_logistic", fitted)
+    monkeypatch.setattr("sslmri.learning.logistic.fit_logistic", fitted)
     features, truth = torch.tensor([[-1.0], [1.0], [2.0]]), np.array([0, 1, 1])
     assert fit_probe(features, truth, features, truth, 2).bias[1] == torch.tensor(1e-3)
     # one class: nothing to choose by
@@ -123,7 +127,7 @@ def test_the_pixels_baseline_is_that_of_evaluate(bench: Experiment) -> None:
     trained = bench.train.select(rows)
     truth = trained.truth
     expected = baseline_probabilities(trained.slices, truth, bench.test.slices, 2)["pca_logistic"]
-    assert (pixels_baseline(bench, rows)["ms"] == expected).all()
+    assert (pixels_baseline(bench, "ms", rows) == expected).all()
 
 
 def test_an_untrained_encoder_is_settled_on_the_training_slices_and_its_own_for_each_seed(bench: Experiment) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.stats import spearmanr
@@ -15,6 +16,7 @@ from sslmri.evidence.localisation import (
     energy_inside,
     localisable,
     measure_maps,
+    measure_slice,
     open_target,
     points_inside,
     rank_correlation,
@@ -42,11 +44,6 @@ def head_with_square(shape: tuple[int, int], box: tuple[float, float, float, flo
 def record(path: Path, name: str = "images/a.png", **changes) -> Record:
     values = {"disease": "ms", "label": "multiple_sclerosis", "group": "g", "fold": None, "split": "test"} | changes
     return Record(path, name, "c", **values)
-
-
-def target(region: np.ndarray, group: str = "g", head: np.ndarray | None = None) -> Target:
-    whole = np.ones_like(region) if head is None else head
-    return Target(record(Path("a.png"), group=group), np.zeros(region.shape, np.uint8), region, whole)
 
 
 def save(path: Path, picture: np.ndarray) -> None:
@@ -81,7 +78,6 @@ def test_mask_gives_the_same_region_as_its_box(tmp_path):
     by_box = open_target(record(tmp_path / "images" / "a.png", box=BOX), Preparation())
     assert np.array_equal(by_mask.region, by_box.region)
     assert np.array_equal(by_mask.slice_, to_slices(as_scan(picture), Preparation())[0])
-    assert by_mask.head[by_mask.region].all()
 
 
 def test_mask_is_found_beside_the_folder_or_beside_the_manifest(tmp_path):
@@ -150,21 +146,18 @@ def test_rank_correlation_is_spearmans_with_ties():
     assert rank_correlation(first, np.ones((4, 4))) == 0
 
 
-def targets_with_maps(n_hits: int, n_slices: int = 20) -> tuple[list[Target], np.ndarray]:
-    """Returns slices with a quarter of their area marked, and maps that point inside in the first ``n_hits``."""
-    region = np.zeros((8, 8), bool)
-    region[:4, :4] = True
-    maps = np.zeros((n_slices, 8, 8))
-    maps[:n_hits, 1, 1] = maps[n_hits:, 6, 6] = 1
-    return [target(region, f"g{row}", head=np.arange(64).reshape(8, 8) < 32) for row in range(n_slices)], maps
-
-
 def measured(n_hits: int, random_hits: float = 0.0, n_slices: int = 20, n_flat: int = 0) -> Localisation:
-    """Returns what is measured of maps, ``n_hits`` of which point at the lesion, and of ten random classifiers."""
-    targets, maps = targets_with_maps(n_hits, n_slices)
+    """Returns what is measured of maps, ``n_hits`` of which point at the lesion, and of ten random classifiers.
+
+    The lesion is a quarter of the slice, and half of the head, its upper half.
+    """
+    region, slice_, maps = np.zeros((8, 8), bool), np.zeros((8, 8), np.uint8), np.zeros((n_slices, 8, 8))
+    region[:4, :4], slice_[:4] = True, 200
+    maps[:n_hits, 1, 1] = maps[n_hits:, 6, 6] = 1
     maps[n_slices - n_flat :] = 0
-    hits = np.full((n_slices, 10), random_hits)
-    return measure_maps(targets, maps, maps, hits, np.zeros((n_slices, 10)), 0)
+    targets = [Target(record(Path("a.png"), group=f"g{row}"), slice_, region) for row in range(n_slices)]
+    rows = [measure_slice(target, map_, map_) for target, map_ in zip(targets, maps, strict=True)]
+    return measure_maps(pd.DataFrame(rows).assign(random_pointing=random_hits, random_correlation=0.0), 10, 0)
 
 
 def test_metrics_over_slices_and_the_random_point():

@@ -9,16 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from sslmri.errors import ModelError
-from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import read_predictions, write_predictions
 from sslmri.models.evidence import Metrics, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate
-from tests.test_evaluate import MS, TUMOURS, frame_of
+from tests.test_evaluate import MS, TUMOURS, evaluated, frame_of
 
 
 def write(folder: Path) -> Metrics:
     """Writes metrics of two diseases and returns them."""
-    diseases = {disease.key: evaluate_disease(disease, frame_of(disease), None) for disease in (MS, TUMOURS)}
+    diseases = {disease.key: evaluated(disease, frame_of(disease), None) for disease in (MS, TUMOURS)}
     header: Any = {"protocol": "group-disjoint", "encoder_sha256": "e" * 64, "created": "2025-01-01T00:00:00Z"}
     metrics = Metrics(**header, n_shared_groups=0, diseases=diseases)
     write_evidence(folder, metrics)

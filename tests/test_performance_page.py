@@ -9,13 +9,13 @@ import pytest
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
 from sslmri.evidence.decisions import Answers, answer
-from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import read_predictions
 from sslmri.evidence.verdict import decisions_for
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics, read_evidence, write_evidence
 from sslmri.models.metrics import Estimate
 from tests.pages import choose, open_page, show, table_of, words_of
+from tests.test_evaluate import evaluated
 
 DISJOINT, RANDOM_SPLIT = "patient-disjoint split", "random image split (as published)"
 
@@ -87,7 +87,7 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
         decisions = replace(decisions_for(head, 1), set_thresholds=limits)
         return answer(frame[list(head.classes)].to_numpy(), decisions)
 
-    result = evaluate_disease(DISEASES["tumours"], frame, None, of_slices(set_thresholds))
+    result = evaluated(DISEASES["tumours"], frame, None, of_slices(set_thresholds))
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")
@@ -97,7 +97,7 @@ def test_sets_and_thresholds_are_those_of_the_head_card(configured: ModelCard, o
     overall = table_of(app, "subjects")["measure"].tolist()
     assert f"Specificity at the upper threshold ({head.threshold_high:.2f})" in overall
     without = {**set_thresholds, "no_tumour": None}
-    result = evaluate_disease(DISEASES["tumours"], frame, None, of_slices(without))
+    result = evaluated(DISEASES["tumours"], frame, None, of_slices(without))
     write_evidence(folder, replace(metrics, diseases=metrics.diseases | {"tumours": result}))
     app = open_page("pages/performance.py")
     choose(app, "Disease", "tumours")

@@ -16,6 +16,7 @@ from sslmri.evidence.predictions import read_predictions
 from sslmri.files import sha256_of
 from sslmri.models.evidence import Metrics, find_evidence, read_evidence
 from sslmri.models.folder import read_encoder_card, read_model_card
+from sslmri.training import data
 from sslmri.training.controls import run_controls
 from sslmri.training.data import RunOptions, open_cohort
 from sslmri.training.report import report_metrics
@@ -95,7 +96,7 @@ def test_an_unlabelled_image_of_a_test_group_without_a_fold_is_kept_out_of_the_p
         return table
 
     path = changed(cohort, tmp_path, unlabelled)
-    _, store = open_cohort(replace(options, data=path))
+    store = open_cohort(replace(options, data=path)).store
     first = store.records[0]
     assert (first.disease, first.split) == (None, "test")
     assert first.group_key not in {record.group_key for record in store.where(split="train").records}
@@ -106,8 +107,13 @@ def turned(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(fold=[str((int(fold) + 1) % 5) for fold in table["fold"]])
 
 
+def refuse_to_prepare(*_: object) -> None:
+    pytest.fail("slices were prepared")
+
+
 @pytest.mark.parametrize(("step", "what"), [("finetune", "encoder"), ("evaluate", "model")])
-def test_no_step_holds_out_what_the_step_before_it_learned_from(step, what, options, cohort, tmp_path):
+def test_no_step_holds_out_what_the_step_before_it_learned_from(step, what, options, cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "open_store", refuse_to_prepare)
     with pytest.raises(TrainingError, match=rf"^The data were split again since the {what} in .* so train again"):
         STEPS[step](replace(options, data=changed(cohort, tmp_path, turned)))
 
@@ -123,6 +129,21 @@ def test_a_shipped_model_is_measured_on_its_own_split_only(options, cohort, tmp_
 
     elsewhere = changed(cohort, tmp_path, lambda table: turned(table).assign(cohort="elsewhere"))
     assert run_evaluate(replace(options, data=elsewhere)).keys() == before.diseases.keys()
+
+
+def test_a_model_trained_without_an_unreadable_group_is_measured_on_the_same_manifest(options, cohort, tmp_path):
+    def unreadable(table: pd.DataFrame) -> pd.DataFrame:
+        row = table[table["fold"] == "3"].iloc[[0]]
+        return pd.concat([table, row.assign(path="lost.png", group="lost")])
+
+    (tmp_path / "lost.png").write_bytes(b"no image")
+    opened = open_cohort(replace(options, data=changed(cohort, tmp_path, unreadable)))
+    train = opened.store.where(split="train")
+    assert "lost" not in " ".join(train.groups)
+    assert len(train.bad) == 1
+    learned = data.training_data(train, "group-disjoint")
+    data.check_same_split("model", learned, opened.used, "group-disjoint")
+    assert learned.groups_sha256 != data.hash_of(train.records)
 
 
 def test_a_step_that_goes_on_with_other_slices_is_refused(options, cohort, model_folder, tmp_path):
@@ -151,7 +172,7 @@ def test_as_published_evidence_lies_apart_counts_shared_groups_and_is_insufficie
     metrics = read_evidence(options.run / "model" / "evidence" / "as-published", Metrics)
     assert not (options.run / "model" / "evidence" / "metrics.json").exists()
     assert metrics.protocol == "as-published"
-    records, _ = open_cohort(options)
+    records = open_cohort(options).records
     groups = {split: {r.group_key for r in records if r.split == split} for split in ("train", "test")}
     assert metrics.n_shared_groups == len(groups["train"] & groups["test"]) > 0
     own = {key: {r.group_key for r in records if r.split == "test" and r.disease == key} for key in DISEASES}
@@ -214,8 +235,8 @@ def test_groups_without_patient_ids_are_called_optimistic_in_notes_and_report(op
 
     for step in ("pretrain", "finetune"):
         shutil.rmtree(options.run / step)
-    data = changed(cohort, tmp_path, lambda table: nameless(table).assign(cohort="elsewhere"))
-    results = run_evaluate(replace(options, data=data))
+    path = changed(cohort, tmp_path, lambda table: nameless(table).assign(cohort="elsewhere"))
+    results = run_evaluate(replace(options, data=path))
     told = (
         "No patient ids, so results may be optimistic: the source does not identify the patient in 2 of 2 test groups"
     )
@@ -226,14 +247,14 @@ def test_groups_without_patient_ids_are_called_optimistic_in_notes_and_report(op
 
 
 def test_one_group_in_total_is_no_evidence(options, cohort, tmp_path):
-    data = changed(
+    path = changed(
         cohort, tmp_path, lambda table: table[table["group"] == table["group"].iloc[0]].assign(fold="", cohort="else")
     )
     for step in ("pretrain", "finetune"):
         shutil.rmtree(options.run / step)
     shutil.rmtree(options.run / "model" / "evidence")
     with pytest.raises(TrainingError, match="Expected test groups of .* got none of any"):
-        run_evaluate(replace(options, data=data))
+        run_evaluate(replace(options, data=path))
     assert not (options.run / "model" / "evidence").exists()
 
 
@@ -249,7 +270,10 @@ def test_a_validation_split_of_one_class_is_reported_and_calibrates_nothing(opti
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_no_command_measures_a_model_on_data_that_were_split_again(measure, cohort, model_folder, tmp_path):
+def test_no_command_measures_a_model_on_data_that_were_split_again(
+    measure, cohort, model_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(data, "open_store", refuse_to_prepare)
     shipped = Path(shutil.copytree(model_folder, tmp_path / "shipped"))
     before = {path: path.stat().st_mtime_ns for path in shipped.rglob("*")}
     options = RunOptions(changed(cohort, tmp_path, turned), shipped, cache=model_folder.parent / "cache")

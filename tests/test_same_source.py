@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sslmri.evidence.same_source import same_source_aurocs, same_source_message
+from sslmri.evidence.shortcuts import same_source_aurocs, same_source_message
 from sslmri.models.metrics import Estimate
 
 

@@ -11,10 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sslmri.cohorts.store import Store
 from sslmri.dashboard.encoder.messages import sequence_sentence
-from sslmri.learning import sequence
+from sslmri.learning import logistic
 from sslmri.learning.encoder import Encoder
+from sslmri.learning.logistic import fit_sequence_head, sample_sequences, sequence_truth
 from sslmri.learning.model import Model
-from sslmri.learning.sequence import fit_sequence_head, sample_sequences, sequence_truth
 from sslmri.models.folder import SEQUENCE_FILE
 from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
@@ -47,7 +47,7 @@ def test_the_head_equals_a_logistic_regression_on_standardised_features(monkeypa
     store = store_of([kind for kind in kinds for _ in range(30)])
     truth = sequence_truth(store)
     features = generator.normal(size=(len(truth), 6)) * [1, 2, 3, 4, 5, 6] + truth[:, None]
-    monkeypatch.setattr(sequence, "extract_textures", lambda *_: torch.from_numpy(features))
+    monkeypatch.setattr(logistic, "extract_textures", lambda *_: torch.from_numpy(features))
     head = fit_sequence_head(Encoder(SMALL_ENCODER), store, Preparation())
     scaled = StandardScaler().fit_transform(features)
     expected = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(scaled, truth)

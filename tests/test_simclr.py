@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sslmri.learning.simclr import ProjectionHead, nt_xent
+from sslmri.learning.pretrain import ProjectionHead, nt_xent
 
 
 def nt_xent_by_double_loop(projections: torch.Tensor, temperature: float) -> float:

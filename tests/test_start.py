@@ -70,11 +70,11 @@ def test_a_start_that_trained_on_the_same_groups_may_be_tested_on_the_others(
     options: RunOptions, cohort: Path, model_folder: Path
 ) -> None:
     same = replace(options, data=cohort)
-    store = open_cohort(same).store
-    assert open_start(same, store, model_folder).card.data.cohorts.keys() == {"simulated"}
+    records = open_cohort(same).used
+    assert open_start(same, records, model_folder).card.data.cohorts.keys() == {"simulated"}
     with pytest.raises(TrainingError, match="got another start in .*: name another --run"):
-        adopt(model_folder.parent / "pretrain", same, [store])
-    adopt(model_folder, same, [store])  # as a run that goes on does
+        adopt(model_folder.parent / "pretrain", same, [records])
+    adopt(model_folder, same, [records])  # as a run that goes on does
 
 
 @pytest.mark.parametrize("part", [".", "pretrain", "pretrain/encoder.safetensors"])
@@ -84,7 +84,7 @@ def test_a_start_that_may_have_seen_people_of_the_test_split_is_refused(
     again = replace(options, data=changed(cohort, tmp_path, turned))
     start = model_folder.parent / part
     with pytest.raises(TrainingError) as refused:
-        open_start(again, open_cohort(again).store, start)
+        open_start(again, open_cohort(again).used, start)
     assert str(refused.value) == (
         f"Expected a start that learned from none of the groups held out for validation and test, got {start}, which "
         "learned from simulated with other training groups than these: name another start, or let these cohorts train "
@@ -111,7 +111,7 @@ def test_label_efficiency_says_what_it_started_from(options: RunOptions, model_f
 
 
 def test_weights_of_others_are_a_start_whose_people_nobody_knows(options: RunOptions, weights: Path) -> None:
-    card = open_start(options, open_cohort(options).store, weights).card
+    card = open_start(options, open_cohort(options).used, weights).card
     assert card.start.startswith("Its training started from the weights resnet50.pth (")
     assert card.start.endswith("which do not record what they learned from: it may have been what is tested here.")
     assert (card.architecture, card.data.counts.slices, card.data.cohorts) == (RESNET50, 0, {})

@@ -103,12 +103,12 @@ def test_bad_files_are_listed_and_looked_for_again_once_they_are_there(records, 
     lost.unlink()
     broken.write_bytes(b"<html>")
     store = open_store(records, SMALL, tmp_path / "cache")
-    assert [name for name, _ in store.bad] == ["3.png", "100.png"]
+    assert [record.name for record, _ in store.bad] == ["3.png", "100.png"]
     assert store.bad[0][1] == "The file cannot be read: No such file or directory."
     assert len(store.records) == len(store.pixels) == 148
     assert np.array_equal(store.pixels[3], prepared(picture(4), tmp_path))
     lost.write_bytes(content)
-    assert [name for name, _ in open_store(records, SMALL, tmp_path / "cache").bad] == ["100.png"]
+    assert [record.name for record, _ in open_store(records, SMALL, tmp_path / "cache").bad] == ["100.png"]
 
 
 def test_a_selection_reads_slices_only_when_asked(records, tmp_path):

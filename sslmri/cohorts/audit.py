@@ -68,7 +68,7 @@ def audit(records: list[Record], store: Store) -> list[Check]:
         Check("near copies in two splits", True, _across(near)),
         Check("same image with two labels", True, _conflicting(copies)),
         *others,
-        Check("files that cannot be read", False, _items(f"{name}: {reason}" for name, reason in store.bad)),
+        Check("files that cannot be read", False, _items(f"{record.name}: {reason}" for record, reason in store.bad)),
     ]
 
 

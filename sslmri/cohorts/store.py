@@ -34,13 +34,13 @@ class Store:
     Attributes:
         pixels: (M, H, W) uint8, memory-mapped where it comes from a file.
         records: the N records, one for each slice; the slices of a volume repeat theirs.
-        bad: (name, reason) of every file that could not be read.
+        bad: every record whose file could not be read, with the reason.
         rows: which N of the M slices belong to the records; None where all do.
     """
 
     pixels: np.ndarray
     records: list[Record]
-    bad: list[tuple[str, str]]
+    bad: list[tuple[Record, str]]
     rows: np.ndarray | None = None
 
     @property
@@ -70,8 +70,10 @@ class Store:
         ]
 
     def where(self, *, disease: str | Collection[str] | None = None, split: str | None = None) -> "Store":
-        """Returns the store of the slices named by ``indices``."""
-        return self.select(self.indices(disease=disease, split=split))
+        """Returns the store of the slices named by ``indices``, with the unreadable files of these."""
+        unread = replace(self, records=[record for record, _ in self.bad]).indices(disease=disease, split=split)
+        chosen = self.select(self.indices(disease=disease, split=split))
+        return replace(chosen, bad=[self.bad[position] for position in unread])
 
     @property
     def labelled(self) -> "Store":
@@ -128,7 +130,7 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path) ->
             f"{error.strerror or error}: free disk space there, or name a folder that can be written."
         ) from error
     owners = np.repeat(np.arange(len(records)), index["slices"])
-    return Store(pixels, [records[i] for i in owners], [(records[i].name, reason) for i, reason in index["bad"]])
+    return Store(pixels, [records[i] for i in owners], [(records[i], reason) for i, reason in index["bad"]])
 
 
 def _hashes(paths: list[Path]) -> list[str | None]:

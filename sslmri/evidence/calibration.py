@@ -58,10 +58,6 @@ def fit_volume_decisions(cases: GroupedLogits, disease: Disease) -> Decisions | 
     """Returns the decisions of one head for a volume, None where those for a slice hold.
 
     They do with too few people to fit others on, and for a lesion, which some slices of a person show and others not.
-
-    Args:
-        cases: of people that it was not trained on.
-        disease: of the head.
     """
     n_disease = int((cases.truth > 0).sum())
     if disease.is_focal or min(n_disease, len(cases.truth) - n_disease) < MIN_PEOPLE:
@@ -122,14 +118,7 @@ def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.nd
 
 
 def assign_folds(truth: np.ndarray, groups: np.ndarray, n_folds: int, min_groups: int = 1) -> np.ndarray | None:
-    """Returns a fold for each slice, whole groups assigned class by class; None where a class has too few groups.
-
-    Args:
-        truth: (N,) class indices.
-        groups: (N,) names.
-        n_folds: number of folds.
-        min_groups: that each class needs.
-    """
+    """Returns a fold for each slice, whole groups assigned class by class; None where a class has too few groups."""
     fold_of: dict[str, int] = {}
     for index in np.unique(truth):
         names = np.unique(groups[truth == index])

@@ -73,8 +73,10 @@ def compare_fits(
         for other, other_regime in ((RANDOM, regime), (PIXELS, BASELINE)) if encoder == SIMCLR else ():
             rivals = [fit._replace(encoder=other, regime=other_regime) for fit in seeds]
             if all(rival in measured for rival in rivals):
-                pairs = zip(seeds, rivals, strict=True)
-                gains = [_difference(measured[fit], measured[rival]) for fit, rival in pairs]
+                gains = [
+                    {name: measured[fit][name] - measured[rival][name] for name in names}
+                    for fit, rival in zip(seeds, rivals, strict=True)
+                ]
                 points = _points(group_labels, gains)
                 differences += [Difference(against=other, regime=regime, labels=labels, **point) for point in points]
     return tuple(curves), tuple(differences)
@@ -89,10 +91,6 @@ def small_classes_note(disease: Disease, truth: np.ndarray, groups: np.ndarray) 
     return [
         f"Fewer than {MIN_GROUPS} test groups: {', '.join(small)}. Intervals of balanced accuracies are too narrow."
     ]
-
-
-def _difference(fit: Mapping[str, np.ndarray], rival: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: fit[name] - rival[name] for name in fit}
 
 
 def _points(group_labels: np.ndarray, by_seed: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:

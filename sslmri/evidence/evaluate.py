@@ -8,7 +8,7 @@ import pandas as pd
 
 from sslmri.cohorts.registry import unit_of
 from sslmri.diseases import Disease
-from sslmri.evidence.decisions import Answers, answer, set_metrics, threshold_metrics
+from sslmri.evidence.decisions import Answers, set_metrics, threshold_metrics
 from sslmri.evidence.grade import grade_evidence, notes_of
 from sslmri.evidence.metrics import case_metrics
 from sslmri.evidence.sample import Sample, draw_sample
@@ -27,56 +27,32 @@ from sslmri.models.metrics import DiseaseMetrics, Grade
 def evaluate_disease(
     disease: Disease,
     frame: pd.DataFrame,
-    baselines: Mapping[str, np.ndarray] | None,
-    slices: Answers | None = None,
-    groups: Answers | None = None,
+    baselines: Mapping[str, np.ndarray],
+    slices: Answers,
+    groups: Answers,
     *,
-    ages: np.ndarray | None = None,
-    is_shared: bool = False,
+    ages: np.ndarray | None,
+    is_shared: bool,
 ) -> DiseaseMetrics:
-    """Returns the evidence for one disease.
+    """Returns the evidence for one disease from its N test slices, a frame as from ``predictions_frame``.
 
-    Args:
-        disease: of the classifier.
-        frame: as from ``predictions_frame``, of the N test slices.
-        baselines: (N, C) probabilities of each baseline for the same slices, or None.
-        slices: what the N slices are answered, or None.
-        groups: what their groups are, in the order of their names; None: a group has the mean probabilities of its
-            slices, and their decisions.
-        ages: (N,) in years, NaN where unknown; None where no age is known.
-        is_shared: whether patients are in both training and test.
+    Answers to groups are in the order of their names. Ages (N,) are in years, NaN where unknown; None where all are.
 
     Raises:
         ManifestError: a group with two classes.
     """
     sample = _sample(disease, frame, frame[list(disease.classes)].to_numpy(dtype=np.float64))
-    sample = replace(sample, by_groups=groups.probabilities if groups else None)
+    sample = replace(sample, by_groups=groups.probabilities)
+    compared = {name: _sample(disease, frame, probabilities) for name, probabilities in baselines.items()}
     is_older = _older_groups(frame, ages)
-    compared = {name: _sample(disease, frame, probabilities) for name, probabilities in (baselines or {}).items()}
-    metrics = _measured(disease, frame, sample, compared, is_older)
-    if slices:
-        both = slices, groups or answer(sample.by_group().probabilities, slices.decisions)
-        metrics = replace(metrics, thresholds=threshold_metrics(sample, *both), sets=set_metrics(sample, *both))
-    grade = grade_evidence(disease, frame, metrics, is_shared)
-    return replace(metrics, grade=grade, notes=tuple(notes_of(disease, frame, metrics)))
-
-
-def _measured(
-    disease: Disease,
-    frame: pd.DataFrame,
-    sample: Sample,
-    compared: Mapping[str, Sample],
-    is_older: np.ndarray | None,
-) -> DiseaseMetrics:
-    """Returns all metrics that need no decisions, with the same of each baseline, not graded yet."""
     measures = measures_of(disease, is_older)
-    return DiseaseMetrics(
+    metrics = DiseaseMetrics(
         classes=disease.classes,
         unit=unit_of(frame["group"]),
         slices=case_metrics(sample, disease.classes),
         groups=case_metrics(sample.by_group(), disease.classes),
-        thresholds=None,
-        sets=None,
+        thresholds=threshold_metrics(sample, slices, groups),
+        sets=set_metrics(sample, slices, groups),
         types=type_metrics(disease, sample),
         later_stages=stage_metrics(disease, sample),
         baselines={
@@ -86,6 +62,11 @@ def _measured(
         notes=(),
         older=older_metrics(sample, is_older),
         gains=gains(measures, sample, compared),
+    )
+    return replace(
+        metrics,
+        grade=grade_evidence(disease, frame, metrics, is_shared),
+        notes=tuple(notes_of(disease, frame, metrics)),
     )
 
 

@@ -22,14 +22,7 @@ RULE = (
 
 
 def grade_evidence(disease: Disease, frame: pd.DataFrame, metrics: DiseaseMetrics, is_shared: bool) -> Grade:
-    """Returns the grade of a classifier's evidence by ``RULE``.
-
-    Args:
-        disease: of the classifier.
-        frame: the test slices, with their cohort, group and label.
-        metrics: of these slices.
-        is_shared: whether patients are in both training and test.
-    """
+    """Returns the grade of a classifier's evidence by ``RULE``."""
     faults = _faults(disease, frame, metrics, is_shared)
     if faults:
         return Grade("insufficient", f"{capital('; '.join(faults))}.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import spearmanr
 
 from sslmri.cohorts.manifest import Record
@@ -22,13 +23,11 @@ class Target:
         record: the image it comes from.
         slice_: (H, W) uint8, as the encoder sees it.
         region: (H, W) bool, the lesion.
-        head: (H, W) bool, the patient's head.
     """
 
     record: Record
     slice_: np.ndarray
     region: np.ndarray
-    head: np.ndarray
 
 
 def localisable(records: Sequence[Record]) -> list[Record]:
@@ -53,8 +52,7 @@ def open_target(record: Record, preparation: Preparation) -> Target | None:
         ScanError: the image or its mask cannot be read.
     """
     scan, region = read_region(record, preparation)
-    slice_ = to_slices(scan, preparation)[0]
-    return Target(record, slice_, region, head_mask(slice_)) if region.any() else None
+    return Target(record, to_slices(scan, preparation)[0], region) if region.any() else None
 
 
 def points_inside(map_: np.ndarray, region: np.ndarray) -> bool:
@@ -82,51 +80,52 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
-def measure_maps(
-    targets: Sequence[Target],
-    predicted: np.ndarray,
-    true: np.ndarray,
-    hits: np.ndarray,
-    correlations: np.ndarray,
-    n_left_out: int,
-) -> Localisation:
+def measure_slice(target: Target, predicted: np.ndarray, true: np.ndarray) -> dict[str, str | float]:
+    """Returns where the maps of the predicted and of the true class point, both (H, W): a row for ``measure_maps``."""
+    region, head = target.region, head_mask(target.slice_)
+    measured: dict[str, str | float] = {
+        "group": target.record.group_key,
+        "region_of_slice": float(region.mean()),
+        "region_of_head": float(region[head].mean()) if head.any() else 0.0,
+    }
+    for name, map_ in (("predicted", predicted), ("true", true)):
+        measured |= {f"{name}_pointing": points_inside(map_, region), f"{name}_energy": energy_inside(map_, region)}
+        measured |= {f"{name}_is_flat": bool(np.ptp(map_) == 0)}
+    return measured
+
+
+def measure_maps(slices: pd.DataFrame, n_random: int, n_left_out: int) -> Localisation:
     """Returns where the maps of a classifier point, next to a random point and to classifiers with random weights.
 
     A map that looks alike whatever the weights are says nothing of the classifier (Adebayo et al. 2018,
     arXiv:1810.03292, section 4).
 
     Args:
-        targets: the N slices.
-        predicted: (N, H, W), the maps of the predicted class, at the shape of the slices.
-        true: (N, H, W), those of the true class.
-        hits: (N, R) bool, whether the map of the true class by each of R random classifiers points at the lesion.
-        correlations: (N, R), rank correlations of these maps with that of the trained one.
+        slices: a row of ``measure_slice`` for each, with the means over random classifiers of whether their map of the
+            true class points at the lesion (``random_pointing``) and of its rank correlation with that of the trained
+            one (``random_correlation``).
+        n_random: number of random classifiers.
         n_left_out: slices that could not be measured.
     """
-    groups = np.array([target.record.group_key for target in targets])
-    in_head = [float(t.region[t.head].mean()) if t.head.any() else 0.0 for t in targets]
-    point = RandomPoint(float(np.mean([t.region.mean() for t in targets])), float(np.mean(in_head)))
-    of_random, alike = (rate_of(values.mean(axis=1), groups).rate for values in (hits, correlations))
-    game = _pointing_game(targets, true, groups)
+
+    def rate(column: str) -> Estimate:
+        return rate_of(slices[column].to_numpy(), slices["group"].to_numpy(dtype=str)).rate
+
+    def game(name: str) -> PointingGame:
+        return PointingGame(rate(f"{name}_pointing"), rate(f"{name}_energy"), int(slices[f"{name}_is_flat"].sum()))
+
+    point = RandomPoint(float(slices["region_of_slice"].mean()), float(slices["region_of_head"].mean()))
+    random = RandomHeads(n_random, rate("random_pointing"), rate("random_correlation"))
+    true = game("true")
     return Localisation(
-        n_slices=len(targets),
-        n_groups=len(set(groups.tolist())),
+        n_slices=len(slices),
+        n_groups=slices["group"].nunique(),
         n_left_out=n_left_out,
         random_point=point,
-        predicted=_pointing_game(targets, predicted, groups),
-        true=game,
-        random_head=RandomHeads(hits.shape[1], of_random, alike),
-        messages=tuple(_messages(game.pointing, point.head, of_random)),
-    )
-
-
-def _pointing_game(targets: Sequence[Target], maps: np.ndarray, groups: np.ndarray) -> PointingGame:
-    """Returns how often maps (N, H, W) point at the lesion, and their energy in it."""
-    pairs = list(zip(maps, (target.region for target in targets), strict=True))
-    return PointingGame(
-        pointing=rate_of(np.array([points_inside(*pair) for pair in pairs]), groups).rate,
-        energy=rate_of(np.array([energy_inside(*pair) for pair in pairs]), groups).rate,
-        n_flat=sum(bool(np.ptp(map_) == 0) for map_ in maps),
+        predicted=game("predicted"),
+        true=true,
+        random_head=random,
+        messages=tuple(_messages(true.pointing, point.head, random.pointing)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The predictions of a classifier on test slices: one CSV file per disease."""
+"""The predictions of a classifier on test slices: one CSV file per disease, and their curves."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,25 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_curve
 
 from sslmri.cohorts.manifest import Record
 from sslmri.diseases import Disease
 from sslmri.errors import ModelError
+from sslmri.evidence.sample import ratio
 from sslmri.files import write_atomically
 
 _TEXT_COLUMNS = ("name", "cohort", "group", "label", "predicted")
+CURVE_COLUMNS = ("label", "false_positive_rate", "true_positive_rate", "precision", "threshold")
 _ONE = 1 + 1e-6  # a softmax in float32 may end a rounding above 1
 _ADVICE = "run `python train.py evaluate` again"
 
 
 def predictions_frame(records: Sequence[Record], probabilities: np.ndarray, disease: Disease) -> pd.DataFrame:
-    """Returns one row per slice: name, cohort, group, label, predicted, then the probability of each class.
-
-    Args:
-        records: the N labelled records, one for each slice.
-        probabilities: (N, C) in the order of the disease's classes.
-        disease: of the classifier.
-    """
+    """Returns one row per slice: name, cohort, group, label, predicted, then the probability of each class."""
     frame = pd.DataFrame(
         {
             "name": [record.name for record in records],
@@ -48,27 +45,49 @@ def read_predictions(folder: Path, disease: Disease) -> pd.DataFrame:
     Raises:
         ModelError: the file is missing, damaged, or of other classes.
     """
-    path = _path(folder, disease.key)
+    path, classes = _path(folder, disease.key), list(disease.classes)
+    types = dict.fromkeys(_TEXT_COLUMNS, str) | dict.fromkeys(classes, float)
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=False)
+        frame = pd.read_csv(path, dtype=types, keep_default_na=False)
+        labels, probabilities = frame[["label", "predicted"]], frame[classes].to_numpy()
     except OSError as error:
         raise ModelError(f"Expected predictions in {path}, got no such file: {_ADVICE}.") from error
-    except ValueError as error:
-        raise ModelError(f"Expected a CSV file of predictions in {path}, got something else: {_ADVICE}.") from error
-    expected = [*_TEXT_COLUMNS, *disease.classes]
-    if list(frame.columns) != expected:
-        got = ", ".join(map(str, frame.columns))
-        raise ModelError(f"Expected the columns {', '.join(expected)} in {path}, got {got}: {_ADVICE}.")
-    unknown = sorted({str(label) for label in [*frame["label"], *frame["predicted"]]} - set(disease.classes))
-    if unknown:
-        raise ModelError(
-            f"Expected labels out of {', '.join(disease.classes)} in {path}, got {unknown[0]!r}: {_ADVICE}."
-        )
-    values = frame[list(disease.classes)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    if not ((values >= 0) & (values <= _ONE)).all():
-        raise ModelError(f"Expected probabilities from 0 to 1 in {path}, got others: {_ADVICE}.")
-    return frame.astype(dict.fromkeys(disease.classes, float))
+    except (KeyError, ValueError) as error:
+        raise _other_content(path, disease) from error
+    is_possible = (probabilities >= 0) & (probabilities <= _ONE)
+    if [*frame] != [*types] or not labels.isin(classes).all(axis=None) or not is_possible.all():
+        raise _other_content(path, disease)
+    return frame
+
+
+def _other_content(path: Path, disease: Disease) -> ModelError:
+    columns = ", ".join([*_TEXT_COLUMNS, *disease.classes])
+    return ModelError(f"Expected predictions with the columns {columns} in {path}, got something else: {_ADVICE}.")
 
 
 def _path(folder: Path, disease: str) -> Path:
     return folder / f"predictions-{disease}.csv"
+
+
+CURVE_COLUMNS = ("label", "false_positive_rate", "true_positive_rate", "precision", "threshold")
+
+
+def roc_curves(frame: pd.DataFrame, disease: Disease) -> pd.DataFrame:
+    """Returns the ROC and the precision-recall curve of each class against the rest, a row for each threshold.
+
+    Columns label, both rates, precision and threshold; recall is the true positive rate. Classes without a test
+    slice, or without any other, have no curve. In the first point nothing is called positive: its threshold is 1 and
+    its precision, of nothing, 1 by convention.
+    """
+    parts = []
+    for label in disease.classes:
+        is_label = (frame["label"] == label).to_numpy()
+        if is_label.all() or not is_label.any():
+            continue
+        score = frame[label].to_numpy(dtype=float)
+        # every threshold: between two points of a ROC curve, precision is no straight line
+        false_rate, true_rate, threshold = roc_curve(is_label, score, drop_intermediate=False)
+        hits, misses = true_rate * is_label.sum(), false_rate * (~is_label).sum()
+        values = (label, false_rate, true_rate, ratio(hits, hits + misses, 1.0), threshold.clip(max=1.0))
+        parts.append(pd.DataFrame(dict(zip(CURVE_COLUMNS, values, strict=True))))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(CURVE_COLUMNS))

@@ -128,13 +128,7 @@ def draw_sample(
 
 
 def draw_weights(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Returns how often each group is drawn: (1 + B, G), first once each, then with replacement within its stratum.
-
-    Args:
-        strata: (G,) what the groups of one stratum share.
-        n_resamples: B.
-        seed: of the draws.
-    """
+    """Returns how often each group is drawn: (1 + B, G), first once each, then with replacement within its stratum."""
     generator = np.random.default_rng(seed)
     weights = np.ones((1 + n_resamples, len(strata)), dtype=np.int64)
     for stratum in np.unique(strata):

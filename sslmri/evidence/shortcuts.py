@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
+from sklearn.metrics import roc_auc_score
 
 from sslmri.cohorts.registry import MIN_GROUPS
 from sslmri.diseases import Disease, class_title
 from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import small_pixels
-from sslmri.evidence.confusion import balanced_accuracy, confusions
-from sslmri.evidence.intervals import disease_shortage, estimate, shortage
-from sslmri.evidence.sample import Sample, draw_sample
+from sslmri.evidence.intervals import disease_shortage, estimate, rate_of, shortage
+from sslmri.evidence.metrics import aurocs, balanced_accuracy, confusions
+from sslmri.evidence.sample import Sample, draw_sample, draw_weights
 from sslmri.evidence.subsets import any_disease_aurocs
 from sslmri.models.metrics import Estimate, ShortcutMetrics
 from sslmri.scans.slices import head_mask
@@ -128,3 +129,28 @@ def _message(name: str, control: Estimate, model: Estimate, chance: float, verdi
     if verdict == PART:
         return f"{text}, above chance ({chance:.2f}) but below the model ({model}): may explain part of the result."
     return f"{text}, above chance ({chance:.2f}) and not below the model ({model}): a shortcut explains this result."
+
+
+def same_source_aurocs(score: np.ndarray, has_lesion: np.ndarray, groups: np.ndarray) -> tuple[Estimate, Estimate, int]:
+    """Returns the AUROC over all slices, its mean within the groups that have both kinds, and how many of these.
+
+    Intervals are from a bootstrap over groups.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    weights = draw_weights(np.zeros(len(names)))
+    kinds, kind = np.unique(2 * member + has_lesion, return_inverse=True)  # the slices of a group without, then with
+    order, owner = np.argsort(kind, kind="stable"), kinds // 2
+    sample = Sample(score[order, None], np.bincount(kind), kinds % 2, weights[:, owner], order)
+    overall = aurocs(sample, sample.labels == 1, score[order])
+    both = owner[1:][owner[1:] == owner[:-1]]
+    areas = np.array([roc_auc_score(has_lesion[member == group], score[member == group]) for group in both])
+    within = rate_of(areas, names[both])
+    return estimate(overall, shortage(len(names))), within.rate, within.n_groups
+
+
+def same_source_message(auroc: Estimate, within: Estimate) -> str:
+    """Returns what the two values say of the classifier, in a sentence."""
+    text = f"On slices of the same patients and scanners, AUROC of any tumour: {auroc}; within a patient: {within}"
+    if auroc.low is None:
+        return f"{text}."
+    return f"{text}: {'better' if auroc.low > 0.5 else 'no better'} than chance."

@@ -7,10 +7,8 @@ from functools import partial
 import numpy as np
 
 from sslmri.diseases import Disease
-from sslmri.evidence.confusion import accuracy, balanced_accuracy, confusions
 from sslmri.evidence.intervals import disease_shortage, estimate
-from sslmri.evidence.metrics import case_metrics
-from sslmri.evidence.ranking import aurocs
+from sslmri.evidence.metrics import accuracy, aurocs, balanced_accuracy, case_metrics, confusions
 from sslmri.evidence.sample import Sample, draw_weights
 from sslmri.models.metrics import BaselineMetrics, Gain, LaterStages, OlderMetrics, TypeMetrics
 

@@ -99,12 +99,7 @@ def abstaining(set_thresholds: Mapping[str, float | None]) -> tuple[str, ...]:
 
 
 def predictive_values(point: OperatingPoint, prevalence: float) -> tuple[float | None, float | None]:
-    """Returns PPV and NPV by Bayes' theorem; None where not estimable, or where no case would be positive or negative.
-
-    Args:
-        point: sensitivity and specificity.
-        prevalence: fraction of cases with disease.
-    """
+    """Returns PPV and NPV by Bayes' theorem; None where not estimable, or where no case would be on that side."""
     sensitivity, specificity = point.sensitivity.value, point.specificity.value
     if sensitivity is None or specificity is None:
         return None, None

@@ -86,15 +86,7 @@ def fit_bank(
     validation_records: Sequence[Record],
     synthetic: EncoderFeatures,
 ) -> FeatureBank:
-    """Returns the bank of N training slices, with thresholds of V validation slices.
-
-    Args:
-        train: what the encoder sees in the cases.
-        cases: N training records.
-        validation: what it sees in the validation slices.
-        validation_records: V of them.
-        synthetic: what it sees in M images that are not brain MRI.
-    """
+    """Returns the bank of N training slices, with thresholds of V validation slices."""
     center = train.features.mean(axis=0)
     components = whitened_axes(train.features - center, np.array([record.cohort for record in cases]))
     brain_projection, brain_svm = fit_brain(train.textures, synthetic.textures, validation.textures)
@@ -117,7 +109,10 @@ def fit_bank(
         center=center,
         components=components,
         features=neighbours,
-        cases=tuple(_case(record) for record in cases),
+        cases=tuple(
+            BankCase(str(r.disease), str(r.label), r.cohort, r.group_key, str(r.split), r.name, r.slice_number)
+            for r in cases
+        ),
         brain_projection=brain_projection,
         brain_svm=brain_svm,
         domain_projection=domain_projection,
@@ -194,8 +189,3 @@ def threshold_between(inside: np.ndarray, outside: np.ndarray) -> float:
     bounds = [float(np.quantile(inside, _REJECTED))] if len(inside) else []
     bounds += [float(np.quantile(outside, 1 - _ACCEPTED))] if len(outside) else []
     return float(np.mean(bounds)) if bounds else 0.0
-
-
-def _case(record: Record) -> BankCase:
-    disease, label, split = str(record.disease), str(record.label), str(record.split)
-    return BankCase(disease, label, record.cohort, record.group_key, split, record.name, record.slice_number)

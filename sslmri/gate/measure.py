@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.store import Store
@@ -28,23 +29,14 @@ _N_SYNTHETIC, _SEED = 480, 1  # another seed than the bank's
 
 
 def measure_gate(model: Model, bank: FeatureBank, store: Store, outside: Store, rule: str = RULE) -> GateTable:
-    """Returns how many slices of each cohort the gate of a model lets pass.
-
-    Args:
-        model: whose gate it is.
-        bank: of the model.
-        store: the model's data; its test slices are measured.
-        outside: slices of the cohorts that are in no split, measured as well.
-        rule: what was measured on what.
-    """
+    """Returns how many slices of each cohort the gate of a model lets pass."""
     train, test = (store.where(split=split) for split in ("train", "test"))
     synthetic = prepared_images(train.slices, model.card.encoder.preparation, _N_SYNTHETIC, _SEED)
     features = joined([encode(model, part) for part in (test, outside, synthetic)])
-    records = [*test.records, *outside.records]
-    cohorts = [record.cohort for record in records] + [SYNTHETIC] * len(synthetic)
-    groups = [record.group_key for record in records] + [str(i) for i in range(len(synthetic))]
+    names = [(record.cohort, record.group_key) for record in [*test.records, *outside.records]]
+    names += [(SYNTHETIC, str(number)) for number in range(len(synthetic))]
     related = relations(bank, [*store.records, *outside.records], model.card.heads)
-    rows, rates = table(bank, features, cohorts, groups, related)
+    rows, rates = table(bank, features, pd.DataFrame(names, columns=["cohort", "group"]), related)
     return GateTable(
         encoder_sha256=model.card.files[ENCODER_FILE],
         created=created_now(),
@@ -88,62 +80,41 @@ def relations(bank: FeatureBank, records: Sequence[Record], heads: Iterable[str]
 
 
 def table(
-    bank: FeatureBank,
-    features: EncoderFeatures,
-    cohorts: Sequence[str],
-    groups: Sequence[str],
-    related: Mapping[str, Mapping[str, str]],
+    bank: FeatureBank, features: EncoderFeatures, slices: pd.DataFrame, related: Mapping[str, Mapping[str, str]]
 ) -> tuple[tuple[GateRow, ...], dict[str, GateRates]]:
     """Returns what the gate lets pass: a row for each classifier and cohort, and the rates of each classifier.
 
     Args:
         bank: of the model.
         features: what its encoder sees in N slices.
-        cohorts: of the N slices.
-        groups: of the N slices.
+        slices: the cohort and the group of each.
         related: what each cohort is to each classifier, from ``relations``; other cohorts are synthetic images.
     """
-    is_brain = decide_brain_mri(bank, features.textures).passes
-    cohort_of, group_of = np.array(cohorts, dtype=str), np.array(groups, dtype=str)
+    slices = slices.assign(is_brain=decide_brain_mri(bank, features.textures).passes)
     order = (IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES, UNRELATED, NOT_BRAIN)
     rows: list[GateRow] = []
     rates = {}
     for disease, known in related.items():
-        passes = decide_in_distribution(bank, features.features, disease).passes & is_brain
-        relation = {cohort: known.get(cohort, NOT_BRAIN) for cohort in set(cohorts)}
-        rates[disease] = rejection_rates(passes, np.array([relation[name] for name in cohorts]), cohort_of, group_of)
-        for _, cohort in sorted((order.index(name), cohort) for cohort, name in relation.items()):
-            chosen = cohort_of == cohort
-            rows.append(
-                GateRow(
-                    disease=disease,
-                    cohort=cohort,
-                    relation=relation[cohort],
-                    n_slices=int(chosen.sum()),
-                    n_groups=len(set(group_of[chosen])),
-                    fraction_brain=float(is_brain[chosen].mean()),
-                    fraction_in_distribution=float(passes[chosen].mean()),
-                )
-            )
+        slices["passes"] = decide_in_distribution(bank, features.features, disease).passes & slices["is_brain"]
+        slices["relation"] = pd.Categorical([known.get(cohort, NOT_BRAIN) for cohort in slices["cohort"]], order)
+        rates[disease] = rejection_rates(slices)
+        for (relation, cohort), own in slices.groupby(["relation", "cohort"], observed=True):
+            fractions = float(own["is_brain"].mean()), float(own["passes"].mean())
+            rows.append(GateRow(disease, str(cohort), str(relation), len(own), own["group"].nunique(), *fractions))
     return tuple(rows), rates
 
 
-def rejection_rates(passes: np.ndarray, relations: np.ndarray, cohorts: np.ndarray, groups: np.ndarray) -> GateRates:
-    """Returns which fraction of slices is rejected for one classifier.
+def rejection_rates(slices: pd.DataFrame) -> GateRates:
+    """Returns which fraction of slices is rejected for one classifier, from the columns of ``table``.
 
     Cohorts of the same disease or the same sequences may rightly pass: ``unrelated`` leaves them out,
     ``other_cohorts`` has them.
-
-    Args:
-        passes: (N,) bool, whether the gate lets each slice pass.
-        relations: (N,) what each slice's cohort is to the classifier.
-        cohorts: (N,) names.
-        groups: (N,) names.
     """
 
     def rejected(*kinds: str) -> Rate | None:
-        chosen = np.isin(relations, kinds)
-        return rate_of(~passes[chosen], groups[chosen], cohorts[chosen]) if chosen.any() else None
+        chosen = slices[slices["relation"].isin(kinds)]
+        groups, cohorts = (chosen[name].to_numpy(dtype=str) for name in ("group", "cohort"))
+        return rate_of(~chosen["passes"].to_numpy(), groups, cohorts) if len(chosen) else None
 
     return GateRates(
         in_distribution=rejected(IN_DISTRIBUTION),

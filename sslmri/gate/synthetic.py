@@ -20,10 +20,7 @@ _Point = tuple[float, float]  # row and column, as fractions of half a side
 def synthetic_images(count: int, slices: np.ndarray, seed: int = 0) -> list[np.ndarray]:
     """Returns that many images that are not brain MRI, each (H, W) float32 in 0..255, of all kinds in turn.
 
-    Args:
-        count: how many.
-        slices: (N, H, W) uint8, brain slices of the training split; some of the images are these, corrupted.
-        seed: of everything.
+    Some of them are brain slices (N, H, W) uint8 of the training split, corrupted.
     """
     rng = np.random.default_rng(seed)
     n_corrupted = round(count * _CORRUPTED) if len(slices) else 0

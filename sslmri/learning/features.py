@@ -29,12 +29,7 @@ def stream(
 
     A store is read batch by batch. The encoder is put into evaluation mode for as long as a batch takes.
 
-    Args:
-        encoder: the encoder.
-        compute: its method ``maps``, or ``early_maps`` where the second stage is enough.
-        slices: (N, H, W) uint8, prepared.
-        preparation: of the slices.
-        precision: of the pass.
+    ``compute`` is the method ``maps`` of the encoder, or ``early_maps`` where the second stage is enough.
 
     Raises:
         TrainingError: the device lacks the precision.

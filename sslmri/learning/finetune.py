@@ -26,7 +26,7 @@ from sslmri.learning.dense_loss import dense_loss
 from sslmri.learning.encoder import Encoder, Maps, as_images, pick_device, standardise
 from sslmri.learning.features import extract_logits
 from sslmri.learning.labels import balanced_epoch, mask_absent_classes, stopping_score, validation_scores
-from sslmri.learning.linear_probe import fit_linear_probe
+from sslmri.learning.logistic import fit_linear_probe
 from sslmri.learning.model import Head
 from sslmri.learning.multihead import MultiHead
 from sslmri.learning.precision import autocast, with_precision

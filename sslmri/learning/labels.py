@@ -57,13 +57,7 @@ def mask_absent_classes(heads: Mapping[str, Head], train: Store) -> dict[str, He
 
 
 def validation_scores(logits: Mapping[str, Tensor], validation: Store, train: Store) -> dict[str, float]:
-    """Returns the macro AUROC of each disease with two classes or more among the validation slices.
-
-    Args:
-        logits: (N, C) of each disease.
-        validation: the N slices.
-        train: the training slices.
-    """
+    """Returns the macro AUROC of each disease with two classes or more among the validation slices."""
     scores = {}
     for key, values in logits.items():
         rows = validation.indices(disease=key)

@@ -1,5 +1,11 @@
-"""Heads fitted by logistic regression on what the fine-tuned encoder computes on its way: sequence, and atrophy."""
+"""Heads fitted by logistic regression on what an encoder computes: linear probes, heads of atrophy, and the sequence.
 
+The sequence of a slice, T1, T1 with contrast agent, T2 or FLAIR, is read from the textures of the second stage, which
+show how bright each kind of tissue is; the features of the last stage, which SimCLR makes invariant to brightness and
+contrast, were less accurate.
+"""
+
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -7,17 +13,19 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from torch import Generator
+from torch import Generator, Tensor
 
 from sslmri.cohorts.sampling import sample_groups
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
-from sslmri.learning.encoder import Encoder, halves, pool
-from sslmri.learning.features import stream
+from sslmri.learning.encoder import Encoder, halves, pick_device, pool
+from sslmri.learning.features import extract_features, extract_textures, stream
+from sslmri.learning.labels import macro_auroc
 from sslmri.learning.model import Head
-from sslmri.learning.settings import AugmentSettings
+from sslmri.learning.settings import AugmentSettings, FinetuneSettings
 from sslmri.learning.views import augment_slices
 from sslmri.models.cards import MASKED
+from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
 
 HARMLESS = AugmentSettings(  # changes that no reader would notice
@@ -32,6 +40,9 @@ HARMLESS = AugmentSettings(  # changes that no reader would notice
 )
 _SLICES = 1280  # of a disease of atrophy, as equally many of each group as it has
 _COPIES = 4  # of each slice under such changes; without them these changes moved one answer in six
+_INVERSE_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # C of a linear probe
+_PER_SEQUENCE = 400  # slices of each cohort: a pass of the encoder over all takes a minute on two cores
+_SEQUENCE_PENALTY = 0.1  # C
 _COMPONENTS, _INVERSE_PENALTY = 100, 0.0001  # of the principal components, and C
 
 
@@ -39,12 +50,6 @@ def fit_atrophy_head(encoder: Encoder, slices: Store, disease: str, preparation:
     """Returns a head on the halves of the second stage, whose maps resolve fluid and tissue at their places.
 
     With few subjects a linear classifier of these is more accurate than the fine-tuned last stage.
-
-    Args:
-        encoder: as it is used later.
-        slices: of the training groups.
-        disease: its key.
-        preparation: of the slices.
     """
     own = slices.where(disease=disease)
     chosen = own.select(sample_groups(own.records, _SLICES))
@@ -100,3 +105,82 @@ def fit_logistic(
     weight[regression.classes_] = coefficients / scaler.scale_
     bias[regression.classes_] = intercepts - weight[regression.classes_] @ scaler.mean_
     return Head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
+
+
+def fit_probe(
+    features: Tensor,
+    truth: np.ndarray,
+    queries: Tensor,
+    expected: np.ndarray,
+    n_classes: int,
+    scaler: StandardScaler | None = None,
+) -> Head:
+    """Returns the logistic regression of the penalty with the best macro AUROC on queries, the strongest if equal.
+
+    Args:
+        features: (N, K) of labelled slices.
+        truth: (N,) their class indices.
+        queries: (V, K) of validation slices.
+        expected: (V,) their class indices.
+        n_classes: C.
+        scaler: as of ``fit_logistic``.
+    """
+    fitted = [
+        fit_logistic(features.numpy(), truth, n_classes, penalty, scaler=scaler) for penalty in _INVERSE_PENALTIES
+    ]
+    scores = [macro_auroc(head.logits(queries).softmax(dim=1).numpy(), expected, truth) or 0.0 for head in fitted]
+    return fitted[int(np.argmax(scores))]
+
+
+def fit_linear_probe(
+    encoder: Encoder,
+    diseases: list[str],
+    train: Store,
+    validation: Store,
+    preparation: Preparation,
+    settings: FinetuneSettings,
+) -> dict[str, Head]:
+    """Returns one head for each disease, with the penalty chosen on the validation slices."""
+    encoder.to(pick_device(settings.device))
+    features, queries = (extract_features(encoder, s, preparation, settings.precision) for s in (train, validation))
+    encoder.cpu()
+    heads = {}
+    for key in diseases:
+        rows, held_out = train.indices(disease=key), validation.indices(disease=key)
+        truth, expected = train.select(rows).truth, validation.select(held_out).truth
+        heads[key] = fit_probe(features[rows], truth, queries[held_out], expected, len(DISEASES[key].classes))
+    return heads
+
+
+def sequence_truth(slices: Store) -> np.ndarray:
+    """Returns the index in ``SEQUENCES`` of each slice's sequence, -1 where the manifest names none of them: (N,)."""
+    index = {name: number for number, name in enumerate(SEQUENCES)}
+    return np.array([index.get(record.contrast, -1) for record in slices.records], dtype=np.int64)
+
+
+def sample_sequences(slices: Store, per_sequence: int = _PER_SEQUENCE) -> Store:
+    """Returns at most ``per_sequence`` slices of each sequence in each cohort, as equally many of each group as it has.
+
+    So cohorts with several sequences, in which the source says nothing, count as much as large ones with a single one.
+    """
+    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for row, (index, record) in enumerate(zip(sequence_truth(slices).tolist(), slices.records, strict=True)):
+        if index >= 0:
+            rows[index, record.cohort].append(row)
+    return slices.select(
+        sorted(
+            own[position]
+            for own in rows.values()
+            for position in sample_groups([slices.records[row] for row in own], per_sequence)
+        )
+    )
+
+
+def fit_sequence_head(encoder: Encoder, slices: Store, preparation: Preparation) -> Head | None:
+    """Returns a class-balanced logistic regression of the sequence on textures; None with fewer than two sequences."""
+    chosen = sample_sequences(slices)
+    truth = sequence_truth(chosen)
+    if len(np.unique(truth)) < 2:
+        return None
+    features = extract_textures(encoder, chosen, preparation).numpy()
+    return fit_logistic(features, truth, len(SEQUENCES), _SEQUENCE_PENALTY)

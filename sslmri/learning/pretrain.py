@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import recall_score
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 from tqdm import tqdm
 
 from sslmri.cohorts.store import Store
@@ -16,15 +19,31 @@ from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import begun_with, check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, as_images, pick_device, standardise
+from sslmri.learning.features import extract_features
 from sslmri.learning.precision import autocast, with_precision
-from sslmri.learning.probe import knn_probe
 from sslmri.learning.schedule import set_learning_rates
-from sslmri.learning.settings import PretrainSettings
-from sslmri.learning.simclr import ProjectionHead, nt_xent
+from sslmri.learning.settings import Precision, PretrainSettings
 from sslmri.learning.views import ViewParameters, draw_views, make_views
 from sslmri.models.architecture import Architecture
 from sslmri.models.history import write_epoch
 from sslmri.scans.slices import Preparation
+
+PROJECTION_DIM = 128
+_NEIGHBOURS = 20  # of the kNN probe
+_PROBED_PER_CLASS = 100  # slices of a class that it uses
+_VOTE_TEMPERATURE = 0.07  # of the neighbours' votes
+
+
+class ProjectionHead(nn.Sequential):
+    """The projection head g: features h (N, K) -> projections z (N, 128), through K / 2 and K / 4."""
+
+    def __init__(self, feature_dim: int) -> None:
+        layers: list[nn.Module] = []
+        width = feature_dim
+        for _ in range(2):
+            layers += [nn.Linear(width, width // 2, bias=False), nn.BatchNorm1d(width // 2), nn.ReLU(inplace=True)]
+            width //= 2
+        super().__init__(*layers, nn.Linear(width, PROJECTION_DIM))
 
 
 class SimCLR(nn.Module):
@@ -117,6 +136,24 @@ def batch_loss(
     return nt_xent(gathered(projections.unflatten(0, (2, -1))), settings.temperature)
 
 
+def nt_xent(projections: Tensor, temperature: float) -> Tensor:
+    """Returns the NT-Xent loss of a batch: the mean over all 2N views of equation 1.
+
+    The loss of a view is the cross-entropy of finding its partner among the 2N - 1 other views, with cosine
+    similarities divided by the temperature as logits.
+
+    Args:
+        projections: (2, N, D); ``[0, n]`` and ``[1, n]`` are the positive pair of slice n.
+        temperature: tau of equation 1, above 0.
+    """
+    n = projections.shape[1]
+    unit = functional.normalize(projections.float().flatten(0, 1), dim=1)
+    similarity = unit @ unit.T / temperature
+    similarity.fill_diagonal_(float("-inf"))
+    partner = torch.arange(2 * n, device=unit.device).roll(n)
+    return functional.cross_entropy(similarity, partner)
+
+
 def _resume(training: _Training) -> int:
     """Returns the first epoch to run, with model and optimiser as they were at its start."""
     path, first = training.folder / "checkpoint.pt", 0
@@ -140,6 +177,29 @@ def _record(training: _Training, entry: dict[str, Any], probe: tuple[Store, Stor
     save_checkpoint(
         training.folder / "checkpoint.pt", {"settings": begun_with(settings, training.pool.records), **state}
     )
+
+
+def knn_probe(
+    encoder: Encoder, bank: Store, queries: Store, preparation: Preparation, precision: Precision = "auto"
+) -> dict[str, float]:
+    """Returns the balanced accuracy, per disease, of a weighted kNN from the bank's features to the queries'.
+
+    Wu et al. 2018, arXiv:1805.01978, section 3.4.
+    """
+    scores = {}
+    for disease in sorted({record.disease for record in bank.records if record.disease}):
+        train, test = (store.where(disease=disease).evenly_per_class(_PROBED_PER_CLASS) for store in (bank, queries))
+        if not test.records:
+            continue
+        features, queried = (extract_features(encoder, s, preparation, precision).numpy() for s in (train, test))
+        vote = KNeighborsClassifier(
+            min(_NEIGHBOURS, len(features)),
+            metric="cosine",
+            weights=lambda distances: np.exp((1 - distances) / _VOTE_TEMPERATURE),
+        )
+        predicted = vote.fit(features, train.truth).predict(queried)
+        scores[disease] = float(recall_score(test.truth, predicted, labels=np.unique(test.truth), average="macro"))
+    return scores
 
 
 def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:

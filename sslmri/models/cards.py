@@ -111,17 +111,6 @@ class EncoderCard:
 
 
 @dataclass(frozen=True, config=STRICT)
-class OperatingPoint:
-    """Sensitivity and specificity of a threshold for any disease class, on validation slices."""
-
-    sensitivity: Probability
-    specificity: Probability
-
-
-ThresholdMetrics = dict[Literal["low", "high"], OperatingPoint]
-
-
-@dataclass(frozen=True, config=STRICT)
 class Decisions:
     """How the logits of a case become probabilities, a verdict and a prediction set.
 
@@ -158,8 +147,8 @@ class HeadCard:
         threshold_low: below this probability of any disease class the scan is not flagged.
         threshold_high: from this probability on the scan is flagged; in between the result is inconclusive.
         threshold_rule: how both were chosen.
-        threshold_metrics: what each threshold reached where it was chosen; empty in models made since the evidence of
-            unseen people has it.
+        threshold_metrics: what each threshold reached where it was chosen; empty in models made since the evidence has
+            what it reaches on unseen people.
         set_thresholds: from this probability on a class is in the 90 % prediction set; None for a class with too few
             validation groups: it is in every set.
         set_rule: how these were chosen.
@@ -179,7 +168,7 @@ class HeadCard:
     threshold_low: Probability
     threshold_high: Probability
     threshold_rule: str
-    threshold_metrics: ThresholdMetrics
+    threshold_metrics: Settings
     set_thresholds: dict[str, float | None]
     set_rule: str
     saliency_scale: Positive

@@ -43,9 +43,6 @@ def convert_model(folder: Path) -> Path:
 
     Stored results go: the rules by which they were measured are not those of this version.
 
-    Args:
-        folder: a model folder of the former format, or a run folder with one.
-
     Raises:
         ModelError: there is no model of the former format, or it is damaged.
     """

@@ -198,11 +198,6 @@ def find_evidence(card: ModelCard, kind: type[_Evidence], protocol: Protocol | N
     Evidence under another protocol than the model's is of another encoder, which it names: what was trained with
     people in both splits cannot be measured without, nor the other way round.
 
-    Args:
-        card: the model's.
-        kind: of evidence.
-        protocol: the model's where none is given.
-
     Raises:
         ModelError: it is damaged, of another protocol, or should be of this model's classifiers and is not.
     """

@@ -63,13 +63,6 @@ def read_bounded(folder: Path, name: str, advice: str = _ADVICE) -> bytes:
 def parse_as(kind: type[_T], data: bytes, path: Path, expected: str = "", advice: str = _ADVICE) -> _T:
     """Returns the content of a JSON file as a pydantic dataclass, after all of its rules.
 
-    Args:
-        kind: the dataclass.
-        data: of the file.
-        path: of the file.
-        expected: what the file should hold, in a message.
-        advice: how to mend it, in a message.
-
     Raises:
         ModelError: it is not JSON, or a rule does not hold; naming the first.
     """

@@ -78,20 +78,17 @@ def card_sections(
 ) -> list[Section]:
     """Returns the sections of the model card.
 
-    Args:
-        card: the model's.
-        metrics: of its test split, None where it was not evaluated.
-        gate: what its gate lets pass, None where that was not measured.
-        escape: keeps text that comes from a file from being read as Markdown.
+    ``escape`` keeps text that comes from a file from being read as Markdown.
     """
     heads = [(DISEASES[key], card.heads[key]) for key in in_order(card.heads)]
     questions = "\n".join(f"- **{own.title}**: {own.question}. Trained on {own.sequences}." for own, _ in heads)
+    cohorts = pd.DataFrame(_terms(card).items(), columns=["cohort", "source and terms"])
     return [
         Section("Intended use", "\n\n".join((f"{INTENDED_USE} {_USERS}", questions, _FORBIDDEN))),
         Section(
             "Training data",
             _training(card, escape),
-            {"Cohorts and their terms": _cohorts(card), _COUNTS: _counts(heads)},
+            {"Cohorts and their terms": cohorts, _COUNTS: _counts(heads)},
         ),
         _performance(card, metrics, escape),
         Section("When no result is given", _no_result(card, gate, escape), gate_tables(gate) if gate else {}),
@@ -115,10 +112,6 @@ def _training(card: ModelCard, escape: Callable[[str], str]) -> str:
 def _terms(card: ModelCard) -> dict[str, str]:
     """Returns the terms of each cohort that the model was trained on, by its name."""
     return dict(sorted((card.encoder.data.cohorts | card.training.cohorts).items()))
-
-
-def _cohorts(card: ModelCard) -> pd.DataFrame:
-    return pd.DataFrame(_terms(card).items(), columns=["cohort", "source and terms"])
 
 
 def _counts(heads: _Heads) -> pd.DataFrame:

@@ -19,14 +19,13 @@ from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.files import write_json
 from sslmri.learning.features import extract_textures
+from sslmri.learning.logistic import sample_sequences
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
-from sslmri.learning.sequence import sample_sequences
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.cards import recorded
 from sslmri.models.folder import ENCODER_CARD
 from sslmri.training.data import (
-    Cohort,
     open_folds,
     read_arrays,
     require_empty_run,
@@ -34,9 +33,8 @@ from sslmri.training.data import (
     write_arrays,
 )
 from sslmri.training.fit import OutOfSample, Pretrained, fit_model, load_pretrained, predict
-from sslmri.training.measure import Results, measure
+from sslmri.training.measure import Results, answer_folds, measure
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import answer_folds
 from sslmri.training.start import adopt
 from sslmri.training.steps import run_all, run_pretrain
 
@@ -62,12 +60,8 @@ def run_crossvalidate(
     What a model predicts for its fold is kept; finished folds are not trained again. With too few groups to leave each
     out in turn the data are split once, and a sentence says so.
 
-    Args:
-        options: of the run.
-        pretraining: settings, the same for all folds.
-        finetuning: settings, the same for all folds.
-        folds: to train, all where none is named; the results are of all folds that were trained.
-        start: a model or weights that all folds start from; None for pre-training of their own.
+    All folds are trained where none is named; the results are of all that were trained. ``start`` is a model or
+    weights that all folds start from; None: they are pre-trained.
 
     Raises:
         SslmriError: the data, the folder or a training is at fault, or a finished fold has other settings.
@@ -81,7 +75,7 @@ def run_crossvalidate(
     check_folds(store, folds)
     splits = {fold: replace(store, records=leave_out(store.records, fold)) for fold in folds or folds_of(store)}
     if start is not None:
-        adopt(start, replace(options, run=options.run / START), list(splits.values()))
+        adopt(start, replace(options, run=options.run / START), [split.records for split in splits.values()])
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     check_settings(options, pretraining, finetuning)
     for fold, split in splits.items():
@@ -108,7 +102,7 @@ def pretrained_start(options: RunOptions, fold: RunOptions, settings: PretrainSe
         return load_pretrained(shared.run / "pretrain")
     is_shared = len(unlabelled.records) >= settings.batch_size
     run, store = (shared, unlabelled) if is_shared else (fold, split)
-    run_pretrain(run, settings, Cohort(store.records, store))
+    run_pretrain(run, settings, store)
     return load_pretrained(run.run / "pretrain")
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,11 +24,26 @@ from sslmri.text import printable_line
 from sslmri.training.options import RunOptions
 
 
-class Cohort(NamedTuple):
-    """All records of a run's data, and the prepared slices of those that are in a split."""
+@dataclass(frozen=True)
+class Cohort:
+    """All records of a run's data, and the slices of those that are in a split, prepared when they are first needed."""
 
     records: list[Record]
-    store: Store
+    options: RunOptions
+
+    @property
+    def used(self) -> list[Record]:
+        """The records in a split."""
+        return [record for record in self.records if record.split]
+
+    @cached_property
+    def store(self) -> Store:
+        """The prepared slices.
+
+        Raises:
+            TrainingError: too many files cannot be read.
+        """
+        return prepared(self.options, self.used)
 
 
 def open_cohort(options: RunOptions) -> Cohort:
@@ -34,14 +51,12 @@ def open_cohort(options: RunOptions) -> Cohort:
 
     Raises:
         ManifestError: the manifest is at fault, or a group (as published: an image) is in two splits.
-        TrainingError: too many files cannot be read.
     """
     listed = read_manifest(options.data or default_manifest(options.cache))
-    records = assign_splits(listed, options.split_seed, options.protocol)
-    return Cohort(records, prepared(options, [record for record in records if record.split]))
+    return Cohort(assign_splits(listed, options.split_seed, options.protocol), options)
 
 
-def open_folds(options: RunOptions) -> Cohort:
+def open_folds(options: RunOptions) -> tuple[list[Record], Store]:
     """Returns the records of a cross-validation, and the prepared slices of those that it trains or tests on.
 
     Raises:
@@ -51,14 +66,14 @@ def open_folds(options: RunOptions) -> Cohort:
     records = read_manifest(manifest)
     if (manifest.parent / NEGATIVES_FILE).is_file():
         records = label_negatives(records, manifest.parent / NEGATIVES_FILE)
-    return Cohort(records, prepared(options, with_folds(records, options.split_seed)))
+    return records, prepared(options, with_folds(records, options.split_seed))
 
 
 def prepared(options: RunOptions, records: list[Record]) -> Store:
     """Returns the prepared slices of records, and says which files were left out."""
     store = open_store(records, options.preparation, options.cache)
-    for name, reason in store.bad:
-        print(printable_line(f"left out: {name}: {reason}"))
+    for record, reason in store.bad:
+        print(printable_line(f"left out: {record.name}: {reason}"))
     return store
 
 
@@ -77,12 +92,13 @@ def require_empty_run(run: Path, begun: Sequence[str], is_resumed: bool) -> None
         raise TrainingError(f"Expected a new run, got one that has begun in {run}: pass --resume or another --run.")
 
 
-def training_data(records: Sequence[Record], protocol: Protocol) -> TrainingData:
-    """Returns what a card says of the training records of a step."""
-    images = hash_of(records, AS_PUBLISHED) if protocol == AS_PUBLISHED else None
-    counts = Counts(len({record.group_key for record in records}), len(records))
-    terms = {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in records})}
-    return TrainingData(protocol, hash_of(records), images, counts, terms)
+def training_data(train: Store, protocol: Protocol) -> TrainingData:
+    """Returns what a card says of the training slices of a step; the hashes name unreadable files of theirs as well."""
+    named = [*train.records, *(record for record, _ in train.bad)]
+    images = hash_of(named, AS_PUBLISHED) if protocol == AS_PUBLISHED else None
+    counts = Counts(len(set(train.groups.tolist())), len(train.records))
+    terms = {cohort: terms_of(cohort) for cohort in sorted({record.cohort for record in train.records})}
+    return TrainingData(protocol, hash_of(named), images, counts, terms)
 
 
 def require_group_disjoint(options: RunOptions) -> None:
@@ -95,25 +111,20 @@ def require_group_disjoint(options: RunOptions) -> None:
         raise TrainingError(f"Expected the protocol {GROUP_DISJOINT}, got {options.protocol}: leave --protocol out.")
 
 
-def check_no_leakage(card: ModelCard, store: Store, protocol: Protocol) -> None:
+def check_no_leakage(card: ModelCard, records: Sequence[Record], protocol: Protocol) -> None:
     """Refuses a model of another protocol, or one that may have learned from what is now validated or tested on.
 
     Raises:
         ModelError: the model is of another protocol.
         TrainingError: the data were split again.
     """
-    check_same_split(f"model in {card.folder}", card.training, store.labelled, protocol)
-    check_same_split(f"model in {card.folder}", card.encoder.data, store, protocol)
+    labelled = [record for record in records if record.disease]
+    check_same_split(f"model in {card.folder}", card.training, labelled, protocol)
+    check_same_split(f"model in {card.folder}", card.encoder.data, records, protocol)
 
 
-def check_same_split(what: str, data: TrainingData, store: Store, protocol: Protocol) -> None:
+def check_same_split(what: str, data: TrainingData, records: Sequence[Record], protocol: Protocol) -> None:
     """Refuses data whose training groups are not those that an encoder or a model learned from; data of others pass.
-
-    Args:
-        what: learned from them.
-        data: what it learned from.
-        store: the slices that are now in a split.
-        protocol: of this split.
 
     Raises:
         ModelError: it was trained by another protocol.
@@ -124,28 +135,28 @@ def check_same_split(what: str, data: TrainingData, store: Store, protocol: Prot
             f"Expected the {what} under the protocol {protocol}, got one of {data.protocol}: pass --protocol "
             f"{data.protocol}, or train another --run with --protocol {protocol}."
         )
-    if may_have_seen(data, store, protocol):
+    if may_have_seen(data, records, protocol):
         raise TrainingError(
             f"The data were split again since the {what} was trained, or it learned from every group, so its training "
             "groups may now be test groups: its stored results stay, so train again to measure on this split."
         )
 
 
-def may_have_seen(data: TrainingData, store: Store, protocol: Protocol) -> set[str]:
+def may_have_seen(data: TrainingData, records: Sequence[Record], protocol: Protocol) -> set[str]:
     """Returns the held-out cohorts of a split of which groups (as published: images) may have been learned from.
 
     A card has the names of the cohorts and one hash of all groups. So of a cohort that was learned from only one split
     is known to hold out nothing that was seen: the one that trains on exactly the same groups.
     """
     expected = data.images_sha256 if protocol == AS_PUBLISHED else data.groups_sha256
-    shared = held_out_cohorts(store) & data.cohorts.keys()
-    is_same = shared and hash_of((r for r in store.records if r.split == "train"), protocol) == expected
+    shared = held_out_cohorts(records) & data.cohorts.keys()
+    is_same = shared and hash_of((r for r in records if r.split == "train"), protocol) == expected
     return set() if is_same else shared
 
 
-def held_out_cohorts(store: Store) -> set[str]:
-    """Returns the cohorts of the slices that do not train."""
-    return {record.cohort for record in store.records if record.split != "train"}
+def held_out_cohorts(records: Sequence[Record]) -> set[str]:
+    """Returns the cohorts of the records that do not train."""
+    return {record.cohort for record in records if record.split != "train"}
 
 
 def hash_of(records: Iterable[Record], protocol: Protocol = GROUP_DISJOINT) -> str:

@@ -22,7 +22,7 @@ from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.bank import FeatureBank
-from sslmri.models.evidence import Controls, GateTable, SequenceMetrics, write_evidence
+from sslmri.models.evidence import Controls, SequenceMetrics, write_evidence
 from sslmri.models.folder import ENCODER_FILE
 from sslmri.models.history import created_now
 from sslmri.models.metrics import Rate
@@ -40,9 +40,8 @@ from sslmri.training.crossvalidation import (
 )
 from sslmri.training.data import hash_of, open_folds, require_group_disjoint
 from sslmri.training.fit import fit_model
-from sslmri.training.measure import Results, measure
+from sslmri.training.measure import Results, answer_folds, measure
 from sslmri.training.options import RunOptions
-from sslmri.training.out_of_fold import answer_folds
 from sslmri.training.steps import copy_histories, open_outside, write_results
 
 _GATE_RULE = (
@@ -84,7 +83,9 @@ def run_final(
     marked = {key: _marked(key, [*predictions.slices.records, *annotated], models) for key in tested.heads}
     controls = measure_controls(model, tested, store, start.encoder, marked)
     write_evidence(folder, controls)
-    write_evidence(folder, _gate_table(options, model, records, store))
+    bank, outside = FeatureBank.of(model.card), open_outside(options, records, store)
+    assert bank is not None
+    write_evidence(folder, measure_gate(model, bank, _with_first_fold_as("test", store), outside, _GATE_RULE))
     if sequences := measure_sequences(options.run, store, encoder_sha256):
         write_evidence(folder, sequences)
     write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
@@ -130,21 +131,8 @@ def _with_first_fold_as(split: Literal["validation", "test"], store: Store) -> S
     return replace(store, records=records)
 
 
-def _gate_table(options: RunOptions, model: Model, records: list[Record], store: Store) -> GateTable:
-    """Returns what the model's gate lets pass of the first fold, and of cohorts that are in no fold."""
-    bank, outside = FeatureBank.of(model.card), open_outside(options, records, store)
-    assert bank is not None
-    return measure_gate(model, bank, _with_first_fold_as("test", store), outside, _GATE_RULE)
-
-
 def measure_sequences(run: Path, store: Store, encoder_sha256: str) -> SequenceMetrics | None:
-    """Returns how often the trained folds' models predict the sequence of left-out slices correctly; None without any.
-
-    Args:
-        run: the run folder.
-        store: all slices.
-        encoder_sha256: of the model that the evidence is stored with.
-    """
+    """Returns how often the folds' models predict the sequence of left-out slices correctly; None without any."""
     found = [arrays for fold in folds_of(store) if (arrays := fold_arrays(run, fold)) and "sequence" in arrays]
     records = {record.name: record for record in store.records}
     tested = [records[name] for arrays in found for name in arrays["sequence_names"].tolist()]

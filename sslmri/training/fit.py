@@ -23,10 +23,9 @@ from sslmri.gate.fit import build_bank
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import stream
 from sslmri.learning.finetune import finetune
-from sslmri.learning.logistic import fit_atrophy_head
+from sslmri.learning.logistic import fit_atrophy_head, fit_sequence_head
 from sslmri.learning.model import Head, Model, as_saved, head_path, load_encoder, save_weights
 from sslmri.learning.precision import with_precision
-from sslmri.learning.sequence import fit_sequence_head
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.bank import save_bank
 from sslmri.models.cards import SET_RULE, THRESHOLD_RULE, Counts, Decisions, EncoderCard, HeadCard, recorded
@@ -149,7 +148,7 @@ def fit_model(
     }
     sequence = fit_sequence_head(encoder, store.where(split="train"), options.preparation)
     card = replace(start.card, architecture=encoder.architecture, preparation=options.preparation)
-    named = options.run.name, training_data(train.records, options.protocol), created_now(), evidence_note
+    named = options.run.name, training_data(train, options.protocol), created_now(), evidence_note
     with replaced(options.run / MODEL, is_kept=False) as new:
         save_weights(new, encoder, heads, sequence)
         write_card(new / ENCODER_CARD, card)

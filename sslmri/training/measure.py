@@ -1,7 +1,7 @@
 """What classifiers answer to slices that they were not trained on, of a split or of folds, and the results of it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,14 +14,25 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.errors import TrainingError
 from sslmri.evidence.baselines import baseline_probabilities, dark_fraction, trait_probabilities
-from sslmri.evidence.calibration import group_logits
+from sslmri.evidence.calibration import (
+    GroupedLogits,
+    assign_folds,
+    fit_decisions,
+    fit_volume_decisions,
+    group_logits,
+)
 from sslmri.evidence.decisions import Answers, answer
 from sslmri.evidence.evaluate import evaluate_disease
 from sslmri.evidence.predictions import predictions_frame
 from sslmri.evidence.verdict import Verdict, decisions_for
 from sslmri.learning.features import extract_logits
 from sslmri.learning.model import Model
+from sslmri.models.cards import Decisions
 from sslmri.models.metrics import DiseaseMetrics
+from sslmri.training.fit import OutOfSample
+
+_MIN_FOLDS = 3  # with fewer trained folds, groups are assigned to parts instead
+_PARTS = 5
 
 Splits = Sequence[tuple[list[int], list[int]]]  # rows of the training and of the test slices, of each fold in turn
 Results = dict[str, DiseaseMetrics]  # by disease
@@ -129,14 +140,7 @@ def one_class_groups(slices: Store) -> np.ndarray:
 
 
 def trait_predictions(values: np.ndarray, slices: Store, splits: Splits, inverse_penalty: float = 1.0) -> np.ndarray:
-    """Returns what a logistic regression on traits predicts for the test slices of each split in turn: (M, C).
-
-    Args:
-        values: (N, F), the traits of each slice.
-        slices: the N slices of one disease.
-        splits: of these.
-        inverse_penalty: of the regression.
-    """
+    """Returns what a logistic regression on traits predicts for the test slices of each split in turn: (M, C)."""
     truth, n_classes = slices.truth, len(DISEASES[str(slices.records[0].disease)].classes)
     parts = [
         trait_probabilities(values[train], truth[train], values[test], n_classes, inverse_penalty)
@@ -161,3 +165,58 @@ def _ages(slices: Store) -> np.ndarray | None:
     """Returns the age of each slice's subject (N,), NaN where unknown; None where none is known."""
     ages = np.array([np.nan if record.age is None else record.age for record in slices.records])
     return None if np.isnan(ages).all() else ages
+
+
+def answer_folds(predictions: OutOfSample, store: Store) -> ModelAnswers:
+    """Returns what the heads of a recipe answer out of fold, each with its training and test slices in a store."""
+    heads = {}
+    for key in (key for key in DISEASES if key in predictions.logits and predictions.slices.indices(disease=key)):
+        heads[key] = cross_fit(predictions, key)._replace(splits=_splits(store.where(disease=key), predictions.folds))
+    return ModelAnswers(predictions.slices, predictions.logits, heads)
+
+
+def cross_fit(predictions: OutOfSample, key: str) -> HeadAnswers:
+    """Returns the probabilities and thresholds of one head, those of each fold fitted on the other folds.
+
+    Where fewer than three folds were trained, the groups of each class are assigned to five parts in their place.
+    """
+    held_out, rows = predictions.held_out(key), np.array(predictions.slices.indices(disease=key), dtype=np.intp)
+    truth, groups, disease = held_out.slices.truth, held_out.slices.groups, DISEASES[key]
+    parts = predictions.folds[rows]
+    if len(np.unique(parts)) < _MIN_FOLDS:
+        assigned = assign_folds(truth, groups, _PARTS)
+        parts = parts if assigned is None else assigned
+
+    def fit_slices(part: int) -> Decisions:
+        others = parts != part
+        return fit_decisions(held_out.logits[others], truth[others], groups[others], disease.classes)
+
+    by_part = {part: fit_slices(part) for part in np.unique(parts).tolist()}
+    names, decisions = one_class_groups(held_out.slices), held_out.decisions(key)
+    cases = group_logits(held_out.logits, truth, names, "log-mean-exp" if disease.is_focal else "mean")
+    case_parts = parts[np.unique(names, return_index=True)[1]]
+
+    def fit_groups(part: int) -> Decisions | None:
+        return fit_volume_decisions(GroupedLogits(*(each[case_parts != part] for each in cases)), disease)
+
+    case_by_part = {part: fit_groups(part) or own for part, own in by_part.items()}
+    overall = fit_volume_decisions(cases, disease) or decisions
+    answers = _answered(held_out.logits, parts, by_part, decisions)
+    return HeadAnswers(rows, answers, _answered(cases.logits, case_parts, case_by_part, overall), ())
+
+
+def _answered(logits: np.ndarray, parts: np.ndarray, by_part: Mapping[int, Decisions], overall: Decisions) -> Answers:
+    """Returns the answers to cases (N, C) by the decisions for the part (N,) of each."""
+    probabilities, sets = np.zeros_like(logits), np.zeros(logits.shape, dtype=bool)
+    given = np.empty(len(logits), dtype=object)
+    for part, own in by_part.items():
+        rows = parts == part
+        _, probabilities[rows], given[rows], sets[rows] = answer(own.probabilities(logits[rows]), own)
+    return Answers(overall, probabilities, given, sets)
+
+
+def _splits(slices: Store, folds: np.ndarray) -> Splits:
+    """Returns for each trained fold the rows of the slices outside of it and in it, where it has any."""
+    fold_of = np.array([-1 if record.fold is None else record.fold for record in slices.records])
+    tested = [fold for fold in np.unique(folds).tolist() if (fold_of == fold).any()]
+    return [(np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()) for fold in tested]

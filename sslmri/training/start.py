@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from sslmri.cohorts.store import Store
+from sslmri.cohorts.manifest import Record
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
@@ -29,12 +29,12 @@ from sslmri.training.fit import Pretrained, load_pretrained
 from sslmri.training.options import RunOptions
 
 
-def open_start(options: RunOptions, store: Store, start: Path | None = None) -> Pretrained:
+def open_start(options: RunOptions, records: Sequence[Record], start: Path | None = None) -> Pretrained:
     """Returns the encoder that the fine-tuning of a run starts from.
 
     Args:
         options: of the run.
-        store: the slices of its split.
+        records: of its split.
         start: what becomes its pre-trained encoder, as in ``adopt``; None for the one that the run has.
 
     Raises:
@@ -43,24 +43,24 @@ def open_start(options: RunOptions, store: Store, start: Path | None = None) -> 
     """
     folder = options.run / "pretrain"
     if start is not None:
-        adopt(start, options, [store])
+        adopt(start, options, [records])
     if not (folder / ENCODER_CARD).exists():
         raise ModelError(
             f"Expected a pre-trained encoder in {folder}, got none: run `python train.py pretrain` first, or name one "
             "with --start."
         )
     pretrained = load_pretrained(folder)
-    check_same_split(f"encoder in {folder}", pretrained.card.data, store, options.protocol)
+    check_same_split(f"encoder in {folder}", pretrained.card.data, records, options.protocol)
     return pretrained
 
 
-def adopt(start: Path, options: RunOptions, splits: Sequence[Store]) -> None:
+def adopt(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) -> None:
     """Makes an encoder trained elsewhere the pre-trained encoder of a run.
 
     Args:
         start: a model folder, a run folder with a model, a folder ``pretrain``, or a file of weights.
         options: of the run.
-        splits: what is trained and tested on.
+        splits: the records that are trained and tested on.
 
     Raises:
         ModelError: the start is damaged, or of another architecture or format.
@@ -68,7 +68,7 @@ def adopt(start: Path, options: RunOptions, splits: Sequence[Store]) -> None:
     """
     (encoder, card), labelled = _read(start, options)
     seen = [may_have_seen(card.data, split, options.protocol) for split in splits]
-    seen += [may_have_seen(labelled, split.labelled, options.protocol) for split in splits]
+    seen += [may_have_seen(labelled, [r for r in split if r.disease], options.protocol) for split in splits]
     if cohorts := sorted(set().union(*seen)):
         raise TrainingError(
             f"Expected a start that learned from none of the groups held out for validation and test, got {start}, "

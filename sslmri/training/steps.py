@@ -20,7 +20,6 @@ from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
-from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Model, save_encoder
 from sslmri.learning.precision import with_precision
 from sslmri.learning.pretrain import pretrain
@@ -68,13 +67,15 @@ def run_all(
     pretraining, finetuning = with_precision(pretraining), with_precision(finetuning)
     cohort = open_cohort(options)
     if start is None:
-        run_pretrain(options, pretraining, cohort)
+        run_pretrain(options, pretraining, cohort.store)
     run_finetune(options, finetuning, cohort, start)
     return run_evaluate(options, cohort=cohort)
 
 
-def run_pretrain(options: RunOptions, settings: PretrainSettings, cohort: Cohort | None = None) -> None:
-    """Pre-trains on the training groups and writes ``pretrain/encoder.safetensors`` with its card.
+def run_pretrain(options: RunOptions, settings: PretrainSettings, store: Store | None = None) -> None:
+    """Pre-trains on the training split of a store, of the run's data without one.
+
+    It writes ``pretrain/encoder.safetensors`` with its card.
 
     Raises:
         SslmriError: the data, the folder or the training is at fault.
@@ -83,22 +84,17 @@ def run_pretrain(options: RunOptions, settings: PretrainSettings, cohort: Cohort
     require_empty_run(options.run, ["pretrain/checkpoint.pt"], options.resume)
     with joined_processes(settings.device):
         with first_on_each_host():
-            store = (cohort or open_cohort(options)).store
+            store = store or open_cohort(options).store
         train, validation = store.where(split="train"), store.where(split="validation")
         encoder = pretrain(train, (train, validation), options.preparation, folder, settings)
-        if process_index() == 0:
-            _write_pretrained(folder, encoder, train, options, settings)
-
-
-def _write_pretrained(
-    folder: Path, encoder: Encoder, train: Store, options: RunOptions, settings: PretrainSettings
-) -> None:
+        if process_index() > 0:
+            return
     save_encoder(folder / ENCODER_FILE, encoder)
     card = EncoderCard(
         architecture=encoder.architecture,
         preparation=options.preparation,
         pretraining=recorded(settings) | {"preparation": recorded(options.preparation)},
-        data=training_data(train.records, options.protocol),
+        data=training_data(train, options.protocol),
         knn=read_history(folder / "history.jsonl")[-1]["knn"],
         versions=versions(),
         created=created_now(),
@@ -124,9 +120,9 @@ def run_finetune(
     """
     settings = with_precision(settings)
     require_empty_run(options.run, ["finetune/checkpoint.pt"], options.resume)
-    store = (cohort or open_cohort(options)).store
-    pretrained = open_start(options, store, start)
-    labelled = store.labelled
+    cohort = cohort or open_cohort(options)
+    pretrained = open_start(options, cohort.used, start)
+    store, labelled = cohort.store, cohort.store.labelled
     for sentence in _thin_validation(labelled.where(split="train"), labelled.where(split="validation")):
         print(sentence)
     fit_model(options, pretrained, store, settings, gate=store, evidence_note=pretrained.card.start or None)
@@ -150,11 +146,12 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     """
     if compare_to is not None:
         compare_to = _comparable(options, compare_to)
-    model, (records, store) = open_run(options, cohort)
+    model, cohort = open_run(options, cohort)
+    store = cohort.store
     results, frames = measure(answer_split(model, store), store, options.protocol)
     evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
     write_results(evidence, model, store, results, frames, options.protocol)
-    write_json(evidence / "data.json", summarise(records, model.card.encoder.preparation))
+    write_json(evidence / "data.json", summarise(cohort.records, model.card.encoder.preparation))
     copy_histories(evidence, (options.run / "pretrain", options.run / "finetune"))
     if compare_to is not None:
         with replaced(compare_to / EVIDENCE_FOLDERS[options.protocol], is_kept=False) as new:
@@ -199,7 +196,7 @@ def open_run(options: RunOptions, cohort: Cohort | None = None) -> tuple[Model, 
     """
     model = Model.load(options.run)
     cohort = cohort or open_cohort(replace(options, preparation=model.card.encoder.preparation))
-    check_no_leakage(model.card, cohort.store, options.protocol)
+    check_no_leakage(model.card, cohort.used, options.protocol)
     return model, cohort
 
 
@@ -209,13 +206,13 @@ def run_bank(options: RunOptions) -> GateTable:
     Raises:
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
     """
-    model, (records, store) = open_run(options)
-    bank = build_bank(model, store)
+    model, cohort = open_run(options)
+    bank = build_bank(model, cohort.store)
     with replaced(model.card.folder) as new:
         save_bank(new, bank)
         write_model_file(new, model.card.name, model.card.training, model.card.created, model.card.evidence_note)
-    prepared = replace(options, preparation=model.card.encoder.preparation)
-    table = measure_gate(model, bank, store, open_outside(prepared, records, store))
+    outside = open_outside(cohort.options, cohort.records, cohort.store)
+    table = measure_gate(model, bank, cohort.store, outside)
     write_evidence(model.card.folder / EVIDENCE_FOLDERS[options.protocol], table)
     return table
 

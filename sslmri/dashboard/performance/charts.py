@@ -85,7 +85,7 @@ def class_curves(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics, m
     """Returns the curve of each class against the rest, dotted where the area below it cannot be estimated.
 
     Args:
-        curves: from ``evidence.curves``.
+        curves: from ``roc_curves``.
         disease: whose classes they are of.
         metrics: of the classes.
         measure: the area below the curve: ``auroc`` of the ROC, ``average_precision`` of precision against recall.

@@ -15,10 +15,9 @@ from sslmri.dashboard.section import draw_chart, draw_notes, draw_table, try_rea
 from sslmri.dashboard.text import count, escape_markdown, proportion
 from sslmri.dashboard.training_images import draw_images
 from sslmri.diseases import DISEASES, Disease
-from sslmri.evidence.curves import roc_curves
 from sslmri.evidence.grade import RULE
-from sslmri.evidence.predictions import read_predictions
-from sslmri.evidence.reliability import BINS_RULE
+from sslmri.evidence.metrics import BINS_RULE
+from sslmri.evidence.predictions import read_predictions, roc_curves
 from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.evidence.tables import alarms_table, localisation_table
 from sslmri.models.cards import SET_RULE, ModelCard
