@@ -65,7 +65,7 @@ def facts(summary: ScreeningSummary) -> list[tuple[str, str]]:
         ("Source", ", ".join(filter(None, (summary.source, summary.modality, sequence_line(summary))))),
         ("Slices", f"{len(summary.slice_numbers)} of {summary.n_file_slices} analysed"),
         ("Spacing", " x ".join(f"{mm:.2f}" for mm in spacing) + " mm (slice, row, column)" if spacing else "unknown"),
-        ("Plane", PLANES.get(summary.orientation or "", "unknown: left and right cannot be distinguished")),
+        ("Orientation", PLANES.get(summary.orientation or "", "unknown: left and right cannot be distinguished")),
         ("Screened", format_timestamp(summary.created)),
     ]
 
