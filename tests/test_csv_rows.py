@@ -42,10 +42,22 @@ def expected(folder: Path) -> list[Record]:
 
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_semicolons_and_tabs_are_read(folder: Path, expected: list[Record], delimiter, newline) -> None:
+def test_semicolons_tabs_and_a_sep_line_are_read(folder: Path, expected: list[Record], delimiter, newline) -> None:
     text = "\n".join(lines(delimiter)) + "\n"
     for encoding in ("utf-8", "utf-8-sig"):
         assert read(folder, text, encoding, newline) == expected
+    assert read(folder, f"sep={delimiter}\n" + text, newline=newline) == expected
+    assert read(folder, f'"sep={delimiter}"\n' + text, newline=newline) == expected
+
+
+def test_a_decimal_comma_is_read_between_semicolons(folder: Path, expected: list[Record]) -> None:
+    german = tuple(tuple(v if i < 5 else v.replace(".", ",") for i, v in enumerate(row)) for row in ROWS)
+    assert read(folder, "\n".join(lines(";", german))) == expected
+
+
+def test_a_sep_line_counts_among_the_lines(folder: Path) -> None:
+    with pytest.raises(ManifestError, match="'flu' in line 3"):
+        read(folder, "sep=;\n" + "\n".join(lines(";")).replace("tumours", "flu", 1))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
@@ -64,12 +76,11 @@ def test_relative_paths_of_windows_are_read(folder: Path, expected: list[Record]
     assert read(folder, "\n".join(lines(",", windows))) == expected
 
 
-def test_a_drive_of_windows_and_a_sep_line_are_named(folder: Path) -> None:
-    windows = tuple(("C:\\data\\" + row[0], *row[1:]) for row in ROWS)
-    with pytest.raises(ManifestError, match="got path 'C:/data/sub/a.png' in lines 2, 3"):
+@pytest.mark.parametrize("root", ["C:\\data\\", "\\\\server\\data\\", "d:/data/"])
+def test_absolute_paths_of_windows_are_named(folder: Path, root: str) -> None:
+    windows = tuple((root + row[0], *row[1:]) for row in ROWS)
+    with pytest.raises(ManifestError, match="a path on this computer.*relative to the folder of the manifest"):
         read(folder, "\n".join(lines(",", windows)))
-    with pytest.raises(ManifestError, match="got sep="):
-        read(folder, "sep=;\n" + "\n".join(lines(";")))
 
 
 def test_a_backslash_in_the_name_of_a_file_stays(folder: Path) -> None:

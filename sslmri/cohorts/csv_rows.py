@@ -2,12 +2,16 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 from sslmri.errors import ManifestError
 
 _MAX_BYTES = 64 * 2**20  # of a manifest, half a million rows: a page reads whatever path is typed
 _DELIMITERS = (",", ";", "\t")
+_SEP_LINE = re.compile(
+    r'"?sep=[,;\t]"?[,;\t]*\r?\n'
+)  # by which Excel is told the delimiter, which the header shows too
 
 Rows = list[tuple[int, list[str]]]
 
@@ -21,15 +25,17 @@ def read_rows(path: Path) -> tuple[list[str], Rows]:
         ManifestError: the file is no such text.
     """
     text = _read_text(path)
+    sep_line = _SEP_LINE.match(text)
+    n_before, text = (1, text[sep_line.end() :]) if sep_line else (0, text)
     header_line = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header_line.count), strict=True)
     try:
         header = next(reader, [])
-        rows = [(reader.line_num, row) for row in reader if any(row)]
+        rows = [(reader.line_num + n_before, row) for row in reader if any(row)]
     except csv.Error as error:
         raise ManifestError(
-            f"Expected comma-separated values in {path.name}, got a line {reader.line_num} that cannot be read "
-            f"({error}): save it again as CSV."
+            f"Expected comma-separated values in {path.name}, got a line {reader.line_num + n_before} that cannot be "
+            f"read ({error}): save it again as CSV."
         ) from error
     while header and not header[-1].strip():
         header.pop()

@@ -157,6 +157,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     table = pd.DataFrame([row for _, row in lines], columns=header, index=[number for number, _ in lines], dtype=str)
     table = table.reindex(columns=[*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
     table["path"] = [_with_slashes(name, path.parent) for name in table["path"]]
+    for column in ("age", "box_xywh"):  # decimal commas
+        table[column] = table[column].str.replace(",", ".", regex=False)
     table["group"] = table["group"].where(table["group"].str.strip() != "", UNKNOWN + table["path"])
     return table
 
@@ -240,6 +242,9 @@ def _check_paths(table: pd.DataFrame, folder: Path) -> None:
     whole = table["path"].map(lambda name: os.path.normpath(os.path.join(folder, name)))
     _refuse(table, whole.duplicated(keep=False), "path", "each file in one row", "remove the repeated rows")
     missing = ~whole.map(os.path.isfile).astype(bool)
+    elsewhere = missing & table["path"].str.match(r"[A-Za-z]:/|[\\/]{2}")  # a drive or a share of Windows
+    advice = "write the paths relative to the folder of the manifest"
+    _refuse(table, elsewhere, "path", "a path on this computer", advice)
     _refuse(table, missing, "path", f"a file under {folder.resolve()}", "restore the file or remove the row")
 
 
