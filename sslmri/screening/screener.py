@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -146,8 +146,9 @@ class Screener:
             key: decisions_for(card, 1).probabilities(logits[key].astype(np.float64))
             for key, card in self.card.heads.items()
         }
+        region = cache(lambda index: head_mask(slices[index]))  # the same for every disease
         findings = {
-            key: self._find(key, logits[key], probabilities[key], maps[key], scan, reasons[key])
+            key: self._find(key, logits[key], probabilities[key], maps[key], scan, region, reasons[key])
             for key in in_order(self.card.heads)
         }
         warnings = (
@@ -184,6 +185,7 @@ class Screener:
         by_slice: np.ndarray,
         maps: np.ndarray,
         scan: PreparedScan,
+        region: Callable[[int], np.ndarray],
         reason: str | None,
     ) -> Finding:
         """Returns the finding of a classifier from its S slices: logits and probabilities (S, C), maps (S, C, h, w)."""
@@ -208,7 +210,7 @@ class Screener:
             prediction_set=members,
             key_slice=scan.slice_numbers[index],
             site_patients=None if site is None else site.n_disease + site.n_reference,
-            **measure_map(maps[index, top], head_mask(scan.slices[index]), scan.box, card.saliency_scale),
+            **measure_map(maps[index, top], region(index), scan.box, card.saliency_scale),
         )
 
     def _sequences(self, seen: EncoderFeatures) -> dict[str, float] | None:
