@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 
-from sslmri.cohorts.manifest import Record
 from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
 from sslmri.files import sha256_of, write_atomically
@@ -23,6 +23,9 @@ from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
 from sslmri.screening.report.images import paint_key_slice
 from sslmri.screening.screener import Screener
+
+if TYPE_CHECKING:
+    from sslmri.cohorts.manifest import Record  # with pandas, which screening does without
 
 BATCH_SCANS = 16  # whose slices go through the encoder at once
 _OVERLAY_SIDE = 512  # pixels along the longer side
@@ -72,7 +75,7 @@ def _threads_of_a_batch(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def record_of(entry: Entry, records: Mapping[str, Record]) -> Record | None:
+def record_of(entry: Entry, records: "Mapping[str, Record]") -> "Record | None":
     """Returns the row of a manifest, by its path, that a scan is of; each series of a zip file has that of the file."""
     file = str(entry.file)
     return records.get(file) or records.get(_SERIES.sub("", file))
