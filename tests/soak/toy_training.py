@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.diseases import DISEASES
@@ -92,6 +94,7 @@ def start(work: Callable[[], object], log: Path) -> int:
     if child:
         return child
     code = 70
+    tqdm.set_lock(RLock())  # processes share the parent's: one that is killed with it would stop all later ones
     try:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, 1)
