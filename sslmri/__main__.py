@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from sslmri.diseases import SequenceChoice
-from sslmri.errors import ScanError
 from sslmri.files import neutralised, write_atomically
 from sslmri.project import DEFAULT_MODEL, PROJECT, exit_code, run_app, run_train
 from sslmri.text import printable_line
@@ -56,12 +55,9 @@ def screen(
     from sslmri.screening.report.images import key_images
     from sslmri.screening.screener import Screener
 
-    files = list_files(paths)
-    if not files:
-        raise ScanError("Expected files to screen, got none: name files or folders that contain some.")
     if unlimited := unlimited_resources():
         print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
-    screener = Screener.load(model)
+    files, screener = list_files(paths), Screener.load(model)
     card, metrics = screener.card, find_unseen_metrics(screener.card)
     entries: list[Entry] = []  # without the arrays of the screenings
     for entry, arrays in screen_files(screener, files, sequence):

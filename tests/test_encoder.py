@@ -48,7 +48,7 @@ def test_output_equals_torchvision_in_training_and_evaluation(output_stride):
 def test_features_are_the_average_of_the_feature_maps(output_stride):
     encoder = Encoder(Architecture(output_stride=output_stride)).eval()
     slices = torch.randn(2, 1, 128, 128)
-    maps = encoder.feature_maps(slices)
+    maps = encoder.maps(slices).last
     assert maps.shape == (2, encoder.architecture.feature_dim, 128 // output_stride, 128 // output_stride)
     assert torch.allclose(encoder(slices), pool(maps))
 

@@ -141,20 +141,26 @@ def test_a_linear_probe_leaves_the_encoder_as_it_was(stores, tmp_path):
     assert all(torch.equal(before[name], value) for name, value in tuned.state_dict().items())
 
 
-def test_a_resumed_fine_tuning_equals_one_never_stopped(stores, tmp_path, monkeypatch):
+@pytest.mark.parametrize("n_saved", [1, 3], ids=["first phase", "second phase"])
+def test_a_resumed_fine_tuning_equals_one_never_stopped(stores, tmp_path, monkeypatch, n_saved):
     def run(folder: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        return finetune(Encoder(SMALL_ENCODER), *stores, SMALL, tmp_path / folder, SETTINGS)[0].state_dict()
+        settings = dataclasses.replace(SETTINGS, late_epochs=2)
+        encoder, heads = finetune(Encoder(SMALL_ENCODER), *stores, SMALL, tmp_path / folder, settings)
+        return encoder.state_dict() | {key: head.weight for key, head in heads.items()}
 
-    whole = run("whole")
+    whole, n_left = run("whole"), n_saved
 
     import sslmri.learning.finetune as module
 
     real = module.save_checkpoint
 
     def save_then_die(path: Path, state: dict) -> None:
+        nonlocal n_left
         real(path, state)
-        raise KeyboardInterrupt
+        n_left -= 1
+        if n_left == 0:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "save_checkpoint", save_then_die)
     with pytest.raises(KeyboardInterrupt):

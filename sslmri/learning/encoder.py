@@ -89,17 +89,13 @@ class Encoder(nn.Module):
         """Returns those of the second stage alone, in a third of the time."""
         return self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(slices))))))
 
-    def feature_maps(self, slices: Tensor) -> Tensor:
-        """Returns the last feature maps A: (N, 1, H, W) -> (N, feature_dim, H / stride, W / stride)."""
-        return self.maps(slices).last
-
     def forward(self, slices: Tensor) -> Tensor:
         """Returns the features h, the feature maps averaged over space: (N, 1, H, W) -> (N, feature_dim)."""
-        return pool(self.feature_maps(slices))
+        return pool(self.maps(slices).last)
 
     @property
     def first_stages(self) -> tuple[nn.Module, ...]:
-        """What the maps of the second stage are computed by."""
+        """The stem and the first two stages, as far as they have parameters."""
         return self.conv1, self.bn1, self.layer1, self.layer2
 
     def with_output_stride(self, output_stride: Literal[32, 16]) -> "Encoder":

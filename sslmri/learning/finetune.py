@@ -58,9 +58,9 @@ def finetune(
 
     The score is the mean, over diseases with enough validation groups, of the AUROC of each class against the rest.
 
-    With ``late_epochs`` a second phase follows, whose heads of lesions read the second stage too. What this stage is
-    computed by stays as it is, so heads that are fitted on it afterwards have no slices here; and an epoch has as many
-    copies as slices of each class of lesions, in which lesions are painted over.
+    With ``late_epochs`` a second phase follows, in which heads for lesions read the second stage too. The stem and the
+    first two stages are frozen, so diseases whose heads are fitted on the second stage afterwards are left out. Each
+    epoch has as many copies from ``paint_lesions`` as other slices of each class.
 
     Args:
         encoder: where to start from; left as it is by ``linear-probe``.
@@ -86,10 +86,10 @@ def finetune(
     encoder, heads = _fit_jointly(MultiHead(encoder, diseases), slices, folder, settings)
     if not settings.late_epochs:
         return encoder, heads
-    left = [key for key in diseases if not (settings.refits_atrophy and DISEASES[key].is_atrophy)]
-    slices, rate = slices.late(left), settings.learning_rate * _LATE_RATE
+    diseases = [key for key in diseases if not (settings.refits_atrophy and DISEASES[key].is_atrophy)]
+    rate = settings.learning_rate * _LATE_RATE
     settings = replace(settings, epochs=settings.late_epochs, learning_rate=rate)
-    encoder, late = _fit_jointly(MultiHead(encoder, left, heads), slices, folder / LATE, settings)
+    encoder, late = _fit_jointly(MultiHead(encoder, diseases, heads), slices.late(diseases), folder / LATE, settings)
     return encoder, heads | late
 
 

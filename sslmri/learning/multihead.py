@@ -14,16 +14,22 @@ from sslmri.learning.model import Head
 class MultiHead(nn.Module):
     """One encoder with a linear head for each disease.
 
-    Late, what the encoder's second stage is computed by stays as it is, and the heads of lesions read both stages.
+    In the second phase of fine-tuning the stem and the first two stages are frozen, and heads for lesions read the
+    second stage too.
     """
 
     def __init__(self, encoder: Encoder, diseases: Collection[str], late: Mapping[str, Head] | None = None) -> None:
-        """Takes the encoder and starts the heads, in the late phase with those of the phase before it.
+        """Takes the encoder, and for the second phase the heads of the first.
 
         A new head starts with equal logits, so that its first gradients leave the pre-trained encoder alone.
+
+        Args:
+            encoder: is trained.
+            diseases: keys of the heads.
+            late: in the second phase, the heads to go on with.
         """
         super().__init__()
-        self.encoder, self._fixed = encoder, () if late is None else encoder.first_stages
+        self.encoder, self._frozen = encoder, () if late is None else encoder.first_stages
         n_early, n_last = encoder.architecture.texture_dim // 2, encoder.architecture.feature_dim
         self.heads = nn.ModuleDict()
         for key in diseases:
@@ -33,13 +39,13 @@ class MultiHead(nn.Module):
                 layer.weight.copy_(functional.pad(late[key].weight, (n_added, 0)) if late else torch.tensor(0.0))
                 layer.bias.copy_(late[key].bias if late else torch.tensor(0.0))
             self.heads[key] = layer
-        for stage in self._fixed:
+        for stage in self._frozen:
             stage.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "MultiHead":
-        """Puts all that is trained into training mode."""
+        """Puts all but the frozen stages into training mode."""
         super().train(mode)
-        for stage in self._fixed:
+        for stage in self._frozen:
             stage.eval()
         return self
 

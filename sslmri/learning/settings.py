@@ -105,7 +105,7 @@ class FinetuneSettings:
         slices_per_class: slices drawn of each class in an epoch, as many of each class of a disease; at most.
         slices_per_group: slices drawn of each group in an epoch, at most, unless its class is short of slices.
         epochs: passes over the balanced slices, at most.
-        late_epochs: of a second phase, see ``finetune``.
+        late_epochs: epochs of the second phase of ``finetune``; 0 leaves it out.
         patience: epochs without a better validation score before training stops.
         batch_size: slices per step, of all diseases mixed.
         learning_rate: of AdamW for the encoder, at its peak.

@@ -85,6 +85,9 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
     """Returns the files named, folders replaced by the files below them in order of their names, hidden ones left out.
 
     A path that does not exist stays in the list, to be refused in its place.
+
+    Raises:
+        ScanError: there is none.
     """
     files: list[Path] = []
     for path in paths:
@@ -92,6 +95,8 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
             files += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
         else:
             files.append(path)
+    if not files:
+        raise ScanError("Expected files to read, got none: name files or folders that contain some.")
     return files
 
 

@@ -41,8 +41,6 @@ def write_features(screener: Screener, paths: Sequence[Path], out: Path) -> int:
     for path in paths:
         is_manifest = path.suffix.lower() == ".csv"
         sources |= {row.path: row for row in read_manifest(path)} if is_manifest else dict.fromkeys(list_files([path]))
-    if not sources:
-        raise ScanError("Expected files to read, got none: name files or folders that contain some.")
     refused: list[int] = []
 
     def write(path: Path) -> None:

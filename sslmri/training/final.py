@@ -90,7 +90,7 @@ def run_final(
         write_evidence(folder, sequences)
     write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
     shared = options.run / START / "pretrain"
-    copy_histories(folder, (shared if shared.exists() else options.run / "pretrain", options.run / "finetune"))
+    copy_histories(folder, shared if shared.exists() else options.run / "pretrain", options.run / "finetune")
     return results, controls
 
 

@@ -1,7 +1,7 @@
 """Pre-train, fine-tune, evaluate, fit the gate: each step works on the data of a run and writes into its run folder."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
 from sslmri.gate.measure import measure_gate
 from sslmri.learning.distributed import first_on_each_host, joined_processes, process_index
+from sslmri.learning.finetune import LATE
 from sslmri.learning.model import Model, save_encoder
 from sslmri.learning.precision import with_precision
 from sslmri.learning.pretrain import pretrain
@@ -152,16 +153,16 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
     write_results(evidence, model, store, results, frames, options.protocol)
     write_json(evidence / "data.json", summarise(cohort.records, model.card.encoder.preparation))
-    copy_histories(evidence, (options.run / "pretrain", options.run / "finetune"))
+    copy_histories(evidence, options.run / "pretrain", options.run / "finetune")
     if compare_to is not None:
         with replaced(compare_to / EVIDENCE_FOLDERS[options.protocol], is_kept=False) as new:
             shutil.copytree(evidence, new, dirs_exist_ok=True)
     return results
 
 
-def copy_histories(evidence: Path, folders: Iterable[Path]) -> None:
-    """Copies the history of each training that was kept in its folder into the evidence."""
-    for folder in folders:
+def copy_histories(evidence: Path, pretrain: Path, finetune: Path) -> None:
+    """Copies the histories that pre-training and both phases of fine-tuning kept into the evidence."""
+    for folder in (pretrain, finetune, finetune / LATE):
         if (folder / "history.jsonl").exists():
             write_atomically(evidence / f"{folder.name}.jsonl", partial(shutil.copyfile, folder / "history.jsonl"))
 

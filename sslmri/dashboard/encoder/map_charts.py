@@ -83,7 +83,7 @@ def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: lis
             marker = {"symbol": f"{symbol}-open", "size": size, "color": theme.ink(), "line": {"width": 2}}
             figure.add_scatter(x=ringed["x"], y=ringed["y"], mode="markers", name=name, hoverinfo="skip", marker=marker)
     figure.update_layout(dragmode="pan", clickmode="event+select", hovermode="closest")
-    layout(figure, _HEIGHT, legend={"y": -0.02, "yanchor": "top"})
+    layout(figure, _HEIGHT, legend={"y": -0.09, "yanchor": "top"})
     for update in (figure.update_xaxes, figure.update_yaxes):
         update(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False, title=None)
     return figure

@@ -85,7 +85,6 @@ def draw_training(card: ModelCard, protocol: Protocol) -> None:
     """Draws the loss and the scores by epoch of pre-training and fine-tuning, or says that there is no history."""
     settings = card.encoder.pretraining
     pretrained = history(card, "pretrain", protocol, "knn")
-    tuned = history(card, "finetune", protocol, "auroc")
     if pretrained.empty:
         st.caption("No history of pre-training was kept with this model.")
     else:
@@ -96,8 +95,11 @@ def draw_training(card: ModelCard, protocol: Protocol) -> None:
             ("kNN probe", "balanced accuracy", "On validation groups. Chance is one over the classes."),
             chance,
         )
+    tuned, late = (history(card, step, protocol, "auroc") for step in ("finetune", "late"))
     if not tuned.empty:
-        _draw_pair(tuned, ("Fine-tuning loss", ""), ("Validation AUROC", "AUROC", ""))
+        note = f"From epoch {len(tuned) + 1} on, the second phase: other slices." if len(late) else ""
+        both = pd.concat([tuned, late.assign(epoch=late["epoch"] + len(tuned))]) if len(late) else tuned
+        _draw_pair(both, ("Fine-tuning loss", note), ("Validation AUROC", "AUROC", ""))
 
 
 def history(card: ModelCard, step: str, protocol: Protocol, scores: str) -> pd.DataFrame:
@@ -105,7 +107,7 @@ def history(card: ModelCard, step: str, protocol: Protocol, scores: str) -> pd.D
 
     Args:
         card: the model's.
-        step: ``pretrain`` or ``finetune``.
+        step: ``pretrain``, ``finetune`` or ``late``.
         protocol: by which the model was measured.
         scores: key of an entry's scores, ``knn`` or ``auroc``.
     """
