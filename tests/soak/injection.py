@@ -205,7 +205,7 @@ def _choose(page: Page, number: int) -> None:
     """Brings a scan into view."""
     if _tiles(page).count():
         _tiles(page).filter(has_text=sign(number)).click()
-    page.get_by_test_id("stText").filter(has_text=sign(number)).wait_for()
+    page.get_by_test_id("stText").filter(has_text=sign(number)).first.wait_for()  # while drawn again, twice
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
