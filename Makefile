@@ -7,7 +7,7 @@ CPU ?=
 INSTALL := $(UV) pip install --quiet --python $(PYTHON) $(if $(CPU),--torch-backend cpu)
 CUDA_ONLY := ^(nvidia-|cuda-|triton)
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml
-EXTRAS := --extra signin --extra demo --extra saliency
+EXTRAS := --extra signin --extra dicom --extra register --extra saliency
 
 .PHONY: app test soak lock licences model-card clean
 
@@ -32,7 +32,7 @@ lock: $(UV)
 licences: $(VENV)/installed-dev
 	@printf '%s\n\n' '# Licences of what the program needs' \
 	  'Made by `make licences` from what `requirements.txt` installs on Linux. Wheels named `nvidia-*` come with torch there.' \
-	  'Weak copyleft: fpdf2, connected-components-3d, fastremap and fill-voids are under the LGPL, certifi and parts of tqdm are under the MPL. None of them is part of this program.' \
+	  'Weak copyleft: fpdf2, connected-components-3d, fastremap and fill-voids, psycopg and psycopg-binary are under the LGPL, certifi and parts of tqdm are under the MPL. None of them is part of this program.' \
 	  > LICENCES.md
 	$(VENV)/bin/pip-licenses --python $(PYTHON) --format=markdown --with-urls --with-system \
 	  --packages $$(sed -En 's/^([A-Za-z0-9._-]+)==.*/\1/p' requirements.txt) >> LICENCES.md

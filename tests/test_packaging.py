@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from sslmri import project
-from sslmri.cohorts import anatomy
-from sslmri.errors import SslmriError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -42,13 +40,6 @@ def test_arguments_after_app_go_to_streamlit_with_the_path_of_the_app(monkeypatc
     monkeypatch.setattr(project.runpy, "run_module", lambda name, run_name: started.append((name, sys.argv)))
     assert project.run_app(["--server.port", "8600"]) == 0
     assert started == [("streamlit", ["streamlit", "run", str(ROOT / "app.py"), "--server.port", "8600"])]
-
-
-def test_without_its_extra_a_feature_names_the_extra_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nilearn", None)
-    with pytest.raises(SslmriError, match=r'pip install "sslmri\[demo\]"'):
-        anatomy._read_maps()
-    assert "demo" in PROJECT["project"]["optional-dependencies"]
 
 
 def test_the_model_card_is_what_the_command_prints(call):

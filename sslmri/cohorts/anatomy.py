@@ -12,8 +12,6 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from sslmri.errors import SslmriError
-
 VOXEL_MM = 2.0
 GRID = (83, 111, 111)
 FIELD_OF_VIEW_MM = GRID[1] * VOXEL_MM
@@ -105,10 +103,7 @@ def load_atlas() -> Atlas:
 
 def _read_maps() -> tuple[np.ndarray, ...]:
     """Returns grey matter, white matter and brain mask on the grid; crisper than the average, as one person is."""
-    try:
-        from nilearn import datasets  # importing nilearn takes seconds: only who simulates pays
-    except ImportError as error:
-        raise SslmriError('Simulated patients need nilearn: run pip install "sslmri[demo]".') from error
+    from nilearn import datasets  # importing nilearn takes seconds: only who simulates pays
 
     loaders = (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template, datasets.load_mni152_brain_mask)
     grey, white, brain = (_onto_grid(load(resolution=2).get_fdata(dtype=np.float32)) for load in loaders)
