@@ -46,12 +46,7 @@ def estimates(
 ) -> go.Figure:
     """Returns each value between 0 and 1 with its interval, and the raw value where none can be estimated.
 
-    Args:
-        table: one row per value, with the columns of an ``Estimate``.
-        by: column that names the rows.
-        series: of each row, or of all, as in the legend.
-        colours: of the series.
-        title: of the axis.
+    The table has one row per value, with the columns of an ``Estimate`` and a column ``by`` that names the rows.
     """
     drawn = with_intervals(table).assign(series=np.where(table["value"].notna(), series, _RAW))
     figure = px.scatter(

@@ -65,26 +65,18 @@ def find_card() -> ModelCard | None:
 
 
 def require_model(purpose: str) -> ModelCard:
-    """Returns the card of the model; without one, the page says how to get one and ends.
-
-    Args:
-        purpose: what the page shows once there is a model, in one sentence.
-    """
+    """Returns the card of the model; without one, the page says what it is for, how to get a model, and ends."""
     try:
         return open_model()
     except ModelError as error:
-        st.info(f"{purpose} {_reason(error)}")
+        unusable = f"The model cannot be used. {escape_markdown(str(error))}"
+        missing = f"There is no model in {escape_markdown(str(model_folder()))} yet."
+        st.info(f"{purpose} {unusable if (find_model(model_folder()) / MODEL_FILE).exists() else missing}")
         st.markdown("To train one, run this in the project's folder and load this page again:")
         st.code("python train.py all", language="bash")
         st.markdown("To show a model in another folder, start the dashboard with its path:")
         st.code("SSLMRI_MODEL=path/to/model streamlit run app.py", language="bash")
         st.stop()
-
-
-def _reason(error: ModelError) -> str:
-    if (find_model(model_folder()) / MODEL_FILE).exists():
-        return f"The model cannot be used. {escape_markdown(str(error))}"
-    return f"There is no model in {escape_markdown(str(model_folder()))} yet."
 
 
 def choose_page() -> st.Page:

@@ -28,15 +28,9 @@ def try_read(find: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T 
 
 
 def draw_chart(title: str, figure: "go.Figure", table: pd.DataFrame, key: str, note: str = "", level: int = 2) -> None:
-    """Draws a chart.
+    """Draws a chart, its title with one line on how to read it, and a button that saves its numbers as ``key``.csv.
 
-    Args:
-        title: what the chart shows.
-        figure: the chart.
-        table: the numbers in it.
-        key: name of the saved file, unique on the page.
-        note: one line on how to read it.
-        level: of the heading: 2 on the page, 3 in a section.
+    Keys are unique on the page. A heading is of level 2 on the page, 3 in a section.
     """
     draw_title(title, table, key, note, level)
     quiet = {"displayModeBar": False}

@@ -1,5 +1,6 @@
 """Colours with a meaning: the reference grey-blue, stages in one ramp, types in hues safe for colour-blind readers."""
 
+from functools import partial
 from itertools import cycle
 
 import streamlit as st
@@ -15,29 +16,15 @@ HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7")  # without a meaning, for co
 STATUSES = {"flagged": _RAMP[1], "inconclusive": ANY, "not flagged": REFERENCE}
 
 
-def is_dark() -> bool:
-    """Returns whether the reader's page is dark."""
-    return st.context.theme.type == "dark"
+def _configured(option: str) -> str:
+    """Returns a colour of the theme that the reader chose, from ``.streamlit/config.toml``."""
+    return str(st.get_option(f"theme.{st.context.theme.type or 'light'}.{option}"))
 
 
-def accent() -> str:
-    """Returns the one accent of the page."""
-    return "#6cb0d2" if is_dark() else "#2b6c8f"
-
-
-def ink() -> str:
-    """Returns the colour of text and lines on the page."""
-    return "#e4e7ea" if is_dark() else "#1f2933"
-
-
-def faint() -> str:
-    """Returns the colour of an empty cell: just seen on the page."""
-    return "#1e2327" if is_dark() else "#f2f4f5"
-
-
-def page() -> str:
-    """Returns the colour of the page itself."""
-    return "#14171a" if is_dark() else "#ffffff"
+accent = partial(_configured, "primaryColor")  # the only one of the page
+ink = partial(_configured, "textColor")  # of text and lines
+faint = partial(_configured, "secondaryBackgroundColor")  # of an empty cell: just seen on the page
+page = partial(_configured, "backgroundColor")
 
 
 def faded(colour: str, opacity: float) -> str:

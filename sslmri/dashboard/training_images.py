@@ -44,11 +44,7 @@ def draw_images(
 ) -> None:
     """Draws prepared slices in rows; files of several slices and unreadable ones are left out.
 
-    Args:
-        cases: path, in the training manifest or absolute, and description of each.
-        preparation: of the slices.
-        width: of an image, in pixels.
-        has_captions: whether the description is written below the image, or only read out.
+    A case is a path, in the training manifest or absolute, and a description. Without captions it is only read out.
     """
     with st.container(horizontal=True, gap="small"):
         for name, description in cases:

@@ -84,11 +84,7 @@ def classes(table: pd.DataFrame, disease: Disease) -> go.Figure:
 def class_curves(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics, measure: str) -> go.Figure:
     """Returns the curve of each class against the rest, dotted where the area below it cannot be estimated.
 
-    Args:
-        curves: from ``roc_curves``.
-        disease: whose classes they are of.
-        metrics: of the classes.
-        measure: the area below the curve: ``auroc`` of the ROC, ``average_precision`` of precision against recall.
+    The measure is that area: ``auroc`` of the ROC, ``average_precision`` of precision against recall.
     """
     name, titles = _AREAS[measure]
     areas = {label: getattr(scores, measure).value for label, scores in metrics.per_class.items()}

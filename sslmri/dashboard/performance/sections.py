@@ -18,12 +18,12 @@ from sslmri.diseases import DISEASES, Disease
 from sslmri.evidence.grade import RULE
 from sslmri.evidence.metrics import BINS_RULE
 from sslmri.evidence.predictions import read_predictions, roc_curves
-from sslmri.evidence.shortcuts import CARRIES, CONTROLS
 from sslmri.evidence.tables import alarms_table, localisation_table
 from sslmri.models.cards import SET_RULE, ModelCard
 from sslmri.models.evidence import Controls, Metrics, find_evidence, is_of_model
-from sslmri.models.metrics import DiseaseMetrics, Localisation, SameSource
+from sslmri.models.metrics import DiseaseMetrics, Localisation
 from sslmri.models.model_card import SPLIT_RULES
+from sslmri.screening.card_lines import shortcut_line
 from sslmri.text import capital, format_timestamp
 
 Draw = Callable[[ModelCard, Disease, DiseaseMetrics, Path], None]
@@ -234,24 +234,16 @@ def _draw_verdict(card: ModelCard, disease: Disease) -> None:
     controls = try_read(find_evidence, card, Controls)
     if controls is None or disease.key not in controls.diseases:
         return
-    shortcuts = controls.diseases[disease.key].shortcuts
-    carrying = [CONTROLS[name] for name, metrics in shortcuts.items() if metrics.verdict == CARRIES]
-    if carrying:
+    line, is_warning = shortcut_line(controls.diseases[disease.key])
+    if is_warning:
+        st.markdown(f"**{line}**")
+    if (found := controls.same_source) and found.disease == disease.key:
         st.markdown(
-            f"**A shortcut explains this result:** {', '.join(carrying)} alone do as well. It may not reflect "
-            "the disease."
+            f"**Same patients, same scanners.** {escape_markdown(found.message)}",
+            help=f"{found.data}: {count(found.n_with, 'slice')} with and {count(found.n_without, 'slice')} without, of "
+            f"{count(found.n_groups, 'patient')}; measured {format_timestamp(found.created)}. Where images with and "
+            "without a tumour come from different sources, a classifier may recognise the source; here it cannot.",
         )
-    if controls.same_source and controls.same_source.disease == disease.key:
-        _draw_same_source(controls.same_source)
-
-
-def _draw_same_source(found: SameSource) -> None:
-    st.markdown(
-        f"**Same patients, same scanners.** {escape_markdown(found.message)}",
-        help=f"{found.data}: {count(found.n_with, 'slice')} with and {count(found.n_without, 'slice')} without, of "
-        f"{count(found.n_groups, 'patient')}; measured {format_timestamp(found.created)}. Where images with and "
-        "without a tumour come from different sources, a classifier may recognise the source; here it cannot.",
-    )
 
 
 def _draw_localisation(found: Localisation | None, disease: Disease) -> None:

@@ -41,11 +41,7 @@ def choose_scan(
 ) -> int | None:
     """Draws the readable scans, the most urgent first, and returns which is in view, at first the most urgent one.
 
-    Args:
-        names: by position among the uploads.
-        screenings: likewise.
-        key: of the choice.
-        folded: diseases whose verdicts are not shown, because the evidence for their classifiers is insufficient.
+    Names and screenings are by position among the uploads. Of folded diseases no verdict is shown.
     """
 
     def shown(index: int) -> list[Finding]:
@@ -88,13 +84,7 @@ def draw_findings(
 ) -> None:
     """Draws a card for each disease, the most urgent first; for what is not brain MRI one sentence and no number.
 
-    Args:
-        card: the model's card.
-        summary: of the scan.
-        shown: key of the disease whose map is shown, if any.
-        metrics: the model's results on unseen patients, or None where it has none.
-        controls: its shortcut controls, likewise.
-        decade: of the patient's age where the file states it.
+    ``shown`` is the disease whose map is in view, ``decade`` that of the patient's age where the file states it.
     """
     if summary.reason:
         st.warning(escape_markdown(summary.reason))
@@ -244,10 +234,7 @@ def draw_prevalence(summary: ScreeningSummary, metrics: Metrics | None, folded: 
 def predictive_line(thresholds: Thresholds, is_volume: bool, prevalence: float) -> str:
     """Returns PPV of *flagged* and NPV of *not flagged*, from sensitivity and specificity on unseen patients.
 
-    Args:
-        thresholds: with their results on unseen patients.
-        is_volume: whether a patient is answered, from many slices, and not a single slice.
-        prevalence: fraction of patients with any disease class among those screened.
+    The prevalence is the fraction with any disease class among the patients screened, or the slices if not volumes.
     """
     low, high = (point.groups if is_volume else point.slices for point in (thresholds.low, thresholds.high))
     (positive, _), (_, negative) = predictive_values(high, prevalence), predictive_values(low, prevalence)

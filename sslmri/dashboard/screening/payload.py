@@ -41,12 +41,7 @@ class Volume:
 
 
 def volume_of(scan: Scan, numbers: Sequence[int]) -> Volume:
-    """Returns the slices of a scan as bytes.
-
-    Args:
-        scan: to be viewed.
-        numbers: of the slices that were analysed; the middle one decides the window.
-    """
+    """Returns the slices of a scan as bytes; of the numbers of those analysed, the middle one decides the window."""
     low, high, head = _intensity_range(scan, numbers)
     depth, height, width = scan.voxels.shape
     factor = min(1.0, _MAX_SIDE / max(height, width), (_MAX_BYTES / (depth * height * width)) ** 0.5)
@@ -85,8 +80,7 @@ def pack(
     """Returns what the viewer draws.
 
     Args:
-        scan: in view.
-        volume: its slices.
+        scan, volume: in view, with its slices as bytes.
         numbers: of the analysed slices.
         mask: true outline of a simulated lesion, bool of the voxels' shape.
         levels: the maps by number of the slice, (h, w) in [0, 1] of their scale.

@@ -37,11 +37,8 @@ class Plane:
 def planes_of(scan: Scan, voxels: np.ndarray) -> list[Plane]:
     """Returns the planes of a scan, that of its slices first: all three for an axial volume of known spacing.
 
-    The head is up in coronal and sagittal slices.
-
-    Args:
-        scan: to be viewed.
-        voxels: (D, H, W) uint8, its voxels, perhaps with fewer rows and columns.
+    The head is up in coronal and sagittal slices. Voxels are those of the scan as uint8, (D, H, W), perhaps with fewer
+    rows and columns.
     """
     known, orientation = scan.info.spacing_mm, scan.info.orientation
     of_file = known[1:] if known else (1.0, 1.0)

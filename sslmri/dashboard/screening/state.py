@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
 
 _MAX_MAPS = 32
-_SCREENINGS = "screenings"
+_SCREENINGS, _SCANS = "screenings", "scans"  # in the session
 _MAX_VOXEL_BYTES = 320 * 2**20  # the largest scan has 64 million voxels of four bytes; a dropped one is read again
 
 
@@ -50,7 +50,9 @@ class Screened:
 
 def screen_uploads(screener: "Screener", uploads: Sequence[Upload]) -> list[Screened]:
     """Returns what became of each upload, screening only those that this session has not screened yet."""
-    _forget_scans({_name(upload) for upload in uploads})
+    scans: dict[str, Scan] = st.session_state.setdefault(_SCANS, {})
+    for removed in scans.keys() - {_name(upload) for upload in uploads}:
+        del scans[removed]
     kept: dict[str, Screened] = st.session_state.setdefault(_SCREENINGS, {})
     keys = [f"{screener.card.sha256}/{_name(upload)}" for upload in uploads]
     place = st.empty()
@@ -111,7 +113,7 @@ def scan_of(upload: Upload) -> Scan:
     Raises:
         ScanError: the upload cannot be read.
     """
-    kept: dict[str, Scan] = st.session_state.setdefault("scans", {})
+    kept: dict[str, Scan] = st.session_state.setdefault(_SCANS, {})
     name = _name(upload)
     scan = kept.pop(name, None) or upload.read()
     while kept and scan.voxels.nbytes + sum(other.voxels.nbytes for other in kept.values()) > _MAX_VOXEL_BYTES:
@@ -122,13 +124,6 @@ def scan_of(upload: Upload) -> Scan:
 
 def _name(upload: Upload) -> str:
     return f"{upload.sha256}/{upload.name}"
-
-
-def _forget_scans(present: set[str]) -> None:
-    """Drops the voxels of scans that the user has removed."""
-    kept: dict[str, Scan] = st.session_state.get("scans", {})
-    for name in kept.keys() - present:
-        del kept[name]
 
 
 def explain(
@@ -152,12 +147,8 @@ def in_view(
 ) -> tuple[Scan, Screening]:
     """Returns the slices that a finding is of, as a scan, and its screening as if it were of these alone.
 
-    Args:
-        scan: as it was read.
-        screening: of it.
-        finding: whose slices are shown, if any.
-        is_original: whether the slices as acquired are shown for a finding of the aligned brain, whose map is carried
-            back to those that it reaches.
+    Where the slices as acquired are asked for, the map of a finding of the aligned brain is carried back to those that
+    it reaches.
     """
     aligned = screening.arrays.aligned
     if finding is None or not finding.is_aligned or aligned is None or aligned.volume is None:

@@ -19,14 +19,8 @@ def draw_tile(
 ) -> bool:
     """Draws a tile and returns whether it was clicked.
 
-    Args:
-        image: PNG or JPEG.
-        label: of the button, in Markdown.
-        key: of the button; the style of the page knows tiles by it.
-        width: in pixels.
-        choice: what a click keeps in the session, before the page is drawn again: a key and its value.
-        is_row: whether the button stands next to the picture and not below it.
-        is_chosen: whether it is the one in view.
+    A click keeps ``choice``, a key and its value, in the session before the page is drawn again. In a row the button,
+    whose label is Markdown, stands next to the picture and not below it.
     """
     kind = ("chosen-" if is_chosen else "") + ("row" if is_row else "tile")
     with st.container(border=True, width=width, key=f"{kind}-{key}", horizontal=is_row, gap="small"):

@@ -35,17 +35,10 @@ _RELATIVE = (
 
 
 def finding_in_view(summary: ScreeningSummary, folded: Collection[str]) -> Finding | None:
-    """Returns the finding whose map is shown, at first the most urgent one; None where no classifier was assessed.
-
-    Args:
-        summary: of the scan.
-        folded: diseases that come last, because the evidence for their classifiers is insufficient.
-    """
+    """Returns the finding whose map is shown, at first the most urgent one, folded diseases last; None without any."""
     findings = summary.assessed
-    if not findings:
-        return None
-    chosen = st.session_state.get(widget_key(summary, "disease"))
-    return findings[chosen] if chosen in findings else by_urgency(findings.values(), folded)[0]
+    chosen = findings.get(st.session_state.get(widget_key(summary, "disease"), ""))
+    return chosen or next(iter(by_urgency(findings.values(), folded)), None)
 
 
 def choose_original(summary: ScreeningSummary, finding: Finding | None) -> bool:
@@ -72,12 +65,7 @@ def draw_viewer(
 ) -> None:
     """Draws the viewer and what chooses its map, without drawing the rest of the page again.
 
-    Args:
-        screener: with the model.
-        scan: in view.
-        screening: of it.
-        finding: whose map is shown, if any.
-        mask: where a simulated lesion was drawn, bool of the voxels' shape; None for a real scan.
+    The mask says where a simulated lesion was drawn, bool of the voxels' shape; None for a real scan.
     """
     summary = screening.summary
     head = screener.card.heads[finding.disease] if finding else None

@@ -92,15 +92,7 @@ def screen_in_turn(
 
     The scan is read before the queue: a slow file delays nobody. A change on the page restarts its script while the
     model still works for the last run, so ``is_kept`` is asked once the model is free. Leaving the queue logs nothing.
-
-    Args:
-        screener: with the model.
-        sha256: hash of the upload.
-        token: random id of the screening, also in its report.
-        read: returns the scan.
-        is_kept: whether this session has the result already.
-        keep: takes the result.
-        report: called with the name of each step that takes seconds.
+    The token is the random id of the screening, also in its report; ``report`` gets the name of each slow step.
     """
     fields: dict[str, object] = {"outcome": "", "answers": {}, "waited_s": 0.0, "took_s": 0.0}
     try:
