@@ -26,6 +26,7 @@ _START_BYTES = 1024  # of an entry, which determine its type
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses the others in pieces of any size
 _ENTRY_SIGNATURE = b"PK\x01\x02"  # before each entry of the directory
 _TOO_MANY = f"The zip file holds over {_MAX_ENTRIES:,} files. Upload one series."
+_TOO_MUCH = f"The zip file holds over {MAX_SLICES:,} images or {MAX_VOXELS // 1_000_000} million pixels. Upload fewer."
 
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
@@ -186,7 +187,8 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
         if image is not None:
             pages[number] = image
             n_pages, n_pixels = n_pages + len(image), n_pixels + image.size
-            _check_total(n_pages, n_pixels)
+            if n_pages > MAX_SLICES or n_pixels > MAX_VOXELS:
+                raise ScanError(_TOO_MUCH)
     if not pages:
         raise ScanError("All images in the zip file are damaged. Upload it again.")
     size = Counter(page.shape[1:] for page in pages.values()).most_common(1)[0][0]
@@ -198,13 +200,6 @@ def _images(archive: zipfile.ZipFile, entries: Sequence[_Entry]) -> Volume:
     )
     voxels = stacked([pages.pop(number) for number in sorted(pages) if number not in odd])
     return Volume(voxels, warnings=(*warnings, *check_content(voxels)))
-
-
-def _check_total(n_pages: int, n_pixels: int) -> None:
-    if n_pages > MAX_SLICES or n_pixels > MAX_VOXELS:
-        raise ScanError(
-            f"The zip file holds over {MAX_SLICES:,} images or {MAX_VOXELS // 1_000_000} million pixels. Upload fewer."
-        )
 
 
 def _unless_damaged(read: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> _Result | None:

@@ -1,7 +1,6 @@
 """The pixels of one DICOM file: its sizes are compared with its bytes before anything is decoded."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from pydicom import uid
@@ -38,7 +37,8 @@ def checked_size(dataset: Dataset) -> Size:
     if bits not in _BITS:
         raise ScanError(f"Pixels of {bits} bits are not supported. Export the scan with 8, 16 or 32 bits.")
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        for frame in _encapsulated(dataset, size[0]):
+        dataset.pop("ExtendedOffsetTable", None)  # so that what is checked here is what is decoded afterwards
+        for frame in generate_frames(dataset.PixelData, number_of_frames=size[0]):
             _check_frame(frame, dataset.file_meta.TransferSyntaxUID, size[1:])
         return size
     expected, row = math.prod(size) * bits // 8, size[2] * bits // 8
@@ -73,11 +73,9 @@ def decoded_frames(dataset: Dataset, size: Size) -> list[np.ndarray]:
 
 
 def stored_bits(dataset: Dataset, frame: np.ndarray) -> np.ndarray:
-    """Returns the value in the stored bits of each pixel; decoders of JPEG return them as the lowest bits.
+    """Returns the value in the stored bits of each pixel, or of what is stored like pixels.
 
-    Args:
-        dataset: the file.
-        frame: of its pixels, or of values that are stored as they are.
+    Decoders of JPEG return them as the lowest bits.
     """
     n_bits, n_stored = 8 * frame.itemsize, int(dataset.BitsStored)
     is_coded = dataset.file_meta.TransferSyntaxUID in _JPEG | _JPEG_2000
@@ -85,12 +83,6 @@ def stored_bits(dataset: Dataset, frame: np.ndarray) -> np.ndarray:
     if not 0 < n_stored <= n_low <= n_bits or n_stored == n_bits:
         return frame
     return (frame << (n_bits - n_low)) >> (n_bits - n_stored)  # the latter extends the sign of signed pixels
-
-
-def _encapsulated(dataset: Dataset, count: int) -> Iterator[bytes]:
-    if "ExtendedOffsetTable" in dataset:
-        del dataset.ExtendedOffsetTable  # so that what is checked here is what is decoded afterwards
-    return generate_frames(dataset.PixelData, number_of_frames=count)
 
 
 def _check_frame(frame: bytes, syntax: uid.UID, size: tuple[int, int]) -> None:

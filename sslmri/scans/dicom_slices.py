@@ -21,7 +21,9 @@ def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
         Exception: whatever the decoder raises on damaged data.
     """
     groups = _functional_groups(dataset, size[0])
-    _check_stacks(groups)
+    stacks = {_value(Dataset(), own_groups, "FrameContentSequence", "StackID") for own_groups in groups} - {None}
+    if 1 < len(stacks) < len(groups):  # where each frame has an identifier of its own, these say nothing
+        raise ScanError(f"The file holds {len(stacks)} stacks of slices. Export one of them.")
     frames = zip(decoded_frames(dataset, size), groups, strict=True)
     return [_slice_image(dataset, index, pixels, own_groups) for index, (pixels, own_groups) in enumerate(frames)]
 
@@ -35,16 +37,9 @@ def _functional_groups(dataset: Dataset, count: int) -> list[list[Dataset]]:
     return [[*per_frame[i : i + 1], *shared] for i in range(count)]
 
 
-def _check_stacks(groups: list[list[Dataset]]) -> None:
-    """Checks that all frames are of one stack; where each has an identifier of its own, these say nothing."""
-    stacks = {_value(Dataset(), own_groups, "FrameContentSequence", "StackID") for own_groups in groups} - {None}
-    if 1 < len(stacks) < len(groups):
-        raise ScanError(f"The file holds {len(stacks)} stacks of slices. Export one of them.")
-
-
 def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[Dataset]) -> SliceImage:
     number = dataset.get("InstanceNumber")
-    is_single = "NumberOfFrames" not in dataset or int(dataset.NumberOfFrames or 1) == 1
+    is_single, directions = int(dataset.get("NumberOfFrames") or 1) == 1, _directions(dataset, groups)
     slope = _number(_value(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope"), 1.0)
     intercept = _number(_value(dataset, groups, "PixelValueTransformationSequence", "RescaleIntercept"), 0.0)
     if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
@@ -56,8 +51,8 @@ def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[
         padding=_padding(dataset, pixels.dtype),
         is_inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
         number=index if not is_single else None if number is None else int(number),
-        normal=_normal(_directions(dataset, groups)),
-        position=_position(dataset, groups, is_single),
+        normal=None if directions is None else np.cross(*directions),
+        position=_position(dataset, groups, is_single, directions),
         thickness_mm=_thickness(dataset, groups),
     )
 
@@ -71,10 +66,11 @@ def _value(dataset: Dataset, groups: list[Dataset], sequence: str, keyword: str)
     return dataset.get(keyword)
 
 
-def _position(dataset: Dataset, groups: list[Dataset], is_single: bool) -> SlicePosition | None:
+def _position(
+    dataset: Dataset, groups: list[Dataset], is_single: bool, directions: np.ndarray | None
+) -> SlicePosition | None:
     bare = dataset if is_single else Dataset()  # one position for many frames is none
     position = _vector(_value(bare, groups, "PlanePositionSequence", "ImagePositionPatient"), 3)
-    directions = _directions(dataset, groups)
     spacing = _vector(_value(dataset, groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
     if position is None or directions is None or spacing is None:
         return None
@@ -92,10 +88,6 @@ def _directions(dataset: Dataset, groups: list[Dataset]) -> np.ndarray | None:
     lengths = np.linalg.norm(directions, axis=1)
     is_sound = np.allclose(lengths, 1.0, atol=_SKEW) and abs(directions[0] @ directions[1]) < _SKEW
     return directions / lengths[:, None] if is_sound else None
-
-
-def _normal(directions: np.ndarray | None) -> np.ndarray | None:
-    return None if directions is None else np.cross(*directions)
 
 
 def _padding(dataset: Dataset, kind: np.dtype[np.integer]) -> tuple[int, int] | None:

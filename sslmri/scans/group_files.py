@@ -36,11 +36,7 @@ def group_files(
     header and the file of its voxels, by their names, are one scan. A DICOMDIR is left out where there are the files
     that it lists.
 
-    Args:
-        files: in any order.
-        key_of: returns what tells to which series a file belongs, or None for a file that is a scan by itself.
-        name_of: returns the name of a file.
-        folder_of: returns the folder of a file.
+    Files are in any order; ``key_of`` returns what tells to which series one belongs, or None for a scan by itself.
     """
     parts: dict[Hashable, list[tuple[_File, SeriesKey | None]]] = defaultdict(list)
     files = list(files)
@@ -52,7 +48,7 @@ def group_files(
         parts[(folder_of(file), key.series) if key and key.series else own].append((file, key))
     has_series = any(key for part in parts.values() for _, key in part)
     if has_series:
-        parts = {own: part for own, part in parts.items() if not _is_index(name_of(part[0][0]))}
+        parts = {own: part for own, part in parts.items() if PurePath(name_of(part[0][0])).name.upper() != "DICOMDIR"}
     return _joined(parts.values())
 
 
@@ -75,10 +71,6 @@ def _joined(parts: Iterable[list[tuple[_File, SeriesKey | None]]]) -> list[tuple
     return [tuple(members) for members in scans]
 
 
-def _is_index(name: str) -> bool:
-    return PurePath(name).name.upper() == "DICOMDIR"
-
-
 def _names(keys: Sequence[SeriesKey]) -> list[str]:
     """Returns by what other files may belong to files of one key: their series and, of a single slice, its stack."""
     names = (keys[0].series, keys[0].stack if len(keys) == 1 else None) if keys else ()
@@ -92,24 +84,18 @@ def list_scans(paths: Iterable[Path]) -> list[tuple[Path, ...] | ZippedSeries]:
     its position.
     """
     scans: list[tuple[Path, ...] | ZippedSeries] = []
-    for files in group_files(paths, _key_of_path, str, lambda path: path.parent):
-        archive = _content(files[0], "zip") if len(files) == 1 else None
-        count = count_scans(archive) if archive else 1
+    for files in group_files(paths, lambda path: series_key(_content(path, "DICOM")), str, lambda path: path.parent):
+        count = count_scans(_content(files[0], "zip")) if len(files) == 1 else 1
         scans += [ZippedSeries(files[0], number + 1) for number in range(count)] if count > 1 else [files]
     return scans
 
 
-def _key_of_path(path: Path) -> SeriesKey | None:
-    data = _content(path, "DICOM")
-    return series_key(data) if data else None
-
-
-def _content(path: Path, source: str) -> bytes | None:
-    """Returns what a file of this type holds, None for one of another type, too large or unreadable."""
+def _content(path: Path, source: str) -> bytes:
+    """Returns what a file of this type holds, nothing of one of another type, too large or unreadable."""
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
             is_read = file_type(start) == source and path.stat().st_size <= MAX_BYTES
-            return start + file.read() if is_read else None
+            return start + file.read() if is_read else b""
     except OSError:
-        return None
+        return b""

@@ -97,14 +97,18 @@ def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
     Raises:
         ScanError: much of it is coloured: a photograph, or a map painted over a scan.
     """
-    is_inverted = _is_white_zero_16_bit(image)
+    # Pillow inverts 8-bit white-is-zero TIFF pages, but not those of 16 bits
+    photometric = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG)
+    is_inverted = image.mode.startswith("I;16") and photometric == _WHITE_IS_ZERO
     lower = lower_bytes(data, image) if is_deep_colour(image) else None
     image.load()
     dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype if _is_deep(image) else np.uint16 if lower else np.uint8
     grey, n_coloured = np.empty(image.size[::-1], dtype), 0
-    for rows in _bands(image.size):  # as each step copies what it is given
-        box = 0, rows.start, image.width, rows.stop
-        grey[rows], n_coloured_here = deep_luminance(image, lower, box) if lower else _band_to_greyscale(image, box)
+    step = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, step):  # as each step copies what it is given
+        box = 0, top, image.width, min(top + step, image.height)
+        band, n_coloured_here = deep_luminance(image, lower, box) if lower else _band_to_greyscale(image, box)
+        grey[top : box[3]] = band
         n_coloured += n_coloured_here
     if n_coloured > _MAX_COLOURED * grey.size:
         raise ScanError("This is a colour image. Export the MRI in greyscale.")
@@ -116,13 +120,6 @@ def _to_greyscale(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
 def _is_deep(image: Image.Image) -> bool:
     """Returns whether an image has intensities of over 8 bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-def _bands(size: tuple[int, int]) -> Iterator[slice]:
-    width, height = size
-    step = max(1, _BAND_PIXELS // width)
-    for top in range(0, height, step):
-        yield slice(top, min(top + step, height))
 
 
 def _band_to_greyscale(image: Image.Image, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
@@ -143,9 +140,3 @@ def _count_coloured(image: Image.Image) -> int:
     highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
     return sum(ImageChops.subtract(highest, lowest).histogram()[COLOUR_DIFFERENCE + 1 :])
-
-
-def _is_white_zero_16_bit(image: Image.Image) -> bool:
-    """Returns whether high values are dark: Pillow inverts 8-bit white-is-zero TIFF pages, but not those of 16 bits."""
-    tags = getattr(image, "tag_v2", None)
-    return tags is not None and image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO

@@ -12,11 +12,7 @@ _TO_RAS = (-1, -1, 1)  # ITK counts to the patient's left, posterior and superio
 
 
 def read_metaimage(data: bytes, voxel_file: bytes | None = None) -> Volume:
-    """Returns the volume of a MetaImage file; of several the first.
-
-    Args:
-        data: the file, or its header alone.
-        voxel_file: the voxels of a header that names a file of them.
+    """Returns the volume of a MetaImage file, or of its header and a file of voxels; of several the first.
 
     Raises:
         ScanError: the content is damaged, too large, stored in an unusual way, or not one intensity for each voxel.
@@ -26,10 +22,8 @@ def read_metaimage(data: bytes, voxel_file: bytes | None = None) -> Volume:
     if stored is None:
         raise ScanError("This is a MetaImage header without voxels. Upload the .mhd and the .raw file together.")
     header = _header(fields)
-    skip = fields.integer("headersize", 0)
-    if _is_true(fields, "compresseddata"):
-        return read_volume(inflated(stored), max(0, skip), header)
-    return read_volume(stored, len(stored) - header.n_bytes if skip == -1 else max(0, skip), header)
+    content = inflated(stored) if _is_true(fields, "compresseddata") else stored
+    return read_volume(content, fields.integer("headersize", 0), header)
 
 
 def _header(fields: TextHeader) -> VolumeHeader:

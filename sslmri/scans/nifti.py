@@ -55,7 +55,9 @@ def read_pair(header_file: bytes, voxel_file: bytes) -> Volume:
     """
     header = _read_header(header_file)
     if not bytes(header["magic"].item()).startswith(b"n"):
-        _blank_analyze(header)
+        # what NIfTI added to the header of Analyze 7.5, which has other fields there and no orientation
+        for name in ("qform_code", "sform_code", "xyzt_units", "scl_slope", "scl_inter"):
+            header[name] = 0
     return _read_volume(voxel_file, header, _offset(header, 0))
 
 
@@ -93,12 +95,6 @@ def _read_header(content: bytes) -> _Header:
     if len(content) < length:
         raise ScanError(_INCOMPLETE)
     return (Nifti1Header if length == 348 else Nifti2Header)(content[:length], order, check=False)
-
-
-def _blank_analyze(header: _Header) -> None:
-    """Blanks what NIfTI added to the header of Analyze 7.5, which has other fields there and no orientation."""
-    for name in ("qform_code", "sform_code", "xyzt_units", "scl_slope", "scl_inter"):
-        header[name] = 0
 
 
 def _sizes(header: _Header) -> list[int]:
@@ -179,9 +175,7 @@ def _qform(header: _Header, is_needed: bool) -> np.ndarray | None:
 def _unit(header: _Header, sides: Sequence[float]) -> tuple[float, tuple[str, ...]]:
     """Returns the unit of length of the header in mm, and a warning where only millimetres can be meant.
 
-    Args:
-        header: the header.
-        sides: of the field of view, in that unit.
+    The sides are those of the field of view, in that unit.
     """
     unit, field = _MM.get(int(header["xyzt_units"]) & 7, 1.0), max(sides, default=0.0)
     if unit != 1 and not _FIELD_MM[0] < field * unit < _FIELD_MM[1] and _FIELD_MM[0] < field < _FIELD_MM[1]:

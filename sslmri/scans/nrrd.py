@@ -17,11 +17,7 @@ _UNUSUAL = "The NRRD file is stored in an unusual way. Save it as one .nrrd file
 
 
 def read_nrrd(data: bytes, voxel_file: bytes | None = None) -> Volume:
-    """Returns the volume of an NRRD file; of several the first.
-
-    Args:
-        data: the file, or its header alone.
-        voxel_file: the voxels of a header that names a file of them.
+    """Returns the volume of an NRRD file, or of its header and a file of voxels; of several the first.
 
     Raises:
         ScanError: the content is damaged, too large, stored in an unusual way, or not one intensity for each voxel.
@@ -33,12 +29,10 @@ def read_nrrd(data: bytes, voxel_file: bytes | None = None) -> Volume:
     if stored is None:
         raise ScanError("This is an NRRD header without voxels. Upload the .nhdr and the .raw file together.")
     header = _header(fields)
-    encoding, skip = fields.get("encoding", "raw").lower(), fields.integer("byte skip", 0)
+    encoding = fields.get("encoding", "raw").lower()
     if encoding not in ("raw", "gzip", "gz") or fields.integer("line skip", 0):
         raise ScanError(_UNUSUAL)
-    if encoding != "raw":
-        return read_volume(inflated(stored), max(0, skip), header)
-    return read_volume(stored, len(stored) - header.n_bytes if skip == -1 else skip, header)
+    return read_volume(stored if encoding == "raw" else inflated(stored), fields.integer("byte skip", 0), header)
 
 
 def _header(fields: TextHeader) -> VolumeHeader:

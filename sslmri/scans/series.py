@@ -122,7 +122,9 @@ def _positioned(images: Sequence[SliceImage], positions: Sequence[SlicePosition]
     _check_numbers([image.number for image in kept])
     columns, rows = positions[0].directions
     directions = np.stack([normal, rows, columns]) * _TO_RAS
-    _check_field(kept[0].pixels.shape, positions[0].spacing_mm)
+    height, width = np.multiply(kept[0].pixels.shape, positions[0].spacing_mm).tolist()
+    if max(height, width) < _MIN_FIELD_MM:
+        raise ScanError(f"The field of view of {height:.0f} x {width:.0f} mm is too small for a head.")
     distance, uneven = _slice_distance(heights, directions[0])
     thickness = kept[0].thickness_mm if distance is None else distance
     spacing = (thickness or 1.0, *positions[0].spacing_mm)
@@ -145,12 +147,6 @@ def _normal(positions: Sequence[SlicePosition]) -> np.ndarray:
         raise ScanError(_SEVERAL.format("pixel spacing"))
     ras = normals[0] * _TO_RAS
     return normals[0] if ras[np.abs(ras).argmax()] > 0 else -normals[0]
-
-
-def _check_field(shape: tuple[int, ...], spacing_mm: tuple[float, float]) -> None:
-    height, width = (count * spacing for count, spacing in zip(shape, spacing_mm, strict=True))
-    if max(height, width) < _MIN_FIELD_MM:
-        raise ScanError(f"The field of view of {height:.0f} x {width:.0f} mm is too small for a head.")
 
 
 def _without_duplicates(

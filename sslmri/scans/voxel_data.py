@@ -44,7 +44,7 @@ class VolumeHeader:
 
 
 def read_volume(content: bytes, offset: int, header: VolumeHeader) -> Volume:
-    """Returns the volume, the first of several, whose voxels begin at that place of a file's content.
+    """Returns the volume, the first of several, whose voxels begin at that place of a file's content, -1: end with it.
 
     Raises:
         ScanError: the sizes are none, the volume is too large, or the file ends before.
@@ -58,6 +58,7 @@ def read_volume(content: bytes, offset: int, header: VolumeHeader) -> Volume:
     if n_volumes > 1:
         several = f"The file holds {n_volumes} volumes (time points, maps or directions): only the first was read."
         warnings = (several, *warnings)
+    offset = len(content) - header.n_bytes if offset == -1 else offset
     if offset < 0 or offset + header.n_bytes > len(content):
         raise ScanError(f"The {header.source} file is incomplete. Upload it again.")
     voxels = _scaled(np.frombuffer(content, header.kind, x * y * z, offset), header.scaling).reshape(z, y, x)
