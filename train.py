@@ -62,7 +62,7 @@ def finetune(
     precision: _Precision = "auto",
     start: _Start = None,
 ) -> None:
-    """Fine-tune the run's encoder on the four diseases and write the model."""
+    """Fine-tune the run's encoder on the diseases of its data and write the model."""
     from sslmri.training.steps import run_finetune
 
     run_finetune(options, replace(finetune, precision=precision), start=start)

@@ -29,7 +29,7 @@ if is_open():
     top, other = st.columns([13, 7], vertical_alignment="center")
 else:
     with st.container():
-        draw_lead(metrics)
+        draw_lead(card, metrics)
     top = other = st.container()
 with other:
     uploads = ask_for_scans()

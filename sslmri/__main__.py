@@ -1,7 +1,7 @@
 """The command line: ``sslmri app | train | screen | embed | validate | manifest | audit | convert | ...``.
 
-``app`` opens the dashboard; arguments after it go to ``streamlit run``. ``train`` runs the commands of ``train.py``:
-``sslmri train --help`` lists them. The others are described below.
+``app`` opens the dashboard; arguments after it, but for ``--diseases FILE``, go to ``streamlit run``. ``train`` runs
+the commands of ``train.py``: ``sslmri train --help`` lists them. The others are described below.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from sslmri.diseases import SequenceChoice
+from sslmri.diseases import SequenceChoice, load_diseases
 from sslmri.files import neutralised, write_atomically
 from sslmri.project import DEFAULT_MODEL, PROJECT, exit_code, run_app, run_train
 from sslmri.text import printable_line
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _Scans = Annotated[tuple[Path, ...], tyro.conf.Positional]
 _Given = Annotated[Path, tyro.conf.Positional]
+_Diseases = Annotated[
+    Path | None,
+    tyro.conf.arg(help="a TOML file of diseases of one's own, by default the one that SSLMRI_DISEASES names"),
+]
 
 
 def screen(
@@ -73,7 +77,7 @@ def screen(
     return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
 
 
-def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL) -> int:
+def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL, diseases: _Diseases = None) -> int:
     """Write what the encoder sees in scans as a table, one row for each slice, for classifiers of one's own.
 
     Columns: scan, slice (its number in the file), group (of a manifest), sequence as recognised, is_brain_mri and
@@ -88,20 +92,23 @@ def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL) -> int:
     from sslmri.screening.embed import write_features
     from sslmri.screening.screener import Screener
 
+    load_diseases(diseases)
     return 2 if write_features(Screener.load(model), paths, out) else 0
 
 
-def manifest(folder: _Given, cohort: str, out: Path | None = None) -> int:
+def manifest(folder: _Given, cohort: str, out: Path | None = None, diseases: _Diseases = None) -> int:
     """Turn a downloaded folder into a manifest.
 
     Args:
         folder: the folder as it was downloaded.
-        cohort: which public cohort it is, such as oasis, cheng or ixi_t1; docs/data.md lists all of them.
+        cohort: which public cohort it is, such as oasis, cheng or ixi_t1, of those in docs/data.md; or the key of a
+            disease of one's own, of which the folder has a folder for each class.
         out: where to write; by default ``manifest.csv`` inside the folder.
     """
     from sslmri.cohorts.manifest import check_names, write_manifest
     from sslmri.cohorts.public import build_manifest, list_checksum
 
+    load_diseases(diseases)
     rows = build_manifest(folder, cohort)
     checksum = list_checksum(rows["path"])
     out = out or folder / "manifest.csv"
@@ -114,7 +121,13 @@ def manifest(folder: _Given, cohort: str, out: Path | None = None) -> int:
     return 0
 
 
-def audit(manifest: _Given, csv: Path | None = None, cache: Path = Path(".cache"), split_seed: int = 0) -> int:
+def audit(
+    manifest: _Given,
+    csv: Path | None = None,
+    cache: Path = Path(".cache"),
+    split_seed: int = 0,
+    diseases: _Diseases = None,
+) -> int:
     """Look for leaks, label conflicts and weak points in a manifest: a table, one line for each check.
 
     Exit code 0: no leak and no label conflict; 3: one of them; 1: it could not run. Weak points are listed only.
@@ -131,6 +144,7 @@ def audit(manifest: _Given, csv: Path | None = None, cache: Path = Path(".cache"
     from sslmri.cohorts.store import open_store
     from sslmri.scans.slices import Preparation
 
+    load_diseases(diseases)
     records = assign_splits(read_manifest(manifest, check_groups=False), split_seed, is_checked=False)
     store = open_store([record for record in records if record.split], Preparation(), cache)
     checks = audit(records, store)
@@ -142,7 +156,9 @@ def audit(manifest: _Given, csv: Path | None = None, cache: Path = Path(".cache"
     return 3 if grave else 0
 
 
-def validate(manifest: _Given, model: Path = DEFAULT_MODEL, thresholds: Path | None = None) -> int:
+def validate(
+    manifest: _Given, model: Path = DEFAULT_MODEL, thresholds: Path | None = None, diseases: _Diseases = None
+) -> int:
     """Measure a model on labelled scans of one's own, next to its results on patients that its training left out.
 
     Each row of the manifest is a file: an image, a volume, a zip of a series, or a DICOM file of one. Exit code 0:
@@ -162,8 +178,9 @@ def validate(manifest: _Given, model: Path = DEFAULT_MODEL, thresholds: Path | N
     from sslmri.screening.screener import Screener
     from sslmri.screening.validate import choose_thresholds, labelled_records, measure, report, screen_labelled
 
-    records = read_manifest(manifest)
+    load_diseases(diseases)
     screener = Screener.load(model)
+    records = read_manifest(manifest)
     scans = screen_labelled(screener, labelled_records(screener.card, records))
     labelled = {scan.record.disease for scan in scans}
     results = {key: measure(scans, disease) for key, disease in DISEASES.items() if key in labelled}

@@ -23,7 +23,7 @@ class ManifestError(SslmriError):
 
 
 class ModelError(SslmriError):
-    """A model or run folder that cannot be loaded."""
+    """A model, a run folder or a file of diseases that cannot be loaded."""
 
 
 class TrainingError(SslmriError):

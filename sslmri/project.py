@@ -3,6 +3,7 @@
 In a clone they are at the top of the repository; in an installed package they are inside it, in ``_bundled``.
 """
 
+import argparse
 import importlib
 import os
 import runpy
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sslmri.diseases import VARIABLE
 from sslmri.errors import SslmriError
 from sslmri.text import format_os_error, printable_line
 
@@ -21,8 +23,17 @@ DEFAULT_MODEL = PROJECT / "models" / "default"
 
 
 def run_app(arguments: Sequence[str]) -> int:
-    """Runs the dashboard until it is stopped; the arguments go to ``streamlit run``. Returns the exit code."""
-    sys.argv = ["streamlit", "run", str(PROJECT / "app.py"), *arguments]
+    """Runs the dashboard until it is stopped, and returns the exit code.
+
+    Args:
+        arguments: ``--diseases``, a TOML file of diseases of one's own; the others go to ``streamlit run``.
+    """
+    parser = argparse.ArgumentParser(prog="sslmri app", add_help=False, allow_abbrev=False)
+    parser.add_argument("--diseases")
+    own, others = parser.parse_known_args(arguments)
+    if own.diseases:
+        os.environ[VARIABLE] = own.diseases
+    sys.argv = ["streamlit", "run", str(PROJECT / "app.py"), *others]
     try:
         runpy.run_module("streamlit", run_name="__main__")
     except SystemExit as end:

@@ -17,9 +17,7 @@ from sslmri.dashboard import theme
 from sslmri.diseases import DISEASES, Disease
 
 TUMOURS = DISEASES["tumours"]
-STROKE = Disease(
-    "stroke", "Stroke", ("no_stroke", "ischaemic", "haemorrhagic"), "any stroke", "Stroke?", "axial T2", "Be careful."
-)
+STROKE = Disease("stroke", "Stroke", ("no_stroke", "ischaemic", "haemorrhagic"), "Stroke?", "axial T2", "Be careful.")
 
 
 def test_every_cohort_is_of_a_known_disease_or_of_none() -> None:

@@ -23,7 +23,7 @@ def test_a_card_of_the_gallery_opens_a_simulated_patient_with_its_true_mask(conf
 
 def test_the_start_says_what_this_is_and_how_good(configured: ModelCard) -> None:
     app = open_page(PAGES[0])
-    assert "four diseases" in words_of(app)
+    assert "4 diseases" in words_of(app)
     assert words_of(app).count("AUROC") == 3
     assert not app.get("bidi_component")  # until the server has screened the example
     assert len([button for button in app.button if str(button.key).startswith("open-")]) == len(PATIENTS)

@@ -12,6 +12,7 @@ from sslmri.cohorts.alzheimers_6400 import group_6400
 from sslmri.cohorts.cohort import Cohort, Folder
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, check_names
 from sslmri.cohorts.registry import COHORTS, UNKNOWN
+from sslmri.diseases import DISEASES, is_own
 from sslmri.errors import ManifestError
 from sslmri.files import neutralised
 from sslmri.scans.file_type import natural_order
@@ -38,9 +39,7 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
     Raises:
         ManifestError: the cohort has no download, the folder does not look like it, or a name is not in UTF-8.
     """
-    if cohort not in DOWNLOADS:
-        raise ManifestError(f"Expected a cohort out of {', '.join(DOWNLOADS)}, got {cohort!r}: choose one of these.")
-    known = DOWNLOADS[cohort]
+    known = _download(cohort)
     rows = [
         {
             "path": _as_written(file),
@@ -52,7 +51,7 @@ def build_manifest(folder: Path, cohort: str) -> pd.DataFrame:
             "contrast": contrast,
             "use": kind.use,
         }
-        for kind, files in _files_by_kind(folder, cohort).items()
+        for kind, files in _files_by_kind(folder, cohort, known).items()
         for file, group, number, contrast in _grouped(folder, kind.label, files, known)
     ]
     table = pd.DataFrame(rows).reindex(columns=list(MANIFEST_COLUMNS), fill_value="")
@@ -64,10 +63,21 @@ def list_checksum(paths: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:12]
 
 
-def _files_by_kind(folder: Path, key: str) -> dict[Folder, list[PurePosixPath]]:
+def _download(key: str) -> Cohort:
+    """Returns how a download is read; that of a disease of one's own has a folder for each class."""
+    if is_own(key):
+        labels = DISEASES[key].classes
+        folders = tuple(Folder(f"^{_plain(label)}$", label) for label in labels)
+        return Cohort(key, "", layout=f"the folders {' and '.join(labels)}", folders=folders, groups="neighbours")
+    if key not in DOWNLOADS:
+        raise ManifestError(f"Expected a cohort out of {', '.join(DOWNLOADS)}, got {key!r}: choose one of these.")
+    return DOWNLOADS[key]
+
+
+def _files_by_kind(folder: Path, key: str, cohort: Cohort) -> dict[Folder, list[PurePosixPath]]:
     """Returns the images of each kind in natural order, refusing folders that name no class and missing classes."""
-    cohort, by_folder = DOWNLOADS[key], dict[Folder, list[PurePosixPath]]()
-    for file in _images(folder, key):
+    by_folder: dict[Folder, list[PurePosixPath]] = {}
+    for file in _images(folder, key, cohort.skip):
         kind = _kind_of(file, cohort)
         if kind is None:
             raise ManifestError(
@@ -84,7 +94,7 @@ def _files_by_kind(folder: Path, key: str) -> dict[Folder, list[PurePosixPath]]:
     return {kind: sorted(by_folder[kind], key=_order) for kind in cohort.folders if kind in by_folder}
 
 
-def _images(folder: Path, key: str) -> list[PurePosixPath]:
+def _images(folder: Path, key: str, skip: str) -> list[PurePosixPath]:
     if not folder.is_dir():
         raise ManifestError(f"Expected a folder at {folder}, got none: give the folder of {key}.")
     files = [PurePosixPath(file.relative_to(folder).as_posix()) for file in folder.rglob("*") if file.is_file()]
@@ -93,7 +103,7 @@ def _images(folder: Path, key: str) -> list[PurePosixPath]:
         file
         for file in files
         if file.suffix.lower() in _IMAGE_SUFFIXES
-        and not any(re.fullmatch(DOWNLOADS[key].skip, _plain(part)) for part in file.parts[:-1])
+        and not any(re.fullmatch(skip, _plain(part)) for part in file.parts[:-1])
     ]
     if not images:
         suffixes = sorted({file.suffix or "suffix-less" for file in files})

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from sslmri.cohorts.cohort import Cohort, Folder, Recipe
-from sslmri.diseases import get_disease
+from sslmri.diseases import get_disease, is_own
 
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 MIN_GROUPS = 5  # of a class in one split; below it results describe those few subjects rather than the class
@@ -219,12 +219,13 @@ def terms_of(cohort: str) -> str:
 def caveat_of(disease: str, cohorts: Iterable[str]) -> str:
     """Returns what to know of a model of a disease: its caveat, what is known of the cohorts it was trained on, limits.
 
-    The limits were measured on models trained on the public cohorts; they are left out for a model of other data.
+    The limits of built-in diseases were measured on models trained on the public cohorts; they are left out for a model
+    of other data.
     """
     known = get_disease(disease)
     public = [cohort for key in sorted(set(cohorts)) if (cohort := COHORTS.get(key)) and cohort.disease == disease]
     facts = dict.fromkeys(cohort.caveat for cohort in public if cohort.caveat)
-    return " ".join([known.caveat, *facts, *(known.limits if public else ())])
+    return " ".join([known.caveat, *facts, *(known.limits if public or is_own(disease) else ())])
 
 
 def recipe_of(disease: str) -> Recipe:

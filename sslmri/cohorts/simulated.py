@@ -23,7 +23,7 @@ from sslmri.cohorts import anatomy, lesions
 from sslmri.cohorts.manifest import write_manifest
 from sslmri.cohorts.registry import recipe_of
 from sslmri.cohorts.splits import N_FOLDS
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, is_own
 
 COHORT = "simulated"
 _LESIONS: dict[str, Callable[[np.random.Generator, anatomy.Atlas], lesions.Lesion]] = {
@@ -147,6 +147,8 @@ def _png(pixels: np.ndarray) -> bytes:
 def write_simulated(folder: Path, subjects_per_class: int = 10, slices_per_subject: int = 8) -> Path:
     """Writes slices, their masks (same name under ``masks/``) and, last of all, the manifest; returns its path.
 
+    Diseases of one's own are left out: nobody knows what their findings look like.
+
     Args:
         folder: made if missing; a folder without ``manifest.csv`` is not a finished cohort.
         subjects_per_class: 10 leaves two for each of the five folds.
@@ -154,7 +156,7 @@ def write_simulated(folder: Path, subjects_per_class: int = 10, slices_per_subje
     """
     manifest = folder / "manifest.csv"
     manifest.unlink(missing_ok=True)
-    classes = [(disease.key, label) for disease in DISEASES.values() for label in disease.classes]
+    classes = [(key, label) for key, disease in DISEASES.items() if not is_own(key) for label in disease.classes]
     people = [(*both, index) for both in classes for index in range(subjects_per_class)]
     anatomy.load_atlas()
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from sslmri.dashboard.server.signin import draw_sign_out, is_authorised, require_authorised
 from sslmri.dashboard.text import escape_markdown
+from sslmri.diseases import load_diseases
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import MODEL_FILE, find_model, read_model_card
@@ -39,8 +40,10 @@ def open_model() -> ModelCard:
     """Returns the card of the model to show.
 
     Raises:
-        ModelError: there is no model, or one that cannot be trusted, or thresholds of this site that cannot be used.
+        ModelError: there is no model, or one that cannot be trusted, or thresholds or diseases of this site that cannot
+            be used.
     """
+    load_diseases()
     folder = find_model(model_folder())
     try:
         stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()))

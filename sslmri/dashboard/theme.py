@@ -12,7 +12,7 @@ MISSING = "#a6adb4"  # what cannot be estimated or was never learned: hatched, a
 ANY = "#4f5b66"  # all classes but the reference together
 _RAMP = ("#e8b863", "#d8842f", "#a4491b")  # light to dark with severity; each is seen on white and on black
 _HUES = ("#56b4e9", "#e69f00", "#cc79a7")  # Okabe and Ito 2008
-HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7")  # without a meaning, for cohorts; or one of each disease
+HUES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00")  # without a meaning, for cohorts; or one of each disease
 STATUSES = {"flagged": _RAMP[1], "inconclusive": ANY, "not flagged": REFERENCE}
 
 

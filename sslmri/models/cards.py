@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from scipy.special import softmax
 
 from sslmri.cohorts.protocols import Protocol
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, Disease
 from sslmri.models.architecture import Architecture
 from sslmri.models.metrics import STRICT
 from sslmri.scans.slices import Preparation
@@ -157,6 +157,7 @@ class HeadCard:
         created: when, UTC, ISO 8601.
         pooling: which feature maps the head reads and how the logits of a slice are pooled from those of locations.
         volume: the decisions for the pooled logits of a volume, fitted on people; None: those for a slice.
+        definition: of a disease of one's own; None for one that is built in.
     """
 
     disease: str
@@ -176,10 +177,12 @@ class HeadCard:
     created: str
     pooling: Pooling = "mean"
     volume: Decisions | None = None
+    definition: Disease | None = None
 
     def __post_init__(self) -> None:
         """Refuses classes that are not those of the disease, thresholds out of order and missing counts."""
-        if self.disease not in DISEASES or self.classes != DISEASES[self.disease].classes:
+        known = self.definition or DISEASES.get(self.disease)
+        if known is None or (self.disease, self.classes) != (known.key, known.classes):
             got = f"{self.disease:.40} with {', '.join(self.classes):.120}"
             raise ValueError(f"a head has a known disease with its classes in order, not {got}")
         if not self.set_thresholds.keys() == self.counts.keys() == set(self.classes):

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from sslmri.diseases import add_diseases
 from sslmri.errors import ModelError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import FORMAT, INTENDED_USE, EncoderCard, HeadCard, ModelCard, ModelFile, TrainingData
@@ -105,6 +106,8 @@ def read_unreplaced(folder: Path, read: Callable[[Path], _T]) -> _T:
 def read_model_card(folder: Path) -> ModelCard:
     """Returns the cards of a model folder, or of the model in a run folder, after checking the hash of every file.
 
+    Diseases of one's own that it learned are known from then on.
+
     Raises:
         ModelError: no model there, another format, a file that is changed, missing or not listed, a card that breaks a
             rule, or a head of another encoder.
@@ -158,6 +161,8 @@ def _head_card(data: bytes, path: Path, encoder_sha256: str) -> HeadCard:
             f"Expected a {head.disease} head of the encoder {encoder_sha256[:12]}, "
             f"got one of {head.encoder_sha256[:12]} in {path}: fine-tune the head on this encoder."
         )
+    if head.definition:
+        add_diseases([head.definition], path)
     return head
 
 

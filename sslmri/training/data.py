@@ -16,6 +16,7 @@ from sslmri.cohorts.registry import terms_of
 from sslmri.cohorts.simulated import write_simulated
 from sslmri.cohorts.splits import NEGATIVES_FILE, assign_splits, label_negatives, with_folds
 from sslmri.cohorts.store import Store, open_store
+from sslmri.diseases import load_diseases
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
 from sslmri.models.cards import Counts, ModelCard, TrainingData
@@ -51,7 +52,9 @@ def open_cohort(options: RunOptions) -> Cohort:
 
     Raises:
         ManifestError: the manifest is at fault, or a group (as published: an image) is in two splits.
+        ModelError: the file of diseases is at fault.
     """
+    load_diseases(options.diseases)
     listed = read_manifest(options.data or default_manifest(options.cache))
     return Cohort(assign_splits(listed, options.split_seed, options.protocol), options)
 
@@ -62,6 +65,7 @@ def open_folds(options: RunOptions) -> tuple[list[Record], Store]:
     Raises:
         SslmriError: the manifest or its files are at fault.
     """
+    load_diseases(options.diseases)
     manifest = options.data or default_manifest(options.cache)
     records = read_manifest(manifest)
     if (manifest.parent / NEGATIVES_FILE).is_file():

@@ -16,7 +16,7 @@ import torch
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.splits import class_counts
 from sslmri.cohorts.store import Store
-from sslmri.diseases import DISEASES
+from sslmri.diseases import DISEASES, is_own
 from sslmri.evidence.calibration import fit_decisions, fit_volume_decisions, group_logits
 from sslmri.files import sha256_of
 from sslmri.gate.fit import build_bank
@@ -213,6 +213,7 @@ def write_head_cards(
             created=created_now(),
             pooling=heads[key].pooling,
             volume=found.volume_decisions(key, decided.bias),
+            definition=DISEASES[key] if is_own(key) else None,
         )
         write_card(head_path(folder, key, ".json"), card)
 

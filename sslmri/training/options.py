@@ -27,6 +27,7 @@ class RunOptions:
             patients are in both training and test; only for comparison with published results.
         split_seed: of the 60/20/20 split by group, for manifests without folds, and of the split by image.
         preparation: how slices are prepared.
+        diseases: a TOML file of diseases of one's own, by default the one that SSLMRI_DISEASES names.
     """
 
     data: Path | None = None
@@ -36,6 +37,7 @@ class RunOptions:
     protocol: Protocol = GROUP_DISJOINT
     split_seed: int = 0
     preparation: Preparation = field(default_factory=Preparation)
+    diseases: Path | None = None
 
 
 @dataclass(frozen=True)

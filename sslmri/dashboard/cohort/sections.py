@@ -29,9 +29,8 @@ from sslmri.screening.messages import short_verdict
 from sslmri.screening.outcome import Entry, Finding, Refusal, ScreeningSummary
 
 _IMAGE, _FILE = "Image", "File"
-_TITLES = [disease.title for disease in DISEASES.values()]
-# in pixels; together they fit into a page of 900
-_WIDTHS = {_IMAGE: 66, "Scan": 44, _FILE: 96, "Sequence": 62, **dict.fromkeys(_TITLES, 120)}
+_WIDTHS = {_IMAGE: 66, "Scan": 44, _FILE: 96, "Sequence": 62}  # in pixels; with five diseases they fit into 900
+_DISEASE_WIDTH = 120
 _ROW_HEIGHT, _WHOLE = 60, 10  # pixels; rows up to which the list is shown whole, a longer one scrolls
 _REDRAW_S = 2.0  # the list is drawn again while scans are screened, with all its images
 _BAR = 34  # pixels of a bar of a chart
@@ -94,7 +93,7 @@ def choose_entries(cohort: Cohort) -> list[Entry]:
     entries = by_urgency(cohort.entries.values(), cohort.folded)
     left, right = st.columns(2, gap="large")
     verdicts = left.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", wrap=True)
-    diseases = right.pills("Disease", _TITLES, selection_mode="multi", wrap=True)
+    diseases = right.pills("Disease", _titles(), selection_mode="multi", wrap=True)
     return filtered(entries, verdicts, diseases)
 
 
@@ -116,10 +115,14 @@ def filtered(entries: Iterable[Entry], verdicts: Sequence[str], diseases: Sequen
         for entry in entries
         if any(
             str(finding.verdict) in (verdicts or [finding.verdict])
-            and DISEASES[finding.disease].title in (diseases or _TITLES)
+            and (not diseases or DISEASES[finding.disease].title in diseases)
             for finding in _findings(entry)
         )
     ]
+
+
+def _titles() -> list[str]:
+    return [disease.title for disease in DISEASES.values()]
 
 
 def _findings(entry: Entry) -> Iterable[Finding]:
@@ -146,7 +149,8 @@ def draw_list(cohort: Cohort, shown: Sequence[Entry]) -> None:
 def _draw_rows(cohort: Cohort, entries: Sequence[Entry], key: str | None = None) -> list[tuple[int, str]]:
     """Draws one row a scan; with a key, returns the cell that was clicked, by its row and column, if any."""
     table = worklist(entries, cohort.names, cohort.thumbnails)
-    config: dict[str, Any] = {name: st.column_config.Column(width=width) for name, width in _WIDTHS.items()}
+    widths = _WIDTHS | dict.fromkeys(_titles(), _DISEASE_WIDTH)
+    config: dict[str, Any] = {name: st.column_config.Column(width=width) for name, width in widths.items()}
     config[_IMAGE] = st.column_config.ImageColumn(width=_WIDTHS[_IMAGE])
     shared: dict[str, Any] = {"hide_index": True, "row_height": _ROW_HEIGHT, "column_config": config}
     shared["height"] = "content" if len(table) <= _WHOLE else _ROW_HEIGHT * _WHOLE
@@ -170,7 +174,7 @@ def worklist(entries: Iterable[Entry], names: Mapping[int, str], thumbnails: Map
         }
         for entry in entries
     ]
-    return pd.DataFrame(rows, columns=[_IMAGE, "Scan", _FILE, *_TITLES, "Sequence"])
+    return pd.DataFrame(rows, columns=[_IMAGE, "Scan", _FILE, *_titles(), "Sequence"])
 
 
 def _coloured(table: pd.DataFrame, titles: Sequence[str]) -> Styler:
@@ -230,7 +234,7 @@ def counts(entries: Iterable[Entry], column: str) -> pd.DataFrame:
 def _bars(table: pd.DataFrame, colours: Mapping[str, str], order: Sequence[str]) -> go.Figure:
     """Returns the scans of each disease, by verdict or by top class, stacked in an order."""
     column = table.columns[1]
-    titles = [title for title in _TITLES if title in set(table["Disease"])]
+    titles = [title for title in _titles() if title in set(table["Disease"])]
     figure = px.bar(
         table.assign(text=table[column].astype(str) + " " + table["Scans"].astype(str)),
         x="Scans",

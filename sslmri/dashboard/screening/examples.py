@@ -46,7 +46,9 @@ def truth_line(patient: str, summary: ScreeningSummary) -> str:
     """Returns what a simulated patient has, and how the model did."""
     simulated = PATIENTS[patient]
     disease = DISEASES[simulated.disease]
-    if simulated.label == disease.reference:
+    if simulated.disease not in summary.findings:
+        model = f"no classifier of {disease.title}"
+    elif simulated.label == disease.reference:
         verdicts = {finding.verdict for finding in summary.assessed.values()}
         model = "inconclusive" if Verdict.INCONCLUSIVE in verdicts else "right, nothing flagged"
         model = "false alarm" if Verdict.FLAGGED in verdicts else model

@@ -21,8 +21,8 @@ from sslmri.screening.card_lines import headline, insufficient
 from sslmri.text import count
 
 _LEAD = (
-    "**sslmri** screens a brain MRI for four diseases with one self-supervised encoder, and shows what each answer "
-    "rests on. Drop a scan, or open a simulated patient."
+    "**sslmri** screens a brain MRI for {} with one self-supervised encoder, and shows what each answer rests on. "
+    "Drop a scan, or open a simulated patient."
 )
 _ABOUT = (
     "Simulated, not real patients. Built from an average brain and selected as examples that this model flags. "
@@ -35,9 +35,9 @@ _GRADES = ("strong", "limited", "insufficient")
 _N_RESULTS = 3
 
 
-def draw_lead(metrics: Metrics | None) -> None:
+def draw_lead(card: ModelCard, metrics: Metrics | None) -> None:
     """Draws what this is, and the results of the classifiers with the best evidence."""
-    st.markdown(_LEAD)
+    st.markdown(_LEAD.format(count(len(card.heads), "disease")))
     if metrics:
         _draw_results(metrics)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sslmri.diseases import DISEASES
 from sslmri.files import neutralised
 from sslmri.models.cards import INTENDED_USE, ModelCard
 from sslmri.models.evidence import Metrics
@@ -15,17 +14,16 @@ from sslmri.models.history import created_now
 from sslmri.models.metrics import DiseaseMetrics
 from sslmri.screening.messages import evidence_of, limits
 from sslmri.screening.outcome import Entry, ScreeningSummary, document
+from sslmri.text import in_order
 
 FORMAT = "sslmri-report-3"
-_CLASSES = tuple(dict.fromkeys(label for disease in DISEASES.values() for label in disease.classes))
 _REVIEW = ("reading", "text", "initials", "agrees", "reviewed_at")
 _COLUMNS = (
     "scan", "n_files", "sha256", "status", "reason", "is_brain_mri", "sequence.name", "sequence.from", "disease",
-    "verdict", "probability_any", "flagged_from", "not_flagged_below", "site_patients",
-    *(f"probabilities.{label}" for label in _CLASSES), "top_class", "prediction_set", "coverage", "peak", "peak_x",
-    "peak_y", "key_slice", "ventricles", "evans_index", "evidence", *(f"review.{key}" for key in _REVIEW),
-    "screened_at", "source", "modality",
-    "orientation", "n_file_slices", "warnings", "model_sha256", "notice",
+    "verdict", "probability_any", "flagged_from", "not_flagged_below", "site_patients", "probabilities", "top_class",
+    "prediction_set", "coverage", "peak", "peak_x", "peak_y", "key_slice", "ventricles", "evans_index", "evidence",
+    *(f"review.{key}" for key in _REVIEW), "screened_at", "source", "modality", "orientation", "n_file_slices",
+    "warnings", "model_sha256", "notice",
 )  # fmt: skip
 
 
@@ -72,7 +70,10 @@ def report_csv(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | Non
     grades = _grades(card, metrics)
     has_files = any(entry.file is not None for entry in entries)
     text = io.StringIO()
-    columns = ("scan", *(("file",) if has_files else ()), *_COLUMNS[1:])
+    labels = dict.fromkeys(label for key in in_order(card.heads) for label in card.heads[key].classes)
+    at = _COLUMNS.index("probabilities")
+    probabilities = [f"probabilities.{label}" for label in labels]
+    columns = ("scan", *(("file",) if has_files else ()), *_COLUMNS[1:at], *probabilities, *_COLUMNS[at + 1 :])
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for entry in entries:
