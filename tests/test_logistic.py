@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sslmri.learning.encoder import Maps, halves
 from sslmri.learning.logistic import fit_logistic
 from sslmri.learning.model import Head
-from sslmri.models.cards import MASKED
+from sslmri.models.cards import MASKED, Pooling
 
 
 @pytest.mark.parametrize(("n_classes", "n_components"), [(3, None), (3, 4), (2, None), (2, 4)])
@@ -45,6 +45,15 @@ def test_halves_are_the_means_over_the_upper_and_the_lower_half(height: int):
     if height % 2 == 0:
         upper, lower = early[:, :, :2].mean(dim=(2, 3)), early[:, :, 2:].mean(dim=(2, 3))
         torch.testing.assert_close(both.mean(dim=(2, 3)), torch.cat([upper, lower], dim=1))
+
+
+@pytest.mark.parametrize(("width", "pooling"), [(5, "mean"), (8, "log-mean-exp"), (6, "halves")])
+@pytest.mark.parametrize("height", [4, 5])
+def test_the_logits_of_locations_are_those_of_the_maps_that_a_head_reads(height: int, width: int, pooling: Pooling):
+    maps = Maps(torch.randn(2, 3, height, 6), torch.randn(2, 5, 3, 3))
+    head = Head(torch.randn(2, width), torch.randn(2), pooling)
+    expected = torch.einsum("nkhw,ck->nchw", head.read(maps), head.weight) + head.bias[:, None, None]
+    torch.testing.assert_close(head.local_logits(maps), expected)
 
 
 def test_only_a_head_of_halves_reads_the_second_stage():

@@ -35,7 +35,7 @@ def random_head(n_classes: int, seed: int = 0, n_added: int = 0) -> Head:
 @pytest.mark.parametrize("n_added", [0, SMALL_ENCODER.texture_dim // 2], ids=["last stage", "both stages"])
 def test_closed_form_equals_the_grad_cam_package(model, slice_, n_added):
     head = random_head(3, n_added=n_added)
-    ours = class_maps(head.read(model.maps(slice_[None])), head)[0].numpy()
+    ours = class_maps(head.local_logits(model.maps(slice_[None])), head)[0].numpy()
     batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
     network = OneHead(Explainer(model)._encoder, head)
     for index in range(3):
@@ -55,8 +55,7 @@ def test_of_a_head_with_weights_for_each_half_it_is_hirescam_of_the_second_stage
     generator = torch.Generator().manual_seed(3)
     weight = torch.randn(3, model.encoder.architecture.texture_dim, generator=generator)
     head = Head(weight, torch.zeros(3), "halves")
-    maps = head.read(model.maps(slice_[None]))
-    ours = class_maps(maps, head)[0].numpy()
+    ours = class_maps(head.local_logits(model.maps(slice_[None])), head)[0].numpy()
     batch = normalise(torch.from_numpy(slice_[None]), model.card.encoder.preparation)
     network = OneHead(Explainer(model)._encoder, head)
     for index in range(3):
@@ -70,8 +69,8 @@ def test_of_a_head_with_weights_for_each_half_it_is_hirescam_of_the_second_stage
 
 
 def test_a_randomised_head_changes_the_map(model, slice_):
-    maps = model.maps(slice_[None]).last
-    first, second = (class_maps(maps, random_head(2, seed))[0, 1].flatten() for seed in (1, 2))
+    stages, heads = model.maps(slice_[None]), [random_head(2, seed) for seed in (1, 2)]
+    first, second = (class_maps(head.local_logits(stages), head)[0, 1].flatten() for head in heads)
     assert not torch.allclose(first, second)
 
 

@@ -126,9 +126,18 @@ def both_stages(maps: Maps) -> Tensor:
 
     The last stage tells what a location shows, the second one where (Lin et al. 2017, arXiv:1612.03144, section 3).
     """
-    shape = (maps.early.shape[2], maps.early.shape[3])
-    last = functional.interpolate(maps.last, size=shape, mode="bilinear", align_corners=False)
-    return torch.cat([maps.early, last], dim=1)
+    return torch.cat([maps.early, interpolate(maps.last, maps.early)], dim=1)
+
+
+def interpolate(maps: Tensor, early: Tensor) -> Tensor:
+    """Returns maps of the last stage at the locations of the second, bilinear: (N, C, h, w) -> (N, C, H / 8, W / 8)."""
+    shape = (early.shape[2], early.shape[3])
+    return functional.interpolate(maps, size=shape, mode="bilinear", align_corners=False)
+
+
+def weigh(maps: Tensor, weight: Tensor) -> Tensor:
+    """Returns the weighted sums of the channels at each location: (N, K, h, w) and (C, K) -> (N, C, h, w)."""
+    return torch.einsum("nkhw,ck->nchw", maps, weight)
 
 
 def textures(maps: Tensor) -> Tensor:

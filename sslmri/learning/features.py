@@ -77,5 +77,5 @@ def extract_logits(
     for maps in stream(encoder, encoder.maps, slices, preparation, precision):
         maps = Maps(*(stage.float().cpu() for stage in maps))
         for key, head in heads.items():
-            logits[key].append(head.slice_logits(head.read(maps)))
+            logits[key].append(head.slice_logits(head.local_logits(maps)))
     return {key: torch.cat(parts) for key, parts in logits.items()}

@@ -244,14 +244,14 @@ def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
     total = maps.last.sum() * 0.0
     for key in model.heads:
         head, rows = model.head(key), batch.indices(disease=key)
-        own, read = batch.select(rows), head.read(Maps(*(stage[rows] for stage in maps)))
+        own, local = batch.select(rows), head.local_logits(Maps(*(stage[rows] for stage in maps)))
         truth = torch.from_numpy(own.truth).to(device)
         losses = functional.cross_entropy(
-            head.slice_logits(read), truth, label_smoothing=settings.label_smoothing, reduction="sum"
+            head.slice_logits(local), truth, label_smoothing=settings.label_smoothing, reduction="sum"
         )
         total = total + losses / len(batch.records)
         if settings.dense_weight and DISEASES[key].is_focal and rows:
-            dense = _dense_loss(training, own, head.local_logits(read), parameters.theta[rows])
+            dense = _dense_loss(training, own, local, parameters.theta[rows])
             total = total + settings.dense_weight * dense / len(batch.records)
     return total
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import Encoder, Maps, both_stages, halves, normalise, pool
+from sslmri.learning.encoder import Encoder, Maps, both_stages, halves, interpolate, normalise, pool, weigh
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import ModelCard, Pooling
 from sslmri.models.folder import (
@@ -49,7 +49,7 @@ class Head:
     pooling: Pooling = "mean"
 
     def read(self, maps: Maps) -> Tensor:
-        """Returns the maps that the head is applied to, (N, K, h, w)."""
+        """Returns the maps that the head weighs, (N, K, h, w), for methods that need all of them in one array."""
         if self.pooling == "halves":
             return halves(maps.early)
         return maps.last if self.weight.shape[1] == maps.last.shape[1] else both_stages(maps)
@@ -59,18 +59,32 @@ class Head:
         return replace(self, weight=self.weight.half().float(), bias=self.bias.half().float())
 
     def logits(self, features: Tensor) -> Tensor:
-        """Returns the logits of single locations, or of mean features: (N, K) -> (N, C)."""
+        """Returns the logits of mean features: (N, K) -> (N, C)."""
         return features @ self.weight.T + self.bias
 
-    def local_logits(self, maps: Tensor) -> Tensor:
-        """Returns the logits of each location: (N, K, h, w) -> (N, C, h, w)."""
-        return torch.einsum("nkhw,ck->nchw", maps, self.weight) + self.bias[:, None, None]
+    def local_logits(self, stages: Maps) -> Tensor:
+        """Returns the logits of each location of the maps that the head reads: (N, C, h, w).
 
-    def slice_logits(self, maps: Tensor) -> Tensor:
-        """Returns the logits of slices from the maps that the head reads: (N, K, h, w) -> (N, C)."""
+        They are those of ``read``, without that array, which is hundreds of times as large: of the last stage the
+        logits are interpolated, not the maps, and both are linear.
+        """
+        early, last = stages
+        if self.pooling == "halves":
+            upper, lower = self.weight.chunk(2, dim=1)
+            middle = early.shape[2] // 2
+            parts = weigh(early[:, :, :middle], upper), weigh(early[:, :, middle:], lower)
+            return 2 * torch.cat(parts, dim=2) + self.bias[:, None, None]
+        n_last = last.shape[1]
+        local = weigh(last, self.weight[:, -n_last:])
+        if self.weight.shape[1] > n_last:
+            local = weigh(early, self.weight[:, :-n_last]) + interpolate(local, early)
+        return local + self.bias[:, None, None]
+
+    def slice_logits(self, local: Tensor) -> Tensor:
+        """Returns the logits of slices from those of their locations: (N, C, h, w) -> (N, C)."""
         if self.pooling == "log-mean-exp":
-            return self.local_logits(maps).flatten(2).logsumexp(dim=2) - math.log(maps.shape[2] * maps.shape[3])
-        return self.logits(pool(maps))
+            return local.flatten(2).logsumexp(dim=2) - math.log(local.shape[2] * local.shape[3])
+        return pool(local)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from sslmri.errors import ModelError
-from sslmri.learning.encoder import Encoder, normalise
+from sslmri.learning.encoder import Encoder, normalise, weigh
 from sslmri.learning.model import Head, Model
 from sslmri.screening.maps import ENGINES
 
 
-def class_maps(maps: Tensor, head: Head) -> Tensor:
-    """Returns Grad-CAM of every class in closed form: (N, K, h, w) -> (N, C, h, w), in logits.
+def class_maps(local: Tensor, head: Head) -> Tensor:
+    """Returns Grad-CAM of every class in closed form, (N, C, h, w), in logits.
 
     With a linear head the mean gradient of logit c is ``w_ck / (h w)``: pooling, by the mean or by log-mean-exp,
     weighs the locations by numbers that add up to 1. So the map of Selvaraju et al. 2017 (arXiv:1610.02391, eq. 1 and
@@ -22,11 +22,11 @@ def class_maps(maps: Tensor, head: Head) -> Tensor:
     the second stage, HiResCAM (Draelos and Carin 2020, arXiv:2011.08891, eq. 3).
 
     Args:
-        maps: that the head reads.
-        head: of C classes.
+        local: the logits of each location, (N, C, h, w).
+        head: that they are of.
     """
-    height, width = maps.shape[-2:]
-    return torch.einsum("nkhw,ck->nchw", maps, head.weight).relu() / (height * width)
+    height, width = local.shape[-2:]
+    return (local - head.bias[:, None, None]).relu() / (height * width)
 
 
 class Explainer:
@@ -76,4 +76,5 @@ class OneHead(nn.Module):
 
     def forward(self, slices: Tensor) -> Tensor:
         """Returns the logits of slices: (N, 1, H, W) -> (N, C)."""
-        return self._head.slice_logits(self.stage(self._head.read(self.encoder.maps(slices))))
+        maps = self.stage(self._head.read(self.encoder.maps(slices)))
+        return self._head.slice_logits(weigh(maps, self._head.weight) + self._head.bias[:, None, None])

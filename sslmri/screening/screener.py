@@ -260,9 +260,9 @@ class Screener:
             early.append(textures(batch.early))
             features.append(pool(batch.last))
             for key, head in self._model.heads.items():
-                read = head.read(batch)
-                logits[key].append(head.slice_logits(read))
-                maps[key].append(class_maps(read, head))
+                local = head.local_logits(batch)
+                logits[key].append(head.slice_logits(local))
+                maps[key].append(class_maps(local, head))
 
         def joined(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
             return {key: torch.cat(values).numpy() for key, values in parts.items()}

@@ -199,9 +199,10 @@ def _measure(model: Model, head: Head, targets: Sequence[Target]) -> list[dict[s
 
     Random heads are compared before rectification, so that a map below 0 everywhere has a highest value too.
     """
-    maps = head.read(model.maps(np.stack([target.slice_ for target in targets])))
+    stages = model.maps(np.stack([target.slice_ for target in targets]))
+    maps, local = head.read(stages), head.local_logits(stages)
     classes = [DISEASES[str(t.record.disease)].classes.index(str(t.record.label)) for t in targets]
-    shown, predicted = class_maps(maps, head).numpy(), head.slice_logits(maps).argmax(dim=1).tolist()
+    shown, predicted = class_maps(local, head).numpy(), head.slice_logits(local).argmax(dim=1).tolist()
     known = torch.einsum("nkhw,nk->nhw", maps, head.weight[classes]).numpy()
     guessed = torch.einsum("nkhw,rnk->nrhw", maps, _random_weights(head)[:, classes]).numpy()
     rows = []

@@ -165,9 +165,9 @@ def predict(encoder: Encoder, heads: Mapping[str, Head], slices: Store, preparat
     logits, peaks = ({key: [np.zeros((0, len(h.bias)), np.float32)] for key, h in heads.items()} for _ in range(2))
     for stages in stream(encoder, encoder.maps, slices, preparation):
         for key, head in heads.items():
-            maps = head.read(stages)
-            logits[key].append(head.slice_logits(maps).numpy())
-            peaks[key].append(class_maps(maps, head).amax(dim=(2, 3)).numpy())
+            local = head.local_logits(stages)
+            logits[key].append(head.slice_logits(local).numpy())
+            peaks[key].append(class_maps(local, head).amax(dim=(2, 3)).numpy())
     joined = ({key: np.concatenate(parts) for key, parts in found.items()} for found in (logits, peaks))
     return OutOfSample(slices, *joined)
 
