@@ -44,10 +44,7 @@ def find_copies(store: Store) -> pd.DataFrame:
 
     Columns: ``first`` and ``second`` (rows of the store), ``bits`` (of their hashes that differ), ``correlation``,
     ``transform`` (how the second is mirrored and rotated to agree with the first, empty where it is not),
-    ``is_identical`` (whether the files are equal byte for byte).
-
-    Args:
-        store: N prepared slices; time grows with N squared, memory with N.
+    ``is_identical`` (whether the files are equal byte for byte). For N slices time grows with N squared, memory with N.
     """
     small = _shrink(store)
     hashes, (_, groups) = hash_slices(small), np.unique(store.groups, return_inverse=True)
@@ -60,7 +57,8 @@ def find_copies(store: Store) -> pd.DataFrame:
             tables.append(table[table["correlation"] >= least].assign(transform=_name(*transform)))
     pairs = pd.concat(tables, ignore_index=True).sort_values("correlation", ascending=False, kind="stable")
     pairs = pairs.drop_duplicates(["first", "second"], ignore_index=True)
-    pairs["is_identical"] = np.array(_are_identical(store, pairs), dtype=bool)
+    sha256 = {row: sha256_of(store.records[row].path) for row in {*pairs["first"], *pairs["second"]}}
+    pairs["is_identical"] = (pairs["first"].map(sha256) == pairs["second"].map(sha256)).astype(bool)
     return pairs.sort_values(["correlation", "first", "second"], ascending=[False, True, True], ignore_index=True)
 
 
@@ -140,10 +138,3 @@ def _unit(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     masked = values.astype(np.float32) * inside
     masked -= masked.sum(axis=1, keepdims=True) / np.maximum(inside.sum(axis=1, keepdims=True), 1) * inside
     return masked / np.maximum(np.linalg.norm(masked, axis=1, keepdims=True), 1e-6)
-
-
-def _are_identical(store: Store, pairs: pd.DataFrame) -> list[bool]:
-    """Returns whether the files of each pair are equal byte for byte."""
-    rows = np.unique(pairs[["first", "second"]].to_numpy(dtype=np.intp))
-    hashes = {row: sha256_of(store.records[row].path) for row in rows.tolist()}
-    return [hashes[first] == hashes[second] for first, second in zip(pairs["first"], pairs["second"], strict=True)]

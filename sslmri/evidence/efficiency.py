@@ -47,11 +47,7 @@ def compare_fits(
     resample, and their intervals are the 2.5th and 97.5th percentiles over the resamples (Efron and Tibshirani 1993,
     chapter 13): intervals hold what other test groups would change; what other labels would, the ``seeds`` show.
 
-    Args:
-        disease: whose classes are predicted.
-        truth: (N,) class indices of the test slices.
-        groups: (N,) their groups; the draws of a resample depend on these and on the seed alone.
-        fits: probabilities (N, C) of each fit.
+    Of the test slices there are class indices and groups, both (N,), and the probabilities (N, C) of each fit.
 
     Raises:
         ManifestError: a group with two classes.
@@ -96,19 +92,14 @@ def small_classes_note(disease: Disease, truth: np.ndarray, groups: np.ndarray) 
 def _points(group_labels: np.ndarray, by_seed: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
     """Returns the fields of one point per measure, from its values (1 + B,) for each seed, where they exist."""
     stacked = {name: np.stack([measures[name] for measures in by_seed]) for name in by_seed[0]}
+    of_types = shortage(int(np.count_nonzero(group_labels)), " with disease")
+    of_disease = disease_shortage(group_labels)
     return [
         {
             "measure": name,
-            "estimate": estimate(values.mean(axis=0), _shortage(group_labels, name)),
+            "estimate": estimate(values.mean(axis=0), of_types if name.startswith("types") else of_disease),
             "seeds": tuple(values[:, 0].tolist()),
         }
         for name, values in stacked.items()
         if np.isfinite(values).all()
     ]
-
-
-def _shortage(group_labels: np.ndarray, measure: str) -> str | None:
-    """Returns why a measure cannot be estimated from test groups of these classes (G,), or None if it can."""
-    if measure.startswith("types"):
-        return shortage(int(np.count_nonzero(group_labels)), " with disease")
-    return disease_shortage(group_labels)

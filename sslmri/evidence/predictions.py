@@ -69,9 +69,6 @@ def _path(folder: Path, disease: str) -> Path:
     return folder / f"predictions-{disease}.csv"
 
 
-CURVE_COLUMNS = ("label", "false_positive_rate", "true_positive_rate", "precision", "threshold")
-
-
 def roc_curves(frame: pd.DataFrame, disease: Disease) -> pd.DataFrame:
     """Returns the ROC and the precision-recall curve of each class against the rest, a row for each threshold.
 

@@ -57,7 +57,8 @@ def read_archive(data: bytes, series: int | None = None) -> Volume:
     """
     with _opened(data) as archive:
         entries = _entries(archive)
-        pairs = _pairs(entries)
+        by_name = pair_up([entry.info.filename for entry in entries])
+        pairs = {entries[header]: entries[own] for header, own in by_name.items() if entries[header].type in VOLUMES}
         paired = set(pairs.values())  # voxels may begin like a text or like any other file
         if series is not None:
             entries = _series(archive, entries)[series - 1]
@@ -131,12 +132,6 @@ def _type(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
             return file_type(file.read(_START_BYTES))
     except Exception:  # zipfile raises many classes on damaged entries; the others may be sound
         return "a damaged file"
-
-
-def _pairs(entries: Sequence[_Entry]) -> dict[_Entry, _Entry]:
-    """Returns each header that may stand without voxels with the file of these, by their names."""
-    pairs = pair_up([entry.info.filename for entry in entries])
-    return {entries[header]: entries[own] for header, own in pairs.items() if entries[header].type in VOLUMES}
 
 
 def _volume(archive: zipfile.ZipFile, entries: Sequence[_Entry], pairs: dict[_Entry, _Entry]) -> Volume:

@@ -66,19 +66,9 @@ class ScanFiles:
 
     def scan(self, volume: Volume) -> Scan:
         """Returns the scan whose volume was read from these files."""
-        info = ScanInfo(
-            name=self.name,
-            source=volume.source or self.source if self.source == "NIfTI" else self.source,  # gzip may hold MGH
-            sha256=self.sha256,
-            n_slices=len(volume.voxels),
-            spacing_mm=volume.spacing_mm,
-            orientation=volume.orientation,
-            modality=volume.modality,
-            sequence=volume.sequence,
-            decade=volume.decade,
-            warnings=volume.warnings,
-        )
-        return Scan(info, volume.voxels)
+        facts = {name: value for name, value in vars(volume).items() if name not in ("voxels", "source")}
+        source = volume.source or self.source if self.source == "NIfTI" else self.source  # gzip may hold MGH
+        return Scan(ScanInfo(self.name, source, self.sha256, len(volume.voxels), **facts), volume.voxels)
 
 
 def parse_volume(source: str, contents: Sequence[bytes], series: int | None = None) -> Volume:

@@ -15,10 +15,6 @@ _OBLIQUE_DEGREES = 15.0
 _MIN_DETERMINANT = 0.1  # below it the three directions lie almost in one plane
 _COARSE_MM = 2.0
 _COARSE_RATIO = 2.0
-_UNKNOWN_ORIENTATION = (
-    "The file does not state the orientation of the patient: the plane of its slices, left and right are unknown. "
-    "They are shown as axial; of another plane, they give no valid result."
-)
 
 
 @dataclass(frozen=True)
@@ -79,17 +75,6 @@ def axial_volume(
     if not is_single:
         warnings += _coarse_warning(row_mm, column_mm)
     return Volume(oriented, (slice_mm, row_mm, column_mm), target, warnings=warnings)
-
-
-def unoriented_volume(voxels: np.ndarray, spacing_mm: Spacing, warnings: tuple[str, ...] = ()) -> Volume:
-    """Returns voxels (z, y, x) of unknown orientation: y grows to anterior by custom, so rows are flipped.
-
-    Raises:
-        ScanError: the slices are too small or too many.
-    """
-    check_size(voxels.shape)
-    is_known = all(np.isfinite(size) and size > 0 for size in spacing_mm)
-    return Volume(voxels[:, ::-1], spacing_mm if is_known else None, warnings=(_UNKNOWN_ORIENTATION, *warnings))
 
 
 def directions_of(steps: np.ndarray) -> tuple[np.ndarray, Spacing]:

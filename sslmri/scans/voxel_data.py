@@ -9,9 +9,13 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.limits import MAX_VOXELS, check_size
-from sslmri.scans.volume import Volume, axial_volume, directions_of, unoriented_volume
+from sslmri.scans.volume import Volume, axial_volume, directions_of
 
 _BLOCK = 2**19  # voxels scaled at once
+_UNKNOWN_ORIENTATION = (
+    "The file does not state the orientation of the patient: the plane of its slices, left and right are unknown. "
+    "They are shown as axial; of another plane, they give no valid result."
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,12 @@ def read_volume(content: bytes, offset: int, header: VolumeHeader) -> Volume:
         raise ScanError(f"The {header.source} file is incomplete. Upload it again.")
     voxels = _scaled(np.frombuffer(content, header.kind, x * y * z, offset), header.scaling).reshape(z, y, x)
     if header.steps is None:
+        check_size((z, y, x))
         x_mm, y_mm, z_mm = header.spacing_mm or (0.0, 0.0, 0.0)
-        return unoriented_volume(voxels, (z_mm, y_mm, x_mm), warnings)
+        is_known = all(np.isfinite(mm) and mm > 0 for mm in (x_mm, y_mm, z_mm))
+        spacing_mm = (z_mm, y_mm, x_mm) if is_known else None
+        # y grows to anterior by custom, so rows are flipped
+        return Volume(voxels[:, ::-1], spacing_mm, warnings=(_UNKNOWN_ORIENTATION, *warnings))
     directions, spacing = directions_of(header.steps[::-1])
     return axial_volume(voxels, directions, spacing, warnings)
 
