@@ -62,12 +62,8 @@ LAYOUTS = {
 def group_6400(folder: Path, label: str, files: list[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str, str]]:
     """Yields each file of a class with its recovered subject and slice.
 
-    The subjects are those of OASIS-1: never put this cohort and ``oasis`` into one manifest.
-
-    Args:
-        folder: the folder of the set.
-        label: the class.
-        files: its files, from the folder on, in natural order.
+    The subjects are those of OASIS-1: never put this cohort and ``oasis`` into one manifest. The files of the class are
+    given from the folder of the set on, in natural order.
 
     Raises:
         ManifestError: the files are not those of the set, or not in its order.
@@ -93,12 +89,8 @@ def read_small(path: Path) -> np.ndarray:
 def recover_subjects(images: np.ndarray, layout: Layout, label: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns subject and slice of each image of a class, both (N,).
 
-    Subjects are numbered in the order of the training part, slices from 0 for the lowest on.
-
-    Args:
-        images: (N, H, W) in the order of the files, made small.
-        layout: how they stand.
-        label: the class, as an error names it.
+    Subjects are numbered in the order of the training part, slices from 0 for the lowest on. Images (N, H, W), made
+    small, are in the order of the files.
 
     Raises:
         ManifestError: a slice of a subject is not nearest to its next one, or hardly nearer than to another.

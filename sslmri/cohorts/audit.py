@@ -53,9 +53,7 @@ def list_findings(checks: Sequence[Check]) -> pd.DataFrame:
 def audit(records: list[Record], store: Store) -> list[Check]:
     """Returns what is wrong with the data, in the order it is printed: leaks, label conflicts and weak points.
 
-    Args:
-        records: all records of a manifest, with their splits.
-        store: the prepared slices of those that are in a split.
+    Records are all of a manifest, with their splits; the store has the slices of those that are in one.
     """
     leaks, *others = check_records(records)
     copies = _named(find_copies(store), store)

@@ -53,11 +53,7 @@ def lose_tissue(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns grey matter, white matter and the part of both, each (N,) 0 to 1, that was lost beyond ageing.
 
-    Args:
-        atlas: the average anatomy.
-        coordinates: (3, N) atlas voxels.
-        ageing: what everybody of this age has lost.
-        total: ageing and disease together.
+    Coordinates (3, N) are atlas voxels; the total loss is that of ageing and disease together.
     """
     healthy = _tissue_left(atlas, coordinates, ageing)
     if total == ageing:

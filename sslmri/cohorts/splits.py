@@ -53,7 +53,9 @@ def assign_splits(
     labelled = [record for record in pool if record.disease is not None]
     with_fold = [record for record in pool if record.fold is not None]
     _check_all_have_folds([record for record in labelled if record.fold is None], with_fold)
-    splits = {r.group_key: _split_of_fold(r.fold) for r in with_fold} if with_fold else _split_groups(labelled, seed)
+    splits = {record.group_key: _split_of_fold(record.fold) for record in with_fold}
+    for groups in [] if with_fold else _strata(labelled, seed).values():
+        splits |= _assigned(groups, *_held_out(len(groups)))
     assigned = [_with_split(record, splits.get(record.group_key, "train")) for record in records]
     if is_checked:
         check_disjoint(assigned)
@@ -184,11 +186,8 @@ def leave_out(records: Iterable[Record], fold: int | None) -> list[Record]:
 def label_negatives(records: list[Record], path: Path) -> list[Record]:
     """Returns the records with the slices of a file labelled as showing no tumour, each with the fold of its patient.
 
-    Their label belongs to the slice: other slices of the same patients show a tumour.
-
-    Args:
-        records: of the manifest next to the file, in which these slices have no label.
-        path: a CSV file with the columns path and fold.
+    Their label belongs to the slice: other slices of the same patients show a tumour. The CSV file has the columns path
+    and fold; in the manifest next to it these slices have no label.
 
     Raises:
         ManifestError: other columns, a fold that is no number, a slice that the manifest lacks or gives a label.
@@ -225,14 +224,6 @@ def _with_split(record: Record, split_of_group: str) -> Record:
         return replace(record, split=None)
     # the record's own fold, not its group's: check_disjoint must see a group whose folds disagree
     return replace(record, split=split_of_group if record.fold is None else _split_of_fold(record.fold))
-
-
-def _split_groups(labelled: list[Record], seed: int) -> dict[str, str]:
-    """Returns the split of each group, assigned among those with equal labels."""
-    splits: dict[str, str] = {}
-    for groups in _strata(labelled, seed).values():
-        splits |= _assigned(groups, *_held_out(len(groups)))
-    return splits
 
 
 def _strata(labelled: list[Record], seed: int) -> dict[str, list[str]]:

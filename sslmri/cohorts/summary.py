@@ -38,13 +38,8 @@ def summarise(
     use, with what a group is), ``faults`` (as ``Notice``), and from the sampled files ``sizes``, ``formats`` and
     ``intensity``: density over 64 bins of intensities in (0, 1] inside the head, their percentiles 5, 25, 50, 75 and
     95, and ``contrast``, the standard deviation inside the head as a mean over slices. The sample is the same every
-    time.
-
-    Args:
-        records: all records of a manifest; only those for training are sampled.
-        preparation: how slices are prepared.
-        on_progress: called with the files read and the files to read, after each.
-        per_class: files sampled of each class, evenly over its groups.
+    time: ``per_class`` files of each class, evenly over its groups. After each ``on_progress`` is called with the files
+    read and the files to read.
     """
     pool = [record for record in trainable(records) if record.disease is not None]
     by_name = sorted(pool, key=lambda record: record.name)
@@ -60,6 +55,8 @@ def summarise(
     files = pd.DataFrame(measured, columns=_FILE_COLUMNS)
     classes = _class_rows(pool)
     sources = [own.notice for own in find_all_confounding(pool) if own.notice]
+    n_more = len(unreadable) - _SHOWN
+    more = [Notice(None, f"{n_more} more files of the sample cannot be read.")] if n_more > 0 else []
     return {
         "classes": classes,
         "sizes": _count(files, "cohort", "width", "height"),
@@ -69,7 +66,7 @@ def summarise(
         ],
         "formats": _count(files, "cohort", "format"),
         "use": _use_rows(records),
-        "faults": [asdict(n) for n in _group_faults(classes, pool) + sources + _file_faults(unreadable)],
+        "faults": [asdict(n) for n in _group_faults(classes, pool) + sources + unreadable[:_SHOWN] + more],
     }
 
 
@@ -143,9 +140,3 @@ def _group_faults(classes: list[dict[str, Any]], pool: list[Record]) -> list[Not
             text = f"{name}: {listed} {unit}s; fewer than {MIN_GROUPS} {unit}s: results are unreliable."
             faults.append(Notice(disease, text))
     return faults
-
-
-def _file_faults(unreadable: list[Notice]) -> list[Notice]:
-    n_more = len(unreadable) - _SHOWN
-    more = [Notice(None, f"{n_more} more files of the sample cannot be read.")] if n_more > 0 else []
-    return unreadable[:_SHOWN] + more

@@ -24,13 +24,8 @@ def baseline_probabilities(
 
     ``majority`` gives every slice the proportions of the training classes, ``nearest_neighbour`` all probability to
     the class of the training slice with the nearest 48 x 48 pixels, ``pca_logistic`` is a class-balanced logistic
-    regression on up to 50 principal components of the same pixels. A class without training slices gets 0.
-
-    Args:
-        train_slices: (N, H, W) uint8, prepared.
-        train_truth: (N,) class indices.
-        test_slices: (M, H, W) uint8, prepared in the same way.
-        n_classes: C.
+    regression on up to 50 principal components of the same pixels. A class without training slices gets 0. Slices
+    (N, H, W) and (M, H, W) are uint8, prepared in the same way.
 
     Raises:
         TrainingError: there are no training slices.
@@ -53,14 +48,7 @@ def balanced_logistic(
 ) -> np.ndarray:
     """Returns the probabilities of the test rows by class-balanced, L2-penalised logistic regression: (M, C).
 
-    Classes without training rows get 0.
-
-    Args:
-        train: (N, D) features.
-        truth: (N,) class indices.
-        test: (M, D) features.
-        n_classes: C.
-        inverse_penalty: C of scikit-learn's ``LogisticRegression``.
+    Features are (N, D) and (M, D); classes without training rows get 0. The inverse penalty is C of scikit-learn.
     """
     probabilities = np.zeros((len(test), n_classes))
     present = np.unique(truth)
@@ -75,15 +63,7 @@ def balanced_logistic(
 def trait_probabilities(
     train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int, inverse_penalty: float = 1.0
 ) -> np.ndarray:
-    """Returns what a class-balanced logistic regression on standardised traits predicts for the test rows: (M, C).
-
-    Args:
-        train: (N, F) of the training slices; NaN, which counts as the mean, where a slice lacks a trait.
-        truth: (N,) class indices.
-        test: (M, F).
-        n_classes: C; a class without training slices gets 0.
-        inverse_penalty: as of ``balanced_logistic``.
-    """
+    """Returns what ``balanced_logistic`` predicts from standardised traits, of which NaN counts as the mean: (M, C)."""
     scaler = StandardScaler().fit(train)
     rows = [np.nan_to_num(scaler.transform(values)) for values in (train, test)]
     return balanced_logistic(rows[0], truth, rows[1], n_classes, inverse_penalty)

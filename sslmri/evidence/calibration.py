@@ -39,11 +39,7 @@ def group_logits(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, pool
 def fit_decisions(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: Sequence[str]) -> Decisions:
     """Returns the decisions of one head, fitted on slices of groups that it was not trained on.
 
-    Args:
-        logits: (N, C) float64.
-        truth: (N,) class indices.
-        groups: (N,) names.
-        classes: the C class keys.
+    Logits are (N, C) float64, class indices and names of groups (N,).
     """
     kept = logits[np.arange(len(truth)), truth] > MASKED / 2  # a masked class would ask for no certainty at all
     bias = fit_bias(logits[kept], truth[kept], groups[kept])
@@ -70,11 +66,8 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
 
     Guo et al. 2017, section 4.2, arXiv:1706.04599: every slice weighs the same. Weighing every class the same left a
     larger calibration error when groups of the validation split were held out in turn. With fewer than two classes
-    present there is nothing to calibrate and 1.0 comes back.
-
-    Args:
-        logits: (N, C), of validation slices.
-        truth: (N,) class indices.
+    present there is nothing to calibrate and 1.0 comes back. Logits (N, C) and class indices (N,) are of validation
+    slices.
     """
     if len(np.unique(truth)) < 2:
         return 1.0
@@ -95,11 +88,7 @@ def fit_bias(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.nd
     arXiv:1901.06852) corrects it with one number for each class, and with few groups it can follow them instead: zeros
     come back unless, with the groups of each class assigned to folds and each left out in turn, temperature and biases
     give a smaller negative log-likelihood than the temperature alone; and where a class has fewer than three groups.
-
-    Args:
-        logits: (N, C), of validation slices.
-        truth: (N,) class indices.
-        groups: (N,) names.
+    Logits (N, C), class indices and names of groups (N,) are of validation slices.
     """
     seen, values = np.unique(truth), logits.astype(np.float64)
     folds = assign_folds(truth, groups, _FOLDS, _MIN_GROUPS_OF_BIAS)
@@ -155,11 +144,7 @@ def fit_thresholds(probability: np.ndarray, is_disease: np.ndarray) -> tuple[flo
 
     Low is the largest threshold of 90 % sensitivity, high the smallest of 90 % specificity; a slice counts as positive
     at or above a threshold. Where low > high both become their midpoint; (0.5, 0.5) where there are no slices with
-    disease or none without.
-
-    Args:
-        probability: (N,) of any disease class, of validation slices.
-        is_disease: (N,) bool.
+    disease or none without. Probabilities of any disease class and whether it is there are (N,), of validation slices.
     """
     diseased, healthy = np.sort(probability[is_disease]), np.sort(probability[~is_disease])
     if len(diseased) == 0 or len(healthy) == 0:
@@ -188,12 +173,7 @@ def fit_set_thresholds(
     Under 9 groups that quantile is infinite: K groups promise no more than K / (K + 1). With 5 to 8 the threshold is
     the lowest probability of the class in any of its slices, which keeps exactly that promise (83 to 89 %). Under 5
     it is in every set. How many slices there are does not matter: a group of one slice counts as much as any other.
-
-    Args:
-        probabilities: (N, C), calibrated, of validation slices.
-        truth: (N,) class indices.
-        groups: (N,) names.
-        classes: the C class keys.
+    Probabilities (N, C), which are calibrated, class indices and names of groups (N,) are of validation slices.
     """
     return {
         label: _set_threshold(probabilities[truth == index, index], groups[truth == index])

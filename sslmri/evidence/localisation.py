@@ -100,12 +100,9 @@ def measure_maps(slices: pd.DataFrame, n_random: int, n_left_out: int) -> Locali
     A map that looks alike whatever the weights are says nothing of the classifier (Adebayo et al. 2018,
     arXiv:1810.03292, section 4).
 
-    Args:
-        slices: a row of ``measure_slice`` for each, with the means over random classifiers of whether their map of the
-            true class points at the lesion (``random_pointing``) and of its rank correlation with that of the trained
-            one (``random_correlation``).
-        n_random: number of random classifiers.
-        n_left_out: slices that could not be measured.
+    Each slice has a row of ``measure_slice``, with the means over the random classifiers of whether their map of the
+    true class points at the lesion (``random_pointing``) and of its rank correlation with that of the trained one
+    (``random_correlation``).
     """
 
     def rate(column: str) -> Estimate:

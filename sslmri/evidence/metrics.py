@@ -116,12 +116,7 @@ def aurocs(sample: Sample, is_positive: np.ndarray, score: np.ndarray) -> np.nda
     """Returns the AUROC of a score as it is and in each resample: (1 + B,), NaN where one side is empty.
 
     The AUROC is the fraction of correctly ordered pairs of slices, so its resamples are weighted sums of the counts of
-    ordered pairs between two groups.
-
-    Args:
-        sample: the slices by group.
-        is_positive: (G,) bool, the groups that the score should rank high.
-        score: (N,).
+    ordered pairs between two groups. The score (N,) should rank high the groups that are positive, (G,) bool.
     """
     if is_positive.all() or not is_positive.any():
         return np.full(len(sample.weights), np.nan)
@@ -135,12 +130,7 @@ def average_precisions(sample: Sample, is_positive: np.ndarray, score: np.ndarra
     """Returns the average precision of a score as it is and in each resample: (1 + B,), NaN where one side is empty.
 
     The mean of the precision at every threshold, weighted by the gain in recall, as in scikit-learn; equal scores
-    share a threshold.
-
-    Args:
-        sample: the slices by group.
-        is_positive: (G,) bool, the groups that the score should rank high.
-        score: (N,).
+    share a threshold. Arguments are as for ``aurocs``.
     """
     if is_positive.all() or not is_positive.any():
         return np.full(len(sample.weights), np.nan)

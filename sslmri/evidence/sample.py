@@ -59,9 +59,7 @@ class Sample:
     def mean(self, values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
         """Returns the mean of a value over the slices, as it is and in each resample: (N,) -> (1 + B,).
 
-        Args:
-            values: (N,).
-            counted: (G,) bool, the groups that count; all where there is none. NaN comes back where no group counts.
+        Of the groups that are counted, (G,) bool, all without one; NaN where none counts.
         """
         kept = np.ones(len(self.sizes), dtype=bool) if counted is None else counted
         weights = self.weights[:, kept]
@@ -98,14 +96,8 @@ def draw_sample(
 ) -> Sample:
     """Returns the slices by group with B resamples, which draw whole groups with replacement, class by class.
 
-    So every resample has as many groups of each class as there are.
-
-    Args:
-        truth: (N,) class indices; the slices of a group share theirs.
-        probabilities: (N, C).
-        groups: (N,) names.
-        n_resamples: B.
-        seed: of the bootstrap.
+    So every resample has as many groups of each class as there are. Class indices, which the slices of a group share,
+    and names of groups are (N,), probabilities (N, C).
 
     Raises:
         ManifestError: a group with two classes.

@@ -80,12 +80,7 @@ def compare_with_shortcuts(
 ) -> tuple[float, ShortcutMetrics, dict[str, ShortcutMetrics], list[str]]:
     """Returns chance, the metrics of a model and of its controls on the same test slices, and what they mean.
 
-    Args:
-        disease: of the classifier.
-        truth: (N,) class indices.
-        model: (N, C) probabilities of the model.
-        controls: (N, C) of each control, by its name in ``CONTROLS``.
-        groups: (N,) names.
+    Class indices and names of groups are (N,), probabilities (N, C), those of controls by their names in ``CONTROLS``.
     """
     sample = draw_sample(truth, model, groups)
     present = {label: int((sample.labels == index).sum()) for index, label in enumerate(disease.classes)}

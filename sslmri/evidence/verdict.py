@@ -58,12 +58,7 @@ def reconciled(verdict: Verdict, members: Collection[str] | None, reference: str
     """Returns the verdict, or inconclusive where the prediction set contradicts it.
 
     A set contradicts *flagged* where the reference class is all that it holds, and *not flagged* where it holds classes
-    and the reference is none of them.
-
-    Args:
-        verdict: by the thresholds.
-        members: of the prediction set; None where no class can be excluded.
-        reference: the reference class.
+    and the reference is none of them; None stands for a set that excludes no class.
     """
     excludes_disease = members is not None and set(members) == {reference}
     excludes_reference = bool(members) and reference not in (members or ())
@@ -75,11 +70,8 @@ def prediction_sets(probabilities: np.ndarray, set_thresholds: Mapping[str, floa
     """Returns which classes are in the 90 % prediction set of each case: (N, C) bool.
 
     A class is in the set from its threshold on; without one, because too few calibration groups show it, it cannot be
-    excluded and is in every set. An empty set means that the case resembles none of the classes.
-
-    Args:
-        probabilities: (N, C), calibrated.
-        set_thresholds: as from ``fit_set_thresholds``, in the order of the classes.
+    excluded and is in every set. An empty set means that the case resembles none of the classes. Probabilities (N, C)
+    are calibrated, thresholds as from ``fit_set_thresholds``, in the order of the classes.
     """
     limits = [0.0 if threshold is None else threshold for threshold in set_thresholds.values()]
     return np.asarray(probabilities >= np.array(limits))

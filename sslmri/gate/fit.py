@@ -152,11 +152,8 @@ def fit_brain(train: np.ndarray, synthetic: np.ndarray, validation: np.ndarray) 
 def fit_projection(features: np.ndarray, width: int) -> PcaProjection:
     """Returns the principal axes of the square roots of features (N, F), each divided by its standard deviation.
 
-    Standard deviations along the axes become their square roots, halfway between unchanged and whitened.
-
-    Args:
-        features: of the slices, and synthetic images if any, that are to be separated.
-        width: number of axes, fewer where the features have fewer.
+    Standard deviations along the axes become their square roots, halfway between unchanged and whitened. There are
+    ``width`` axes, fewer where the features have fewer.
     """
     roots = np.sqrt(np.maximum(features, 0))
     center, deviations = roots.mean(axis=0), roots.std(axis=0)

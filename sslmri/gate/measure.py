@@ -84,11 +84,7 @@ def table(
 ) -> tuple[tuple[GateRow, ...], dict[str, GateRates]]:
     """Returns what the gate lets pass: a row for each classifier and cohort, and the rates of each classifier.
 
-    Args:
-        bank: of the model.
-        features: what its encoder sees in N slices.
-        slices: the cohort and the group of each.
-        related: what each cohort is to each classifier, from ``relations``; other cohorts are synthetic images.
+    The table has the cohort and the group of each slice; cohorts that ``relations`` did not name are synthetic images.
     """
     slices = slices.assign(is_brain=decide_brain_mri(bank, features.textures).passes)
     order = (IN_DISTRIBUTION, SAME_DISEASE, SAME_SEQUENCES, UNRELATED, NOT_BRAIN)

@@ -60,15 +60,8 @@ def finetune(
 
     With ``late_epochs`` a second phase follows, in which heads for lesions read the second stage too. The stem and the
     first two stages are frozen, so diseases whose heads are fitted on the second stage afterwards are left out. Each
-    epoch has as many copies from ``paint_lesions`` as other slices of each class.
-
-    Args:
-        encoder: where to start from; left as it is by ``linear-probe``.
-        train: labelled slices of the training groups.
-        validation: labelled slices of the validation groups.
-        preparation: how the slices were prepared.
-        folder: where ``checkpoint.pt`` and ``history.jsonl`` are kept.
-        settings: see there.
+    epoch has as many copies from ``paint_lesions`` as other slices of each class. A ``linear-probe`` leaves the encoder
+    as it is. The folder keeps ``checkpoint.pt`` and ``history.jsonl``.
 
     Raises:
         TrainingError: no labels to train on, a loss or weights that are not finite, a checkpoint of other settings.
@@ -259,13 +252,8 @@ def _loss(training: _Training, batch: Store, generator: Generator) -> Tensor:
 def _dense_loss(training: _Training, own: Store, local: Tensor, theta: Tensor) -> Tensor:
     """Returns the dense loss of slices of one disease, times the number of those supervised at each location.
 
-    These are slices with an annotated lesion, whose regions are augmented as they were, and slices without one.
-
-    Args:
-        training: state of the training.
-        own: M slices.
-        local: (M, C, h, w), the logits of their locations.
-        theta: (M, 2, 3), how they were augmented.
+    These are slices with an annotated lesion, whose regions are augmented as they were, and slices without one. Of M
+    slices there are the logits of their locations, (M, C, h, w), and how they were augmented, (M, 2, 3).
     """
     regions = torch.from_numpy(np.stack([training.slices.region(record) for record in own.records]))
     truth = torch.from_numpy(own.truth)

@@ -82,11 +82,7 @@ def macro_auroc(probabilities: np.ndarray, truth: np.ndarray, trained: np.ndarra
     """Returns the mean AUROC of each class against the rest; None with one class, or no trained one, among the slices.
 
     A class without training slices does not count: the ranking of an untrained output says nothing about learning.
-
-    Args:
-        probabilities: (N, C).
-        truth: (N,) class indices.
-        trained: (M,) those of the training slices.
+    Probabilities are (N, C), class indices (N,), those of the training slices (M,).
     """
     counted = np.intersect1d(truth, trained)
     if len(counted) == 0 or len(np.unique(truth)) < 2:

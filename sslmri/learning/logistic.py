@@ -78,13 +78,8 @@ def fit_logistic(
 ) -> Head:
     """Returns a class-balanced logistic regression; classes without a slice are masked.
 
-    Args:
-        features: (N, K), standardised for the fit.
-        truth: (N,) class indices.
-        n_classes: C.
-        inverse_penalty: C of scikit-learn.
-        n_components: of a PCA before the fit; None leaves it out.
-        scaler: that standardises; None: by these features.
+    Features (N, K) of class indices (N,) are standardised for the fit, by themselves without a scaler, and reduced by a
+    PCA where a number of components is given. The inverse penalty is C of scikit-learn.
     """
     weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, MASKED)
     if len(np.unique(truth)) < 2:
@@ -117,13 +112,7 @@ def fit_probe(
 ) -> Head:
     """Returns the logistic regression of the penalty with the best macro AUROC on queries, the strongest if equal.
 
-    Args:
-        features: (N, K) of labelled slices.
-        truth: (N,) their class indices.
-        queries: (V, K) of validation slices.
-        expected: (V,) their class indices.
-        n_classes: C.
-        scaler: as of ``fit_logistic``.
+    Labelled slices have features (N, K) and class indices (N,), the queries, of validation, (V, K) and (V,).
     """
     fitted = [
         fit_logistic(features.numpy(), truth, n_classes, penalty, scaler=scaler) for penalty in _INVERSE_PENALTIES

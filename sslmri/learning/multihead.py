@@ -22,11 +22,6 @@ class MultiHead(nn.Module):
         """Takes the encoder, and for the second phase the heads of the first.
 
         A new head starts with equal logits, so that its first gradients leave the pre-trained encoder alone.
-
-        Args:
-            encoder: is trained.
-            diseases: keys of the heads.
-            late: in the second phase, the heads to go on with.
         """
         super().__init__()
         self.encoder, self._frozen = encoder, () if late is None else encoder.first_stages

@@ -143,15 +143,11 @@ class HeadCard:
         encoder_sha256: hash of the encoder file that the head belongs to.
         regime: how it was trained.
         finetuning: settings of the fine-tuning run, with its precision.
-        calibration_temperature: logits are divided by it before the softmax.
-        threshold_low: below this probability of any disease class the scan is not flagged.
-        threshold_high: from this probability on the scan is flagged; in between the result is inconclusive.
-        threshold_rule: how both were chosen.
+        calibration_temperature, threshold_low, threshold_high, set_thresholds: the ``Decisions`` for a slice.
+        threshold_rule: how both thresholds were chosen.
         threshold_metrics: what each threshold reached where it was chosen; empty in models made since the evidence has
             what it reaches on unseen people.
-        set_thresholds: from this probability on a class is in the 90 % prediction set; None for a class with too few
-            validation groups: it is in every set.
-        set_rule: how these were chosen.
+        set_rule: how those of sets were chosen.
         saliency_scale: value of the saliency map, in logits, at the top of the colour scale.
         counts: groups and slices by class and split.
         created: when, UTC, ISO 8601.

@@ -85,11 +85,7 @@ def with_aligned(
 ) -> Screening:
     """Returns a screening, unrestricted by sequence, whose findings of these diseases are of the aligned brain.
 
-    Args:
-        screening: of the slices as acquired.
-        aligned: of the aligned brain, as the encoder saw it.
-        brain: itself.
-        notices: by disease, what a reader must know of its finding.
+    ``aligned`` is the screening of that brain as the encoder saw it; notices are what a reader must know of a finding.
     """
     found = aligned.unrestricted.findings
     reason = _UNRECOGNISED if aligned.unrestricted.reason else None

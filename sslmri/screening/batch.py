@@ -41,13 +41,8 @@ def screen_files(
     series of a zip file another.
 
     Several batches are read and go through the encoder in parallel, each on one thread: threads that share a batch wait
-    for each other at every layer. A single batch has all threads.
-
-    Args:
-        screener: with the model.
-        paths: the files.
-        sequence: of all scans, where the user says so.
-        is_aligned: whether a whole head is aligned for the classifiers that need it, which takes seconds each.
+    for each other at every layer. A single batch has all threads. The user may say the sequence of all scans, and that
+    no whole head is aligned for the classifiers that need it, which takes seconds each.
     """
     scans = list_scans(paths)
     in_parallel = max(1, min(torch.get_num_threads(), -(-len(scans) // BATCH_SCANS)))

@@ -74,12 +74,9 @@ def carry_maps(
 
 
 def paint(slice_: np.ndarray, level: np.ndarray, opacity: float) -> np.ndarray:
-    """Returns a slice under a map: (H, W, 3) uint8, inferno, whose alpha grows with the level from ``PALE`` on.
+    """Returns a slice (H, W) uint8 under a map: (H, W, 3) uint8, inferno, whose alpha grows from ``PALE`` on.
 
-    Args:
-        slice_: (H, W) uint8.
-        level: (H, W) in [0, 1] of the scale; values outside are clipped.
-        opacity: alpha at the top of the scale, in [0, 1].
+    Levels (H, W) outside [0, 1] of the scale are clipped; the opacity is alpha at its top, in [0, 1].
     """
     clipped = np.clip(level, 0.0, 1.0)
     colours = colour_table()[np.rint(clipped * 255).astype(np.intp)]

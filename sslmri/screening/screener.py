@@ -77,11 +77,7 @@ class Screener:
         return self._bank
 
     def screen(self, scan: Scan, report: Callable[[str], object] = lambda step: None) -> Screening:
-        """Returns the findings of one scan.
-
-        Args:
-            scan: as it was read.
-            report: called with the name of each step that takes seconds.
+        """Returns the findings of one scan; ``report`` is called with the name of each step that takes seconds.
 
         Raises:
             ScanError: the scan shows nothing.
@@ -98,11 +94,7 @@ class Screener:
     ) -> Screening:
         """Returns a screening with the findings of classifiers that learned from aligned brains, where it needs them.
 
-        Args:
-            screening: of the slices as acquired.
-            read: returns the scan; called only where its brain has to be aligned.
-            choice: of the reader, which sequence the scan is.
-            report: as in ``screen``.
+        Only then is the scan read. The choice is the reader's, which sequence it is.
         """
         diseases = [key for key in to_align(screening, choice) if one_sided(self.card.heads[key]) is None]
         is_unrecognised = bool(screening.unrestricted.reason) and is_head(screening.unrestricted)

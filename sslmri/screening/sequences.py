@@ -22,13 +22,8 @@ SURE_OF_SLICE, _SURE_OF_VOLUME = 0.8, 0.5
 def with_sequence(screening: Screening, choice: SequenceChoice | None = None, sure: float | None = None) -> Screening:
     """Returns a screening in which only the classifiers for the sequence of the scan answer.
 
-    What the reader chose counts first, then what the DICOM file states, then what the image shows. All classifiers
-    have answered already, so that another choice needs no pass of the encoder.
-
-    Args:
-        screening: of the scan.
-        choice: of the reader.
-        sure: as in ``name_seen``.
+    What the reader chose counts first, then what the DICOM file states, then what the image shows, see ``name_seen``.
+    All classifiers have answered already, so that another choice needs no pass of the encoder.
     """
     summary = screening.unrestricted
     if summary.reason:
@@ -45,11 +40,8 @@ def with_sequence(screening: Screening, choice: SequenceChoice | None = None, su
 def name_seen(summary: ScreeningSummary, sure: float | None = None) -> str | None:
     """Returns the sequence that the image shows; None in doubt.
 
-    T1 with and without contrast agent are one kind; of the two the more probable is named.
-
-    Args:
-        summary: of the scan.
-        sure: mean probability from which on a kind is named; by the number of slices where none is given.
+    T1 with and without contrast agent are one kind; of the two the more probable is named. It is named from a mean
+    probability of ``sure`` on, which follows from the number of slices where none is given.
     """
     seen = summary.sequence_seen
     if not seen:

@@ -24,11 +24,7 @@ class SimilarCase(NamedTuple):
 def similar_cases(bank: FeatureBank, features: np.ndarray, disease: str, n_cases: int = 5) -> tuple[SimilarCase, ...]:
     """Returns the nearest labelled training cases of a disease, nearest first, one for each group.
 
-    Args:
-        bank: of the model.
-        features: (S, D) of the scan's slices; the nearest slice counts.
-        disease: whose cases to search.
-        n_cases: at most.
+    Of the features (S, D) of the scan's slices, the nearest slice counts.
     """
     rows = np.flatnonzero([case.disease == disease for case in bank.cases])
     if disease not in bank.close_match or not len(rows):

@@ -95,11 +95,7 @@ def screen_labelled(screener: Screener, records: Sequence[Record]) -> list[Label
 
 
 def measure(scans: Sequence[LabelledScan], disease: Disease) -> Validation:
-    """Returns the results of one classifier.
-
-    Args:
-        scans: of all diseases.
-        disease: of the classifier.
+    """Returns the results of the classifier of a disease, from the scans of all.
 
     Raises:
         ManifestError: a group with two classes.
@@ -142,12 +138,7 @@ def choose_thresholds(found: Validation, disease: Disease) -> SiteThresholds:
 
 
 def report(validations: Mapping[str, Validation], unseen: Metrics | None) -> str:
-    """Returns the tables of a validation, and why scans were not assessed.
-
-    Args:
-        validations: by disease.
-        unseen: the model's results on patients that its training left out, None where it has none.
-    """
+    """Returns the tables of a validation next to the results on unseen patients, and why scans were not assessed."""
     columns = (
         *("task", "measure", "these scans", "95 % interval", "groups", "scans"),
         *("out of fold", "95 % interval", "groups"),

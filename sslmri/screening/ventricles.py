@@ -25,12 +25,7 @@ def age_group(decade: int | None) -> str:
 
 
 def ventricles_line(ventricles: Ventricles, age: str | None = None) -> str:
-    """Returns the measurements, each with the fraction of the training controls of an age group that measure less.
-
-    Args:
-        ventricles: as measured.
-        age: the group, or None to compare with nobody.
-    """
+    """Returns the measurements, each with the fraction of the training controls of an age group, if any, below it."""
     texts = {"fraction": f"Ventricles: {100 * ventricles.fraction:.1f} % of the brain in the aligned slices"}
     if ventricles.horns and ventricles.evans_index is not None:
         texts["evans_index"] = f"Evans index {ventricles.evans_index:.2f} (slice {ventricles.horns.slice_ + 1})"

@@ -108,10 +108,7 @@ def _marked(key: str, records: Sequence[Record], models: Mapping[int, Model]) ->
 def evidence_note(trained: list[int], folds: list[int], seen: Collection[str] = ()) -> str:
     """Returns what a reader must know of results that were measured on other models than the one they describe.
 
-    Args:
-        trained: folds that were left out in turn.
-        folds: all folds.
-        seen: tested groups of which pre-training saw other slices, without labels.
+    Trained are the folds that were left out in turn, seen the tested groups of which pre-training saw other slices.
     """
     if len(trained) == 1:
         models = f"one model, trained the same way without fold {trained[0]}"

@@ -72,12 +72,7 @@ class HeldOut(NamedTuple):
         return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
 
     def volume_decisions(self, disease: str, bias: Sequence[float]) -> Decisions | None:
-        """Returns how the logits of a volume become answers, fitted on the groups of these slices, or None.
-
-        Args:
-            disease: its key.
-            bias: (C,) that the head adds to its logits.
-        """
+        """Returns how logits of a volume, with the head's bias (C,), become answers, by the groups here, or None."""
         if not len(self.logits):
             return None
         cases = group_logits(self.logits + np.array(bias), self.slices.truth, self.slices.groups, "mean")
@@ -124,15 +119,8 @@ def fit_model(
 ) -> None:
     """Fine-tunes a pre-trained encoder on the training split of a store and writes the model of the run.
 
-    Args:
-        options: of the run.
-        start: the pre-trained encoder.
-        store: prepared slices with their splits.
-        settings: of fine-tuning.
-        predictions: out of fold, of models of the same recipe; without them the heads are calibrated on the
-            validation split.
-        gate: the slices that the gate is fitted on, with their splits; without them the model has no gate.
-        evidence_note: what a reader of the model's results must know.
+    Without predictions out of fold, of models of the same recipe, the heads are calibrated on the validation split. The
+    gate is fitted on slices of its own, with their splits; without them the model has none.
     """
     folder, settings = options.run / "finetune", with_precision(settings)
     train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
@@ -183,14 +171,6 @@ def write_head_cards(
     """Writes the card of each head, with what was decided on slices that it was not trained on.
 
     A head without such slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
-
-    Args:
-        folder: of the model.
-        heads: by disease.
-        held_out: the predictions of each for its left-out slices.
-        decisions: fitted on these.
-        records: of the training, with their splits.
-        settings: of the fine-tuning.
     """
     encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
     for key, decided in decisions.items():

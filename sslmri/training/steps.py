@@ -54,13 +54,7 @@ from sslmri.training.start import open_start
 def run_all(
     options: RunOptions, pretraining: PretrainSettings, finetuning: FinetuneSettings, start: Path | None = None
 ) -> Results:
-    """Pre-trains, fine-tunes and evaluates on data that are opened once, and returns the results by disease.
-
-    Args:
-        options: of the run.
-        pretraining: settings, not used where a start is given.
-        finetuning: settings.
-        start: as in ``run_finetune``.
+    """Pre-trains, unless a start is given, fine-tunes and evaluates on data opened once; returns results by disease.
 
     Raises:
         SslmriError: as the steps.
@@ -108,13 +102,8 @@ def run_finetune(
 ) -> None:
     """Attaches heads to the run's pre-trained encoder, calibrates them on validation groups and writes the model.
 
-    The model is built aside, with the gate that decides which scans it may answer, and appears whole.
-
-    Args:
-        options: of the run.
-        settings: of fine-tuning.
-        cohort: the data of the run, where they are open already.
-        start: a model or weights that become the run's pre-trained encoder; None for the one that it has.
+    The model is built aside, with the gate that decides which scans it may answer, and appears whole. A start is a
+    model or weights that become the run's pre-trained encoder.
 
     Raises:
         SslmriError: the data, the folder or the training is at fault.
@@ -132,15 +121,8 @@ def run_finetune(
 def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Cohort | None = None) -> Results:
     """Evaluates the run's model and its baselines on the test split, and writes the evidence of its protocol.
 
-    That of ``group-disjoint`` is in ``evidence``, that of ``as-published`` in ``evidence/as-published``.
-
-    Args:
-        options: of the run.
-        compare_to: a model of the other protocol that also gets a copy of as-published evidence, to show both.
-        cohort: the data of the run, where they are open already.
-
-    Returns:
-        The results by disease, as in ``metrics.json``.
+    That of ``group-disjoint`` is in ``evidence``, that of ``as-published`` in ``evidence/as-published``, of which a
+    model of the other protocol, to compare with, gets a copy. Returns the results by disease, as in ``metrics.json``.
 
     Raises:
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
