@@ -2,13 +2,13 @@
 
 import streamlit as st
 
+from sslmri.dashboard.cohort.intake import take_in
 from sslmri.dashboard.cohort.sections import (
     choose_entries,
     draw_counts,
     draw_exports,
     draw_list,
     draw_summary,
-    take_in,
     without_result,
 )
 from sslmri.dashboard.cohort.session import open_cohort

@@ -31,17 +31,19 @@ _Diseases = Annotated[
 
 
 def screen(
-    paths: _Scans,
+    paths: _Scans = (),
     model: Path = DEFAULT_MODEL,
     csv: Path | None = None,
     report: Path | None = None,
     overlays: Path | None = None,
     sequence: SequenceChoice | None = None,
+    dicomweb: str | None = None,
+    study: str | None = None,
 ) -> int:
     """Screen scans for every disease of the model: one JSON object per line, in the order given.
 
-    The DICOM files of one series in one folder are one scan. Exit code 0: every scan was screened; 2: some were
-    refused; 1: nothing could run.
+    The DICOM files of one series in one folder are one scan, and so is each MR series of a study in an archive. Exit
+    code 0: every scan was screened; 2: some were refused; 1: nothing could run.
 
     Args:
         paths: files, or folders whose files are taken in order of their names.
@@ -50,10 +52,14 @@ def screen(
         report: also write the findings as a PDF with the maps of the key slices, without names of files.
         overlays: also write each finding's map over its key slice, as PNG files into this folder.
         sequence: of all these scans, T1ce with contrast agent, in place of what their files state or their images show.
+        dicomweb: in place of files, the address of an archive, such as http://127.0.0.1:8042/dicom-web.
+        study: UID of the study there.
     """
+    from sslmri.errors import ScanError
     from sslmri.models.evidence import find_unseen_metrics
+    from sslmri.scans.dicomweb import Archive
     from sslmri.scans.sandbox import unlimited_resources
-    from sslmri.screening.batch import list_files, screen_files, write_overlays
+    from sslmri.screening.batch import list_files, screen_files, screen_study, write_overlays
     from sslmri.screening.outcome import Entry, Refusal
     from sslmri.screening.report.export import json_line, report_csv, report_pdf
     from sslmri.screening.report.images import key_images
@@ -61,10 +67,17 @@ def screen(
 
     if unlimited := unlimited_resources():
         print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
-    files, screener = list_files(paths), Screener.load(model)
+    archive = Archive(dicomweb) if dicomweb else None
+    if bool(archive) != bool(study) or (archive and paths):
+        raise ScanError("Expected files, or --dicomweb and --study together: name the one or the other.")
+    files, screener = [] if archive else list_files(paths), Screener.load(model)
     card, metrics = screener.card, find_unseen_metrics(screener.card)
     entries: list[Entry] = []  # without the arrays of the screenings
-    for entry, arrays in screen_files(screener, files, sequence):
+    if archive and study:
+        screened = screen_study(screener, archive, study, sequence)
+    else:
+        screened = screen_files(screener, files, sequence)
+    for entry, arrays in screened:
         print(json_line(card, entry, metrics), flush=True)
         if overlays and arrays:
             write_overlays(overlays, card, entry, arrays)

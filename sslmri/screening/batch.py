@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +19,7 @@ from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
+from sslmri.scans.dicomweb import Archive
 from sslmri.scans.group_files import ZippedSeries, list_scans
 from sslmri.scans.prepare import prepare_files, read_paths
 from sslmri.scans.slices import PreparedScan
@@ -58,6 +61,37 @@ def screen_files(
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+
+
+def screen_study(
+    screener: Screener, archive: Archive, study: str, sequence: SequenceChoice | None = None
+) -> Iterator[Screened]:
+    """Yields each MR series of a study in an archive with its arrays; a series that did not come whole is refused.
+
+    One series at a time lies in a folder that only this account can read, until the next is asked for.
+
+    Args:
+        screener: with the model.
+        archive: which has the study.
+        study: its UID.
+        sequence: of all series, where the user says so.
+
+    Raises:
+        ScanError: there are no MR series, or the archive cannot be asked.
+    """
+    for number, series in enumerate(archive.list_series(study), start=1):
+        with TemporaryDirectory(prefix="sslmri-") as folder:
+            try:
+                contents = archive.fetch(series)
+            except ScanError as error:
+                yield Entry(number, Refusal(error.reason, None), series.uid, series.n_files), None
+                continue
+            paths = tuple(Path(folder, f"{position}.dcm") for position in range(1, len(contents) + 1))
+            for path, data in zip(paths, contents, strict=True):
+                path.write_bytes(data)
+            del contents
+            for entry, arrays in _screen_batch(screener, sequence, number, [paths], is_aligned=True):
+                yield replace(entry, file=series.uid), arrays
 
 
 @contextmanager

@@ -1,7 +1,6 @@
-"""The cohort page: uploader, worklist of the scans, opening one, reports, and charts of the scans listed."""
+"""The cohort page: worklist of the scans, opening one, reports, and charts of the scans listed."""
 
 import base64
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,17 +12,15 @@ from pandas.io.formats.style import Styler
 
 from sslmri.dashboard import theme
 from sslmri.dashboard.charts import HATCH, layout
-from sslmri.dashboard.cohort.session import MAX_SCANS, Cohort, accept, clear_cohort, screen_into, time_left
+from sslmri.dashboard.cohort.session import Cohort, clear_cohort
 from sslmri.dashboard.screening.review import draw_report_buttons
-from sslmri.dashboard.screening.shared_model import share_screener
-from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, Upload, without_others
+from sslmri.dashboard.screening.uploads import HANDED_OVER
 from sslmri.dashboard.section import draw_chart
 from sslmri.dashboard.text import count, escape_markdown, in_order
 from sslmri.diseases import DISEASES, class_title
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
-from sslmri.scans.file_type import FORMATS
 from sslmri.screening.card_lines import urgency
 from sslmri.screening.messages import short_verdict
 from sslmri.screening.outcome import Entry, Finding, Refusal, ScreeningSummary
@@ -32,42 +29,8 @@ _IMAGE, _FILE = "Image", "File"
 _WIDTHS = {_IMAGE: 66, "Scan": 44, _FILE: 96, "Sequence": 62}  # in pixels; with five diseases they fit into 900
 _DISEASE_WIDTH = 120
 _ROW_HEIGHT, _WHOLE = 60, 10  # pixels; rows up to which the list is shown whole, a longer one scrolls
-_REDRAW_S = 2.0  # the list is drawn again while scans are screened, with all its images
 _BAR = 34  # pixels of a bar of a chart
 _SCREENING_PAGE = "pages/screening.py"
-
-
-def take_in(card: ModelCard, cohort: Cohort) -> None:
-    """Draws the uploader and screens what it holds; then the uploader is emptied and the page drawn again."""
-    is_folder = st.toggle("Upload a folder", key="cohort-folder", help="With all folders in it.")
-    files = st.file_uploader(
-        f"Drop up to {MAX_SCANS} scans: DICOM, NIfTI, other volumes, images or zip",
-        accept_multiple_files="directory" if is_folder else True,
-        key=f"cohort-files-{cohort.drop}-{is_folder}",
-        help=f"{FORMATS}. The DICOM files of one series are one scan. Results stay in the memory of this session "
-        "on the server, images do not; nothing is written to disk or sent on.",
-    )
-    if cohort.note:
-        st.warning(cohort.note)
-    if not files:
-        return
-    given = [FileUpload(file.name, file.getvalue()) for file in files]
-    scans = accept(cohort, without_others(given) if is_folder else given)
-    if scans:
-        _screen_with_progress(card, cohort, scans)
-    cohort.drop += 1
-    st.rerun()
-
-
-def _screen_with_progress(card: ModelCard, cohort: Cohort, scans: Sequence[Upload]) -> None:
-    bar = st.progress(0.0, f"Screening {count(len(scans), 'scan')}")
-    listed, drawn = st.empty(), 0.0
-    for done, seconds in screen_into(share_screener(card), cohort, scans):
-        bar.progress(done / len(scans), f"Screened {done} of {count(len(scans), 'scan')}, {time_left(seconds)}")
-        if time.monotonic() - drawn > _REDRAW_S:
-            with listed:
-                _draw_rows(cohort, by_urgency(cohort.entries.values(), cohort.folded))
-            drawn = time.monotonic()
 
 
 def draw_summary(cohort: Cohort) -> None:
@@ -134,7 +97,7 @@ def draw_list(cohort: Cohort, shown: Sequence[Entry]) -> None:
     weak = ", ".join(DISEASES[key].title for key in in_order(cohort.folded))
     note = f" Insufficient evidence, so neither coloured nor sorted by: {weak}." if weak else ""
     st.caption(f"Click a scan to open it, a column header to sort.{note}")
-    chosen = _draw_rows(cohort, shown, f"cohort-table-{hash(tuple(entry.number for entry in shown))}")
+    chosen = draw_rows(cohort, shown, f"cohort-table-{hash(tuple(entry.number for entry in shown))}")
     if not chosen:
         return
     number = shown[chosen[0][0]].number
@@ -146,7 +109,7 @@ def draw_list(cohort: Cohort, shown: Sequence[Entry]) -> None:
     st.switch_page(_SCREENING_PAGE)
 
 
-def _draw_rows(cohort: Cohort, entries: Sequence[Entry], key: str | None = None) -> list[tuple[int, str]]:
+def draw_rows(cohort: Cohort, entries: Sequence[Entry], key: str | None = None) -> list[tuple[int, str]]:
     """Draws one row a scan; with a key, returns the cell that was clicked, by its row and column, if any."""
     table = worklist(entries, cohort.names, cohort.thumbnails)
     widths = _WIDTHS | dict.fromkeys(_titles(), _DISEASE_WIDTH)

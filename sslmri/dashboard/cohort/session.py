@@ -8,14 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from sslmri.dashboard.screening.uploads import FileUpload, Upload, join_series
-from sslmri.dashboard.server.queue import screen_in_turn
+from sslmri.dashboard.screening.uploads import FileUpload, Upload, join_series, joined
+from sslmri.dashboard.server.queue import FifoLimiter, screen_in_turn
 from sslmri.dashboard.text import count
+from sslmri.errors import ScanError
 from sslmri.models.cards import ModelCard
+from sslmri.scans.dicomweb import Archive, ArchiveSeries
 from sslmri.screening.outcome import Entry, Refusal, Screening
 from sslmri.screening.report.images import key_images, thumbnail
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:  # the page is open before anything is screened
 
 MAX_SCANS = 200
 MAX_KEPT_BYTES = 64 * 2**20
+ARCHIVE = FifoLimiter(1)  # of all sessions: a series takes up to 1 GB until it is screened
 _KEY = "cohort"
+_Scan = TypeVar("_Scan")
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Cohort:
         names: of the files, by number; shown to this session, never exported.
         thumbnails: the slice of the most urgent finding of each scan, by number: JPEG.
         kept: uploads of the scans that can be opened, by number.
+        pending: series of an archive that are still to be fetched.
         drop: how often files were taken in; another number empties the uploader.
         note: what became of files that are not in the list.
         folded: diseases whose verdicts come last and uncoloured, because the evidence for them is insufficient.
@@ -48,6 +53,7 @@ class Cohort:
     names: dict[int, str] = field(default_factory=dict)
     thumbnails: dict[int, bytes] = field(default_factory=dict)
     kept: dict[int, Upload] = field(default_factory=dict)
+    pending: list[ArchiveSeries] = field(default_factory=list)
     drop: int = 0
     note: str = ""
     folded: set[str] = field(default_factory=set)
@@ -72,11 +78,32 @@ def clear_cohort() -> None:
 def accept(cohort: Cohort, files: Sequence[FileUpload]) -> list[Upload]:
     """Returns the scans among files that are still to be screened; the cohort's note says what was left out."""
     scans = {scan.sha256: scan for scan in join_series(files)}
-    fresh = [scan for key, scan in scans.items() if key not in cohort.entries]
+    return _as_many_as_fit(cohort, [scan for key, scan in scans.items() if key not in cohort.entries])
+
+
+def _as_many_as_fit(cohort: Cohort, scans: list[_Scan]) -> list[_Scan]:
     free = MAX_SCANS - len(cohort.entries)
-    left_out = f"{count(len(fresh) - free, 'scan')} left out: the list holds {MAX_SCANS}. Clear it to screen more."
-    cohort.note = left_out if len(fresh) > free else ""
-    return fresh[:free]
+    left_out = f"{count(len(scans) - free, 'scan')} left out: the list holds {MAX_SCANS}. Clear it to screen more."
+    cohort.note = left_out if len(scans) > free else ""
+    return scans[:free]
+
+
+def ask_for(cohort: Cohort, series: list[ArchiveSeries]) -> None:
+    """Adds the series of a study to those pending; the cohort's note says what was left out."""
+    cohort.pending = _as_many_as_fit(cohort, list(dict.fromkeys([*cohort.pending, *series])))
+
+
+def fetch(cohort: Cohort, archive: Archive, series: ArchiveSeries) -> list[Upload]:
+    """Returns a series to be screened, none where the list has it; one that did not come whole is listed as refused."""
+    try:
+        files = [FileUpload(series.name, data) for data in archive.fetch(series)]
+    except ScanError as error:
+        number = len(cohort.entries) + 1
+        cohort.entries[secrets.token_hex()] = Entry(number, Refusal(error.reason, None), n_files=series.n_files)
+        cohort.names[number] = series.name
+        return []
+    scan = joined(files, series.name)
+    return [] if scan.sha256 in cohort.entries else [scan]
 
 
 def screen_into(screener: "Screener", cohort: Cohort, scans: Sequence[Upload]) -> Iterator[tuple[int, float]]:

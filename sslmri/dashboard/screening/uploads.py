@@ -100,12 +100,12 @@ def patient_upload(patient: str) -> ScanUpload:
     return ScanUpload(name, sha256, lambda: load_patient(patient)[0], patient=patient)
 
 
-def _joined(files: Sequence[FileUpload]) -> ScanUpload:
+def joined(files: Sequence[FileUpload], name: str | None = None) -> ScanUpload:
     """Returns loose files that are one scan, sorted by their hashes: however the browser orders them, one hash."""
     parts = sorted(files, key=lambda part: part.sha256)
-    header = next((part.name for part in parts if part.series is None and voxel_names(part.name)), None)
+    header = next((part.name for part in parts if voxel_names(part.name) and part.series is None), None)
     return ScanUpload(
-        header or f"DICOM series of {count(len(parts), 'file')}",
+        name or header or f"DICOM series of {count(len(parts), 'file')}",
         hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
         lambda: read_files([(part.name, part.data) for part in parts]),
         len(parts),
@@ -117,7 +117,7 @@ def join_series(files: Sequence[FileUpload]) -> list[Upload]:
     """Returns files in their order, loose files that are one scan as one upload, each series of a zip as one."""
     scans: list[Upload] = []
     for parts in group_files(files, lambda file: file.series, lambda file: file.name):
-        scans += parts[0].scans if len(parts) == 1 else [_joined(parts)]
+        scans += parts[0].scans if len(parts) == 1 else [joined(parts)]
     return scans
 
 
