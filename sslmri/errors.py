@@ -28,3 +28,7 @@ class ModelError(SslmriError):
 
 class TrainingError(SslmriError):
     """Training that cannot start or must stop."""
+
+
+class RegisterError(SslmriError):
+    """A register of readings that cannot be used."""

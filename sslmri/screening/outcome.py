@@ -196,11 +196,18 @@ class Review:
 
     def agrees_with(self, finding: Finding) -> bool | None:
         """Returns whether reading and verdict agree on disease or none; None where one of them leaves it open."""
-        is_open = self.reading in (OTHER, CANNOT_TELL)
-        if is_open or finding.verdict not in (Verdict.FLAGGED, Verdict.NOT_FLAGGED):
-            return None
-        is_disease = self.reading != DISEASES[finding.disease].reference
-        return is_disease == (finding.verdict is Verdict.FLAGGED)
+        sees, finds = sees_disease(finding.disease, self.reading), finds_disease(finding.verdict)
+        return None if sees is None or finds is None else sees == finds
+
+
+def sees_disease(disease: str, reading: str) -> bool | None:
+    """Returns whether a reader sees the disease on a scan; None where the reading leaves it open."""
+    return None if reading in (OTHER, CANNOT_TELL) else reading != DISEASES[disease].reference
+
+
+def finds_disease(verdict: str) -> bool | None:
+    """Returns whether the model finds the disease on a scan; None where the verdict leaves it open."""
+    return {str(Verdict.FLAGGED): True, str(Verdict.NOT_FLAGGED): False}.get(verdict)
 
 
 @dataclass(frozen=True)
