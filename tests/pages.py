@@ -74,8 +74,9 @@ def table_of(app: AppTest, column: str) -> pd.DataFrame:
 
 def tables(app: AppTest) -> list[pd.DataFrame]:
     """Returns the tables of a page, as their reader sees the text."""
-
-    def plain(text: str) -> str:
-        return re.sub(r"\\(.)", r"\1", text.replace("\u2060", ""))
-
     return [table.value.map(plain).rename(columns=plain) for table in app.table]
+
+
+def plain(text: str) -> str:
+    """Returns escaped text as its reader sees it."""
+    return re.sub(r"\\(.)", r"\1", text.replace("\u2060", ""))

@@ -15,14 +15,17 @@ from sslmri.models.cards import ModelCard
 from sslmri.models.folder import MODEL_FILE, find_model, read_model_card
 from sslmri.models.site import read_site
 from sslmri.project import DEFAULT_MODEL
+from sslmri.screening import register
 
 NOTICE = "Research use only, not a medical device."
+_AGREEMENT = "pages/agreement.py"  # listed where the server has a register
 _PAGES = {
     "pages/screening.py": "Screening",
     "pages/cohort.py": "Cohort",
     "pages/data.py": "Data",
     "pages/performance.py": "Performance",
     "pages/encoder.py": "Encoder",
+    _AGREEMENT: "Agreement",
     "pages/about.py": "About",
 }
 _HEAD = 40  # pixels, height of the title's row
@@ -88,7 +91,8 @@ def choose_page() -> st.Page:
         st.set_page_config(layout="wide")
         time.sleep(_WIDENED_S)
     st.session_state[_ROUTED] = True
-    pages = [st.Page(path, title=title, default=path == next(iter(_PAGES))) for path, title in _PAGES.items()]
+    listed = {path: title for path, title in _PAGES.items() if path != _AGREEMENT or register.is_on()}
+    pages = [st.Page(path, title=title, default=path == next(iter(listed))) for path, title in listed.items()]
     return st.navigation(pages, position="top" if is_authorised() else "hidden")
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import streamlit as st
 
+from sslmri.dashboard.screening.recording import draw_recording
 from sslmri.dashboard.screening.state import widget_key
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
@@ -91,6 +92,7 @@ def draw_report(card: ModelCard, screening: Screening, n_files: int, token: str,
             if reviews
             else f"Add your initials to put {readings} into the report."
         )
+    draw_recording(summary, reviews)
 
     def entries() -> list[Entry]:
         images = key_images(card, summary, screening.arrays)
