@@ -10,7 +10,8 @@ from sslmri.dashboard.text import in_order
 from sslmri.diseases import DISEASES
 from sslmri.evidence.agreement import agreement_of
 from sslmri.evidence.tables import cells
-from sslmri.screening.outcome import CANNOT_TELL, finds_disease, sees_disease
+from sslmri.evidence.verdict import finds_disease
+from sslmri.screening.outcome import CANNOT_TELL, sees_disease
 from sslmri.screening.register import Reading
 
 COLUMNS = (

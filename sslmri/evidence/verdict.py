@@ -22,6 +22,11 @@ class Verdict(StrEnum):
 _DECIDED = frozenset({Verdict.FLAGGED, Verdict.NOT_FLAGGED})
 
 
+def finds_disease(verdict: str) -> bool | None:
+    """Returns whether the model finds the disease on a scan; None where the verdict leaves it open."""
+    return {str(Verdict.FLAGGED): True, str(Verdict.NOT_FLAGGED): False}.get(verdict)
+
+
 def decisions_for(card: HeadCard, n_slices: int) -> Decisions:
     """Returns the decisions of a classifier for a scan of that many slices."""
     if n_slices > 1 and card.volume:

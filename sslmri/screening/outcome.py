@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sslmri.diseases import DISEASES, Notice
-from sslmri.evidence.verdict import Verdict
+from sslmri.evidence.verdict import Verdict, finds_disease
 from sslmri.models.cards import INTENDED_USE
 from sslmri.scans.atlas.ventricles import Ventricles
 
@@ -203,11 +203,6 @@ class Review:
 def sees_disease(disease: str, reading: str) -> bool | None:
     """Returns whether a reader sees the disease on a scan; None where the reading leaves it open."""
     return None if reading in (OTHER, CANNOT_TELL) else reading != DISEASES[disease].reference
-
-
-def finds_disease(verdict: str) -> bool | None:
-    """Returns whether the model finds the disease on a scan; None where the verdict leaves it open."""
-    return {str(Verdict.FLAGGED): True, str(Verdict.NOT_FLAGGED): False}.get(verdict)
 
 
 @dataclass(frozen=True)
