@@ -61,11 +61,22 @@ def finetune(
     finetune: FinetuneSettings = _FINETUNE,
     precision: _Precision = "auto",
     start: _Start = None,
+    only: str | None = None,
 ) -> None:
-    """Fine-tune the run's encoder on the diseases of its data and write the model."""
+    """Fine-tune the run's encoder on the diseases of its data and write the model.
+
+    Args:
+        only: train the classifier of this disease alone, on the frozen encoder of the model that --start names, and
+            write that model with it; its other classifiers stay as they are.
+    """
+    from sslmri.training.added import add_classifier
     from sslmri.training.steps import run_finetune
 
-    run_finetune(options, replace(finetune, precision=precision), start=start)
+    settings = replace(finetune, precision=precision)
+    if only:
+        add_classifier(options, settings, only, start)
+    else:
+        run_finetune(options, settings, start=start)
 
 
 def crossvalidate(

@@ -1,7 +1,7 @@
 """What the data are: classes, sizes, intensities and limitations, measured on a sample of the files."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from sslmri.errors import ScanError
 from sslmri.scans import read_scan
 from sslmri.scans.slices import Preparation, to_slices
 
+DATA_FILE = "data.json"  # of a summary, in the evidence of a model
 PER_CLASS = 60
 N_BINS = 64
 QUANTILES = (5, 25, 50, 75, 95)
@@ -68,6 +69,17 @@ def summarise(
         "use": _use_rows(records),
         "faults": [asdict(n) for n in _group_faults(classes, pool) + sources + unreadable[:_SHOWN] + more],
     }
+
+
+def with_others(summary: dict[str, Any], former: dict[str, Any], diseases: Collection[str]) -> dict[str, Any]:
+    """Returns a summary with the rows of a former one on some diseases, and on cohorts of theirs that it lacks."""
+    known = {row["cohort"] for row in summary["use"]}
+    cohorts = {row["cohort"] for row in former["use"] if row["disease"] in diseases} - known
+    kept = {
+        name: [row for row in rows if (row["disease"] in diseases if "disease" in row else row["cohort"] in cohorts)]
+        for name, rows in former.items()
+    }
+    return {name: kept[name] + rows for name, rows in summary.items()}
 
 
 def _measure(record: Record, preparation: Preparation) -> tuple[Any, ...]:

@@ -103,22 +103,63 @@ def fit_bank(
         svm = fit_svm(points, np.concatenate([is_case, np.zeros(len(synthetic.features), dtype=bool)]))
         scores = svm.scores(validation_points)
         svms[disease] = replace(svm, threshold=threshold_between(scores[is_validation], scores[~is_validation]))
-        nearest = (1 - bank_points[is_validation] @ neighbours[is_case].T).min(axis=1)
-        close_match[disease] = float(np.quantile(nearest, _CLOSE)) if len(nearest) else 0.0
+        close_match[disease] = close_distance(bank_points[is_validation], neighbours[is_case])
     return FeatureBank(
         center=center,
         components=components,
         features=neighbours,
-        cases=tuple(
-            BankCase(str(r.disease), str(r.label), r.cohort, r.group_key, str(r.split), r.name, r.slice_number)
-            for r in cases
-        ),
+        cases=bank_cases(cases),
         brain_projection=brain_projection,
         brain_svm=brain_svm,
         domain_projection=domain_projection,
         domain_svms=svms,
         close_match=close_match,
     )
+
+
+def extend_bank(model: Model, bank: FeatureBank, store: Store) -> FeatureBank:
+    """Returns the bank of a model with the slices of one more disease, or others of one that it has.
+
+    What it holds of the other diseases stays. Their features are not kept; the support vectors on their side stand for
+    them where the new disease is separated from them.
+
+    Args:
+        model: whose encoder the bank is of.
+        bank: of the model.
+        store: labelled slices of the disease, with their splits.
+    """
+    train, validation = store.where(split="train").evenly(MAX_CASES), store.where(split="validation")
+    disease = str(train.records[0].disease)
+    synthetic = prepared_images(train.slices, model.card.encoder.preparation, min(_MAX_SYNTHETIC, len(train.records)))
+    inside, held_out, outside = (encode(model, slices).features for slices in (train, validation, synthetic))
+    others = {key: svm for key, svm in bank.domain_svms.items() if key != disease}
+    project = bank.domain_projection.project
+    vectors = [svm.vectors[svm.weights > 0] for svm in others.values()]
+    points = np.concatenate([project(inside), project(outside), *vectors])
+    svm = fit_svm(points, np.arange(len(points)) < len(inside))
+    svm = replace(svm, threshold=threshold_between(svm.scores(project(held_out)), np.zeros(0)))
+    neighbours, kept = bank.project(inside), [case.disease != disease for case in bank.cases]
+    return replace(
+        bank,
+        features=np.concatenate([bank.features[kept], neighbours]),
+        cases=(*(case for case in bank.cases if case.disease != disease), *bank_cases(train.records)),
+        domain_svms=others | {disease: svm},
+        close_match={**bank.close_match, disease: close_distance(bank.project(held_out), neighbours)},
+    )
+
+
+def bank_cases(records: Sequence[Record]) -> tuple[BankCase, ...]:
+    """Returns what a bank records of training slices."""
+    return tuple(
+        BankCase(str(r.disease), str(r.label), r.cohort, r.group_key, str(r.split), r.name, r.slice_number)
+        for r in records
+    )
+
+
+def close_distance(validation: np.ndarray, training: np.ndarray) -> float:
+    """Returns how far 90 % of validation points (V, d) have a training point (N, d) at most; 0 without any."""
+    nearest = (1 - validation @ training.T).min(axis=1)
+    return float(np.quantile(nearest, _CLOSE)) if len(nearest) else 0.0
 
 
 def whitened_axes(centred: np.ndarray, cohorts: np.ndarray) -> np.ndarray:

@@ -140,9 +140,18 @@ def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head], sequ
     """
     _save_tensors(folder / ENCODER_FILE, _weights(encoder))
     for key, head in heads.items():
-        _save_tensors(head_path(folder, key), {"weight": head.weight, "bias": head.bias})
+        save_head(head_path(folder, key), head)
     if sequence is not None:
-        _save_tensors(folder / SEQUENCE_FILE, {"weight": sequence.weight, "bias": sequence.bias})
+        save_head(folder / SEQUENCE_FILE, sequence)
+
+
+def save_head(path: Path, head: Head) -> None:
+    """Writes a head as float16 safetensors.
+
+    Raises:
+        ModelError: a weight is not finite in float16.
+    """
+    _save_tensors(path, {"weight": head.weight, "bias": head.bias})
 
 
 def head_path(folder: Path, disease: str, suffix: str = ".safetensors") -> Path:

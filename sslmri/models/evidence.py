@@ -249,7 +249,8 @@ def _check_model(card: ModelCard, evidence: Evidence) -> None:
             f"Expected {evidence.TITLE} of this model's encoder, got those of {evidence.encoder_sha256[:12]}: "
             f"{_advice(evidence)}."
         )
-    trained = max(head.created for head in card.heads.values())
+    measured = card.heads.keys() & getattr(evidence, "diseases", {}).keys()
+    trained = max((card.heads[key].created for key in measured), default="")
     if evidence.created < trained:
         raise ModelError(
             f"Expected {evidence.TITLE} of this model's classifiers, trained {trained}, got older ones of "

@@ -16,7 +16,7 @@ from sslmri.cohorts.registry import terms_of
 from sslmri.cohorts.simulated import write_simulated
 from sslmri.cohorts.splits import NEGATIVES_FILE, assign_splits, label_negatives, with_folds
 from sslmri.cohorts.store import Store, open_store
-from sslmri.diseases import load_diseases
+from sslmri.diseases import DISEASES, class_title, load_diseases
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import write_atomically
 from sslmri.models.cards import Counts, ModelCard, TrainingData
@@ -167,6 +167,21 @@ def hash_of(records: Iterable[Record], protocol: Protocol = GROUP_DISJOINT) -> s
     """Returns the hash of the sorted names of what a protocol keeps in one split: groups; as published, images."""
     names = {record.name if protocol == AS_PUBLISHED else record.group_key for record in records}
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def thin_validation(labelled: Store) -> list[str]:
+    """Returns a sentence for each trained disease with fewer than two classes in the validation split."""
+    sentences = []
+    for key in dict.fromkeys(str(record.disease) for record in labelled.where(split="train").records):
+        found = labelled.where(disease=key, split="validation").records
+        labels = sorted({str(record.label) for record in found})
+        if len(labels) < 2:
+            named = " and ".join(map(class_title, labels)) or "no class"
+            sentences.append(
+                f"{DISEASES[key].title}: the validation split holds {named} only, two are needed: this classifier "
+                "does not affect the choice of the epoch, and its probabilities are not calibrated."
+            )
+    return sentences
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

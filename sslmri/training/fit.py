@@ -103,6 +103,15 @@ class OutOfSample(NamedTuple):
         return HeldOut(self.slices.select(rows), self.logits[key][rows].astype(np.float64), self.peaks[key][rows])
 
 
+class Fitted(NamedTuple):
+    """An encoder and heads as they are saved, with what was decided on slices that they were not trained on."""
+
+    encoder: Encoder
+    heads: dict[str, Head]
+    held_out: dict[str, HeldOut]
+    decisions: dict[str, Decisions]
+
+
 def load_pretrained(folder: Path) -> Pretrained:
     """Returns the pre-trained encoder of a folder with its card."""
     return Pretrained(load_encoder(folder / ENCODER_FILE), read_encoder_card(folder / ENCODER_CARD))
@@ -122,9 +131,33 @@ def fit_model(
     Without predictions out of fold, of models of the same recipe, the heads are calibrated on the validation split. The
     gate is fitted on slices of its own, with their splits; without them the model has none.
     """
-    folder, settings = options.run / "finetune", with_precision(settings)
+    settings = with_precision(settings)
+    fitted = fit_heads(options, start.encoder, store, settings, predictions)
+    sequence = fit_sequence_head(fitted.encoder, store.where(split="train"), options.preparation)
+    card = replace(start.card, architecture=fitted.encoder.architecture, preparation=options.preparation)
+    trained = training_data(store.labelled.where(split="train"), options.protocol)
+    named = options.run.name, trained, created_now(), evidence_note
+    with replaced(options.run / MODEL, is_kept=False) as new:
+        save_weights(new, fitted.encoder, fitted.heads, sequence)
+        write_card(new / ENCODER_CARD, card)
+        write_head_cards(new, fitted, store.records, settings)
+        write_model_file(new, *named)
+        if gate is not None:
+            save_bank(new, build_bank(Model.load(new), gate))
+            write_model_file(new, *named)
+
+
+def fit_heads(
+    options: RunOptions,
+    encoder: Encoder,
+    store: Store,
+    settings: FinetuneSettings,
+    predictions: OutOfSample | None = None,
+) -> Fitted:
+    """Returns an encoder fine-tuned on the training split of a store, with heads calibrated as in ``fit_model``."""
     train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
-    encoder, heads = as_saved(*finetune(start.encoder, train, validation, options.preparation, folder, settings))
+    tuned = finetune(encoder, train, validation, options.preparation, options.run / "finetune", settings)
+    encoder, heads = as_saved(*tuned)
     if settings.refits_atrophy:
         atrophy = [key for key in heads if DISEASES[key].is_atrophy]
         heads |= {key: fit_atrophy_head(encoder, train, key, options.preparation) for key in atrophy}
@@ -134,17 +167,7 @@ def fit_model(
     heads = {
         key: replace(head, bias=head.bias + torch.tensor(decisions[key].bias)).rounded() for key, head in heads.items()
     }
-    sequence = fit_sequence_head(encoder, store.where(split="train"), options.preparation)
-    card = replace(start.card, architecture=encoder.architecture, preparation=options.preparation)
-    named = options.run.name, training_data(train, options.protocol), created_now(), evidence_note
-    with replaced(options.run / MODEL, is_kept=False) as new:
-        save_weights(new, encoder, heads, sequence)
-        write_card(new / ENCODER_CARD, card)
-        write_head_cards(new, heads, held_out, decisions, store.records, settings)
-        write_model_file(new, *named)
-        if gate is not None:
-            save_bank(new, build_bank(Model.load(new), gate))
-            write_model_file(new, *named)
+    return Fitted(encoder, heads, held_out, decisions)
 
 
 @torch.inference_mode()
@@ -160,21 +183,14 @@ def predict(encoder: Encoder, heads: Mapping[str, Head], slices: Store, preparat
     return OutOfSample(slices, *joined)
 
 
-def write_head_cards(
-    folder: Path,
-    heads: Mapping[str, Head],
-    held_out: Mapping[str, HeldOut],
-    decisions: Mapping[str, Decisions],
-    records: list[Record],
-    settings: FinetuneSettings,
-) -> None:
+def write_head_cards(folder: Path, fitted: Fitted, records: list[Record], settings: FinetuneSettings) -> None:
     """Writes the card of each head, with what was decided on slices that it was not trained on.
 
     A head without such slices keeps temperature 1, thresholds 0.5 and a scale of 1, and no class can be excluded.
     """
     encoder_sha256, finetuning, counts = sha256_of(folder / ENCODER_FILE), recorded(settings), class_counts(records)
-    for key, decided in decisions.items():
-        found = held_out[key]
+    for key, decided in fitted.decisions.items():
+        found = fitted.held_out[key]
         card = HeadCard(
             disease=key,
             classes=DISEASES[key].classes,
@@ -191,7 +207,7 @@ def write_head_cards(
             saliency_scale=saliency_scale(found.peaks[np.arange(len(found.peaks)), found.logits.argmax(axis=1)]),
             counts=_by_class(counts[counts["disease"] == key]),
             created=created_now(),
-            pooling=heads[key].pooling,
+            pooling=fitted.heads[key].pooling,
             volume=found.volume_decisions(key, decided.bias),
             definition=DISEASES[key] if is_own(key) else None,
         )

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from sslmri.cohorts.manifest import Record
+from sslmri.cohorts.protocols import Protocol
 from sslmri.errors import ModelError, TrainingError
 from sslmri.files import sha256_of
 from sslmri.learning.encoder import Encoder
@@ -67,14 +68,7 @@ def adopt(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) 
         TrainingError: it may have learned from what is held out, or the run has another start.
     """
     (encoder, card), labelled = _read(start, options)
-    seen = [may_have_seen(card.data, split, options.protocol) for split in splits]
-    seen += [may_have_seen(labelled, [r for r in split if r.disease], options.protocol) for split in splits]
-    if cohorts := sorted(set().union(*seen)):
-        raise TrainingError(
-            f"Expected a start that learned from none of the groups held out for validation and test, got {start}, "
-            f"which learned from {', '.join(cohorts)} with other training groups than these: name another start, or "
-            "let these cohorts train only."
-        )
+    check_unseen(start, card.data, labelled, splits, options.protocol)
     folder = options.run / "pretrain"
     if (folder / ENCODER_CARD).exists():
         if read_encoder_card(folder / ENCODER_CARD).pretraining != card.pretraining:
@@ -89,6 +83,28 @@ def adopt(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) 
     write_card(folder / ENCODER_CARD, replace(card, data=data, versions=versions(), created=created_now()))
     if card.start:
         print(printable_line(card.start))
+
+
+def check_unseen(
+    start: Path,
+    pretrained: TrainingData,
+    labelled: TrainingData,
+    splits: Sequence[Sequence[Record]],
+    protocol: Protocol,
+) -> None:
+    """Refuses a start that may have learned, without or with labels, from what one of the splits holds out.
+
+    Raises:
+        TrainingError: naming the cohorts.
+    """
+    seen = [may_have_seen(pretrained, split, protocol) for split in splits]
+    seen += [may_have_seen(labelled, [r for r in split if r.disease], protocol) for split in splits]
+    if cohorts := sorted(set().union(*seen)):
+        raise TrainingError(
+            f"Expected a start that learned from none of the groups held out for validation and test, got {start}, "
+            f"which learned from {', '.join(cohorts)} with other training groups than these: name another start, or "
+            "let these cohorts train only."
+        )
 
 
 def _read(start: Path, options: RunOptions) -> tuple[Pretrained, TrainingData]:

@@ -1,7 +1,9 @@
 """Pre-train, fine-tune, evaluate, fit the gate: each step works on the data of a run and writes into its run folder."""
 
+import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +14,8 @@ from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import AS_PUBLISHED, EVIDENCE_FOLDERS, Protocol
 from sslmri.cohorts.splits import shared_groups
 from sslmri.cohorts.store import Store
-from sslmri.cohorts.summary import summarise
-from sslmri.diseases import DISEASES, class_title
-from sslmri.errors import TrainingError
+from sslmri.cohorts.summary import DATA_FILE, summarise, with_others
+from sslmri.errors import ModelError, TrainingError
 from sslmri.evidence.predictions import write_predictions
 from sslmri.files import write_atomically, write_json
 from sslmri.gate.fit import build_bank
@@ -26,8 +27,8 @@ from sslmri.learning.precision import with_precision
 from sslmri.learning.pretrain import pretrain
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.bank import save_bank
-from sslmri.models.cards import EncoderCard, recorded
-from sslmri.models.evidence import GateTable, Metrics, write_evidence
+from sslmri.models.cards import EncoderCard, ModelCard, recorded
+from sslmri.models.evidence import GateTable, Metrics, find_evidence, write_evidence
 from sslmri.models.folder import (
     ENCODER_CARD,
     ENCODER_FILE,
@@ -43,6 +44,7 @@ from sslmri.training.data import (
     open_cohort,
     prepared,
     require_empty_run,
+    thin_validation,
     training_data,
 )
 from sslmri.training.fit import fit_model
@@ -112,8 +114,8 @@ def run_finetune(
     require_empty_run(options.run, ["finetune/checkpoint.pt"], options.resume)
     cohort = cohort or open_cohort(options)
     pretrained = open_start(options, cohort.used, start)
-    store, labelled = cohort.store, cohort.store.labelled
-    for sentence in _thin_validation(labelled.where(split="train"), labelled.where(split="validation")):
+    store = cohort.store
+    for sentence in thin_validation(store.labelled):
         print(sentence)
     fit_model(options, pretrained, store, settings, gate=store, evidence_note=pretrained.card.start or None)
 
@@ -122,7 +124,8 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     """Evaluates the run's model and its baselines on the test split, and writes the evidence of its protocol.
 
     That of ``group-disjoint`` is in ``evidence``, that of ``as-published`` in ``evidence/as-published``, of which a
-    model of the other protocol, to compare with, gets a copy. Returns the results by disease, as in ``metrics.json``.
+    model of the other protocol, to compare with, gets a copy. Stored results of classifiers that these data do not test
+    stay. Returns the results by disease, as in ``metrics.json``.
 
     Raises:
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
@@ -133,13 +136,25 @@ def run_evaluate(options: RunOptions, compare_to: Path | None = None, cohort: Co
     store = cohort.store
     results, frames = measure(answer_split(model, store), store, options.protocol)
     evidence = model.card.folder / EVIDENCE_FOLDERS[options.protocol]
-    write_results(evidence, model, store, results, frames, options.protocol)
-    write_json(evidence / "data.json", summarise(cohort.records, model.card.encoder.preparation))
+    others = {key: result for key, result in _stored(model.card).items() if key not in results}
+    summary = summarise(cohort.records, model.card.encoder.preparation)
+    with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
+        summary = with_others(summary, json.loads((evidence / DATA_FILE).read_bytes()), others)
+    write_results(evidence, model, store, others | results, frames, options.protocol)
+    write_json(evidence / DATA_FILE, summary)
     copy_histories(evidence, options.run / "pretrain", options.run / "finetune")
     if compare_to is not None:
         with replaced(compare_to / EVIDENCE_FOLDERS[options.protocol], is_kept=False) as new:
             shutil.copytree(evidence, new, dirs_exist_ok=True)
     return results
+
+
+def _stored(card: ModelCard) -> Results:
+    """Returns the stored results of the classifiers of a model, none where they are of others."""
+    with suppress(ModelError):
+        if found := find_evidence(card, Metrics):
+            return {key: result for key, result in found.diseases.items() if key in card.heads}
+    return {}
 
 
 def copy_histories(evidence: Path, pretrain: Path, finetune: Path) -> None:
@@ -190,6 +205,11 @@ def run_bank(options: RunOptions) -> GateTable:
         SslmriError: the data or the model is at fault, or it was trained on what it would be tested on.
     """
     model, cohort = open_run(options)
+    if missing := model.card.heads.keys() - {record.disease for record in cohort.used if record.split == "train"}:
+        raise TrainingError(
+            f"Expected training slices of all classifiers of the model, got none of {', '.join(sorted(missing))}: name "
+            "the data of all, or keep the bank that it has."
+        )
     bank = build_bank(model, cohort.store)
     with replaced(model.card.folder) as new:
         save_bank(new, bank)
@@ -220,17 +240,3 @@ def _comparable(options: RunOptions, compare_to: Path) -> Path:
             "be replaced."
         )
     return card.folder
-
-
-def _thin_validation(train: Store, validation: Store) -> list[str]:
-    """Returns a sentence for each trained disease with fewer than two classes in the validation split."""
-    sentences = []
-    for key in dict.fromkeys(str(record.disease) for record in train.records):
-        labels = sorted({str(record.label) for record in validation.where(disease=key, split="validation").records})
-        if len(labels) < 2:
-            named = " and ".join(map(class_title, labels)) or "no class"
-            sentences.append(
-                f"{DISEASES[key].title}: the validation split holds {named} only, two are needed: this classifier "
-                "does not affect the choice of the epoch, and its probabilities are not calibrated."
-            )
-    return sentences

@@ -8,14 +8,13 @@ import pandas as pd
 from sslmri.cohorts.manifest import TRAIN_USE
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.cohorts.registry import GROUP, SUBJECT, meaning_of
-from sslmri.cohorts.summary import QUANTILES
+from sslmri.cohorts.summary import DATA_FILE, QUANTILES
 from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.errors import ModelError
 from sslmri.models.cards import HeadCard, ModelCard
 
 Summary = Mapping[str, pd.DataFrame]  # by name, each with its columns below
 
-DATA_FILE = "data.json"
 _COLUMNS = {
     "classes": ["disease", "label", "split", "groups", "slices"],
     "sizes": ["cohort", "width", "height", "slices"],
