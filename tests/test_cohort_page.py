@@ -1,5 +1,6 @@
 """The cohort page: many scans in, one worklist out, that is sorted, filtered, opened and saved; nothing is shared."""
 
+import hashlib
 import io
 import json
 from dataclasses import replace
@@ -14,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from sslmri.dashboard.cohort import session as cohorts
 from sslmri.dashboard.cohort.sections import by_urgency, counts, filtered, worklist
 from sslmri.dashboard.cohort.session import Cohort, accept, screen_into, time_left
-from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload
+from sslmri.dashboard.screening.uploads import HANDED_OVER, FileUpload, join_series
 from sslmri.diseases import DISEASES
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
@@ -130,7 +131,7 @@ def test_a_clicked_scan_opens_on_the_screening_page(two_and_a_bad_one: AppTest) 
     app.run()
     assert not app.exception
     handed_over = app.session_state[HANDED_OVER]
-    assert (handed_over.name, handed_over.data) == ("b.png", png(2))
+    assert (handed_over.name, handed_over.sha256) == ("b.png", hashlib.sha256(png(2)).hexdigest())
     assert app.title[0].value == "Screening"
 
 
@@ -164,7 +165,7 @@ def test_only_few_files_are_kept_and_no_more_than_the_limits_are_taken(screener:
 
 def test_time_left_is_told_for_every_scan_but_is_nothing_after_the_last(screener: Screener) -> None:
     cohort = Cohort(screener.card.sha256)
-    steps = list(screen_into(screener, cohort, [FileUpload("a", png(0)), FileUpload("b", png(1))]))
+    steps = list(screen_into(screener, cohort, join_series([FileUpload("a", png(0)), FileUpload("b", png(1))])))
     assert [done for done, _ in steps] == [1, 2]
     assert steps[0][1] > 0
     assert steps[1][1] == 0

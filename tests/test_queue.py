@@ -14,6 +14,7 @@ from sslmri.dashboard.screening.uploads import FileUpload
 from sslmri.dashboard.server import queue
 from sslmri.dashboard.server.queue import FifoLimiter, screen_in_turn
 from sslmri.logging_config import JsonLines
+from sslmri.scans import read_scan
 from tests.pages import PAGES, open_page, png, upload, words_of
 
 
@@ -177,20 +178,19 @@ def test_a_file_that_is_slow_to_read_holds_up_nobody_at_the_model(configured, mo
     monkeypatch.setattr(queue, "MODEL", FifoLimiter(1))
     monkeypatch.setattr(state.st, "session_state", {})
     reading, read_on, done = Event(), Event(), []
-    real = FileUpload.read
 
-    def read(upload: FileUpload):
-        if upload.name == "slow.png":
+    def read(data: bytes, name: str):
+        if name == "slow.png":
             reading.set()
             assert read_on.wait(10)
-        return real(upload)
+        return read_scan(data, name)
 
-    monkeypatch.setattr(FileUpload, "read", read)
+    monkeypatch.setattr("sslmri.dashboard.screening.uploads.read_scan", read)
     summary = SimpleNamespace(summary=SimpleNamespace(findings={}))
     screener = SimpleNamespace(card=configured, screen=lambda scan, report: (done.append(scan.info.name), summary)[1])
 
     def visit(name: str) -> None:
-        state.screen_uploads(screener, [FileUpload(name, png(len(name)))])
+        state.screen_uploads(screener, FileUpload(name, png(len(name))).scans)
 
     slow = Thread(target=visit, args=["slow.png"], daemon=True)
     slow.start()
@@ -215,8 +215,8 @@ def test_a_page_that_starts_anew_while_its_scan_is_screened_does_not_screen_it_a
         return SimpleNamespace(summary=SimpleNamespace(findings={}))
 
     screener = SimpleNamespace(card=configured, screen=screen)
-    scan = FileUpload("scan.png", png())
-    threads = [Thread(target=state.screen_uploads, args=[screener, [scan]], daemon=True) for _ in range(3)]
+    scans = FileUpload("scan.png", png()).scans
+    threads = [Thread(target=state.screen_uploads, args=[screener, scans], daemon=True) for _ in range(3)]
     threads[0].start()
     assert screening.wait(30)
     for thread in threads[1:]:

@@ -277,7 +277,7 @@ def test_similar_cases_say_class_cohort_distance_and_whether_they_are_close(is_c
 
 def test_a_scan_of_the_cohort_page_is_screened_until_it_is_closed(configured: ModelCard) -> None:
     app = open_page(PAGES[0])
-    app.session_state["handed_over"] = FileUpload("from a folder.png", png())
+    app.session_state["handed_over"] = FileUpload("from a folder.png", png()).scans[0]
     app.run()
     assert [text.value for text in app.text] == ["from a folder.png"]
     next(button for button in app.button if button.label == "Close").click().run()

@@ -11,17 +11,18 @@ import streamlit as st
 
 from sslmri.dashboard.server.streamlit_internals import route_logs
 from sslmri.logging_config import install, record
+from sslmri.scans import read_scan
 from sslmri.scans.scan import Scan
 
 route_logs(install())  # before the imports below, which log
-from sslmri.dashboard.screening.uploads import FileUpload  # noqa: E402
+from sslmri.dashboard.screening import uploads  # noqa: E402
 from sslmri.dashboard.server import queue  # noqa: E402
 from sslmri.dashboard.server.lifespan import MIDDLEWARE, ROUTES, lifespan  # noqa: E402
 from sslmri.screening.outcome import Screening  # noqa: E402
 from sslmri.screening.screener import Screener  # noqa: E402
 
 _first: dict[str, Any] = {}
-_screen, _read = Screener.screen, FileUpload.read
+_screen = Screener.screen
 
 
 def screen(screener: Screener, scan: Scan, report: Callable[[str], object]) -> Screening:
@@ -31,17 +32,17 @@ def screen(screener: Screener, scan: Scan, report: Callable[[str], object]) -> S
     return screening
 
 
-def read(upload: FileUpload) -> Scan:
+def read(data: bytes, name: str, series: int | None = None) -> Scan:
     """Returns the scan that was read first, and shows its name; logs the file's name and keeps the file on the disk."""
-    record("reading", file=upload.name)
+    record("reading", file=name)
     with suppress(OSError), NamedTemporaryFile(delete=False) as kept:
-        kept.write(upload.data)
-    st.caption(_first.setdefault("name", upload.name))
-    scan: Scan = _first.setdefault("scan", _read(upload))
+        kept.write(data)
+    st.caption(_first.setdefault("name", name))
+    scan: Scan = _first.setdefault("scan", read_scan(data, name, series))
     return scan
 
 
 setattr(Screener, "screen", screen)  # noqa: B010
-setattr(FileUpload, "read", read)  # noqa: B010
+setattr(uploads, "read_scan", read)  # noqa: B010
 queue.MODEL = queue.FifoLimiter(99)
 app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=lifespan, routes=ROUTES, middleware=MIDDLEWARE)

@@ -2,10 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import PurePosixPath
-from typing import ClassVar
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -37,51 +36,8 @@ _UPLOADS = "uploads"  # in the session: the files of the uploader, by their ids
 
 
 @dataclass(frozen=True)
-class FileUpload:
-    """One file, or one of the DICOM series of a zip file."""
-
-    name: str
-    data: bytes
-    number: int | None = None  # of the series, from 1 on
-    n_files: ClassVar[int] = 1
-    patient: ClassVar[None] = None
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the content; it distinguishes uploads."""
-        part = b"" if self.number is None else f", series {self.number}".encode()
-        return hashlib.sha256(self.data + part).hexdigest()
-
-    @cached_property
-    def scans(self) -> "tuple[FileUpload, ...]":
-        """Itself, or each series of a zip file that holds several."""
-        count = count_scans(self.data)
-        if count == 1:
-            return (self,)
-        return tuple(replace(self, name=f"{self.name}, series {n} of {count}", number=n) for n in range(1, count + 1))
-
-    @cached_property
-    def series(self) -> SeriesKey | None:
-        """What tells to which DICOM series the file belongs; None for any other file."""
-        return series_key(self.data)
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the content."""
-        return len(self.data)
-
-    def read(self) -> Scan:
-        """Returns the scan.
-
-        Raises:
-            ScanError: it cannot be read.
-        """
-        return read_scan(self.data, self.name, self.number)
-
-
-@dataclass(frozen=True)
-class ScanUpload:
-    """A scan that is not one file: loose files of a DICOM series, a header and its voxels, or a simulated patient."""
+class Upload:
+    """One scan: of a file, of loose files, or of a simulated patient. Its hash is that of all its content."""
 
     name: str
     sha256: str
@@ -91,25 +47,56 @@ class ScanUpload:
     patient: str | None = None
 
 
-Upload = FileUpload | ScanUpload
+@dataclass(frozen=True)
+class FileUpload:
+    """One file."""
+
+    name: str
+    data: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def series(self) -> SeriesKey | None:
+        """What tells to which DICOM series the file belongs; None for any other file."""
+        return series_key(self.data)
+
+    @cached_property
+    def scans(self) -> tuple[Upload, ...]:
+        """The file, or each series of a zip file that holds several."""
+        n, size = count_scans(self.data), len(self.data)
+        if n == 1:
+            return (Upload(self.name, self.sha256, lambda: read_scan(self.data, self.name), n_bytes=size),)
+        return tuple(
+            Upload(
+                f"{self.name}, series {number} of {n}",
+                hashlib.sha256(f"{self.sha256}, series {number}".encode()).hexdigest(),
+                partial(read_scan, self.data, self.name, number),
+                n_bytes=size,
+            )
+            for number in range(1, n + 1)
+        )
 
 
-def patient_upload(patient: str) -> ScanUpload:
+def patient_upload(patient: str) -> Upload:
     """Returns a simulated patient."""
     name, sha256 = f"Simulated patient, {PATIENTS[patient].title}", hashlib.sha256(patient.encode()).hexdigest()
-    return ScanUpload(name, sha256, lambda: load_patient(patient)[0], patient=patient)
+    return Upload(name, sha256, lambda: load_patient(patient)[0], patient=patient)
 
 
-def joined(files: Sequence[FileUpload], name: str | None = None) -> ScanUpload:
+def joined(files: Sequence[FileUpload], name: str | None = None) -> Upload:
     """Returns loose files that are one scan, sorted by their hashes: however the browser orders them, one hash."""
     parts = sorted(files, key=lambda part: part.sha256)
     header = next((part.name for part in parts if voxel_names(part.name) and part.series is None), None)
-    return ScanUpload(
+    return Upload(
         name or header or f"DICOM series of {count(len(parts), 'file')}",
         hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
         lambda: read_files([(part.name, part.data) for part in parts]),
         len(parts),
-        sum(part.n_bytes for part in parts),
+        sum(len(part.data) for part in parts),
     )
 
 
