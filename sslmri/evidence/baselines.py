@@ -36,10 +36,12 @@ def baseline_probabilities(
     majority = np.tile(proportions, (len(test_slices), 1))
     train, test = (small_pixels(part, _SIDE).astype(np.float32) / 255.0 for part in (train_slices, test_slices))
     nearest = train_truth[pairwise_distances_argmin(test, train)]
+    # not whitened: the last components of a small set are noise, and a weak baseline flatters what exceeds it
+    pca = PCA(min(_MAX_COMPONENTS, *train.shape), svd_solver="randomized", random_state=_SEED).fit(train)
     return {
         "majority": majority,
         "nearest_neighbour": np.eye(n_classes)[nearest],
-        "pca_logistic": _pca_logistic(train, train_truth, test, n_classes),
+        "pca_logistic": balanced_logistic(pca.transform(train), train_truth, pca.transform(test), n_classes),
     }
 
 
@@ -85,10 +87,3 @@ def small_pixels(slices: np.ndarray, side: int) -> np.ndarray:
     """Returns slices (N, H, W) uint8 averaged down to rows of side x side intensities: (N, side * side) uint8."""
     small = [Image.fromarray(one).resize((side, side), Image.Resampling.BOX) for one in slices]
     return np.array([np.asarray(one).ravel() for one in small], dtype=np.uint8).reshape(len(slices), side**2)
-
-
-def _pca_logistic(train: np.ndarray, truth: np.ndarray, test: np.ndarray, n_classes: int) -> np.ndarray:
-    n_components = min(_MAX_COMPONENTS, *train.shape)
-    # not whitened: the last components of a small set are noise, and a weak baseline flatters what exceeds it
-    pca = PCA(n_components, svd_solver="randomized", random_state=_SEED).fit(train)
-    return balanced_logistic(pca.transform(train), truth, pca.transform(test), n_classes)

@@ -59,7 +59,10 @@ def require_authorised(notice: str) -> None:
     else:
         st.info("Sign in to see this dashboard.")
         if st.button("Sign in", type="primary"):
-            _sign_in()
+            try:
+                st.login()
+            except StreamlitAuthError:  # its message names the settings
+                st.error(_NOT_SET_UP)
     st.stop()
 
 
@@ -74,10 +77,3 @@ def _is_set_up() -> bool:
         return "auth" in st.secrets
     except StreamlitSecretNotFoundError:  # unreadable
         return False
-
-
-def _sign_in() -> None:
-    try:
-        st.login()
-    except StreamlitAuthError:  # its message names the settings
-        st.error(_NOT_SET_UP)
