@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslmri.cohorts.manifest import write_manifest
-from sslmri.cohorts.public import build_manifest
 from sslmri.diseases import DISEASES, load_diseases
 from sslmri.errors import ManifestError, SslmriError, TrainingError
 from sslmri.models.bank import FeatureBank
@@ -19,8 +17,8 @@ from sslmri.scans import read_scan
 from sslmri.screening.screener import Screener
 from sslmri.training.added import add_classifier
 from sslmri.training.options import RunOptions
-from sslmri.training.steps import run_bank, run_evaluate
-from tests.own_disease import KEY, draw_slices, write_definition
+from sslmri.training.steps import run_bank
+from tests.own_disease import KEY, command, documented_commands, draw_slices, write_definition
 from tests.pages import open_page, words_of
 from tests.test_protocols import changed, turned
 from tests.tiny import TINY_FINETUNE
@@ -39,16 +37,21 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> RunOptions:
     """Returns the options of a run on drawn slices of a disease of one's own."""
     folder = tmp_path_factory.mktemp("added")
     load_diseases(write_definition(folder / "mine.toml"))
-    slices = draw_slices(folder / "slices")
-    write_manifest(slices / "manifest.csv", build_manifest(slices, KEY))
-    return RunOptions(slices / "manifest.csv", folder / "run", cache=folder / "cache", diseases=folder / "mine.toml")
+    manifest = draw_slices(folder / "slices") / "manifest.csv"
+    return RunOptions(manifest, folder / "run", cache=folder / ".cache")
 
 
 @pytest.fixture(scope="module")
 def added(own: RunOptions, gated_folder: Path) -> Path:
-    """Returns the run whose model is the tiny one with a fifth classifier, measured."""
-    add_classifier(own, TINY_FINETUNE, KEY, gated_folder)
-    run_evaluate(own)
+    """Returns the run whose model is the tiny one with a fifth classifier, measured, by the documented commands."""
+    slices, folder = own.data.parent, own.run.parent
+    scan = next(slices.rglob("*.png")).rename(folder / "scan.png")
+    names = {"SLICES": slices, "mine.toml": folder / "mine.toml", "scan.png": scan}
+    commands = documented_commands(names | {"models/default": gated_folder, "runs/mine": own.run})
+    assert [words[1] for words in commands] == ["manifest", "audit", "finetune", "evaluate", "screen"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert [command(*words) for words in commands] == [0] * 5
     return own.run
 
 
@@ -123,6 +126,7 @@ def test_a_classifier_is_replaced_and_its_results_go(
     assert {case.cohort for case in bank.cases if case.disease == "ms"} == {"mine"}
 
 
+@pytest.mark.usefixtures("added")
 def test_what_cannot_be_added_is_one_sentence(
     own: RunOptions, gated_folder: Path, cohort: Path, tmp_path: Path
 ) -> None:

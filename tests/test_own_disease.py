@@ -8,14 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import train
-from sslmri import __main__ as command_line
 from sslmri.cohorts.manifest import read_manifest
 from sslmri.diseases import DISEASES, VARIABLE, load_diseases
 from sslmri.errors import ManifestError, ModelError
 from sslmri.models.folder import read_model_card
 from sslmri.project import run_app
-from tests.own_disease import KEY, draw_slices, write_definition
+from tests.own_disease import KEY, command, draw_slices, write_definition
 from tests.pages import PAGES, open_page, words_of
 from tests.test_report import pages_of
 
@@ -34,13 +32,6 @@ def built_in() -> Iterator[dict]:
 @pytest.fixture(scope="module")
 def definition(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_definition(tmp_path_factory.mktemp("own") / "mine.toml")
-
-
-def command(program: str, *words: object) -> int:
-    """Runs a command line in this process and returns its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [program, *map(str, words)])
-        return train.main() if program == "train.py" else command_line.main()
 
 
 @pytest.fixture(scope="module")
