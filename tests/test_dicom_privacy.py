@@ -14,7 +14,8 @@ from pydicom.uid import (
 
 from sslmri.errors import ScanError
 from sslmri.scans import read_files, read_scan
-from sslmri.scans.parse import parse_series_key
+from sslmri.scans.parse import parse_outline
+from sslmri.scans.scan import SeriesKey
 from tests.harness.dicom_files import axial_series, dicom, encoded
 from tests.harness.parsing import parse_scan
 
@@ -95,17 +96,17 @@ def test_burned_in_text_is_told(voxels):
 
 
 def test_files_of_one_series_share_a_key_that_says_nothing(voxels):
-    keys = [parse_series_key(data) for _, data in axial_series(voxels)]
-    ((series, stack),) = {key[:2] for key in keys if key is not None}
+    keys = [parse_outline("DICOM", data) for _, data in axial_series(voxels)]
+    ((series, stack),) = {key[:2] for key in keys if isinstance(key, SeriesKey)}
     assert series is not None
     assert stack is not None
     assert len(series) == len(stack) == 64
-    other = parse_series_key(dicom(voxels[0], SeriesInstanceUID="9.9", PatientID="9"))
-    assert other is not None
+    other = parse_outline("DICOM", dicom(voxels[0], SeriesInstanceUID="9.9", PatientID="9"))
+    assert isinstance(other, SeriesKey)
     assert other.series != series
     assert other.stack != stack
-    assert parse_series_key(b"\x89PNG") is None
-    assert parse_series_key(bytes(128) + b"DICM" + b"\xff" * 60) is None
+    assert parse_outline("DICOM", b"\x89PNG") is None
+    assert parse_outline("DICOM", bytes(128) + b"DICM" + b"\xff" * 60) is None
 
 
 def test_a_modality_is_kept_as_one_of_the_list_only(voxels):

@@ -67,7 +67,7 @@ def test_a_series_and_its_key_are_those_of_the_reader():
     assert same(sandbox.read_files(files), parse_series(files))
     key = sandbox.series_key(files[0][1])
     assert key is not None
-    assert key == parse.parse_series_key(files[0][1])
+    assert key == parse.parse_outline("DICOM", files[0][1])
     assert sandbox.series_key(png()) is None
 
 

@@ -93,27 +93,21 @@ def parse_volume(source: str, contents: Sequence[bytes], series: int | None = No
         raise ScanError(f"The {source} file is incomplete or damaged. Upload it again.") from None
 
 
-def parse_series_key(data: bytes) -> SeriesKey | None:
-    """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
-    from sslmri.scans.dicom_file import read_file, series_key_of
-
+def parse_outline(source: str, data: bytes) -> SeriesKey | int | None:
+    """Returns what the files of a series share, of DICOM, or how many scans a zip file holds; None where neither is."""
     try:
+        if source == "zip":
+            from sslmri.scans.archive import count_series
+
+            return count_series(data)
+        from sslmri.scans.dicom_file import read_file, series_key_of
+
         key = series_key_of(read_file(data, stop_before_pixels=True))
         return key if key.series or key.stack else None
-    except Exception:  # a file that cannot be read belongs to no series; reading it says why
-        return None
-
-
-def parse_count(data: bytes) -> int:
-    """Returns how many scans a file holds: more than one where it is a zip file of several DICOM series."""
-    from sslmri.scans.archive import count_series
-
-    try:
-        return count_series(data)
     except MemoryError:
         raise
-    except Exception:  # zipfile raises any class on untrusted bytes; reading the file says why
-        return 1
+    except Exception:  # zipfile and pydicom raise any class on untrusted bytes; reading the file says why
+        return None
 
 
 def bare_name(name: str) -> str:

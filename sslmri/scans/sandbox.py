@@ -71,23 +71,23 @@ def read_files(files: Sequence[tuple[str, bytes]]) -> Scan:
 
 def series_key(data: bytes) -> SeriesKey | None:
     """Returns what the files of one DICOM series share, or None for a file that is a scan by itself."""
-    if file_type(data) != "DICOM":
-        return None
-    try:
-        key: SeriesKey | None = _ask("key", "DICOM", [data])
-        return key
-    except (_Ended, _Busy):
-        return None
+    key: SeriesKey | None = _outline("key", "DICOM", data)
+    return key
 
 
 def count_scans(data: bytes) -> int:
     """Returns how many scans a file holds: more than one where it is a zip file of several DICOM series."""
-    if file_type(data) != "zip" or len(data) > MAX_BYTES:
-        return 1
+    return int(_outline("count", "zip", data) or 1)
+
+
+def _outline(what: str, source: str, data: bytes) -> Any:
+    """Returns what is known of a file of that type before its scan is read, None where nothing can be."""
+    if file_type(data) != source or len(data) > MAX_BYTES:
+        return None
     try:
-        return int(_ask("count", "zip", [data]))
+        return _ask(what, source, [data])
     except (_Ended, _Busy):
-        return 1
+        return None
 
 
 def unlimited_resources() -> tuple[str, ...]:
@@ -201,7 +201,7 @@ def _expected(what: str) -> Any:
     """Returns what checks the type of an answer."""
     from pydantic import TypeAdapter  # here, as the process that reads does not need it
 
-    types: dict[str, Any] = {"key": SeriesKey | None, "count": int, "volume": Volume | str}
+    types: dict[str, Any] = {"key": SeriesKey | None, "count": int | None, "volume": Volume | str}
     return TypeAdapter(types[what])
 
 
@@ -252,7 +252,11 @@ def _read(files: ScanFiles) -> Scan:
 def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes], series: int | None) -> None:
     """Sends a series key, a count, a refusal, or what is known of a volume, whose voxels (D, H, W) follow."""
     try:
-        answer: Any = _parse(what, source, contents, series)
+        answer: Any = (
+            parse.parse_volume(source, contents, series)
+            if what == "volume"
+            else parse.parse_outline(source, contents[0])
+        )
     except ScanError as error:
         answer = error.reason
     voxels = None
@@ -263,11 +267,3 @@ def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes]
     pipe.send(json.dumps({"answer": answer}).encode())
     if voxels is not None:
         pipe.send_array(voxels)
-
-
-def _parse(what: str, source: str, contents: Sequence[bytes], series: int | None) -> Volume | SeriesKey | int | None:
-    if what == "key":
-        return parse.parse_series_key(contents[0])
-    if what == "count":
-        return parse.parse_count(contents[0])
-    return parse.parse_volume(source, contents, series)
