@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
+from sslmri.scans.slices import block_means
 
 _COARSE = 4  # slices are compared at a fourth of their size
 _MARGIN, _RING = 3, 10  # pixels around a region: painted with it, and those whose intensities are matched
@@ -58,15 +59,9 @@ def _donors(slices: np.ndarray, regions: np.ndarray, groups: np.ndarray) -> list
 
     Both are of other groups, and the lesions of the three lie apart.
     """
-    n, side = len(slices), _COARSE
-    height, width = (length // side * side for length in slices.shape[1:])
     wide = np.array([_widened(region, _MARGIN) for region in regions], dtype=bool).reshape(regions.shape)
-
-    def blocks(images: np.ndarray) -> np.ndarray:
-        cut = images[:, :height, :width].reshape(n, height // side, side, width // side, side)
-        return cut.mean(axis=(2, 4), dtype=np.float32).reshape(n, -1)
-
-    coarse, covered = blocks(slices), (blocks(wide) > 0).astype(np.float32)
+    coarse, covers = (block_means(each, (1, _COARSE, _COARSE)).reshape(len(slices), -1) for each in (slices, wide))
+    covered = (covers > 0).astype(np.float32)
     is_apart, found = covered @ covered.T == 0, []
     rows = np.nonzero(regions.any(axis=(1, 2)))[0]
     outside = 1 - covered[rows]  # squared distances outside the lesion, but for a number that all of a row share

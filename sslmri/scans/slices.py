@@ -1,5 +1,6 @@
 """From a scan to the slices that the encoder sees: the one path shared by training, evaluation and the app."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +145,14 @@ def square_pixels(image: np.ndarray, spacing_mm: Spacing | None) -> np.ndarray:
     pixel = max(min(spacing_mm[1:]), max(height, width) / _SQUARE_SIDE)
     size = max(1, round(width / pixel)), max(1, round(height / pixel))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def block_means(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """Returns the means of blocks of so many values along each axis, float32, without what does not fill a block."""
+    counts = [size // factor for size, factor in zip(values.shape, factors, strict=True)]
+    whole = values[tuple(slice(n * factor) for n, factor in zip(counts, factors, strict=True))]
+    blocks = whole.reshape([size for pair in zip(counts, factors, strict=True) for size in pair])
+    return np.asarray(blocks.mean(axis=tuple(range(1, blocks.ndim, 2)), dtype=np.float32))
 
 
 def head_mask(image: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.atlas.register import Image3d
 from sslmri.scans.scan import Spacing
-from sslmri.scans.slices import head_slices
+from sslmri.scans.slices import block_means, head_slices
 
 _HEAD_MM = 190.0  # below the vertex: the neck and shoulders of a larger field of view mislead the extraction
 _VOXEL_MM = 1.0  # finer voxels are averaged: the networks see 256 of them along each axis
@@ -25,7 +25,7 @@ def head_image(voxels: np.ndarray, spacing_mm: Spacing) -> Image3d:
     """
     first, count = head_slices(voxels, spacing_mm[0], _HEAD_MM)
     factors = [max(1, int(_VOXEL_MM / mm + 0.25)) for mm in spacing_mm]
-    reduced = _block_means(voxels[first : first + count], factors)
+    reduced = block_means(voxels[first : first + count], factors)
     affine = np.eye(4)
     for axis, (mm, factor) in enumerate(zip(reversed(spacing_mm), reversed(factors), strict=True)):
         affine[axis, axis] = mm * factor
@@ -69,14 +69,3 @@ def extract(head: Image3d, networks: Any) -> Image3d:
         raise ScanError(NO_BRAIN)
     lowest = float(head.values[mask].min())
     return Image3d(np.where(mask, head.values - lowest + 1e-3, 0).astype(np.float32), head.affine)
-
-
-def _block_means(voxels: np.ndarray, factors: list[int]) -> np.ndarray:
-    """Returns the means of blocks of voxels (D, H, W), float32; what does not fill a last block is left out."""
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            whole = voxels.shape[axis] // factor
-            kept = np.take(voxels, range(whole * factor), axis)
-            shape = (*kept.shape[:axis], whole, factor, *kept.shape[axis + 1 :])
-            voxels = kept.reshape(shape).mean(axis=axis + 1, dtype=np.float32)
-    return voxels
