@@ -39,21 +39,31 @@ _Precision = Annotated[
 _Start = Annotated[
     Path | None,
     tyro.conf.arg(
-        help="start from this encoder in place of pre-training: a model folder, such as models/default, a run's "
-        "pretrain folder, or the state dict of a ResNet-50 (.pth or .safetensors) with one or three input channels. A "
-        "cohort that it learned from may only train, unless the training groups are the same; of a bare state dict "
-        "nobody can tell whom it saw",
+        help="start from this encoder in place of random weights or of pre-training: a model folder, such as "
+        "models/default, a run's pretrain folder, or the state dict of a ResNet-50 (.pth or .safetensors) with one or "
+        "three input channels. A cohort that it learned from may only train, unless the training groups are the same; "
+        "of a bare state dict nobody can tell whom it saw",
     ),
 ]
 
 # The steps are imported where they start: torch, pandas and scikit-learn take seconds that --help does not need.
 
 
-def pretrain(options: _Options, pretrain: PretrainSettings = _PRETRAIN, precision: _Precision = "auto") -> None:
-    """Pre-train an encoder on the training groups, without labels (SimCLR)."""
+def pretrain(
+    options: _Options,
+    pretrain: PretrainSettings = _PRETRAIN,
+    precision: _Precision = "auto",
+    start: _Start = None,
+    tensorboard: bool = False,
+) -> None:
+    """Pre-train an encoder on the training groups, without labels (SimCLR); with a start, continue from it.
+
+    Args:
+        tensorboard: also write events for TensorBoard, into ``pretrain/tensorboard`` of the run.
+    """
     from sslmri.training.steps import run_pretrain
 
-    run_pretrain(options, replace(pretrain, precision=precision))
+    run_pretrain(options, replace(pretrain, precision=precision), start=start, has_events=tensorboard)
 
 
 def finetune(

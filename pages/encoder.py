@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sslmri.dashboard.encoder import messages, sections
+from sslmri.dashboard.encoder import messages, sections, training
 from sslmri.dashboard.layout import require_model, start_page
 from sslmri.models.evidence import SequenceMetrics, find_evidence
 
@@ -11,6 +11,6 @@ card = require_model("This page shows how the encoder was trained and how its fe
 
 st.markdown(messages.facts(card, find_evidence(card, SequenceMetrics)))
 st.header("Training", anchor=False)
-sections.draw_training(card, sections.choose_run(card))
+training.draw_training(card, training.choose_run(card))
 st.header("Map of the features", anchor=False)
 sections.draw_map(card)

@@ -50,7 +50,7 @@ def one_step() -> tuple[float, dict[str, torch.Tensor]]:
             nn.init.uniform_(module.weight, 0.5, 1.5)  # at zero, as training starts, a block has no gradient
     trained = distributed_model(model).eval()
     views = draw_views(16, SETTINGS.views, Generator().manual_seed(1))
-    loss = batch_loss(trained, pool(), np.arange(8), views, PREPARATION, SETTINGS)
+    loss = batch_loss(trained, pool(), np.arange(8), views, PREPARATION, SETTINGS).loss
     loss.backward()
     return loss.item(), {name: value.grad for name, value in model.named_parameters()}
 
@@ -105,7 +105,11 @@ def test_two_processes_give_loss_and_gradients_of_the_joint_batch(shared_out):
 
 def test_a_run_of_two_processes_is_written_by_the_first_alone(shared_out):
     assert [entry["epoch"] for entry in read_history(shared_out / "run" / "history.jsonl")] == [1, 2]
-    assert sorted(path.name for path in (shared_out / "run").iterdir()) == ["checkpoint.pt", "history.jsonl"]
+    assert sorted(path.name for path in (shared_out / "run").iterdir()) == [
+        "checkpoint.pt",
+        "history.jsonl",
+        "views.png",
+    ]
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch, tmp_path):

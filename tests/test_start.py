@@ -20,6 +20,7 @@ from sslmri.training.data import open_cohort
 from sslmri.training.label_efficiency import run_label_efficiency
 from sslmri.training.options import LabelEfficiencySettings, RunOptions
 from sslmri.training.start import adopt, open_start, read_resnet50
+from sslmri.training.steps import run_pretrain
 from tests.conftest import Call
 from tests.test_protocols import changed, turned
 from tests.tiny import TINY_FINETUNE, TINY_PRETRAIN
@@ -103,6 +104,47 @@ def test_all_folds_start_from_a_model_and_none_from_one_that_saw_theirs(
     assert fold.encoder.pretraining == read_encoder_card(shared).pretraining
     assert fold.encoder.start
     assert not (options.run / "folds" / "0" / "pretrain").exists()
+
+
+def test_pre_training_continues_from_a_model_and_the_run_says_so(
+    options: RunOptions, model_folder: Path, call: Call
+) -> None:
+    named = ("--data", options.data, "--run", options.run, "--cache", options.cache)
+    settings = ("--pretrain.epochs", "1", "--pretrain.batch-size", "16", "--pretrain.views.size", "32")
+    slow = ("--pretrain.learning-rate", "1e-12", "--pretrain.weight-decay", "0")
+    done = call("train.py", "pretrain", "--start", model_folder, *named, *settings, *slow)
+    assert done.returncode == 0, done.stderr
+    shipped, card = read_model_card(model_folder), read_encoder_card(options.run / "pretrain" / "encoder.json")
+    assert done.stdout.startswith("Its training started from the encoder of the model tiny (")
+    assert card.start in done.stdout
+    assert card.start.endswith(f" groups of simulated that ended {shipped.encoder.created}.")
+    assert card.architecture == replace(shipped.encoder.architecture, output_stride=32)
+    assert card.data.cohorts.keys() == {"mine", "simulated"}
+    begun, learned = (load_encoder(f / ENCODER_FILE).state_dict() for f in (model_folder, options.run / "pretrain"))
+    assert torch.allclose(begun["conv1.weight"], learned["conv1.weight"], atol=1e-6)
+    assert open_start(options, open_cohort(options).used).card.start == card.start
+    other = call("train.py", "pretrain", "--resume", *named, *settings, *slow)
+    assert (other.returncode, other.stderr.count("\n")) == (1, 1)
+    assert "Expected the settings of the run that is resumed, got others (" in other.stderr
+
+
+@pytest.mark.parametrize("part", [".", "pretrain"])
+def test_pre_training_does_not_continue_from_what_saw_the_test_split(
+    part: str, options: RunOptions, cohort: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    again = replace(options, data=changed(cohort, tmp_path, turned))
+    with pytest.raises(TrainingError, match="^Expected a start that learned from none of the groups held out"):
+        run_pretrain(again, TINY_PRETRAIN, start=model_folder.parent / part)
+    assert not again.run.exists()
+
+
+def test_what_a_continued_encoder_saw_before_is_not_tested_later(options: RunOptions, model_folder: Path) -> None:
+    run_pretrain(options, replace(TINY_PRETRAIN, epochs=1), start=model_folder.parent / "pretrain")
+    records = open_cohort(options).used
+    test = [replace(record, cohort="simulated", split="test") for record in records if record.split == "test"]
+    assert open_start(options, records)
+    with pytest.raises(TrainingError, match="^The data were split again"):
+        open_start(options, [*records, *test])
 
 
 def test_label_efficiency_says_what_it_started_from(options: RunOptions, model_folder: Path) -> None:

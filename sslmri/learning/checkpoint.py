@@ -19,10 +19,12 @@ from sslmri.files import write_atomically
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 
 
-def begun_with(settings: PretrainSettings | FinetuneSettings, records: Iterable[Record]) -> dict[str, Any]:
-    """Returns what a training must have in common with the one that it resumes: its settings and its slices."""
+def begun_with(
+    settings: PretrainSettings | FinetuneSettings, records: Iterable[Record], start: str = ""
+) -> dict[str, Any]:
+    """Returns what a training must have in common with the one that it resumes: settings, slices and start."""
     slices = "\n".join(f"{record.name} {record.label}" for record in records)
-    return asdict(settings) | {"slices_sha256": hashlib.sha256(slices.encode()).hexdigest()}
+    return asdict(settings) | {"slices_sha256": hashlib.sha256(slices.encode()).hexdigest(), "start": start or None}
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

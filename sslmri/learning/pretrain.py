@@ -2,14 +2,14 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections import deque
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.metrics import recall_score
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -19,19 +19,27 @@ from sslmri.errors import TrainingError
 from sslmri.learning.checkpoint import begun_with, check_finite, load_checkpoint, resuming, save_checkpoint
 from sslmri.learning.distributed import distributed_model, gathered, n_processes, process_index
 from sslmri.learning.encoder import Encoder, as_images, pick_device, standardise
-from sslmri.learning.features import extract_features
 from sslmri.learning.precision import autocast, with_precision
+from sslmri.learning.probe import knn_probe
+from sslmri.learning.progress import (
+    MEASURED,
+    add_epoch,
+    collapse_measures,
+    sample_views,
+    tensorboard_events,
+    write_views,
+)
 from sslmri.learning.schedule import set_learning_rates
-from sslmri.learning.settings import Precision, PretrainSettings
+from sslmri.learning.settings import PretrainSettings
 from sslmri.learning.views import ViewParameters, draw_views, make_views
 from sslmri.models.architecture import Architecture
-from sslmri.models.history import write_epoch
+from sslmri.models.history import HISTORY_FILE, collapse_sentence, write_epoch
 from sslmri.scans.slices import Preparation
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 PROJECTION_DIM = 128
-_NEIGHBOURS = 20  # of the kNN probe
-_PROBED_PER_CLASS = 100  # slices of a class that it uses
-_VOTE_TEMPERATURE = 0.07  # of the neighbours' votes
 
 
 class ProjectionHead(nn.Sequential):
@@ -47,21 +55,33 @@ class ProjectionHead(nn.Sequential):
 
 
 class SimCLR(nn.Module):
-    """Encoder f and projection head g: slices (N, 1, H, W) -> projections z (N, 128)."""
+    """Encoder f and projection head g: slices (N, 1, H, W) -> features h (N, K) and projections z (N, 128)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.encoder = Encoder(architecture)
         self.head = ProjectionHead(architecture.feature_dim)
 
-    def forward(self, slices: Tensor) -> Tensor:
-        """Returns g(f(slices))."""
-        return self.head(self.encoder(slices))
+    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns f(slices) and g(f(slices))."""
+        features = self.encoder(slices)
+        return features, self.head(features)
+
+
+class BatchResult(NamedTuple):
+    """The loss of a batch, with the features (2, N, K) and projections (2, N, 128) of both views of its slices.
+
+    Under torchrun these are of the slices of this process.
+    """
+
+    loss: Tensor
+    features: Tensor
+    projections: Tensor
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a pre-training works on; ``trained`` is the model as it is called in a step."""
+    """What a pre-training works on; ``trained`` is the model as it is called in a step, ``start`` as on its card."""
 
     model: SimCLR
     trained: nn.Module
@@ -70,10 +90,17 @@ class _Training:
     preparation: Preparation
     folder: Path
     settings: PretrainSettings
+    start: str
 
 
 def pretrain(
-    pool: Store, probe: tuple[Store, Store], preparation: Preparation, folder: Path, settings: PretrainSettings
+    pool: Store,
+    probe: tuple[Store, Store],
+    preparation: Preparation,
+    folder: Path,
+    settings: PretrainSettings,
+    start: tuple[Encoder, str] | None = None,
+    has_events: bool = False,
 ) -> Encoder:
     """Returns the encoder after pre-training on the slices of ``pool``, resuming from the folder's checkpoint.
 
@@ -85,27 +112,44 @@ def pretrain(
         pool: the training slices; labels are not used.
         probe: labelled (bank, queries) for the kNN probe; the queries' groups are not in ``pool``.
         preparation: how the slices were prepared.
-        folder: where ``checkpoint.pt`` and ``history.jsonl`` are kept.
-        settings: see there.
+        folder: where ``checkpoint.pt``, ``history.jsonl`` and ``views.png``, a few pairs of views, are kept.
+        settings: see there; the layers of a start take the place of the architecture's.
+        start: the encoder to begin with, and what it is, in a sentence; None for random weights.
+        has_events: whether the history is also written as TensorBoard events, into ``tensorboard`` in the folder.
 
     Raises:
         TrainingError: fewer slices than a batch, a loss or weights that are not finite, a checkpoint of other settings.
     """
     device, settings = pick_device(settings.device), with_precision(settings)
     _check_batch_size(settings.batch_size, len(pool.records))
+    if start:
+        stride = settings.architecture.output_stride
+        settings = replace(settings, architecture=replace(start[0].architecture, output_stride=stride))
     torch.manual_seed(settings.seed)
     model = SimCLR(settings.architecture).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start:
+        model.encoder.load_state_dict(start[0].state_dict())
     trained = distributed_model(model)
     if device.type == "cuda":
         trained = torch.compile(trained)  # type: ignore[assignment]
     groups = [{"params": list(model.parameters()), "peak": settings.learning_rate}]
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
-    training = _Training(model, trained, optimizer, pool, preparation, folder, settings)
-    for epoch in range(_resume(training), settings.epochs):
-        entry = _run_epoch(training, epoch)
-        if process_index() == 0:
-            _record(training, entry, probe)
+    training = _Training(model, trained, optimizer, pool, preparation, folder, settings, start[1] if start else "")
+    _train(training, _resume(training), probe, has_events)
     return model.encoder
+
+
+def _train(training: _Training, first: int, probe: tuple[Store, Store], has_events: bool) -> None:
+    """Trains from an epoch on; the first process writes what can be watched."""
+    is_first, events = process_index() == 0, training.folder / "tensorboard"
+    views = sample_views(training.pool, training.settings.views, training.settings.seed)
+    if is_first:
+        write_views(training.folder, views)
+    with tensorboard_events(events, first + 1, views) if is_first and has_events else nullcontext() as writer:
+        for epoch in range(first, training.settings.epochs):
+            entry = _run_epoch(training, epoch)
+            if is_first:
+                _record(training, entry, probe, writer)
 
 
 def batch_loss(
@@ -115,7 +159,7 @@ def batch_loss(
     views: ViewParameters,
     preparation: Preparation,
     settings: PretrainSettings,
-) -> Tensor:
+) -> BatchResult:
     """Returns NT-Xent of one batch; each process makes the views of its part, the negatives come from all.
 
     Args:
@@ -132,8 +176,9 @@ def batch_loss(
     parameters = views.pick(torch.cat([part, part + len(rows)]))
     made = make_views(torch.cat([images, images]), parameters, settings.views)
     with autocast(device, settings.precision):
-        projections: Tensor = trained(standardise(made, preparation))
-    return nt_xent(gathered(projections.unflatten(0, (2, -1))), settings.temperature)
+        features, projections = (both.unflatten(0, (2, -1)) for both in trained(standardise(made, preparation)))
+    loss = nt_xent(gathered(projections), settings.temperature)
+    return BatchResult(loss, features.detach(), projections.detach())
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
@@ -158,7 +203,7 @@ def _resume(training: _Training) -> int:
     """Returns the first epoch to run, with model and optimiser as they were at its start."""
     path, first = training.folder / "checkpoint.pt", 0
     if path.exists():
-        state = load_checkpoint(path, begun_with(training.settings, training.pool.records))
+        state = load_checkpoint(path, begun_with(training.settings, training.pool.records, training.start))
         with resuming(path):
             training.model.load_state_dict(state["model"])
             training.optimizer.load_state_dict(state["optimizer"])
@@ -166,40 +211,26 @@ def _resume(training: _Training) -> int:
     return first
 
 
-def _record(training: _Training, entry: dict[str, Any], probe: tuple[Store, Store]) -> None:
-    """Probes where it is due, then writes the epoch's line of history and its checkpoint."""
+def _record(
+    training: _Training, entry: dict[str, Any], probe: tuple[Store, Store], writer: "SummaryWriter | None"
+) -> None:
+    """Probes where it is due, then writes the epoch's line of history, its events and its checkpoint, in this order.
+
+    A training that was killed between two of them repeats the epoch: its line and its events replace the former.
+    """
     settings, epoch = training.settings, entry["epoch"]
     is_probed = epoch % settings.probe_every == 0 or epoch == settings.epochs
     encoder = training.model.encoder
     knn = knn_probe(encoder, *probe, training.preparation, settings.precision) if is_probed else None
-    write_epoch(training.folder / "history.jsonl", entry | {"knn": knn})
+    entry |= {"knn": knn}
+    write_epoch(training.folder / HISTORY_FILE, entry)
+    if writer:
+        add_epoch(writer, entry)
+    if sentence := collapse_sentence(entry):
+        print(f"epoch {epoch}: {sentence}", flush=True)
     state = {"epoch": epoch, "model": training.model.state_dict(), "optimizer": training.optimizer.state_dict()}
-    save_checkpoint(
-        training.folder / "checkpoint.pt", {"settings": begun_with(settings, training.pool.records), **state}
-    )
-
-
-def knn_probe(
-    encoder: Encoder, bank: Store, queries: Store, preparation: Preparation, precision: Precision = "auto"
-) -> dict[str, float]:
-    """Returns the balanced accuracy, per disease, of a weighted kNN from the bank's features to the queries'.
-
-    Wu et al. 2018, arXiv:1805.01978, section 3.4.
-    """
-    scores = {}
-    for disease in sorted({record.disease for record in bank.records if record.disease}):
-        train, test = (store.where(disease=disease).evenly_per_class(_PROBED_PER_CLASS) for store in (bank, queries))
-        if not test.records:
-            continue
-        features, queried = (extract_features(encoder, s, preparation, precision).numpy() for s in (train, test))
-        vote = KNeighborsClassifier(
-            min(_NEIGHBOURS, len(features)),
-            metric="cosine",
-            weights=lambda distances: np.exp((1 - distances) / _VOTE_TEMPERATURE),
-        )
-        predicted = vote.fit(features, train.truth).predict(queried)
-        scores[disease] = float(recall_score(test.truth, predicted, labels=np.unique(test.truth), average="macro"))
-    return scores
+    begun = begun_with(settings, training.pool.records, training.start)
+    save_checkpoint(training.folder / "checkpoint.pt", {"settings": begun, **state})
 
 
 def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:
@@ -207,7 +238,7 @@ def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:
     trained, optimizer, pool, settings = training.trained, training.optimizer, training.pool, training.settings
     generator = Generator().manual_seed(settings.seed * 1_000_003 + epoch)
     batches = _batches(len(pool.records), settings.batch_size, generator)
-    losses = []
+    losses, measured = [], deque[tuple[Tensor, Tensor]](maxlen=math.ceil(MEASURED / settings.batch_size))
     trained.train()
     description = f"pre-training {epoch + 1}/{settings.epochs}"
     bar = tqdm(batches, desc=description, unit="step", mininterval=1.0, disable=process_index() > 0)
@@ -216,9 +247,10 @@ def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:
         set_learning_rates(optimizer, epoch + (step + 1) / len(batches), settings)
         views = draw_views(2 * len(rows), settings.views, generator)
         optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(trained, pool, rows, views, training.preparation, settings)
-        loss.backward()
-        losses.append(loss.item())
+        result = batch_loss(trained, pool, rows, views, training.preparation, settings)
+        result.loss.backward()
+        losses.append(result.loss.item())
+        measured.append((result.features, result.projections))
         if not math.isfinite(losses[-1]):
             raise TrainingError(
                 f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the learning rate."
@@ -227,9 +259,12 @@ def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:
         check_finite({"model": trained.state_dict(), "optimizer": optimizer.state_dict()})
         bar.set_postfix(loss=f"{losses[-1]:.3f}")
     seconds = time.perf_counter() - started
-    entry = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "batch_size": settings.batch_size}
+    entry = {"epoch": epoch + 1, "epochs": settings.epochs, "loss": float(np.mean(losses))}
+    entry |= {"batch_size": settings.batch_size, "learning_rate": optimizer.param_groups[0]["lr"]}
+    entry |= collapse_measures(*(torch.cat(parts, dim=1)[:, -MEASURED:] for parts in zip(*measured, strict=True)))
+    left = round(seconds * (settings.epochs - epoch - 1), 1)  # without the probes
     slices_per_s = round(len(batches) * settings.batch_size / seconds, 1)
-    return entry | {"seconds": round(seconds, 2), "slices_per_s": slices_per_s}
+    return entry | {"seconds": round(seconds, 2), "seconds_left": left, "slices_per_s": slices_per_s}
 
 
 def _batches(n_slices: int, batch_size: int, generator: Generator) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """A run folder: what was learned, from what, with which settings. A shipped model is a run without its checkpoints."""
 
 import json
+import math
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -9,6 +10,10 @@ from typing import Any
 
 from sslmri.files import write_atomically
 
+HISTORY_FILE, VIEWS_FILE = "history.jsonl", "views.png"  # of a training step, and of a pre-training
+# A collapse. Below a tenth of 1 / sqrt(K) the mean cosine similarity of two slices is 0.99, where the deviation is the
+# same in all K features; a linear classifier needs as many directions as it has classes, and the largest here has four.
+MIN_STD, MIN_RANK = 0.1, 4
 _PACKAGES = ("torch", "numpy", "scikit-learn", "pillow")
 
 
@@ -38,3 +43,22 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return entries
+
+
+def collapse_sentence(entry: dict[str, Any]) -> str:
+    """Returns a sentence where the features of an epoch of pre-training have collapsed, otherwise nothing."""
+    if "feature_std" not in entry:
+        return ""
+    even = 1 / math.sqrt(entry["feature_dim"])
+    if entry["feature_std"] < MIN_STD * even:
+        return (
+            "The features have collapsed: different slices have nearly the same ones (standard deviation "
+            f"{entry['feature_std']:.5f}; evenly spread features have {even:.3f}). Training goes on; a lower learning "
+            "rate may help."
+        )
+    if entry["effective_rank"] < MIN_RANK:
+        return (
+            f"The features have collapsed into {entry['effective_rank']:.1f} directions, fewer than a classifier of "
+            f"{MIN_RANK} classes needs. Training goes on; a lower learning rate may help."
+        )
+    return ""

@@ -150,12 +150,12 @@ def may_have_seen(data: TrainingData, records: Sequence[Record], protocol: Proto
     """Returns the held-out cohorts of a split of which groups (as published: images) may have been learned from.
 
     A card has the names of the cohorts and one hash of all groups. So of a cohort that was learned from only one split
-    is known to hold out nothing that was seen: the one that trains on exactly the same groups.
+    is known to hold out nothing that was seen: the one that trains on exactly the same groups, some of them its own.
     """
     expected = data.images_sha256 if protocol == AS_PUBLISHED else data.groups_sha256
     shared = held_out_cohorts(records) & data.cohorts.keys()
     is_same = shared and hash_of((r for r in records if r.split == "train"), protocol) == expected
-    return set() if is_same else shared
+    return shared - {r.cohort for r in records if r.split == "train"} if is_same else shared
 
 
 def held_out_cohorts(records: Sequence[Record]) -> set[str]:

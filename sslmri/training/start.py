@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: the pre-training of its run, a model's encoder, or the weights of a ResNet-50."""
+"""What a training starts from: the pre-training of its run, a model's encoder, or the weights of a ResNet-50."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -67,8 +67,7 @@ def adopt(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) 
         ModelError: the start is damaged, or of another architecture or format.
         TrainingError: it may have learned from what is held out, or the run has another start.
     """
-    (encoder, card), labelled = _read(start, options)
-    check_unseen(start, card.data, labelled, splits, options.protocol)
+    encoder, card = read_start(start, options, splits)
     folder = options.run / "pretrain"
     if (folder / ENCODER_CARD).exists():
         if read_encoder_card(folder / ENCODER_CARD).pretraining != card.pretraining:
@@ -76,13 +75,36 @@ def adopt(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) 
                 f"Expected a run that starts from {start}, got another start in {folder}: name another --run."
             )
         return
+    save_encoder(folder / ENCODER_FILE, encoder)
+    write_card(folder / ENCODER_CARD, replace(card, versions=versions(), created=created_now()))
+    if card.start:
+        print(printable_line(card.start))
+
+
+def read_start(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) -> Pretrained:
+    """Returns an encoder trained elsewhere, with the cohorts of both its trainings on its card.
+
+    Arguments and errors are those of ``adopt``.
+    """
+    (encoder, card), labelled = _read(start, options)
+    check_unseen(start, card.data, labelled, splits, options.protocol)
     tested = set().union(*map(held_out_cohorts, splits))  # of these it saw nothing but the groups that train here
     added = {cohort: terms for cohort, terms in labelled.cohorts.items() if cohort not in tested}
     data = replace(card.data, protocol=options.protocol, cohorts=card.data.cohorts | added)
-    save_encoder(folder / ENCODER_FILE, encoder)
-    write_card(folder / ENCODER_CARD, replace(card, data=data, versions=versions(), created=created_now()))
-    if card.start:
-        print(printable_line(card.start))
+    return Pretrained(encoder, replace(card, data=data))
+
+
+def continued(start: Path, options: RunOptions, records: Sequence[Record]) -> Pretrained:
+    """Returns the encoder that a pre-training on the records of a split continues from; errors as of ``adopt``.
+
+    ``start`` on its card says what it learned from.
+    """
+    encoder, card = read_start(start, options, [records])
+    learned, said = card.data, card.start
+    if learned.counts.groups:
+        groups = f"{count(learned.counts.groups, 'group')} of {', '.join(learned.cohorts)}"
+        said = f"{said} It continues a pre-training on {groups} that ended {card.created}.".strip()
+    return Pretrained(encoder, replace(card, pretraining=card.pretraining | {"start": said}))
 
 
 def check_unseen(

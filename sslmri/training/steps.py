@@ -38,6 +38,7 @@ from sslmri.models.folder import (
     write_model_file,
 )
 from sslmri.models.history import created_now, read_history, versions
+from sslmri.text import printable_line
 from sslmri.training.data import (
     Cohort,
     check_no_leakage,
@@ -50,7 +51,7 @@ from sslmri.training.data import (
 from sslmri.training.fit import fit_model
 from sslmri.training.measure import Results, answer_split, measure
 from sslmri.training.options import RunOptions
-from sslmri.training.start import open_start
+from sslmri.training.start import continued, open_start
 
 
 def run_all(
@@ -69,29 +70,50 @@ def run_all(
     return run_evaluate(options, cohort=cohort)
 
 
-def run_pretrain(options: RunOptions, settings: PretrainSettings, store: Store | None = None) -> None:
-    """Pre-trains on the training split of a store, of the run's data without one.
+def run_pretrain(
+    options: RunOptions,
+    settings: PretrainSettings,
+    store: Store | None = None,
+    start: Path | None = None,
+    has_events: bool = False,
+) -> None:
+    """Pre-trains on the training split of a store, and writes ``pretrain/encoder.safetensors`` with its card.
 
-    It writes ``pretrain/encoder.safetensors`` with its card.
+    Args:
+        options: of the run.
+        settings: of pre-training.
+        store: the slices; None for those of the run's data.
+        start: a model or weights to continue from, as in ``run_finetune``; None for random weights.
+        has_events: whether TensorBoard events are written too, into ``pretrain/tensorboard``.
 
     Raises:
-        SslmriError: the data, the folder or the training is at fault.
+        SslmriError: the data, the folder, the start or the training is at fault.
     """
     folder, settings = options.run / "pretrain", with_precision(settings)
     require_empty_run(options.run, ["pretrain/checkpoint.pt"], options.resume)
     with joined_processes(settings.device):
         with first_on_each_host():
             store = store or open_cohort(options).store
+        records = [*store.records, *(record for record, _ in store.bad)]
+        former = continued(start, options, records) if start else None
+        if former and process_index() == 0:
+            print(printable_line(former.card.start))
+        begun = (former.encoder, former.card.start) if former else None
         train, validation = store.where(split="train"), store.where(split="validation")
-        encoder = pretrain(train, (train, validation), options.preparation, folder, settings)
+        encoder = pretrain(train, (train, validation), options.preparation, folder, settings, begun, has_events)
         if process_index() > 0:
             return
     save_encoder(folder / ENCODER_FILE, encoder)
+    data = training_data(train, options.protocol)
+    pretraining = recorded(replace(settings, architecture=encoder.architecture))
+    if former:
+        data = replace(data, cohorts=former.card.data.cohorts | data.cohorts)
+        pretraining |= {"start": former.card.start}
     card = EncoderCard(
         architecture=encoder.architecture,
         preparation=options.preparation,
-        pretraining=recorded(settings) | {"preparation": recorded(options.preparation)},
-        data=training_data(train, options.protocol),
+        pretraining=pretraining | {"preparation": recorded(options.preparation)},
+        data=data,
         knn=read_history(folder / "history.jsonl")[-1]["knn"],
         versions=versions(),
         created=created_now(),

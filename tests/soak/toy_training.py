@@ -187,7 +187,7 @@ def fingerprint(run: Path) -> dict[str, str]:
             digest.update(tensor.contiguous().numpy().tobytes())
         found[str(path.relative_to(run))] = digest.hexdigest()
     for path in sorted(run.rglob("history.jsonl")):
-        timed = ("seconds", "slices_per_s")
+        timed = ("seconds", "seconds_left", "slices_per_s")
         lines = [{key: value for key, value in entry.items() if key not in timed} for entry in read_history(path)]
         found[str(path.relative_to(run))] = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     for path in sorted(run.rglob("metrics.json")):

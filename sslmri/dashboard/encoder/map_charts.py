@@ -27,7 +27,7 @@ def by_epoch(history: pd.DataFrame, colours: dict[str, str], title: str) -> go.F
     """Returns a line for each of some columns of a history, by epoch.
 
     Args:
-        history: from ``sections.history``.
+        history: one row per epoch.
         colours: of the columns, by their names.
         title: of the axis.
     """
@@ -41,7 +41,7 @@ def by_epoch(history: pd.DataFrame, colours: dict[str, str], title: str) -> go.F
         markers=True,
         render_mode="svg",
         color_discrete_map=colours,
-        hover_data={title: ":.3f"},
+        hover_data={title: ":.3g"},
     )
     figure.update_xaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(rangemode="tozero")

@@ -1,7 +1,9 @@
 """The encoder's card in words."""
 
+import math
 from typing import Any
 
+from sslmri.dashboard.encoder.runs import Run
 from sslmri.dashboard.text import count, escape_markdown, in_order, proportion
 from sslmri.diseases import DISEASES
 from sslmri.models.cards import ModelCard
@@ -61,3 +63,26 @@ def _pretraining(settings: dict[str, Any]) -> list[str]:
         f"{views['brightness']:g} and {views['contrast']:g}; blur p = {views['blur_probability']:g}. The features "
         "become invariant to these.",
     ]
+
+
+def run_sentence(run: Run) -> str:
+    """Returns how far a pre-training is, as Markdown."""
+    if not run.entries:
+        return "**Running**: the first epoch." if run.state == "running" else "**Stopped** before the end of an epoch."
+    last: dict[str, Any] = run.entries[-1]
+    epochs = f"epoch {last['epoch']}" + (f" of {last['epochs']}" if "epochs" in last else "")
+    if run.state == "finished":
+        return f"**Finished** with {epochs}; loss {last['loss']:.3f}."
+    if run.state == "stopped":
+        return f"**Stopped** after {epochs}. The same command with --resume continues it."
+    parts = [epochs, f"loss {last['loss']:.3f}"]
+    if "learning_rate" in last:
+        parts += [f"learning rate {last['learning_rate']:.2g}", f"{last['slices_per_s']:.3g} slices per second"]
+        parts += [f"about {duration(last['seconds_left'])} left"]
+    return f"**Running**: {', '.join(parts)}."
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, such as ``12 min``."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"

@@ -1,6 +1,5 @@
-"""What the encoder page draws: pre-training, and the map of the feature bank with the neighbours of a selection."""
+"""The map of the feature bank with the neighbours of a selection, as the encoder page draws it."""
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,8 +7,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sslmri.cohorts.protocols import Protocol
-from sslmri.dashboard import theme
 from sslmri.dashboard.encoder import map_charts
 from sslmri.dashboard.encoder.features import (
     ALL,
@@ -28,14 +25,12 @@ from sslmri.dashboard.encoder.features import (
     tsne_sample,
 )
 from sslmri.dashboard.encoder.map_charts import CLASS, COHORT, DISEASE
-from sslmri.dashboard.performance.tables import SPLIT_TITLES
-from sslmri.dashboard.section import draw_chart, draw_table, draw_title
+from sslmri.dashboard.section import draw_table, draw_title
 from sslmri.dashboard.text import count, escape_markdown, in_order, percent
 from sslmri.dashboard.training_images import draw_images
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import ModelError
 from sslmri.models.cards import ModelCard
-from sslmri.models.evidence import find_history
 
 if TYPE_CHECKING:
     from sslmri.models.bank import FeatureBank
@@ -62,77 +57,6 @@ def _load_bank(model_sha256: str, _card: ModelCard) -> "FeatureBank | None":
 def _once(model_sha256: str, disease: str, name: str, _compute: Callable[[], _Result]) -> _Result:
     """Returns what follows from the features alone. They are the model's, not a user's: all sessions share it."""
     return _compute()
-
-
-def choose_run(card: ModelCard) -> Protocol:
-    """Returns the split of the training run to show, of those whose history was kept with the model."""
-    runs = [protocol for protocol in SPLIT_TITLES if find_history(card, "pretrain", protocol)]
-    if len(runs) < 2:
-        return card.training.protocol
-    run: Protocol = st.segmented_control(
-        "Run",
-        runs,
-        format_func=lambda protocol: SPLIT_TITLES[protocol],
-        default=card.training.protocol if card.training.protocol in runs else runs[0],
-        required=True,
-        wrap=True,
-        help="Each split has an encoder of its own. The features below are of this model's.",
-    )
-    return run
-
-
-def draw_training(card: ModelCard, protocol: Protocol) -> None:
-    """Draws the loss and the scores by epoch of pre-training and fine-tuning, or says that there is no history."""
-    settings = card.encoder.pretraining
-    pretrained = history(card, "pretrain", protocol, "knn")
-    if pretrained.empty:
-        st.caption("No history of pre-training was kept with this model.")
-    else:
-        chance = math.log(2 * settings["batch_size"] - 1)  # each of the other views is as likely the partner
-        _draw_pair(
-            pretrained,
-            ("NT-Xent loss", f"Chance is ln(2N - 1) = {chance:.2f} for N = {settings['batch_size']}."),
-            ("kNN probe", "balanced accuracy", "On validation groups. Chance is one over the classes."),
-            chance,
-        )
-    tuned, late = (history(card, step, protocol, "auroc") for step in ("finetune", "late"))
-    if not tuned.empty:
-        note = f"From epoch {len(tuned) + 1} on, the second phase: other slices." if len(late) else ""
-        both = pd.concat([tuned, late.assign(epoch=late["epoch"] + len(tuned))]) if len(late) else tuned
-        _draw_pair(both, ("Fine-tuning loss", note), ("Validation AUROC", "AUROC", ""))
-
-
-def history(card: ModelCard, step: str, protocol: Protocol, scores: str) -> pd.DataFrame:
-    """Returns one row per epoch of a training step: its loss, and by disease the scores where they were taken.
-
-    Args:
-        card: the model's.
-        step: ``pretrain``, ``finetune`` or ``late``.
-        protocol: by which the model was measured.
-        scores: key of an entry's scores, ``knn`` or ``auroc``.
-    """
-    titles = {f"{scores}.{key}": disease.title for key, disease in DISEASES.items()}
-    table = pd.json_normalize(find_history(card, step, protocol)).rename(columns=titles)
-    return table.filter(["epoch", "loss", *titles.values()])
-
-
-def _draw_pair(
-    table: pd.DataFrame, loss: tuple[str, str], scores: tuple[str, str, str], chance: float | None = None
-) -> None:
-    """Draws the loss and, where they were taken, the scores of a step: title, name of the axis of scores, and note."""
-    left, right = st.columns(2, gap="large")
-    key = loss[0].split()[0].lower()
-    with left:
-        figure = map_charts.by_epoch(table, {"loss": theme.accent()}, loss[0])
-        if chance is not None:
-            figure.add_hline(y=chance, line={"color": theme.MISSING, "dash": "dot"}, annotation_text="chance")
-        draw_chart(f"{loss[0]} by epoch", figure, table, f"{key}-loss", loss[1], level=3)
-    with right:
-        if table.columns.difference(["epoch", "loss"]).empty:
-            st.caption(f"{scores[0]} by epoch: there were no validation groups.")
-        else:
-            figure = map_charts.by_epoch(table, theme.disease_colours(), scores[1]).update_yaxes(range=[0, 1.02])
-            draw_chart(f"{scores[0]} by epoch", figure, table, f"{key}-scores", scores[2], level=3)
 
 
 def draw_map(card: ModelCard) -> None:
