@@ -110,8 +110,7 @@ def test_tables_hold_one_row_a_point_in_the_order_of_the_legend() -> None:
     )
 
 
-def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis(monkeypatch) -> None:
-    monkeypatch.setattr(theme, "is_dark", lambda: False)
+def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis() -> None:
     table = tables.efficiency(result_of(6).curves, "auroc", "encoder")
     figure = efficiency_curves(table, "AUROC")
     assert figure.layout.xaxis.type == "log"
@@ -130,8 +129,7 @@ def test_charts_show_every_point_with_its_interval_on_a_logarithmic_axis(monkeyp
     assert gains.layout.shapes[0].y0 == gains.layout.shapes[0].y1 == 0
 
 
-def test_what_is_not_estimable_is_drawn_hollow_and_without_intervals(monkeypatch) -> None:
-    monkeypatch.setattr(theme, "is_dark", lambda: False)
+def test_what_is_not_estimable_is_drawn_hollow_and_without_intervals() -> None:
     figure = efficiency_curves(tables.efficiency(result_of(3).curves, "auroc", "encoder"), "AUROC")
     assert all(trace.marker.symbol == "circle-open" and trace.line.color == theme.MISSING for trace in figure.data)
     assert all(np.isnan(trace.error_y.array).all() for trace in figure.data)

@@ -67,11 +67,6 @@ def bank() -> Bank:
     return bank_of()
 
 
-@pytest.fixture
-def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(theme, "is_dark", lambda: False)
-
-
 def points_of(bank: Bank, disease: str = "all") -> pd.DataFrame:
     table = case_table(bank)
     rows = rows_of(table, disease)
@@ -161,7 +156,6 @@ def test_a_selection_is_listed_by_class_and_cohort(bank: Bank) -> None:
     assert listed["class"].tolist() == ["Multiple sclerosis: normal", "Multiple sclerosis: multiple sclerosis"]
 
 
-@pytest.mark.usefixtures("light")
 def test_the_map_is_coloured_by_what_was_chosen(bank: Bank) -> None:
     by_disease = feature_map(points_of(bank), DISEASE, [], [])
     assert [trace.name for trace in by_disease.data] == ["Multiple sclerosis", "Parkinson's disease"]
@@ -171,7 +165,6 @@ def test_the_map_is_coloured_by_what_was_chosen(bank: Bank) -> None:
     assert "group g0, slice 0" in by_disease.data[0].hovertext[0]
 
 
-@pytest.mark.usefixtures("light")
 def test_one_selected_point_is_ringed_with_its_neighbours_and_several_fade_the_others(bank: Bank) -> None:
     points = points_of(bank, "ms")
     one = feature_map(points, DISEASE, [3], [4, 5])
@@ -181,7 +174,6 @@ def test_one_selected_point_is_ringed_with_its_neighbours_and_several_fade_the_o
     assert list(feature_map(points, DISEASE, [3, 7], []).data[0].selectedpoints) == [3, 7]
 
 
-@pytest.mark.usefixtures("light")
 def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
     named = replace(bank, cases=(bank.cases[0]._replace(group="<a href='x'>g</a>"), *bank.cases[1:]))
     hover = feature_map(points_of(named), DISEASE, [], []).data[0].hovertext[0]
@@ -189,7 +181,6 @@ def test_a_name_from_a_file_is_not_read_as_markup_on_hover(bank: Bank) -> None:
     assert "<a" not in hover
 
 
-@pytest.mark.usefixtures("light")
 def test_markup_in_the_name_of_a_cohort_is_shown_in_the_legend(bank: Bank) -> None:
     named = replace(bank, cases=tuple(case._replace(cohort="<b>x") for case in bank.cases))
     assert feature_map(points_of(named), COHORT, [], []).data[0].name == "&lt;b&gt;x"
