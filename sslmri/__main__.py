@@ -109,20 +109,41 @@ def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL, diseases: _Dise
     return 2 if write_features(Screener.load(model), paths, out) else 0
 
 
-def manifest(folder: _Given, cohort: str, out: Path | None = None, diseases: _Diseases = None) -> int:
-    """Turn a downloaded folder into a manifest.
+def manifest(
+    folder: _Given,
+    cohort: str,
+    out: Path | None = None,
+    label: str | None = None,
+    disease: str | None = None,
+    map: tuple[str, ...] = (),
+    diseases: _Diseases = None,
+) -> int:
+    """Turn a downloaded folder, or a BIDS dataset, into a manifest.
 
     Args:
         folder: the folder as it was downloaded.
-        cohort: which public cohort it is, such as oasis, cheng or ixi_t1, of those in docs/data.md; or the key of a
-            disease of one's own, of which the folder has a folder for each class.
+        cohort: which public cohort it is, such as oasis, cheng or ixi_t1, of those in docs/data.md; bids; or the key of
+            a disease of one's own, of which the folder has a folder for each class.
         out: where to write; by default ``manifest.csv`` inside the folder.
+        label: of a BIDS dataset, the column of participants.tsv with the labels; without one no image has a label.
+        disease: of these labels.
+        map: the classes of values in that column that are not their names, CN=non_demented AD=mild_demented; with no
+            class after the = there is no label.
     """
+    from sslmri.cohorts.bids import LabelColumn, build_bids
     from sslmri.cohorts.manifest import check_names, write_manifest
     from sslmri.cohorts.public import build_manifest, list_checksum
+    from sslmri.cohorts.registry import BIDS
+    from sslmri.errors import ManifestError
 
     load_diseases(diseases)
-    rows = build_manifest(folder, cohort)
+    labels, left_out = LabelColumn.of(label, disease, map), list[str]()
+    if cohort == BIDS:
+        rows, left_out = build_bids(folder, labels)
+    elif labels:
+        raise ManifestError("Expected --label, --disease and --map with --cohort bids alone: leave them out.")
+    else:
+        rows = build_manifest(folder, cohort)
     checksum = list_checksum(rows["path"])
     out = out or folder / "manifest.csv"
     if out.parent.resolve() != folder.resolve():
@@ -130,7 +151,10 @@ def manifest(folder: _Given, cohort: str, out: Path | None = None, diseases: _Di
         check_names(paths)  # of the folders above it too
         rows["path"] = paths
     write_manifest(out, rows)
-    print(printable_line(f"{out}: {len(rows)} slices, {rows['group'].nunique()} groups, file list {checksum}"))
+    kind = "volumes" if cohort == BIDS else "slices"
+    print(printable_line(f"{out}: {len(rows)} {kind}, {rows['group'].nunique()} groups, file list {checksum}"))
+    for line in left_out:
+        print(printable_line(line))
     return 0
 
 

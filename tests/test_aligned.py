@@ -11,10 +11,11 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.scans.atlas import AlignedBrain
 from sslmri.scans.atlas.slab import PIXEL_ASPECT
 from sslmri.scans.atlas.ventricles import Line, Ventricles
+from sslmri.scans.prepare import prepare_aligned, turned
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import prepare_scan
 from sslmri.screening import screener as screener_module
-from sslmri.screening.aligned import ALIGNED, COMPARED, UNLIKE, notice_of, prepare_aligned, turned
+from sslmri.screening.aligned import ALIGNED, COMPARED, UNLIKE, notice_of
 from sslmri.screening.maps import carry_maps
 from sslmri.screening.outcome import Entry, Screening, document
 from sslmri.screening.report.images import key_images

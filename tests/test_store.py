@@ -134,9 +134,9 @@ def test_over_two_percent_bad_files_stop_the_building_as_soon_as_it_is_certain(r
         bad.path.write_bytes(b"<html>")
     prepared_files = []
 
-    def watched(files, preparation):
+    def watched(files, *options):
         prepared_files.append(files)
-        return prepare_files(files, preparation)
+        return prepare_files(files, *options)
 
     monkeypatch.setattr(store_module, "_AHEAD", 32)
     monkeypatch.setattr(store_module, "prepare_files", watched)
@@ -161,7 +161,7 @@ def small_disk() -> Iterator[None]:
 def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(records, tmp_path):
     with pytest.raises(TrainingError, match="got: File too large: free disk space there") as caught:
         open_store(records, SMALL, tmp_path / "cache")
-    assert "about 0.2 MB" in str(caught.value)
+    assert "at least 0.2 MB" in str(caught.value)
     assert stores_in(tmp_path / "cache") == []
 
 

@@ -42,6 +42,8 @@ _MIN_TRANSFORMED = 0.96
 def find_copies(store: Store) -> pd.DataFrame:
     """Returns the pairs of slices of different groups that are copies of one image, the most alike first.
 
+    Of two volumes, the slices that are most alike stand for all; those with and without a label count apart.
+
     Columns: ``first`` and ``second`` (rows of the store), ``bits`` (of their hashes that differ), ``correlation``,
     ``transform`` (how the second is mirrored and rotated to agree with the first, empty where it is not),
     ``is_identical`` (whether the files are equal byte for byte). For N slices time grows with N squared, memory with N.
@@ -56,7 +58,9 @@ def find_copies(store: Store) -> pd.DataFrame:
             table = _correlate(small, moved, rows)
             tables.append(table[table["correlation"] >= least].assign(transform=_name(*transform)))
     pairs = pd.concat(tables, ignore_index=True).sort_values("correlation", ascending=False, kind="stable")
-    pairs = pairs.drop_duplicates(["first", "second"], ignore_index=True)
+    names, files = np.unique([f"{r.name}/{r.disease}" for r in store.records], return_inverse=True)
+    of_files = files[pairs[["first", "second"]].to_numpy(dtype=np.intp)] @ [len(names), 1]
+    pairs = pairs[~pd.Series(of_files).duplicated().to_numpy()].reset_index(drop=True)
     sha256 = {row: sha256_of(store.records[row].path) for row in {*pairs["first"], *pairs["second"]}}
     pairs["is_identical"] = (pairs["first"].map(sha256) == pairs["second"].map(sha256)).astype(bool)
     return pairs.sort_values(["correlation", "first", "second"], ascending=[False, True, True], ignore_index=True)

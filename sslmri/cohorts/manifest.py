@@ -22,10 +22,11 @@ MANIFEST_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 TRAIN_USE = "train"
 _SHOWN = 5
 _LONE = re.compile("[\ud800-\udfff]")
+AGE = r"[0-9]{1,3}(\.[0-9]{1,9})?"  # pattern of an age in years
 _OPTIONAL_VALUES = {  # pattern of a column, and what an error says of it
     "fold": ("[0-9]{1,9}", "a fold of 0, 1, 2, ..."),
     "slice": ("[0-9]{1,9}", "a slice of 0, 1, 2, ..."),
-    "age": (r"[0-9]{1,3}(\.[0-9]{1,9})?", "an age in years"),
+    "age": (AGE, "an age in years"),
 }
 _ROUNDING = 0.01  # of the image: a box may be written with two decimals
 

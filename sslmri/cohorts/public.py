@@ -11,7 +11,7 @@ import pandas as pd
 from sslmri.cohorts.alzheimers_6400 import group_6400
 from sslmri.cohorts.cohort import Cohort, Folder
 from sslmri.cohorts.manifest import MANIFEST_COLUMNS, check_names
-from sslmri.cohorts.registry import COHORTS, UNKNOWN
+from sslmri.cohorts.registry import BIDS, COHORTS, UNKNOWN
 from sslmri.diseases import DISEASES, is_own
 from sslmri.errors import ManifestError
 from sslmri.files import neutralised
@@ -70,7 +70,8 @@ def _download(key: str) -> Cohort:
         folders = tuple(Folder(f"^{_plain(label)}$", label) for label in labels)
         return Cohort(key, "", layout=f"the folders {' and '.join(labels)}", folders=folders, groups="neighbours")
     if key not in DOWNLOADS:
-        raise ManifestError(f"Expected a cohort out of {', '.join(DOWNLOADS)}, got {key!r}: choose one of these.")
+        known = ", ".join([*DOWNLOADS, BIDS])
+        raise ManifestError(f"Expected a cohort out of {known}, got {key!r}: choose one of these.")
     return DOWNLOADS[key]
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from sslmri.cohorts.cohort import Cohort, Folder, Recipe
 from sslmri.diseases import get_disease, is_own
 
+BIDS = "bids"  # begins the names of cohorts that were read from a BIDS dataset: their groups are its participants
 UNKNOWN = "unknown-"  # how the name of a group begins that is not known to be one person
 MIN_GROUPS = 5  # of a class in one split; below it results describe those few subjects rather than the class
 SUBJECT, GROUP = "subject", "group"
@@ -242,7 +243,9 @@ def unit_of(groups: Iterable[str]) -> Literal["subject", "group"]:
     """
     named = {group.partition("/")[::2] for group in groups}
     people = {key for key, cohort in COHORTS.items() if cohort.has_subject_ids}
-    is_known = all(cohort in people and not group.startswith(UNKNOWN) for cohort, group in named)
+    is_known = all(
+        (cohort in people or cohort.startswith(f"{BIDS}-")) and not group.startswith(UNKNOWN) for cohort, group in named
+    )
     return "subject" if named and is_known else "group"
 
 

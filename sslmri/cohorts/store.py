@@ -7,7 +7,6 @@ from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from sslmri.scans.prepare import prepare_files
 from sslmri.scans.slices import Preparation, PreparedScan
 
 MAX_BAD_FRACTION = 0.02  # more unreadable files than this mean the wrong folder, not a few bad files
-_AHEAD = 256  # files that are read before the slices of the first of them are written
+_AHEAD = 64  # files that are read before the slices of the first of them are written
 _READERS = 8  # threads that hash files: on a slow disk they wait together
 
 
@@ -76,6 +75,12 @@ class Store:
         return replace(chosen, bad=[self.bad[position] for position in unread])
 
     @property
+    def whole_heads(self) -> "Store":
+        """The slices as acquired of whole heads whose aligned brain has a label."""
+        files = {record.path for record in self.labelled.records}
+        return self.select([i for i, r in enumerate(self.records) if r.disease is None and r.path in files])
+
+    @property
     def labelled(self) -> "Store":
         """The slices that have a label."""
         return self.where(disease=DISEASES)
@@ -106,31 +111,37 @@ class Store:
 def open_store(records: list[Record], preparation: Preparation, folder: Path) -> Store:
     """Returns the prepared slices of all records, from the folder where they were stored before, or built now.
 
+    A volume gives the slices that screening analyses, each with the record of the volume. Where the classifier of its
+    label reads aligned brains, and it is a whole head, these are the slices of its aligned brain, and before them, with
+    no label, those as acquired, by which the gate decides whether it is brain MRI.
+
     A store is kept under a name made of the preparation, of its code and of the content of each file, so a stale one
-    is never found, and a cohort that was moved finds its own. While it is built, the slices of a few hundred
-    files are in memory.
+    is never found, and a cohort that was moved finds its own. While it is built, the slices of some dozens of files
+    are in memory.
 
     Raises:
         TrainingError: over 2 % of the files cannot be read, or the folder cannot be written.
     """
     if not records:
         raise TrainingError("Expected records to prepare, got none: name a manifest with rows for training.")
-    hashes = _hashes([record.path for record in records])
-    key = _key(hashes, preparation)
+    key = _key(records, preparation)
     slices_path, index_path = folder / f"{key}.raw", folder / f"{key}.json"
     try:
         if not (slices_path.exists() and index_path.exists()):
             _build(records, preparation, slices_path, index_path)
         index = json.loads(index_path.read_text(encoding="utf-8"))
-        pixels = np.memmap(slices_path, np.uint8, "r", shape=(sum(index["slices"]), *preparation.image_size))
+        pixels = np.memmap(slices_path, np.uint8, "r", shape=(np.sum(index["slices"]), *preparation.image_size))
     except OSError as error:
         need = len(records) * preparation.image_size[0] * preparation.image_size[1] / 1e6
         raise TrainingError(
-            f"Expected to keep about {need:.1f} MB of prepared slices in {folder}, got: "
+            f"Expected to keep at least {need:.1f} MB of prepared slices in {folder}, got: "
             f"{error.strerror or error}: free disk space there, or name a folder that can be written."
         ) from error
-    owners = np.repeat(np.arange(len(records)), index["slices"])
-    return Store(pixels, [records[i] for i in owners], [(records[i], reason) for i, reason in index["bad"]])
+    owners: list[Record] = []
+    for record, (n_acquired, n_aligned) in zip(records, index["slices"], strict=True):
+        owners += [replace(record, disease=None, label=None) if n_aligned else record] * n_acquired
+        owners += [record] * n_aligned
+    return Store(pixels, owners, [(records[i], reason) for i, reason in index["bad"]])
 
 
 def _hashes(paths: list[Path]) -> list[str | None]:
@@ -146,17 +157,24 @@ def _hash(path: Path) -> str | None:
         return None
 
 
-def _key(hashes: list[str | None], preparation: Preparation) -> str:
+def _key(records: list[Record], preparation: Preparation) -> str:
     digest = hashlib.sha256(json.dumps(asdict(preparation), sort_keys=True).encode())
-    for code in sorted(Path(scans.__path__[0]).glob("*.py")):
+    for code in sorted(Path(scans.__path__[0]).rglob("*.py")):
         digest.update(code.read_bytes())
-    digest.update("\n".join(map(str, hashes)).encode())
+    hashes = _hashes([record.path for record in records])
+    named = (f"{own}{' aligned' * _is_aligned(record)}" for own, record in zip(hashes, records, strict=True))
+    digest.update("\n".join(named).encode())
     return f"store-{digest.hexdigest()[:24]}"
 
 
+def _is_aligned(record: Record) -> bool:
+    """Returns whether the classifier of the record's label learns from aligned brains."""
+    return record.disease is not None and DISEASES[record.disease].form == "atlas"
+
+
 def _build(records: list[Record], preparation: Preparation, slices_path: Path, index_path: Path) -> None:
-    """Writes the slices and their index: how many slices each record has, and which records are bad."""
-    counts: list[int] = []
+    """Writes the slices and their index: how many of each record are as acquired and aligned, and which are bad."""
+    counts: list[tuple[int, int]] = []
     bad: list[tuple[int, str]] = []
 
     def write(path: Path) -> None:
@@ -165,9 +183,12 @@ def _build(records: list[Record], preparation: Preparation, slices_path: Path, i
                 if isinstance(result, ScanError):
                     bad.append((row, result.reason))
                     _check_bad([(records[row].name, reason) for row, reason in bad], len(records))
-                else:
-                    file.write(result.slices.data)
-                counts.append(0 if isinstance(result, ScanError) else len(result.slices))
+                    counts.append((0, 0))
+                    continue
+                aligned = result.slices[:0] if result.aligned is None else result.aligned
+                file.write(result.slices.data)
+                file.write(aligned.data)
+                counts.append((len(result.slices), len(aligned)))
         write_json(index_path, {"slices": counts, "bad": bad})
 
     write_atomically(slices_path, write)
@@ -175,11 +196,14 @@ def _build(records: list[Record], preparation: Preparation, slices_path: Path, i
 
 def _prepared(records: list[Record], preparation: Preparation) -> Generator[PreparedScan | ScanError, None, None]:
     """Yields what became of each file, in order."""
-    prepare = partial(prepare_files, preparation=preparation)
+
+    def prepare(record: Record) -> PreparedScan | ScanError:
+        return prepare_files((record.path,), preparation, _is_aligned(record))
+
     bar = tqdm(total=len(records), desc="preparing", unit="file", mininterval=1.0)
     with ThreadPoolExecutor(os.cpu_count()) as threads, bar:
         for start in range(0, len(records), _AHEAD):
-            for result in threads.map(prepare, [(record.path,) for record in records[start : start + _AHEAD]]):
+            for result in threads.map(prepare, records[start : start + _AHEAD]):
                 yield result
                 bar.update()
 

@@ -24,6 +24,7 @@ N_BINS = 64
 QUANTILES = (5, 25, 50, 75, 95)
 _INTENSITIES = 256
 _SHOWN = 5
+_VOLUMES = "A volume counts as one slice here, and is measured as acquired; training takes several slices of each."
 _FILE_COLUMNS = ("cohort", "disease", "label", "format", "width", "height", "pixels", "contrasts")
 
 
@@ -58,6 +59,8 @@ def summarise(
     sources = [own.notice for own in find_all_confounding(pool) if own.notice]
     n_more = len(unreadable) - _SHOWN
     more = [Notice(None, f"{n_more} more files of the sample cannot be read.")] if n_more > 0 else []
+    of_volumes = files[files["contrasts"].map(len) > 1]["disease"].unique()
+    volumes = [Notice(disease, _VOLUMES) for disease in of_volumes]
     return {
         "classes": classes,
         "sizes": _count(files, "cohort", "width", "height"),
@@ -67,7 +70,7 @@ def summarise(
         ],
         "formats": _count(files, "cohort", "format"),
         "use": _use_rows(records),
-        "faults": [asdict(n) for n in _group_faults(classes, pool) + sources + unreadable[:_SHOWN] + more],
+        "faults": [asdict(n) for n in _group_faults(classes, pool) + sources + volumes + unreadable[:_SHOWN] + more],
     }
 
 

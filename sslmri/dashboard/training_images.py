@@ -26,33 +26,34 @@ def data_folder() -> Path | None:
 
 
 @st.cache_data(scope="session", max_entries=_MAX_IMAGES, show_spinner=False)
-def find_image(name: str, _preparation: Preparation) -> bytes | None:
+def find_image(name: str, _preparation: Preparation, is_example: bool = False) -> bytes | None:
     """Returns a prepared slice as JPEG by its path in the training manifest, None where it is not on this server.
 
-    A file of several slices gives none: its name does not say which of them is meant.
+    Of a file of several slices the name does not say which is meant: only an example may be the middle one.
     """
     path = Path(data_folder() or _NOWHERE, name)
     try:
         slices = to_slices(read_scan(path.read_bytes(), path.name), _preparation)
     except (ScanError, OSError):
         return None
-    return jpeg(slices[0], _SIDE) if len(slices) == 1 else None
+    return jpeg(slices[len(slices) // 2], _SIDE) if is_example or len(slices) == 1 else None
 
 
 def draw_images(
-    cases: Sequence[tuple[str, str]], preparation: Preparation, width: int = _SIDE, has_captions: bool = True
+    cases: Sequence[tuple[str, str]], preparation: Preparation, width: int = _SIDE, is_example: bool = False
 ) -> None:
-    """Draws prepared slices in rows; files of several slices and unreadable ones are left out.
+    """Draws prepared slices in rows; unreadable files are left out.
 
-    A case is a path, in the training manifest or absolute, and a description. Without captions it is only read out.
+    A case is a path, in the training manifest or absolute, and a description. Of an example the middle slice stands for
+    a file of several, which is left out otherwise, and the description is only read out.
     """
     with st.container(horizontal=True, gap="small"):
         for name, description in cases:
-            image = find_image(name, preparation)
+            image = find_image(name, preparation, is_example)
             if image:
                 with st.container(width=width, gap="xxsmall"):
                     st.image(image, width=width, alt=description)
-                    if has_captions:
+                    if not is_example:
                         st.caption(escape_markdown(description))
     if data_folder() is None and not any(Path(name).is_absolute() for name, _ in cases):
         st.caption(_ELSEWHERE)

@@ -34,7 +34,8 @@ _CLOSE = 0.9  # fraction of validation slices that have a close match among trai
 def build_bank(model: Model, store: Store) -> FeatureBank:
     """Returns the feature bank of a model, from the labelled slices of a store whose records have their splits.
 
-    Training slices are its cases, validation slices set its thresholds.
+    Training slices are its cases, validation slices set its thresholds. What is brain MRI is also learned from whole
+    heads as acquired, as which a scan is seen before its brain is aligned.
 
     Raises:
         TrainingError: the store has no labelled training slices.
@@ -45,13 +46,16 @@ def build_bank(model: Model, store: Store) -> FeatureBank:
         raise TrainingError("Expected training slices for the feature bank, got none: name the data of the training.")
     n_synthetic = min(_MAX_SYNTHETIC, len(train.records))
     synthetic = prepared_images(train.slices, model.card.encoder.preparation, n_synthetic)
-    return fit_bank(
-        encode(model, train),
-        train.records,
-        encode(model, validation),
-        validation.records,
-        encode(model, synthetic),
-    )
+    seen, held_out, others = (encode(model, slices) for slices in (train, validation, synthetic))
+    bank = fit_bank(seen, train.records, held_out, validation.records, others)
+    heads = store.whole_heads
+    if not heads.where(split="train").records:
+        return bank
+    parts = (heads.where(split="train").evenly(MAX_CASES), heads.where(split="validation"))
+    as_acquired = [encode(model, part) for part in parts]
+    brain, judged = (joined(pair).textures for pair in zip((seen, held_out), as_acquired, strict=True))
+    projection, svm = fit_brain(brain, others.textures, judged)
+    return replace(bank, brain_projection=projection, brain_svm=svm)
 
 
 def prepared_images(slices: np.ndarray, preparation: Preparation, count: int, seed: int = 0) -> np.ndarray:

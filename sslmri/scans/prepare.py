@@ -1,23 +1,56 @@
-"""From files to prepared slices, for the store and for the screening of folders."""
+"""From files to prepared slices, as acquired or of an aligned brain: for the store and for screening."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sslmri.errors import ScanError
+from sslmri.scans.atlas import HEAD_MM, align
 from sslmri.scans.group_files import ZippedSeries
 from sslmri.scans.limits import MAX_BYTES, MAX_SERIES_BYTES, check_bytes
 from sslmri.scans.parse import series_name
 from sslmri.scans.sandbox import read_files, read_scan
-from sslmri.scans.scan import Scan
+from sslmri.scans.scan import Scan, Spacing
 from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
+from sslmri.scans.volume import AXIAL
 
 
-def prepare_files(scan: Sequence[Path] | ZippedSeries, preparation: Preparation) -> PreparedScan | ScanError:
-    """Returns the prepared slices of a scan, given by its file or files, or why it is refused."""
+def prepare_files(
+    files: Sequence[Path] | ZippedSeries, preparation: Preparation, is_aligned: bool = False
+) -> PreparedScan | ScanError:
+    """Returns the prepared slices of a scan, given by its file or files, or why it is refused.
+
+    Args:
+        files: of the scan.
+        preparation: of its slices.
+        is_aligned: whether the brain of a whole head is aligned too, in about 10 s.
+    """
     try:
-        return prepare_scan(read_paths(scan), preparation)
+        scan = read_paths(files)
+        prepared = prepare_scan(scan, preparation)
+        if not (is_aligned and is_head(scan.info.n_slices, scan.info.spacing_mm, scan.info.orientation)):
+            return prepared
+        brain = align(scan, lambda step: None).scan
+        return replace(prepared, aligned=prepare_aligned(brain, preparation).slices)
     except ScanError as error:
         return error
+
+
+def is_head(n_slices: int, spacing_mm: Spacing | None, orientation: str | None) -> bool:
+    """Returns whether a scan is an axial volume that is high enough for a whole head."""
+    return spacing_mm is not None and orientation == AXIAL and n_slices * spacing_mm[0] >= HEAD_MM
+
+
+def prepare_aligned(brain: Scan, preparation: Preparation) -> PreparedScan:
+    """Returns all slices of an aligned brain as the encoder sees them: turned, as the training slices lie."""
+    return prepare_scan(replace(brain, voxels=turned(brain.voxels)), replace(preparation, slice_fraction=1.0))
+
+
+def turned(values: np.ndarray) -> np.ndarray:
+    """Returns images or maps (..., H, W) turned by 180 degrees: from training to display and back."""
+    return np.ascontiguousarray(values[..., ::-1, ::-1])
 
 
 def read_paths(scan: Sequence[Path] | ZippedSeries) -> Scan:

@@ -51,12 +51,14 @@ class PreparedScan:
         slices: (S, H, W) uint8.
         slice_numbers: the number of each of them in the scan, from 1 on.
         box: see ``shown_box``.
+        aligned: (A, H, W) uint8, those of its aligned brain, where these were wanted and it is a whole head.
     """
 
     info: ScanInfo
     slices: np.ndarray
     slice_numbers: tuple[int, ...]
     box: tuple[float, float, float, float]
+    aligned: np.ndarray | None = None
 
 
 def to_slices(scan: Scan, preparation: Preparation) -> np.ndarray:

@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from sslmri.diseases import DISEASES, Notice, SequenceChoice
 from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import ModelCard
 from sslmri.models.folder import HEADS
-from sslmri.scans.atlas import HEAD_MM, AlignedBrain
-from sslmri.scans.scan import Scan
-from sslmri.scans.slices import Preparation, PreparedScan, prepare_scan
+from sslmri.scans.atlas import AlignedBrain
+from sslmri.scans.prepare import is_head, turned
 from sslmri.scans.volume import AXIAL
 from sslmri.screening.outcome import Finding, Screening, ScreeningSummary
 from sslmri.screening.sequences import SURE_OF_SLICE, seen_in_brain, with_sequence
@@ -44,14 +41,13 @@ def to_align(screening: Screening, choice: SequenceChoice | None = None) -> list
     return [
         key
         for key, finding in summary.findings.items()
-        if DISEASES[key].form == "atlas" and found[key] == finding and (is_head(summary) or not finding.is_assessed)
+        if DISEASES[key].form == "atlas" and found[key] == finding and (is_whole(summary) or not finding.is_assessed)
     ]
 
 
-def is_head(summary: ScreeningSummary) -> bool:
-    """Returns whether a scan is an axial volume that is high enough for a whole head."""
-    mm = summary.spacing_mm
-    return mm is not None and summary.orientation == AXIAL and summary.n_file_slices * mm[0] >= HEAD_MM
+def is_whole(summary: ScreeningSummary) -> bool:
+    """Returns whether the scan of a screening is high enough for a whole head."""
+    return is_head(summary.n_file_slices, summary.spacing_mm, summary.orientation)
 
 
 def recognised(screening: Screening) -> Screening:
@@ -62,16 +58,6 @@ def recognised(screening: Screening) -> Screening:
     seen = seen_in_brain(None, is_t1=True)
     summary = replace(screening.unrestricted, is_brain_mri=True, reason=None, sequence_seen=seen)
     return without_aligned(replace(screening, unrestricted=summary), list(summary.findings), UNLIKE)
-
-
-def prepare_aligned(brain: Scan, preparation: Preparation) -> PreparedScan:
-    """Returns all slices of an aligned brain as the encoder sees them: turned, as the training slices lie."""
-    return prepare_scan(replace(brain, voxels=turned(brain.voxels)), replace(preparation, slice_fraction=1.0))
-
-
-def turned(values: np.ndarray) -> np.ndarray:
-    """Returns images or maps (..., H, W) turned by 180 degrees: from training to display and back."""
-    return np.ascontiguousarray(values[..., ::-1, ::-1])
 
 
 def notice_of(card: ModelCard, disease: str) -> Notice:

@@ -22,14 +22,14 @@ from sslmri.models.folder import read_unreplaced
 from sslmri.models.history import created_now
 from sslmri.models.site import SiteThresholds, read_site
 from sslmri.scans.atlas import align
+from sslmri.scans.prepare import prepare_aligned
 from sslmri.scans.scan import SEQUENCES, Scan
 from sslmri.scans.slices import PreparedScan, head_mask, prepare_scan
 from sslmri.scans.volume import AXIAL
 from sslmri.screening.aligned import (
     CLASSIFYING,
-    is_head,
+    is_whole,
     notice_of,
-    prepare_aligned,
     recognised,
     to_align,
     with_aligned,
@@ -97,7 +97,7 @@ class Screener:
         Only then is the scan read. The choice is the reader's, which sequence it is.
         """
         diseases = [key for key in to_align(screening, choice) if one_sided(self.card.heads[key]) is None]
-        is_unrecognised = bool(screening.unrestricted.reason) and is_head(screening.unrestricted)
+        is_unrecognised = bool(screening.unrestricted.reason) and is_whole(screening.unrestricted)
         if not diseases and not is_unrecognised:
             return with_sequence(screening, choice)
         try:

@@ -38,7 +38,7 @@ def draw_records(records: list[Record], disease: Disease, preparation: Preparati
         for (label, cohort), drawn in examples(own, disease).items():
             st.caption(f"{class_title(label)}, {cohort}")
             cases = [(str(record.path), class_title(label)) for record in drawn]
-            draw_images(cases, preparation, _WIDTH, has_captions=False)
+            draw_images(cases, preparation, _WIDTH, is_example=True)
     with right:
         ages = age_table(own, disease)
         if len(ages):

@@ -19,9 +19,10 @@ from sslmri.dashboard.session_cache import keep
 from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import SequenceChoice
 from sslmri.scans.atlas.slab import PIXEL_ASPECT
+from sslmri.scans.prepare import turned
 from sslmri.scans.scan import Scan
 from sslmri.scans.volume import AXIAL
-from sslmri.screening.aligned import to_align, turned
+from sslmri.screening.aligned import to_align
 from sslmri.screening.maps import reached_slices
 from sslmri.screening.outcome import Finding, Refusal, Screening, ScreeningSummary
 from sslmri.screening.sequences import with_sequence
