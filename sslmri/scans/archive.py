@@ -17,7 +17,7 @@ from sslmri.scans.file_type import IMAGES, SOURCES, TEXT, file_type, natural_ord
 from sslmri.scans.image_names import check_one_scan
 from sslmri.scans.images import read_image, stacked
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
-from sslmri.scans.scan import left_out
+from sslmri.scans.scan import NOT_DICOM, DicomHeaders, left_out
 from sslmri.scans.volume import Volume
 from sslmri.scans.volume_files import VOLUMES, pair_up, read_volume_file
 
@@ -63,6 +63,22 @@ def read_archive(data: bytes, series: int | None = None) -> Volume:
         if series is not None:
             entries = _series(archive, entries)[series - 1]
         return _volume(archive, [entry for entry in entries if entry.type != TEXT or entry in paired] or entries, pairs)
+
+
+def read_archive_headers(data: bytes, series: int | None = None) -> DicomHeaders:
+    """Returns the headers of the DICOM series that ``read_archive`` reads, arguments and errors as there.
+
+    Raises:
+        ScanError: also where it holds no DICOM.
+    """
+    from sslmri.scans.dicom_headers import read_headers
+
+    with _opened(data) as archive:
+        entries = _entries(archive)
+        entries = entries if series is None else _series(archive, entries)[series - 1]
+        if not any(entry.type == "DICOM" for entry in entries):
+            raise ScanError(NOT_DICOM)
+        return read_headers(_read_or_none(archive, entry) for entry in entries if entry.type != TEXT)
 
 
 def count_series(data: bytes) -> int:

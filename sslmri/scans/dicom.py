@@ -137,7 +137,7 @@ def _add(upload: _Upload, number: int, data: bytes | None, is_decoded: bool) -> 
     size = checked_size(dataset)
     upload.n_pixels += math.prod(size)
     if upload.n_pixels <= MAX_VOXELS:
-        series.images += slice_images(dataset, size)
+        series.images += slice_images(dataset, size, number)
     series.modality = "MR" if dataset.get("Modality") else series.modality  # anything else was refused
     series.sequences.add(stated_sequence(dataset))
     series.decade = stated_decade(dataset)

@@ -13,8 +13,8 @@ _MAX_MM = 100.0
 _SKEW = 0.01  # cosine between rows and columns up to which they count as perpendicular
 
 
-def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
-    """Returns the frames of a file, decoded, with what its tags or functional groups say of each.
+def slice_images(dataset: Dataset, size: Size, file: int) -> list[SliceImage]:
+    """Returns the frames of the file of that number, decoded, with what its tags or functional groups say of each.
 
     Raises:
         ScanError: the frames are not as the header says, or their values cannot be rescaled.
@@ -25,7 +25,7 @@ def slice_images(dataset: Dataset, size: Size) -> list[SliceImage]:
     if 1 < len(stacks) < len(groups):  # where each frame has an identifier of its own, these say nothing
         raise ScanError(f"The file holds {len(stacks)} stacks of slices. Export one of them.")
     frames = zip(decoded_frames(dataset, size), groups, strict=True)
-    return [_slice_image(dataset, index, pixels, own_groups) for index, (pixels, own_groups) in enumerate(frames)]
+    return [_slice_image(dataset, (file, frame), *found) for frame, found in enumerate(frames, start=1)]
 
 
 def _functional_groups(dataset: Dataset, count: int) -> list[list[Dataset]]:
@@ -37,7 +37,7 @@ def _functional_groups(dataset: Dataset, count: int) -> list[list[Dataset]]:
     return [[*per_frame[i : i + 1], *shared] for i in range(count)]
 
 
-def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[Dataset]) -> SliceImage:
+def _slice_image(dataset: Dataset, origin: tuple[int, int], pixels: np.ndarray, groups: list[Dataset]) -> SliceImage:
     number = dataset.get("InstanceNumber")
     is_single, directions = int(dataset.get("NumberOfFrames") or 1) == 1, _directions(dataset, groups)
     slope = _number(_value(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope"), 1.0)
@@ -50,10 +50,11 @@ def _slice_image(dataset: Dataset, index: int, pixels: np.ndarray, groups: list[
         intercept=intercept,
         padding=_padding(dataset, pixels.dtype),
         is_inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
-        number=index if not is_single else None if number is None else int(number),
+        number=origin[1] - 1 if not is_single else None if number is None else int(number),
         normal=None if directions is None else np.cross(*directions),
         position=_position(dataset, groups, is_single, directions),
         thickness_mm=_thickness(dataset, groups),
+        origin=origin,
     )
 
 

@@ -1,7 +1,8 @@
 """Files of unknown content to a volume; ``sandbox`` calls this in a process of its own, within limits."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -10,7 +11,7 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import FORMATS, IMAGES, SOURCES, file_type, natural_order
 from sslmri.scans.limits import MAX_BYTES, MAX_SERIES_BYTES, check_bytes
-from sslmri.scans.scan import Scan, ScanInfo, SeriesKey
+from sslmri.scans.scan import NOT_DICOM, DicomHeaders, Scan, ScanInfo, SeriesKey
 from sslmri.scans.volume import Volume
 from sslmri.scans.volume_files import VOLUMES, pair_up, read_volume_file
 
@@ -66,7 +67,8 @@ class ScanFiles:
 
     def scan(self, volume: Volume) -> Scan:
         """Returns the scan whose volume was read from these files."""
-        facts = {name: value for name, value in vars(volume).items() if name not in ("voxels", "source")}
+        others = ("voxels", "source", "origins", "axes")
+        facts = {name: value for name, value in vars(volume).items() if name not in others}
         source = volume.source or self.source if self.source == "NIfTI" else self.source  # gzip may hold MGH
         return Scan(ScanInfo(self.name, source, self.sha256, len(volume.voxels), **facts), volume.voxels)
 
@@ -83,11 +85,36 @@ def parse_volume(source: str, contents: Sequence[bytes], series: int | None = No
         ScanError: the files cannot be read as one scan.
         MemoryError: there is too little memory to read them.
     """
-    try:
+    with _one_sentence(source):
         volume = _read_volume(source, contents, series)
         _replace_non_finite(volume.voxels)
         return volume
-    except (ScanError, MemoryError):  # the latter says nothing of the file: the host, or the sandbox, has too little
+
+
+def parse_headers(source: str, contents: Sequence[bytes], series: int | None = None) -> DicomHeaders:
+    """Returns the headers of the DICOM files that ``parse_volume`` reads, arguments and errors as there.
+
+    Raises:
+        ScanError: also where they are not DICOM, or results could not refer to them.
+    """
+    with _one_sentence(source):
+        if source == "DICOM":
+            from sslmri.scans.dicom_headers import read_headers
+
+            return read_headers(contents)
+        if source != "zip":
+            raise ScanError(NOT_DICOM)
+        from sslmri.scans.archive import read_archive_headers
+
+        return read_archive_headers(contents[0], series)
+
+
+@contextmanager
+def _one_sentence(source: str) -> Iterator[None]:
+    """Turns whatever is raised into a sentence, but for the lack of memory: that says nothing of the file."""
+    try:
+        yield
+    except (ScanError, MemoryError):
         raise
     except Exception:  # decoders of untrusted bytes raise any class, and their texts quote tags: none is passed on
         raise ScanError(f"The {source} file is incomplete or damaged. Upload it again.") from None

@@ -59,11 +59,20 @@ def read_paths(scan: Sequence[Path] | ZippedSeries) -> Scan:
     Raises:
         ScanError: it cannot be read.
     """
+    files, series = contents_of(scan)
+    return read_scan(files[0][1], files[0][0], series) if len(files) == 1 else read_files(files)
+
+
+def contents_of(scan: Sequence[Path] | ZippedSeries) -> tuple[list[tuple[str, bytes]], int | None]:
+    """Returns name and content of each file of a scan, and which series of a zip file it is, as ``read_headers`` takes.
+
+    Raises:
+        ScanError: a file cannot be read, or they are too large.
+    """
     paths, series = ([scan.path], scan.number) if isinstance(scan, ZippedSeries) else (scan, None)
     name = series_name([path.name for path in paths])
     try:
         check_bytes(sum(path.stat().st_size for path in paths), MAX_SERIES_BYTES if len(paths) > 1 else MAX_BYTES, name)
-        files = [(path.name, path.read_bytes()) for path in paths]
+        return [(path.name, path.read_bytes()) for path in paths], series
     except OSError as error:
         raise ScanError(f"The file cannot be read: {error.strerror}.", name) from error
-    return read_scan(files[0][1], files[0][0], series) if len(files) == 1 else read_files(files)

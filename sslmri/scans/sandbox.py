@@ -30,7 +30,7 @@ from sslmri.scans import parse
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_BYTES, MAX_VOXELS
 from sslmri.scans.parse import ScanFiles
-from sslmri.scans.scan import Scan, SeriesKey
+from sslmri.scans.scan import DicomHeaders, Scan, SeriesKey
 from sslmri.scans.volume import Volume
 
 # Measured for 64 million pixels: 8.0 s as 240 slices of lossless JPEG 2000 (50 MB), 3.0 s of lossy (12 MB), 2.4 s of
@@ -67,6 +67,21 @@ def read_files(files: Sequence[tuple[str, bytes]]) -> Scan:
         ScanError: the files cannot be read as one scan, or not within the limits.
     """
     return _read(ScanFiles.of_files(files))
+
+
+def read_headers(files: Sequence[tuple[str, bytes]], series: int | None = None) -> DicomHeaders:
+    """Returns the headers of a DICOM scan, from the file or the files that it was read from.
+
+    Args:
+        files: name and whole content of each.
+        series: as in ``read_scan``.
+
+    Raises:
+        ScanError: it is not DICOM, or its files cannot be read within the limits or lack the identifiers needed.
+    """
+    scan = ScanFiles.of_file(files[0][1], files[0][0], series) if len(files) == 1 else ScanFiles.of_files(files)
+    headers: DicomHeaders = _answer_of("headers", scan)
+    return headers._replace(sha256=scan.sha256)
 
 
 def series_key(data: bytes) -> SeriesKey | None:
@@ -202,7 +217,7 @@ def _expected(what: str) -> Any:
     from pydantic import TypeAdapter  # here, as the process that reads does not need it
 
     types: dict[str, Any] = {"key": SeriesKey | None, "count": int | None, "volume": Volume | str}
-    return TypeAdapter(types[what])
+    return TypeAdapter(types.get(what, DicomHeaders | str))
 
 
 _idle: list[_Reader] = []
@@ -238,25 +253,30 @@ def _ask(what: str, source: str, contents: Sequence[bytes], series: int | None =
 
 
 def _read(files: ScanFiles) -> Scan:
+    return files.scan(_answer_of("volume", files))
+
+
+def _answer_of(what: str, files: ScanFiles) -> Any:
+    """Returns the answer on a scan's files, which is no refusal."""
     try:
-        volume = _ask("volume", files.source, files.contents, files.series)
+        answer = _ask(what, files.source, files.contents, files.series)
     except _Ended as error:
         raise ScanError(TOO_COSTLY, files.name) from error
     except _Busy as error:
         raise ScanError("The server is too busy to read the scan. Try again.", files.name) from error
-    if isinstance(volume, str):
-        raise ScanError(volume, files.name)
-    return files.scan(volume)
+    if isinstance(answer, str):
+        raise ScanError(answer, files.name)
+    return answer
 
 
 def _answer(pipe: MessagePipe, what: str, source: str, contents: Sequence[bytes], series: int | None) -> None:
-    """Sends a series key, a count, a refusal, or what is known of a volume, whose voxels (D, H, W) follow."""
+    """Sends a series key, a count, headers, a refusal, or what is known of a volume, whose voxels (D, H, W) follow."""
     try:
-        answer: Any = (
-            parse.parse_volume(source, contents, series)
-            if what == "volume"
-            else parse.parse_outline(source, contents[0])
-        )
+        answer: Any
+        if what in ("volume", "headers"):
+            answer = (parse.parse_volume if what == "volume" else parse.parse_headers)(source, contents, series)
+        else:
+            answer = parse.parse_outline(source, contents[0])
     except ScanError as error:
         answer = error.reason
     voxels = None

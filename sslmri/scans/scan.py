@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from sslmri.diseases import MriSequence
 
+NOT_DICOM = "This scan is not DICOM: there is no study that its results could be written into."
 _MAX_LISTED = 10  # numbers that a warning lists
 
 Spacing = tuple[float, float, float]
@@ -27,6 +28,24 @@ class SeriesKey(NamedTuple):
     series: str | None
     stack: str | None
     number: int | None
+
+
+class DicomHeaders(NamedTuple):
+    """What objects in the study of a scan need of its files, as DICOM JSON (PS3.18, annex F): it names the patient.
+
+    Attributes:
+        series: what the files have in common: patient, study, and how pixels lie.
+        files: identifiers and position of each file that holds slices of the scan.
+        origins: of each slice as acquired, in order of position: the index of its file, and its frame from 1 on.
+        axes: as in ``Volume``.
+        sha256: as in ``ScanInfo``.
+    """
+
+    series: dict[str, Any]
+    files: list[dict[str, Any]]
+    origins: list[tuple[int, int]]
+    axes: tuple[tuple[float, float], ...] | None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class SliceImage:
         normal: (3,) across the slice, in the axes of ``SlicePosition``, or None where the file does not say.
         position: None where the file does not say.
         thickness_mm: of the slice or to its neighbour, or None.
+        origin: number of its file, and of the frame in it, both from 1 on.
     """
 
     pixels: np.ndarray
@@ -65,6 +66,7 @@ class SliceImage:
     normal: np.ndarray | None
     position: SlicePosition | None
     thickness_mm: float | None
+    origin: tuple[int, int]
 
 
 def assemble(images: Sequence[SliceImage]) -> Volume:
@@ -95,7 +97,8 @@ def _unpositioned(images: Sequence[SliceImage]) -> Volume:
     if len(numbers) == len(images):
         images = sorted(images, key=lambda image: image.number or 0)
     order = "The files do not state slice positions: slices are in the order of their numbers, left and right unknown."
-    return Volume(_stacked(images), warnings=(order,) if len(images) > 1 else ())
+    origins = tuple(image.origin for image in images)
+    return Volume(_stacked(images), warnings=(order,) if len(images) > 1 else (), origins=origins)
 
 
 def _check_axial(images: Sequence[SliceImage]) -> None:
@@ -130,7 +133,12 @@ def _positioned(images: Sequence[SliceImage], positions: Sequence[SlicePosition]
     spacing = (thickness or 1.0, *positions[0].spacing_mm)
     voxels, tilted = _straightened(_stacked(kept), [image.position for image in kept if image.position])
     volume = axial_volume(voxels, directions, spacing, warnings=(*duplicates, *uneven, *tilted))
-    return volume if thickness else replace(volume, spacing_mm=None)
+    return replace(
+        volume,
+        spacing_mm=volume.spacing_mm if thickness else None,
+        origins=tuple(image.origin for image in kept),
+        axes=None if tilted else volume.axes,
+    )
 
 
 def _normal(positions: Sequence[SlicePosition]) -> np.ndarray:

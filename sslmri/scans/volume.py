@@ -25,6 +25,10 @@ class Volume:
         voxels: (D, H, W) float32, in the units of the file; may be a reoriented view of what was read.
         spacing_mm, orientation, modality, sequence, decade, warnings: as in ``ScanInfo``.
         source: ``"MGH"`` where that was found in gzip data, else None.
+        origins: of each DICOM slice as it was acquired, in order of position: the number of its file, and of the frame
+            in it, both from 1 on.
+        axes: which axis of these slices as acquired (slice, row, column) became which of the voxels, and its sign, as
+            nibabel's orientations; None where slices were moved or their positions are unknown.
     """
 
     __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}  # of what checks it after it was sent
@@ -37,6 +41,8 @@ class Volume:
     decade: int | None = None
     warnings: tuple[str, ...] = ()
     source: str | None = None
+    origins: tuple[tuple[int, int], ...] = ()
+    axes: tuple[tuple[float, float], ...] | None = None
 
 
 def axial_volume(
@@ -74,7 +80,8 @@ def axial_volume(
     warnings += _oblique_warning(np.abs(directions[range(3), axes[:, 0].astype(int)]))
     if not is_single:
         warnings += _coarse_warning(row_mm, column_mm)
-    return Volume(oriented, (slice_mm, row_mm, column_mm), target, warnings=warnings)
+    move_of_axis = tuple((float(axis), float(sign)) for axis, sign in move)
+    return Volume(oriented, (slice_mm, row_mm, column_mm), target, warnings=warnings, axes=move_of_axis)
 
 
 def directions_of(steps: np.ndarray) -> tuple[np.ndarray, Spacing]:
