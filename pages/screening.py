@@ -84,4 +84,4 @@ left, right = st.columns([9, 11], gap="large")
 with left:
     draw_similar(screener, screening, finding)
 with right:
-    draw_report(card, screening, upload.n_files, screened[chosen].token, metrics)
+    draw_report(card, screening, upload, screened[chosen].token, metrics)

@@ -36,6 +36,7 @@ def screen(
     csv: Path | None = None,
     report: Path | None = None,
     overlays: Path | None = None,
+    dicom_out: Path | None = None,
     sequence: SequenceChoice | None = None,
     dicomweb: str | None = None,
     study: str | None = None,
@@ -43,7 +44,7 @@ def screen(
     """Screen scans for every disease of the model: one JSON object per line, in the order given.
 
     The DICOM files of one series in one folder are one scan, and so is each MR series of a study in an archive. Exit
-    code 0: every scan was screened; 2: some were refused; 1: nothing could run.
+    code 0: every scan was screened; 2: some were refused, or have no DICOM results; 1: nothing could run.
 
     Args:
         paths: files, or folders whose files are taken in order of their names.
@@ -51,6 +52,7 @@ def screen(
         csv: also write the findings as a table, one row for each scan and disease.
         report: also write the findings as a PDF with the maps of the key slices, without names of files.
         overlays: also write each finding's map over its key slice, as PNG files into this folder.
+        dicom_out: also write the results as DICOM objects, which name the patient as the scan does, into this folder.
         sequence: of all these scans, T1ce with contrast agent, in place of what their files state or their images show.
         dicomweb: in place of files, the address of an archive, such as http://127.0.0.1:8042/dicom-web.
         study: UID of the study there.
@@ -59,20 +61,24 @@ def screen(
     from sslmri.models.evidence import find_unseen_metrics
     from sslmri.scans.dicomweb import Archive
     from sslmri.scans.sandbox import unlimited_resources
-    from sslmri.screening.batch import list_files, screen_files, screen_study, write_overlays
+    from sslmri.screening.batch import list_files, screen_files, screen_study, write_dicom, write_overlays
     from sslmri.screening.outcome import Entry, Refusal
+    from sslmri.screening.report.dicom import require_highdicom
     from sslmri.screening.report.export import json_line, report_csv, report_pdf
     from sslmri.screening.report.images import key_images
     from sslmri.screening.screener import Screener
 
     if unlimited := unlimited_resources():
         print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
+    if dicom_out:
+        require_highdicom()
     archive = Archive(dicomweb) if dicomweb else None
     if bool(archive) != bool(study) or (archive and paths):
         raise ScanError("Expected files, or --dicomweb and --study together: name the one or the other.")
     files, screener = [] if archive else list_files(paths), Screener.load(model)
     card, metrics = screener.card, find_unseen_metrics(screener.card)
     entries: list[Entry] = []  # without the arrays of the screenings
+    is_complete = True
     if archive and study:
         screened = screen_study(screener, archive, study, sequence)
     else:
@@ -81,13 +87,16 @@ def screen(
         print(json_line(card, entry, metrics), flush=True)
         if overlays and arrays:
             write_overlays(overlays, card, entry, arrays)
-        if report and arrays and not isinstance(entry.outcome, Refusal):
+        if (report or dicom_out) and arrays and not isinstance(entry.outcome, Refusal):
             entry = replace(entry, images=key_images(card, entry.outcome, arrays))
+        if dicom_out and arrays and (reason := write_dicom(dicom_out, card, entry, arrays, metrics)):
+            is_complete = False
+            print(f"Scan {entry.number} has no DICOM results. {reason}", file=sys.stderr)
         entries.append(entry)
     for path, make in ((csv, report_csv), (report, report_pdf)):
         if path:
             write_atomically(path, partial(Path.write_bytes, data=make(card, entries, metrics)))
-    return 2 if any(isinstance(entry.outcome, Refusal) for entry in entries) else 0
+    return 0 if is_complete and not any(isinstance(entry.outcome, Refusal) for entry in entries) else 2
 
 
 def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL, diseases: _Diseases = None) -> int:
@@ -271,14 +280,8 @@ def _table(checks: "Sequence[Check]", grave: Sequence[str]) -> str:
 
 
 _COMMANDS = {
-    "screen": screen,
-    "embed": embed,
-    "validate": validate,
-    "manifest": manifest,
-    "audit": audit,
-    "convert": convert,
-    "model-card": model_card,
-    "licences": licences,
+    command.__name__.replace("_", "-"): command
+    for command in (screen, embed, validate, manifest, audit, convert, model_card, licences)
 }
 
 

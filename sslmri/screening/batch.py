@@ -19,11 +19,14 @@ from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
 from sslmri.files import sha256_of, write_atomically
 from sslmri.models.cards import ModelCard
+from sslmri.models.evidence import Metrics
 from sslmri.scans.dicomweb import Archive
 from sslmri.scans.group_files import ZippedSeries, list_scans
-from sslmri.scans.prepare import prepare_files, read_paths
+from sslmri.scans.prepare import contents_of, prepare_files, read_paths
+from sslmri.scans.sandbox import read_headers
 from sslmri.scans.slices import PreparedScan
 from sslmri.screening.outcome import Entry, Refusal, ScreeningArrays
+from sslmri.screening.report.dicom import as_bytes, dicom_results
 from sslmri.screening.report.images import paint_key_slice
 from sslmri.screening.screener import Screener
 
@@ -143,6 +146,23 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
         write_atomically(folder / f"{entry.number:04d}-{disease}.png", partial(overlay.save, format="PNG"))
 
 
+def write_dicom(
+    folder: Path, card: ModelCard, entry: Entry, arrays: ScreeningArrays, metrics: Metrics | None
+) -> str | None:
+    """Writes ``0001-findings.dcm`` ... for a scan, see ``dicom_results``, or returns why there are none.
+
+    The headers are read from its files again, so that nothing else holds them.
+    """
+    try:
+        results = dicom_results(card, entry, arrays, read_headers(*contents_of(entry.paths)), metrics)
+    except ScanError as error:
+        return error.reason
+    for name, made in results.items():
+        content = partial(Path.write_bytes, data=as_bytes(made))
+        write_atomically(folder / f"{entry.number:04d}-{name}.dcm", content)
+    return None
+
+
 def _screen_batch(
     screener: Screener,
     sequence: SequenceChoice | None,
@@ -163,7 +183,7 @@ def _screen_batch(
             screening = next(screenings)
             if is_aligned:
                 screening = screener.align(screening, partial(read_paths, paths), sequence)
-            screened.append((Entry(number, screening.summary, name, len(files)), screening.arrays))
+            screened.append((Entry(number, screening.summary, name, len(files), paths), screening.arrays))
     return screened
 
 

@@ -100,6 +100,12 @@ class MapMeasures(TypedDict):
     peak_xy: tuple[float, float] | None
 
 
+def covered(large: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Returns where in a region, bool (H, W), an enlarged map (H, W) is above half of its own peak: bool (H, W)."""
+    above: np.ndarray = (large > large.max() / 2) & region
+    return above
+
+
 def measure_map(
     map_: np.ndarray, region: np.ndarray, box: tuple[float, float, float, float], scale: float
 ) -> MapMeasures:
@@ -118,7 +124,7 @@ def measure_map(
     x = box[1] + box[3] * (float(column) + 0.5) / large.shape[1]
     is_notable = top >= NOTABLE_PEAK * scale and region.any()
     return MapMeasures(
-        coverage=float((large[region] > top / 2).mean()) if is_notable else None,
+        coverage=float(covered(large, region)[region].mean()) if is_notable else None,
         peak=top / scale,
         peak_xy=(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)) if top > 0 else None,  # padding lies outside the image
     )

@@ -1,7 +1,8 @@
 """What became of a scan, screened or refused, and the one document that every export writes of it. No torch here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from sslmri.diseases import DISEASES, Notice
 from sslmri.evidence.verdict import Verdict, finds_disease
 from sslmri.models.cards import INTENDED_USE
 from sslmri.scans.atlas.ventricles import Ventricles
+from sslmri.scans.group_files import ZippedSeries
 
 SequenceSource = Literal["dicom", "image", "reader"]
 
@@ -222,6 +224,7 @@ class Entry:
         outcome: what became of it.
         file: its path on the command line; None on the pages, whose exports name no file.
         n_files: how many files the scan consists of.
+        paths: of these, on the command line, or a series of a zip file.
         images: by disease, of the assessed findings.
         reviews: by disease.
     """
@@ -230,6 +233,7 @@ class Entry:
     outcome: Outcome
     file: str | None = None
     n_files: int = 1
+    paths: Sequence[Path] | ZippedSeries = ()
     images: Mapping[str, KeyImages] = field(default_factory=dict)
     reviews: Mapping[str, Review] = field(default_factory=dict)
 

@@ -7,12 +7,17 @@ import streamlit as st
 
 from sslmri.dashboard.screening.recording import draw_recording
 from sslmri.dashboard.screening.state import widget_key
+from sslmri.dashboard.screening.uploads import Upload
+from sslmri.dashboard.text import escape_markdown
 from sslmri.diseases import DISEASES
+from sslmri.errors import ScanError
 from sslmri.models.cards import ModelCard
 from sslmri.models.evidence import Metrics
 from sslmri.models.history import created_now
+from sslmri.scans.scan import NOT_DICOM
 from sslmri.screening.messages import agreement_line, reading_title
 from sslmri.screening.outcome import CANNOT_TELL, OTHER, Entry, Finding, Review, Screening, ScreeningSummary
+from sslmri.screening.report.dicom import dicom_results, zipped
 from sslmri.screening.report.export import report_csv, report_json, report_pdf
 from sslmri.screening.report.images import key_images
 from sslmri.text import capital, count
@@ -69,7 +74,7 @@ def _review_of(summary: ScreeningSummary, disease: str) -> Review | None:
 
 
 @st.fragment
-def draw_report(card: ModelCard, screening: Screening, n_files: int, token: str, metrics: Metrics | None) -> None:
+def draw_report(card: ModelCard, screening: Screening, upload: Upload, token: str, metrics: Metrics | None) -> None:
     """Draws the clinician's initials, and the buttons that save the report under a random name.
 
     Readings go into the report with initials only.
@@ -94,13 +99,40 @@ def draw_report(card: ModelCard, screening: Screening, n_files: int, token: str,
         )
     draw_recording(summary, reviews)
 
+    is_dicom = summary.source == "DICOM" or (summary.source, summary.modality) == ("zip", "MR")
+
     def entries() -> list[Entry]:
         images = key_images(card, summary, screening.arrays)
-        return [Entry(1, summary, n_files=n_files, images=images, reviews=reviews)]
+        return [Entry(1, summary, n_files=upload.n_files, images=images, reviews=reviews)]
 
     with st.container(horizontal=True):
         draw_report_buttons(card, entries, metrics, f"report-{token}")
-    st.caption("Reports contain no file names or DICOM tags; scans are identified by number and hash.")
+        is_asked = st.button(
+            "DICOM results",
+            key=f"dicom-{token}",
+            disabled=not is_dicom,
+            help="Objects in the study of the scan, for the archive that it came from." if is_dicom else NOT_DICOM,
+        )
+    if is_asked and upload.read_headers:
+        read = upload.read_headers
+        _draw_dicom(lambda: zipped(dicom_results(card, entries()[0], screening.arrays, read(), metrics)), token)
+    st.caption(
+        "Reports contain no file names or DICOM tags; scans are identified by number and hash."
+        + " DICOM results contain the patient's name and identifiers from the scan." * is_dicom
+    )
+
+
+def _draw_dicom(make: Callable[[], bytes], token: str) -> None:
+    """Draws the button that saves the DICOM results under a random name, or one sentence why there are none."""
+    try:
+        with st.spinner("Writing DICOM results"):
+            content = make()
+    except ScanError as error:
+        st.warning(escape_markdown(error.reason))
+        return
+    st.download_button(
+        "Download DICOM results (zip)", content, f"dicom-{token}.zip", "application/zip", on_click="ignore"
+    )
 
 
 def draw_report_buttons(

@@ -13,11 +13,11 @@ from sslmri.cohorts.patients import PATIENTS
 from sslmri.dashboard.screening.examples import load_patient
 from sslmri.dashboard.server.upload_quota import MAX_SESSION_BYTES
 from sslmri.dashboard.text import escape_markdown
-from sslmri.scans import count_scans, read_files, read_scan, series_key
+from sslmri.scans import count_scans, read_files, read_headers, read_scan, series_key
 from sslmri.scans.file_type import FORMATS, SOURCES, file_type
 from sslmri.scans.group_files import group_files
 from sslmri.scans.limits import MAX_BYTES
-from sslmri.scans.scan import Scan, SeriesKey
+from sslmri.scans.scan import DicomHeaders, Scan, SeriesKey
 from sslmri.scans.volume_files import plain_name, voxel_names
 from sslmri.text import count
 
@@ -45,6 +45,7 @@ class Upload:
     n_files: int = 1
     n_bytes: int = 0
     patient: str | None = None
+    read_headers: Callable[[], DicomHeaders] | None = None  # of a simulated patient none
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,17 @@ class FileUpload:
     @cached_property
     def scans(self) -> tuple[Upload, ...]:
         """The file, or each series of a zip file that holds several."""
-        n, size = count_scans(self.data), len(self.data)
+        n, size, files = count_scans(self.data), len(self.data), [(self.name, self.data)]
         if n == 1:
-            return (Upload(self.name, self.sha256, lambda: read_scan(self.data, self.name), n_bytes=size),)
+            read, headers = partial(read_scan, self.data, self.name), partial(read_headers, files)
+            return (Upload(self.name, self.sha256, read, n_bytes=size, read_headers=headers),)
         return tuple(
             Upload(
                 f"{self.name}, series {number} of {n}",
                 hashlib.sha256(f"{self.sha256}, series {number}".encode()).hexdigest(),
                 partial(read_scan, self.data, self.name, number),
                 n_bytes=size,
+                read_headers=partial(read_headers, files, number),
             )
             for number in range(1, n + 1)
         )
@@ -91,12 +94,14 @@ def joined(files: Sequence[FileUpload], name: str | None = None) -> Upload:
     """Returns loose files that are one scan, sorted by their hashes: however the browser orders them, one hash."""
     parts = sorted(files, key=lambda part: part.sha256)
     header = next((part.name for part in parts if voxel_names(part.name) and part.series is None), None)
+    contents = [(part.name, part.data) for part in parts]
     return Upload(
         name or header or f"DICOM series of {count(len(parts), 'file')}",
         hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
-        lambda: read_files([(part.name, part.data) for part in parts]),
+        partial(read_files, contents),
         len(parts),
         sum(len(part.data) for part in parts),
+        read_headers=partial(read_headers, contents),
     )
 
 
