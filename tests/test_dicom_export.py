@@ -4,7 +4,6 @@ import io
 import zipfile
 from typing import Any
 
-import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
@@ -51,8 +50,6 @@ def test_what_is_no_scan_in_a_study_is_refused_in_a_sentence(files, head):
 
 def test_the_command_line_writes_them_and_nothing_else_names_the_patient(model_folder, files, tmp_path, call, caplog):
     folder = write(files, tmp_path / "scan")
-    (tmp_path / "plain.png").write_bytes(b"")
-    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(tmp_path / "other.png")
     outputs = ("--csv", tmp_path / "a.csv", "--report", tmp_path / "a.pdf", "--dicom-out", tmp_path / "out")
     done = call("sslmri", "screen", folder, "--model", model_folder, *outputs)
     assert (done.returncode, done.stderr) == (0, "")

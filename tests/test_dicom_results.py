@@ -21,7 +21,7 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.models.cards import INTENDED_USE
 from sslmri.scans import read_files, read_headers, read_scan
 from sslmri.scans.scan import Scan
-from sslmri.scans.slices import head_mask, prepare_scan
+from sslmri.scans.slices import head_mask, prepare_scan, shown_box
 from sslmri.screening.maps import measure_map
 from sslmri.screening.outcome import Entry, Finding, Review, Screening
 from sslmri.screening.report.dicom import as_bytes, dicom_results, zipped
@@ -161,8 +161,6 @@ def test_the_pdf_and_the_capture_are_whole(results, screener):
 
 
 def prepare_box(screener: Screener) -> tuple[float, float, float, float]:
-    from sslmri.scans.slices import shown_box
-
     return shown_box(np.zeros((96, 80), np.float32), SPACING, screener.card.encoder.preparation)
 
 
@@ -238,8 +236,7 @@ def test_a_multi_frame_file_gets_no_segment_and_one_line_says_so(screener, head)
 def test_slices_that_no_segment_can_lie_on_get_one_line(tags, why, screener, head):
     files = series(head[10:30], **tags)
     if "SeriesInstanceUID" in tags:
-        own = (series(head[10:30], SeriesInstanceUID=f"{STUDY}.5.{i}")[i] for i in range(20))
-        files = list(own)
+        files = [series(head[10:30], SeriesInstanceUID=f"{STUDY}.5.{i}")[i] for i in range(20)]
     made, _ = results_of(screener, files)
     assert "segments" not in made
     assert [text for text in texts_of(made["findings"]) if text.startswith(why)]
