@@ -170,7 +170,8 @@ def _write_subject(folder: Path, n_slices: int, person: tuple[str, str, int]) ->
     disease, label, index = person
     seed = int(np.random.SeedSequence([0, _code(disease, label), index]).generate_state(1)[0])
     subject = simulate_subject(disease, label, seed)
-    group = f"sim-{_group_name(disease, label)}-{index:03d}"
+    is_shared = sum(label in other.classes for other in DISEASES.values()) > 1  # while a group is one subject
+    group = f"sim-{disease}-{label}-{index:03d}" if is_shared else f"sim-{label}-{index:03d}"
     rows: list[dict[str, str | int]] = []
     for number in finding_slices(subject, n_slices):
         path = Path(disease, label, f"{group}_{number:02d}.png")
@@ -204,12 +205,6 @@ def _box_xywh(mask: np.ndarray) -> str:
     height, width = mask.shape
     box = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
     return " ".join(f"{part:.4f}" for part in box)
-
-
-def _group_name(disease: str, label: str) -> str:
-    """Returns the label, with the disease before it where two diseases share the label: a group is one subject."""
-    is_shared = sum(label in other.classes for other in DISEASES.values()) > 1
-    return f"{disease}-{label}" if is_shared else label
 
 
 def _code(disease: str, label: str) -> int:

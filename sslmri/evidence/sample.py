@@ -59,7 +59,7 @@ class Sample:
     def mean(self, values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
         """Returns the mean of a value over the slices, as it is and in each resample: (N,) -> (1 + B,).
 
-        Of the groups that are counted, (G,) bool, all without one; NaN where none counts.
+        Groups that are not ``counted``, (G,) bool, are left out; NaN comes back where no group counts.
         """
         kept = np.ones(len(self.sizes), dtype=bool) if counted is None else counted
         weights = self.weights[:, kept]

@@ -48,7 +48,7 @@ class VolumeHeader:
 
 
 def read_volume(content: bytes, offset: int, header: VolumeHeader) -> Volume:
-    """Returns the volume, the first of several, whose voxels begin at that place of a file's content, -1: end with it.
+    """Returns the volume, the first of several, whose voxels begin at an offset of a file's content; -1: at its end.
 
     Raises:
         ScanError: the sizes are none, the volume is too large, or the file ends before.

@@ -29,7 +29,7 @@ def insufficient(metrics: dict[str, DiseaseMetrics]) -> set[str]:
 
 
 def headline(summary: ScreeningSummary, folded: Collection[str]) -> str:
-    """Returns the verdicts of a scan in one line of Markdown, flagged ones in bold, but those of folded diseases."""
+    """Returns the verdicts of a scan in one line of Markdown, flagged ones in bold; folded diseases are only named."""
     shown = by_urgency(finding for key, finding in summary.assessed.items() if key not in folded)
     parts = [f"**{_verdict(each)}**" if each.verdict is Verdict.FLAGGED else _verdict(each) for each in shown]
     hidden = [DISEASES[key].title for key in summary.assessed if key in folded]

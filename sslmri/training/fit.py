@@ -72,7 +72,10 @@ class HeldOut(NamedTuple):
         return fit_decisions(self.logits, self.slices.truth, self.slices.groups, DISEASES[disease].classes)
 
     def volume_decisions(self, disease: str, bias: Sequence[float]) -> Decisions | None:
-        """Returns how logits of a volume, with the head's bias (C,), become answers, by the groups here, or None."""
+        """Returns how the logits of a volume become answers, fitted on the groups of these slices, or None.
+
+        The bias (C,) is what the head adds to its logits.
+        """
         if not len(self.logits):
             return None
         cases = group_logits(self.logits + np.array(bias), self.slices.truth, self.slices.groups, "mean")

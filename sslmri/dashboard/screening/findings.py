@@ -234,7 +234,7 @@ def draw_prevalence(summary: ScreeningSummary, metrics: Metrics | None, folded: 
 def predictive_line(thresholds: Thresholds, is_volume: bool, prevalence: float) -> str:
     """Returns PPV of *flagged* and NPV of *not flagged*, from sensitivity and specificity on unseen patients.
 
-    The prevalence is the fraction with any disease class among the patients screened, or the slices if not volumes.
+    The prevalence is the fraction of patients with any disease class among those screened.
     """
     low, high = (point.groups if is_volume else point.slices for point in (thresholds.low, thresholds.high))
     (positive, _), (_, negative) = predictive_values(high, prevalence), predictive_values(low, prevalence)

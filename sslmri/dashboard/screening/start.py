@@ -36,10 +36,20 @@ _N_RESULTS = 3
 
 
 def draw_lead(card: ModelCard, metrics: Metrics | None) -> None:
-    """Draws what this is, and the results of the classifiers with the best evidence."""
+    """Draws what this is, and one result of each of the classifiers with the best evidence, next to its baseline.
+
+    It is of the types where a classifier names several: tumour or none is easier than it looks, because most images
+    with and without a tumour come from different sources.
+    """
     st.markdown(_LEAD.format(count(len(card.heads), "disease")))
-    if metrics:
-        _draw_results(metrics)
+    results = metrics.diseases.items() if metrics else ()
+    best = sorted(results, key=lambda item: _GRADES.index(item[1].grade.grade))[:_N_RESULTS]
+    for column, (key, result) in zip(st.columns(_N_RESULTS) if best else (), best, strict=False):
+        row = {row.baseline: row for row in key_measures(result)}["types_accuracy" if result.types else "group_auroc"]
+        column.markdown(
+            f"**{DISEASES[key].title}. {row.measure}: {row.estimate}**  \n"
+            f"Best baseline: {best_baseline(result, row)}. {count(row.n_groups, result.unit)} never trained on."
+        )
 
 
 def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
@@ -66,17 +76,3 @@ def draw_gallery() -> None:
     with st.container(horizontal=True, gap="small"):
         for key, patient in PATIENTS.items():
             draw_tile(THUMBNAILS / f"{key}.png", patient.title, f"open-{key}", _CARD_WIDTH, (CHOSEN, key))
-
-
-def _draw_results(metrics: Metrics) -> None:
-    """Draws one result of each of the best classifiers next to its baseline: of the types where it names several.
-
-    Tumour or none is easier than it looks, because most images with and without a tumour come from different sources.
-    """
-    best = sorted(metrics.diseases.items(), key=lambda item: _GRADES.index(item[1].grade.grade))[:_N_RESULTS]
-    for column, (key, result) in zip(st.columns(_N_RESULTS), best, strict=False):
-        row = {row.baseline: row for row in key_measures(result)}["types_accuracy" if result.types else "group_auroc"]
-        column.markdown(
-            f"**{DISEASES[key].title}. {row.measure}: {row.estimate}**  \n"
-            f"Best baseline: {best_baseline(result, row)}. {count(row.n_groups, result.unit)} never trained on."
-        )

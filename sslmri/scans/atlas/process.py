@@ -128,7 +128,9 @@ def serve(pipe: MessagePipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and ends this process
     networks = load_networks(_n_threads())
     load_maps()
-    limit_this_process(_address_space() + MEMORY_BYTES)
+    n_pages = int(_PAGES.read_text().split()[0]) if _PAGES.exists() else None
+    taken = _LIBRARIES_BYTES if n_pages is None else n_pages * os.sysconf("SC_PAGE_SIZE")
+    limit_this_process(taken + MEMORY_BYTES)
     limit_cpu_time(CPU_SECONDS)
     request = json.loads(pipe.receive())
     voxels = pipe.receive_array(tuple(request["shape"]))
@@ -165,10 +167,3 @@ def _to_voxels(to_head: np.ndarray, shape: tuple[int, ...], spacing_mm: Spacing)
     from_mm = np.diag([1 / spacing_mm[0], -1 / spacing_mm[1], -1 / spacing_mm[2], 1.0])
     from_mm[1:3, 3] = np.array(shape[1:]) - 1  # rows grow to posterior and columns to the left
     return np.asarray(from_mm @ depth_first @ to_head @ depth_first)
-
-
-def _address_space() -> int:
-    """Returns how many bytes of addresses this process takes."""
-    if not _PAGES.exists():
-        return _LIBRARIES_BYTES
-    return int(_PAGES.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
