@@ -40,6 +40,7 @@ def screen(
     sequence: SequenceChoice | None = None,
     dicomweb: str | None = None,
     study: str | None = None,
+    store: bool = False,
 ) -> int:
     """Screen scans for every disease of the model: one JSON object per line, in the order given.
 
@@ -56,6 +57,7 @@ def screen(
         sequence: of all these scans, T1ce with contrast agent, in place of what their files state or their images show.
         dicomweb: in place of files, the address of an archive, such as http://127.0.0.1:8042/dicom-web.
         study: UID of the study there.
+        store: also store the DICOM objects in that study.
     """
     from sslmri.errors import ScanError
     from sslmri.models.evidence import find_unseen_metrics
@@ -70,28 +72,28 @@ def screen(
 
     if unlimited := unlimited_resources():
         print(f"This system does not limit the {', '.join(unlimited)} of the process that reads.", file=sys.stderr)
-    if dicom_out:
+    if dicom_out or store:
         require_highdicom()
     archive = Archive(dicomweb) if dicomweb else None
-    if bool(archive) != bool(study) or (archive and paths):
-        raise ScanError("Expected files, or --dicomweb and --study together: name the one or the other.")
+    if bool(archive) != bool(study) or (archive and paths) or (store and not archive):
+        raise ScanError("Expected files, or --dicomweb and --study together, which --store needs too.")
     files, screener = [] if archive else list_files(paths), Screener.load(model)
     card, metrics = screener.card, find_unseen_metrics(screener.card)
     entries: list[Entry] = []  # without the arrays of the screenings
     is_complete = True
+    screened = screen_files(screener, files, sequence)
     if archive and study:
         screened = screen_study(screener, archive, study, sequence)
-    else:
-        screened = screen_files(screener, files, sequence)
     for entry, arrays in screened:
         print(json_line(card, entry, metrics), flush=True)
         if overlays and arrays:
             write_overlays(overlays, card, entry, arrays)
-        if (report or dicom_out) and arrays and not isinstance(entry.outcome, Refusal):
+        if (report or dicom_out or store) and arrays and not isinstance(entry.outcome, Refusal):
             entry = replace(entry, images=key_images(card, entry.outcome, arrays))
-        if dicom_out and arrays and (reason := write_dicom(dicom_out, card, entry, arrays, metrics)):
-            is_complete = False
-            print(f"Scan {entry.number} has no DICOM results. {reason}", file=sys.stderr)
+        if (dicom_out or store) and arrays:
+            if reason := write_dicom(card, entry, arrays, metrics, dicom_out, archive if store else None):
+                is_complete = False
+                print(f"DICOM results of scan {entry.number} are missing. {reason}", file=sys.stderr)
         entries.append(entry)
     for path, make in ((csv, report_csv), (report, report_pdf)):
         if path:

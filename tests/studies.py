@@ -22,7 +22,7 @@ def _series(uid: str, number: int, head: np.ndarray, modality: str) -> list[byte
     return [
         as_bytes(_instance(pixels, SOPInstanceUID=f"{uid}.{i}", StudyInstanceUID=STUDY, SeriesInstanceUID=uid,
                            SeriesNumber=number, Modality=modality, PatientID="canary", InstanceNumber=i,
-                           ImagePositionPatient=[0, 0, 4 * i], PixelSpacing=[4, 4]))
+                           FrameOfReferenceUID=f"{STUDY}.0", ImagePositionPatient=[0, 0, 4 * i], PixelSpacing=[4, 4]))
         for i, pixels in enumerate(slices, start=1)
     ]  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_the_command_line_says_which_scan_is_not_dicom(model_folder, head, tmp_p
     Image.fromarray(head[20]).save(tmp_path / "a.png")
     done = call("sslmri", "screen", tmp_path / "a.png", "--model", model_folder, "--dicom-out", tmp_path / "out")
     assert done.returncode == 2
-    assert done.stderr == f"Scan 1 has no DICOM results. {NOT_DICOM}\n"
+    assert done.stderr == f"DICOM results of scan 1 are missing. {NOT_DICOM}\n"
 
 
 def test_without_highdicom_nothing_is_screened_and_the_extra_is_named(monkeypatch, model_folder, tmp_path, call):

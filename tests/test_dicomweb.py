@@ -1,5 +1,6 @@
 """Archives that are down, slow or refuse, or send half a study: a small server that misbehaves."""
 
+import io
 import json
 import socket
 import sys
@@ -10,11 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
+from sslmri.dashboard.cohort import session
 from sslmri.dashboard.cohort.intake import ARCHIVE_ADDRESS
+from sslmri.dashboard.cohort.session import Cohort, ask_for
 from sslmri.errors import ScanError
 from sslmri.scans import dicomweb
-from sslmri.scans.dicomweb import Archive
+from sslmri.scans.dicomweb import Archive, ArchiveSeries
 from tests.conftest import Call
 from tests.pages import open_page, table_of, words_of
 from tests.studies import STUDY, make_study
@@ -25,8 +29,11 @@ def study(head: np.ndarray) -> dict[str, list[bytes]]:
     return make_study(head)
 
 
+MULTIPART = 'multipart/related; type="application/dicom"; boundary="b-1"'
+
+
 class Misbehaving(BaseHTTPRequestHandler):
-    """An archive of the study whose answers to the retrieval of a series ``misbehave`` writes."""
+    """An archive of the study, whose answers ``misbehave`` writes."""
 
     study: dict[str, list[bytes]]
     misbehave: Callable[["Misbehaving", str, bytes], None]
@@ -37,6 +44,14 @@ class Misbehaving(BaseHTTPRequestHandler):
         body = self.listing() if uid == "series" else multipart(self.study[uid])
         type(self).misbehave(self, uid, body)
 
+    def do_POST(self) -> None:
+        if length := self.headers["Content-Length"]:
+            self.rfile.read(int(length))
+        else:
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+        type(self).misbehave(self, "studies", b"")
+
     def listing(self) -> bytes:
         rows = [
             {"00080060": {"Value": [modality]}, "0020000E": {"Value": [uid]}, "00201209": {"Value": [len(files)]}}
@@ -44,9 +59,9 @@ class Misbehaving(BaseHTTPRequestHandler):
         ]
         return json.dumps(rows).encode()
 
-    def answer(self, body: bytes, status: int = 200, length: int | None = None) -> None:
+    def answer(self, body: bytes, status: int = 200, length: int | None = None, kind: str = MULTIPART) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", 'multipart/related; type="application/dicom"; boundary="b-1"')
+        self.send_header("Content-Type", kind)
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
@@ -163,6 +178,17 @@ def test_the_cohort_page_lists_half_a_series_as_refused_and_takes_it_once_it_is_
     assert "**2 screened**, 0 not brain MRI, 1 refused" in words_of(app)
 
 
+def test_series_still_to_come_are_kept_when_another_study_is_asked_for_as_many_as_fit(monkeypatch):
+    cohort, (first, second) = Cohort(""), (ArchiveSeries(STUDY, uid, "", 1) for uid in ("1", "2"))
+    ask_for(cohort, [first])
+    ask_for(cohort, [first, second])
+    assert (cohort.pending, cohort.note) == ([first, second], "")
+    monkeypatch.setattr(session, "MAX_SCANS", 1)
+    ask_for(cohort, [])
+    assert cohort.pending == [first]
+    assert cohort.note == "1 scan left out: the list holds 1. Clear it to screen more."
+
+
 def test_a_series_is_no_larger_than_an_upload_may_be(misbehaving, monkeypatch):
     archive = Archive(misbehaving(lambda archive, uid, body: archive.answer(body)))
     first, _ = archive.list_series(STUDY)
@@ -189,6 +215,30 @@ def test_files_come_as_they_are_stored_and_with_the_token(misbehaving, study, mo
     assert seen == ["Bearer t0ken"] * 2
 
 
+def test_results_that_an_archive_does_not_store_are_one_sentence_and_the_findings_are_printed(
+    misbehaving, study, call: Call, model_folder, tmp_path
+):
+    address = misbehaving(lambda archive, uid, body: archive.answer(body, 507 if uid == "studies" else 200))
+    out = ("--study", STUDY, "--model", model_folder, "--store", "--dicom-out", tmp_path)
+    done = call("sslmri", "screen", "--dicomweb", address, *out)
+    assert done.returncode == 2
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["screened"] * 2
+    sentence = "The archive failed (HTTP 507). Try again later."
+    assert done.stderr.splitlines() == [f"DICOM results of scan {n} are missing. {sentence}" for n in (1, 2)]
+    assert {"0001-findings.dcm", "0002-findings.dcm"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_how_many_results_an_archive_did_not_store_is_said(misbehaving, study):
+    failed = b'{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [272]}}]}}'
+
+    def refuse_one(archive: Misbehaving, uid: str, body: bytes) -> None:
+        archive.answer(failed, 202, kind="application/dicom+json")
+
+    made = [dcmread(io.BytesIO(data)) for data in study["1.2.7.1"][:3]]
+    with pytest.raises(ScanError, match="The archive did not store 1 of the 3 objects."):
+        Archive(misbehaving(refuse_one)).store(made)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:8042", "ftp://127.0.0.1", "http://reader:secret@127.0.0.1", "http://["])
 def test_an_address_that_is_none_or_has_a_password_is_refused_without_being_repeated(address):
     with pytest.raises(ScanError, match="Expected the address of a DICOMweb service") as error:
@@ -208,7 +258,9 @@ def test_without_its_package_an_archive_is_one_sentence(monkeypatch):
         Archive("http://127.0.0.1:8042")
 
 
-@pytest.mark.parametrize("given", ["--study 1.2", "--dicomweb http://a.b", "x --dicomweb http://a.b --study 1.2"])
+@pytest.mark.parametrize(
+    "given", ["--study 1.2", "--dicomweb http://a.b", "x --dicomweb http://a.b --study 1.2", "x --store"]
+)
 def test_files_and_an_archive_are_not_mixed(given, call: Call):
     done = call("sslmri", "screen", *given.split())
     assert (done.returncode, done.stdout) == (1, "")

@@ -6,14 +6,17 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
+from dicomweb_client import DICOMwebClient
 
 from sslmri.dashboard.cohort.intake import ARCHIVE_ADDRESS
+from sslmri.diseases import DISEASES
 from sslmri.errors import ScanError
 from sslmri.scans.dicomweb import Archive
 from tests.conftest import Call
@@ -101,6 +104,28 @@ def test_a_study_that_the_archive_does_not_have_is_one_sentence(orthanc, call: C
     done = call("sslmri", "screen", "--dicomweb", orthanc, "--study", "1.2.8", "--model", model_folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: The archive has no study of this UID. Check the UID.\n"
+
+
+@needs_orthanc
+@pytest.mark.usefixtures("signed_in")
+def test_results_are_stored_in_the_study_and_the_archive_lists_them(orthanc, call: Call, model_folder):
+    done = call("sslmri", "screen", "--dicomweb", orthanc, "--study", STUDY, "--model", model_folder, "--store")
+    assert (done.returncode, done.stderr) == (0, "")
+    scans = [json.loads(line) for line in done.stdout.splitlines()]
+    mapped = [[one for one in scan["findings"] if is_mapped(one)] for scan in scans]
+    assert any(mapped)
+    client = DICOMwebClient(orthanc)
+    listed = Counter(one["00080060"]["Value"][0] for one in client.search_for_series(STUDY))
+    assert listed == Counter(MR=2, CT=1, SR=2, DOC=2, SEG=sum(map(bool, mapped)), OT=sum(map(bool, mapped)))
+    assert len(client.search_for_instances(STUDY, search_filters={"Modality": "OT"})) == sum(map(len, mapped))
+    report = next(one for one in client.search_for_instances(STUDY) if one["00080060"]["Value"] == ["SR"])
+    assert report["00100020"]["Value"] == ["canary"]
+    assert [one.n_files for one in Archive(orthanc).list_series(STUDY)] == [20, 20]  # captures are no MR
+
+
+def is_mapped(finding: dict) -> bool:
+    """Returns whether the map of a finding is notable and of a disease, and is exported for that."""
+    return finding["coverage"] is not None and finding["top_class"] != DISEASES[finding["disease"]].reference
 
 
 @needs_orthanc

@@ -1,18 +1,21 @@
-"""The MR series of a study in a DICOM archive, by DICOMweb (DICOM PS3.18): each comes whole, or not at all."""
+"""A DICOM archive by DICOMweb (DICOM PS3.18): MR series out of it, each whole or not at all, and results into it."""
 
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import file_type
 from sslmri.scans.limits import MAX_SERIES_BYTES, MAX_SLICES
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 TOKEN = "SSLMRI_DICOMWEB_TOKEN"  # names the bearer token; a password lies in netrc, where requests looks for it
 CONNECT_S, SILENT_S = 10.0, 30.0  # until the archive answers, and between two packets
@@ -105,6 +108,17 @@ class Archive:
                 "was screened: check the series in the archive and try again."
             )
         return files
+
+    def store(self, instances: "Sequence[Dataset]") -> None:
+        """Adds DICOM objects to the studies that they name.
+
+        Raises:
+            ScanError: not all of them were stored.
+        """
+        with _failures():
+            n_failed = len(self._client.store_instances(instances).get("FailedSOPSequence") or ())
+        if n_failed:
+            raise ScanError(f"The archive did not store {n_failed} of the {len(instances)} objects.")
 
 
 def _value(row: dict[str, Any], tag: str) -> Any:

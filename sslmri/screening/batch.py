@@ -147,19 +147,27 @@ def write_overlays(folder: Path, card: ModelCard, entry: Entry, arrays: Screenin
 
 
 def write_dicom(
-    folder: Path, card: ModelCard, entry: Entry, arrays: ScreeningArrays, metrics: Metrics | None
+    card: ModelCard,
+    entry: Entry,
+    arrays: ScreeningArrays,
+    metrics: Metrics | None,
+    folder: Path | None = None,
+    archive: Archive | None = None,
 ) -> str | None:
-    """Writes ``0001-findings.dcm`` ... for a scan, see ``dicom_results``, or returns why there are none.
+    """Writes ``0001-findings.dcm`` ... for a scan, see ``dicom_results``, stores them in an archive, or says why not.
 
     The headers are read from its files again, so that nothing else holds them.
     """
     try:
         results = dicom_results(card, entry, arrays, read_headers(*contents_of(entry.paths)), metrics)
+        if folder:
+            for name, made in results.items():
+                content = partial(Path.write_bytes, data=as_bytes(made))
+                write_atomically(folder / f"{entry.number:04d}-{name}.dcm", content)
+        if archive:
+            archive.store(list(results.values()))
     except ScanError as error:
         return error.reason
-    for name, made in results.items():
-        content = partial(Path.write_bytes, data=as_bytes(made))
-        write_atomically(folder / f"{entry.number:04d}-{name}.dcm", content)
     return None
 
 
