@@ -1,15 +1,14 @@
-"""The command line: ``sslmri app | train | screen | embed | validate | manifest | audit | convert | ...``.
+"""The command line: ``sslmri app | train | screen | embed | export | validate | manifest | audit | convert | ...``.
 
 ``app`` opens the dashboard; arguments after it, but for ``--diseases FILE``, go to ``streamlit run``. ``train`` runs
 the commands of ``train.py``: ``sslmri train --help`` lists them. The others are described below.
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -17,10 +16,6 @@ from sslmri.diseases import SequenceChoice, load_diseases
 from sslmri.files import neutralised, write_atomically
 from sslmri.project import DEFAULT_MODEL, PROJECT, exit_code, run_app, run_train
 from sslmri.text import printable_line
-
-if TYPE_CHECKING:
-    from sslmri.cohorts.audit import Check
-
 
 _Scans = Annotated[tuple[Path, ...], tyro.conf.Positional]
 _Given = Annotated[Path, tyro.conf.Positional]
@@ -90,10 +85,10 @@ def screen(
             write_overlays(overlays, card, entry, arrays)
         if (report or dicom_out or store) and arrays and not isinstance(entry.outcome, Refusal):
             entry = replace(entry, images=key_images(card, entry.outcome, arrays))
-        if (dicom_out or store) and arrays:
-            if reason := write_dicom(card, entry, arrays, metrics, dicom_out, archive if store else None):
-                is_complete = False
-                print(f"DICOM results of scan {entry.number} are missing. {reason}", file=sys.stderr)
+        into = archive if store else None
+        if (dicom_out or into) and arrays and (reason := write_dicom(card, entry, arrays, metrics, dicom_out, into)):
+            is_complete = False
+            print(f"DICOM results of scan {entry.number} are missing. {reason}", file=sys.stderr)
         entries.append(entry)
     for path, make in ((csv, report_csv), (report, report_pdf)):
         if path:
@@ -118,6 +113,20 @@ def embed(paths: _Scans, out: Path, model: Path = DEFAULT_MODEL, diseases: _Dise
 
     load_diseases(diseases)
     return 2 if write_features(Screener.load(model), paths, out) else 0
+
+
+def export(onnx: Path, model: Path = DEFAULT_MODEL) -> int:
+    """Write encoder and classifiers as one ONNX file, compared with torch; docs/reproduce.md says how to use it.
+
+    Args:
+        onnx: the file to write.
+        model: the model folder.
+    """
+    from sslmri.learning.model import Model
+    from sslmri.learning.onnx_file import write_onnx
+
+    print(printable_line(f"{onnx}: differs from torch by at most {write_onnx(Model.load(model), onnx):.1e}"))
+    return 0
 
 
 def manifest(
@@ -186,7 +195,7 @@ def audit(
         cache: where prepared slices are kept.
         split_seed: of the 60/20/20 split by group, for manifests without folds.
     """
-    from sslmri.cohorts.audit import audit, list_findings
+    from sslmri.cohorts.audit import audit, list_findings, tabulate
     from sslmri.cohorts.manifest import read_manifest
     from sslmri.cohorts.splits import assign_splits
     from sslmri.cohorts.store import open_store
@@ -200,7 +209,7 @@ def audit(
         table = list_findings(checks).map(neutralised)
         write_atomically(csv, lambda path: table.to_csv(path, index=False, errors="backslashreplace"))
     grave = [check.name for check in checks if check.is_grave and check.count]
-    print(_table(checks, grave))
+    print(tabulate(checks, grave))
     return 3 if grave else 0
 
 
@@ -272,18 +281,9 @@ def licences() -> int:
     return 0
 
 
-def _table(checks: "Sequence[Check]", grave: Sequence[str]) -> str:
-    """Returns an audit as a table of check, count and examples, with the verdict below."""
-    width = max(len(check.name) for check in checks)
-    lines = [f"{'check':{width}}  {'count':>7}  examples"]
-    lines += [f"{check.name:{width}}  {check.count:>7}  {'; '.join(check.examples)}" for check in checks]
-    verdict = f"leak or label conflict: {', '.join(grave)}" if grave else "no leak and no label conflict"
-    return "\n".join(printable_line(line.rstrip()) for line in (*lines, "", verdict))
-
-
 _COMMANDS = {
     command.__name__.replace("_", "-"): command
-    for command in (screen, embed, validate, manifest, audit, convert, model_card, licences)
+    for command in (screen, embed, export, validate, manifest, audit, convert, model_card, licences)
 }
 
 

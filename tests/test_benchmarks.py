@@ -24,10 +24,13 @@ def test_scale_ends_with_the_ratio_and_the_growth(capsys):
 def test_screen_ends_with_a_ratio_for_each_kind_of_file(capsys):
     screen.main(["--files", "17", "--rounds", "1"])
     printed = capsys.readouterr().out
-    assert "| 512 px PNG |" in printed
+    assert "| 17 512_px_png |" in printed
     figures = last_line(printed)
-    assert figures.keys() == {"ours_over_bare_128", "ours_over_bare_512"}
-    assert all(ratio > 0 for ratio in figures.values())
+    ratios = ("ours_over_bare", "ours_over_bare_cpu", "embed_over_bare", "embed_over_bare_cpu")
+    kinds = ("128_px_jpg", "512_px_png")
+    grown = {f"embed_growth_mb_{kind}" for kind in kinds}
+    assert figures.keys() - grown == {f"{ratio}_{kind}" for ratio in ratios for kind in kinds}
+    assert all(figures[name] > 0 for name in figures.keys() - grown)
 
 
 def test_pretrain_ends_with_the_rates_of_all_three(capsys):

@@ -13,6 +13,7 @@ from sslmri.cohorts.registry import GROUP, MIN_GROUPS, UNKNOWN, unit_of
 from sslmri.cohorts.splits import class_counts, in_several_splits
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
+from sslmri.text import printable_line
 
 _SHOWN = 3
 _THIN = f"classes with fewer than {MIN_GROUPS} validation or test groups, or no training group"
@@ -48,6 +49,20 @@ def list_findings(checks: Sequence[Check]) -> pd.DataFrame:
     tables = [check.found.assign(check=check.name).astype(object) for check in checks]
     table = pd.concat(tables, ignore_index=True)
     return table[["check", *table.columns.drop("check")]]
+
+
+def tabulate(checks: Sequence[Check], grave: Sequence[str]) -> str:
+    """Returns an audit as a table of check, count and examples, with the verdict below.
+
+    Args:
+        checks: of the audit.
+        grave: names of those that found a leak or a label conflict.
+    """
+    width = max(len(check.name) for check in checks)
+    lines = [f"{'check':{width}}  {'count':>7}  examples"]
+    lines += [f"{check.name:{width}}  {check.count:>7}  {'; '.join(check.examples)}" for check in checks]
+    verdict = f"leak or label conflict: {', '.join(grave)}" if grave else "no leak and no label conflict"
+    return "\n".join(printable_line(line.rstrip()) for line in (*lines, "", verdict))
 
 
 def audit(records: list[Record], store: Store) -> list[Check]:

@@ -70,9 +70,9 @@ class Head:
         """
         early, last = stages
         if self.pooling == "halves":
-            upper, lower = self.weight.chunk(2, dim=1)
-            middle = early.shape[2] // 2
-            parts = weigh(early[:, :, :middle], upper), weigh(early[:, :, middle:], lower)
+            n_early, middle = early.shape[1], early.shape[2] // 2
+            upper, lower = early[:, :, :middle], early[:, :, middle:]
+            parts = weigh(upper, self.weight[:, :n_early]), weigh(lower, self.weight[:, n_early:])
             return 2 * torch.cat(parts, dim=2) + self.bias[:, None, None]
         n_last = last.shape[1]
         local = weigh(last, self.weight[:, -n_last:])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from sslmri.diseases import SequenceChoice
 from sslmri.errors import ScanError
@@ -102,7 +103,8 @@ def _threads_of_a_batch(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with threadpool_limits(count, user_api="blas"):  # threads of NumPy, for which the gate would wait
+            yield
     finally:
         torch.set_num_threads(before)
 
