@@ -226,7 +226,7 @@ def test_page_shows_what_was_stored(controlled):
     app = draw(run, "tumours")
     assert len(app.get("plotly_chart")) == 1
     assert [len(table.value) for table in app.table] == [2, 8]
-    assert "alone do as well" not in said(app)
+    assert "does as well on" not in said(app)
     result = content.diseases["tumours"]
     assert "too few test groups" in said(app)
     assert list(tables.shortcuts(result)["input"])[1:] == list(CONTROLS.values())
@@ -242,7 +242,7 @@ def test_page_says_plainly_that_a_shortcut_explains_the_result(controlled, tmp_p
     result = replace(result, shortcuts=shortcuts, localisation=None)
     write_evidence(run / "evidence", replace(controlled[1], diseases={"ms": result}))
     app = draw(run, "ms")
-    assert "**Background only alone do as well: the result may not reflect the disease.**" in said(app)
+    assert "**The classifier does as well on background only: the result may not reflect the disease.**" in said(app)
     assert "No lesion annotations in the test set" in said(app)
 
 

@@ -7,7 +7,7 @@ from sslmri.evidence.verdict import Verdict
 from sslmri.models.metrics import DiseaseControls, DiseaseMetrics
 from sslmri.screening.messages import NOT_EVALUATED, site_line
 from sslmri.screening.outcome import Finding, ScreeningSummary
-from sslmri.text import capital, proportion
+from sslmri.text import proportion
 
 _VERDICTS = list(Verdict)  # the most urgent first
 INSUFFICIENT = "insufficient"
@@ -106,7 +106,7 @@ def shortcut_line(controls: DiseaseControls | None) -> tuple[str, bool]:
         for verdict in (CARRIES, PART)
     )
     if carrying:
-        return f"{capital(', '.join(carrying))} alone do as well: the result may not reflect the disease.", True
+        return f"The classifier does as well on {' or '.join(carrying)}: the result may not reflect the disease.", True
     if part:
-        return f"{capital(', '.join(part))} alone are above chance: they may explain a part of the result.", False
+        return f"The classifier is above chance on {' or '.join(part)}: this may explain a part of the result.", False
     return "No sign of a shortcut.", False
