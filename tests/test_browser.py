@@ -65,7 +65,9 @@ def series() -> bytes:
 
 
 def upload(page: Page, name: str, data: bytes) -> None:
-    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+    uploader = page.locator("input[type=file]")
+    expect(uploader).to_have_count(1, timeout=LONG_MS)  # for a moment the former drawing is still there
+    uploader.set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
     page.wait_for_timeout(500)
     settle(page)
 

@@ -14,7 +14,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sslmri.scans.parse import parse_series_key
+from sslmri.scans.parse import parse_outline
 from tests.harness.dicom_files import (
     AXIAL,
     CORONAL,
@@ -150,7 +150,9 @@ def test_a_deflated_file_unpacks_to_no_more_than_other_packed_files_may(voxels):
 
 def test_the_series_of_a_deflated_file_is_told(voxels):
     data = encoded(voxels[0], DeflatedExplicitVRLittleEndian)
-    assert parse_series_key(data) == parse_series_key(dicom(voxels[0]))
+    key = parse_outline("dicom", data)
+    assert key is not None
+    assert key == parse_outline("dicom", dicom(voxels[0]))
 
 
 def test_a_jpeg_2000_frame_of_some_tiles_is_read():

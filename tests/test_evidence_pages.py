@@ -30,7 +30,7 @@ from sslmri.models.evidence import (
     write_evidence,
 )
 from sslmri.models.folder import read_model_card, write_model_file
-from sslmri.models.metrics import BaselineMetrics, Estimate, Rate
+from sslmri.models.metrics import BaselineMetrics, DiseaseControls, Estimate, Rate, ShortcutMetrics
 from sslmri.models.model_card import model_card_markdown
 from sslmri.scans.slices import Preparation
 from sslmri.screening.messages import NOT_EVALUATED
@@ -87,8 +87,20 @@ def test_figures_older_than_the_heads_are_refused_and_the_pages_go_on(folder: Pa
 
 def test_controls_older_than_the_heads_are_refused(folder: Path) -> None:
     encoder = read_model_card(folder).heads["ms"].encoder_sha256
-    rate = Rate(Estimate(None, None, None, None, "none"), 0, 0)
-    old = Controls(created=OLD, encoder_sha256=encoder, rule="", diseases={}, family_wise=rate)
+    none = Estimate(None, None, None, None, "none")
+    measured = DiseaseControls(
+        n_slices=0,
+        n_groups=0,
+        chance=0.5,
+        model=ShortcutMetrics(none, none),
+        shortcuts={},
+        messages=(),
+        healthy_flagged={},
+        localisation=None,
+    )
+    old = Controls(
+        created=OLD, encoder_sha256=encoder, rule="", diseases={"ms": measured}, family_wise=Rate(none, 0, 0)
+    )
     write_evidence(folder / "evidence", old)
     with pytest.raises(ModelError, match="Expected shortcut controls of this model's classifiers"):
         find_evidence(read_model_card(folder), Controls)

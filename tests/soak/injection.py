@@ -204,7 +204,7 @@ def _tiles(page: Page) -> Locator:
 def _choose(page: Page, number: int) -> None:
     """Brings a scan into view."""
     if _tiles(page).count():
-        _tiles(page).filter(has_text=sign(number)).click()
+        _tiles(page).filter(has_text=sign(number)).first.click()  # drawn twice for a moment
     page.get_by_test_id("stText").filter(has_text=sign(number)).first.wait_for()  # while drawn again, twice
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
