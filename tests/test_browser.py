@@ -144,6 +144,7 @@ def test_findings_are_saved_under_a_random_name(page: Page, slices: dict[str, by
 
 def saved(page: Page, kind: str) -> bytes:
     """Returns the report that the page saves, under a name that says nothing of the patient."""
+    settle(page)  # a button of a former drawing has no file any more
     with page.expect_download(timeout=LONG_MS) as download:
         page.get_by_role("button", name=f"Report, {kind}").click()
     assert re.fullmatch(rf"report-[0-9a-f]{{12}}\.{kind.lower()}", download.value.suggested_filename)
