@@ -85,7 +85,7 @@ def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: lis
     figure.update_layout(dragmode="pan", clickmode="event+select", hovermode="closest")
     layout(figure, _HEIGHT, legend={"y": -0.09, "yanchor": "top"})
     for update in (figure.update_xaxes, figure.update_yaxes):
-        update(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False, title=None)
+        update(showticklabels=False, showgrid=False, zeroline=False, fixedrange=False, title_text=None)
     return figure
 
 

@@ -132,7 +132,7 @@ def _draw_points(
     points: pd.DataFrame, by: str, layout: str, selected: list[int], nearest: list[int], note: str
 ) -> None:
     draw_title(f"{layout} of the features", points, f"encoder-map-{layout.lower()}", level=3)
-    axes = {"xaxis_title": f"{layout} 1", "yaxis_title": f"{layout} 2"}
+    axes = {"xaxis_title_text": f"{layout} 1", "yaxis_title_text": f"{layout} 2"}
     st.plotly_chart(
         map_charts.feature_map(points, by, selected, nearest).update_layout(axes),
         config=map_charts.MAP_CONFIG,
