@@ -150,9 +150,8 @@ def _limit(response: Any, *_: object, **__: object) -> None:
 
     def chunks(*_: object, **__: object) -> Iterator[bytes]:
         n_bytes = 0
-        while chunk := response.raw.read1(
-            _CHUNK_BYTES, decode_content=True
-        ):  # what is there, so that a trickle ends too
+        # read1 gives what is there, so that a trickle ends too
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             n_bytes += len(chunk)
             if n_bytes > MAX_SERIES_BYTES:
                 raise ScanError(f"The series is too large: over {MAX_SERIES_BYTES >> 20} MB.")

@@ -59,15 +59,14 @@ def _take_from_archive(card: ModelCard, cohort: Cohort, address: str) -> None:
         with st.form("archive", border=False):
             study = st.text_input("Study UID", help=f"Its MR series are fetched from {escape_markdown(address)}.")
             is_asked = st.form_submit_button("Fetch and screen")
-        try:
-            archive = Archive(address)
-            if is_asked:
-                ask_for(cohort, archive.list_series(study.strip()))
-        except ScanError as error:
-            st.warning(error.reason)
-            return
+        if is_asked:
+            try:
+                ask_for(cohort, Archive(address).list_series(study.strip()))
+            except ScanError as error:
+                st.warning(error.reason)
+                return
     if cohort.pending:
-        _take_next(card, cohort, archive)
+        _take_next(card, cohort, Archive(address))
         st.rerun()
 
 
