@@ -189,9 +189,7 @@ def is_own(key: str) -> bool:
 def add_diseases(diseases: Iterable[Disease], source: Path) -> None:
     """Adds diseases of one's own to ``DISEASES``, in place of those of the same keys and classes.
 
-    Args:
-        diseases: those that a file or a model defines.
-        source: the file.
+    ``source`` is the file, or the model, that defines them.
 
     Raises:
         ModelError: another disease has the key or the title.

@@ -18,9 +18,7 @@ _MAX_FRAMES = 6  # of a traceback, the innermost
 def record(event: str, **fields: Any) -> None:
     """Logs one line once ``install`` was called; without it, as in a notebook, nothing.
 
-    Args:
-        event: what happened, in a word or two.
-        fields: details; nothing in them may come from a scan, its name or its reader.
+    Nothing in the fields may come from a scan, its name or its reader.
     """
     _LOGGER.info(event, extra={_FIELDS: fields})
 

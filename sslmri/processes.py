@@ -81,11 +81,7 @@ def start_process(
     The process imports that module and nothing else, not the caller's main module. The pipe is its standard input and
     output, which every operating system passes on; what the process prints is dropped, for decoders quote tags, and
     tags identify patients. Once it is killed, reading from the pipe raises EOFError, even in the middle of a message.
-
-    Args:
-        module: where the function is.
-        function: called with the other end of the pipe; the process ends when it returns.
-        environment: all its variables but the module search path and what Python itself needs.
+    The environment has all its variables but the module search path and what Python itself needs.
     """
     code = (
         f"from sslmri.processes import pipe_to_parent; pipe = pipe_to_parent(); "

@@ -25,8 +25,7 @@ DEFAULT_MODEL = PROJECT / "models" / "default"
 def run_app(arguments: Sequence[str]) -> int:
     """Runs the dashboard until it is stopped, and returns the exit code.
 
-    Args:
-        arguments: ``--diseases``, a TOML file of diseases of one's own; the others go to ``streamlit run``.
+    ``--diseases`` names a TOML file of diseases of one's own; the other arguments go to ``streamlit run``.
     """
     parser = argparse.ArgumentParser(prog="sslmri app", add_help=False, allow_abbrev=False)
     parser.add_argument("--diseases")

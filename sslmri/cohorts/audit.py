@@ -54,9 +54,7 @@ def list_findings(checks: Sequence[Check]) -> pd.DataFrame:
 def tabulate(checks: Sequence[Check], grave: Sequence[str]) -> str:
     """Returns an audit as a table of check, count and examples, with the verdict below.
 
-    Args:
-        checks: of the audit.
-        grave: names of those that found a leak or a label conflict.
+    ``grave`` names the checks that found a leak or a label conflict.
     """
     width = max(len(check.name) for check in checks)
     lines = [f"{'check':{width}}  {'count':>7}  examples"]

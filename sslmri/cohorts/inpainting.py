@@ -23,13 +23,11 @@ _MAX_GAIN = 2.0
 def paint_lesions(store: Store, regions: Sequence[np.ndarray | None]) -> Store:
     """Returns two copies of each slice with an annotated lesion: of the reference class, and of its own class.
 
-    In the first the lesion is painted over with what another patient's slice shows at the same place: the slice that
-    is most alike elsewhere, and has no lesion there. In the second this is done at another place, where a further
-    similar slice has its lesion, so that what was painted does not tell the classes apart.
-
-    Args:
-        store: N labelled slices of one disease.
-        regions: (H, W) bool by slice, where its lesion lies; None for slices without an annotated one.
+    In the first the lesion is painted over with what another patient's slice shows at the same place: the slice that is
+    most alike elsewhere, and has no lesion there. In the second this is done at another place, where a further similar
+    slice has its lesion, so that what was painted does not tell the classes apart. The store has N labelled slices of
+    one disease, each with a region, (H, W) bool, or None without an annotated lesion. Slices without such others have
+    no copies.
 
     Returns:
         The copies; slices without such others have none.

@@ -78,12 +78,9 @@ class Record:
 def read_manifest(path: Path, check_groups: bool = True) -> list[Record]:
     """Returns the records of a manifest, in the order of its rows.
 
-    The columns in ``OPTIONAL_COLUMNS`` may be missing or blank; all others are ignored.
-    Relative paths start at the manifest's folder, absolute paths stand as they are.
-
-    Args:
-        path: the manifest.
-        check_groups: whether a group with two labels of one disease is refused; an audit lists it.
+    The columns in ``OPTIONAL_COLUMNS`` may be missing or blank; all others are ignored. Relative paths start at the
+    manifest's folder, absolute paths stand as they are. A group with two labels of one disease is refused where groups
+    are checked; an audit lists it.
 
     Raises:
         ManifestError: the first fault found, with the numbers of the lines that show it.

@@ -238,8 +238,7 @@ def recipe_of(disease: str) -> Recipe:
 def unit_of(groups: Iterable[str]) -> Literal["subject", "group"]:
     """Returns ``subject`` where each of the groups is known to be one person, else ``group``.
 
-    Args:
-        groups: as ``Record.group_key`` names them; the name of a cohort alone stands for groups that are all known.
+    Groups are named as by ``Record.group_key``; the name of a cohort alone stands for groups that are all known.
     """
     named = {group.partition("/")[::2] for group in groups}
     people = {key for key, cohort in COHORTS.items() if cohort.has_subject_ids}

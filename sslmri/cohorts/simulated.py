@@ -147,12 +147,9 @@ def _png(pixels: np.ndarray) -> bytes:
 def write_simulated(folder: Path, subjects_per_class: int = 10, slices_per_subject: int = 8) -> Path:
     """Writes slices, their masks (same name under ``masks/``) and, last of all, the manifest; returns its path.
 
-    Diseases of one's own are left out: nobody knows what their findings look like.
-
-    Args:
-        folder: made if missing; a folder without ``manifest.csv`` is not a finished cohort.
-        subjects_per_class: 10 leaves two for each of the five folds.
-        slices_per_subject: fewer where a finding reaches over fewer.
+    Diseases of one's own are left out: nobody knows what their findings look like. A folder without ``manifest.csv`` is
+    not a finished cohort. Ten subjects per class leave two for each of the five folds; a finding that reaches over
+    fewer slices gives fewer.
     """
     manifest = folder / "manifest.csv"
     manifest.unlink(missing_ok=True)

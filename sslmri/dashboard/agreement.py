@@ -26,10 +26,8 @@ def agreement_table(readings: Sequence[Reading]) -> pd.DataFrame:
     """Returns one row per disease and reader compared with the model, or with a reader of the same scans.
 
     With the model readers are compared on disease or none, with each other on the class, *other* included. ``Scans``
-    are those compared; on those of ``Left open`` one of the two does not say.
-
-    Args:
-        readings: one per scan, disease and reader, all of one model.
+    are those compared; on those of ``Left open`` one of the two does not say. Readings are one per scan, disease and
+    reader, all of one model.
     """
     rows = []
     for disease in in_order(one.disease for one in readings):

@@ -12,11 +12,9 @@ from sslmri.text import count
 def agreement_of(first: np.ndarray, second: np.ndarray) -> tuple[Estimate, Estimate]:
     """Returns the fraction of scans read alike, and Cohen's kappa (Cohen 1960, unweighted), by a bootstrap over scans.
 
-    Kappa does not exist where both use the same class throughout: such resamples are left out of its interval. Where
-    all scans are read alike every resample is, so that the bootstrap gives kappa no interval.
-
-    Args:
-        first, second: (N,) labels of the same scans.
+    Both readings are (N,) labels of the same scans. Kappa does not exist where both use the same class throughout: such
+    resamples are left out of its interval. Where all scans are read alike every resample is, so that the bootstrap
+    gives kappa no interval.
     """
     n = len(first)
     labels, codes = np.unique(np.concatenate([first, second]), return_inverse=True)

@@ -14,12 +14,9 @@ def estimate(values: np.ndarray, reason: str | None = None, n_groups: int = 0) -
     """Returns a metric with the 2.5th and 97.5th percentiles of its resamples.
 
     Where every group is right, or every one wrong, all resamples are alike, although the next group may differ. The
-    interval of a proportion then is that of Clopper & Pearson (1934) for as many groups.
-
-    Args:
-        values: (1 + B,), the metric and then its value in each resample; NaN where it does not exist.
-        reason: why the metric cannot be estimated, or None if it can.
-        n_groups: behind a proportion; 0 for any other metric.
+    interval of a proportion then is that of Clopper & Pearson (1934) for as many groups. Values are (1 + B,), the
+    metric and then its value in each resample, NaN where it does not exist. A reason says why it cannot be estimated;
+    ``n_groups`` is 0 but for a proportion.
     """
     raw = None if np.isnan(values[0]) else float(values[0])
     if reason is not None or raw is None:
@@ -35,11 +32,7 @@ def rate_of(values: np.ndarray, groups: np.ndarray, cohorts: np.ndarray | None =
 
     The bootstrap draws whole groups with replacement, within their cohort where it is given, so that each resample has
     the mix of cohorts. Any of four independent classifiers of 95 % specificity would flag 1 - 0.95 ** 4 = 18.5 %.
-
-    Args:
-        values: (N,), bool or of any number.
-        groups: (N,) names, unique across cohorts; slices of one group depend on each other.
-        cohorts: (N,) names.
+    Values, names of groups, unique across cohorts, and of cohorts are (N,); slices of one group depend on each other.
     """
     names, first, member = np.unique(groups, return_index=True, return_inverse=True)
     weights = draw_weights(np.zeros(len(names)) if cohorts is None else cohorts[first])

@@ -125,12 +125,8 @@ def extend_bank(model: Model, bank: FeatureBank, store: Store) -> FeatureBank:
     """Returns the bank of a model with the slices of one more disease, or others of one that it has.
 
     What it holds of the other diseases stays. Their features are not kept; the support vectors on their side stand for
-    them where the new disease is separated from them.
-
-    Args:
-        model: whose encoder the bank is of.
-        bank: of the model.
-        store: labelled slices of the disease, with their splits.
+    them where the new disease is separated from them. The store has the labelled slices of the disease, with their
+    splits.
     """
     train, validation = store.where(split="train").evenly(MAX_CASES), store.where(split="validation")
     disease = str(train.records[0].disease)

@@ -11,12 +11,8 @@ def dense_loss(local_logits: Tensor, truth: Tensor, regions: Tensor) -> Tensor:
     The target of a location is the class of its slice for the fraction of its area that is lesion, and the reference
     class for the rest, so tissue is compared with tissue of the same scan and its source says nothing. In a slice with
     a lesion its inside and its outside weigh the same, whatever their areas. A lesion that was moved out of its image
-    does not count; with no slice left the loss is 0.
-
-    Args:
-        local_logits: (M, C, h, w).
-        truth: (M,) class indices, 0 for slices without a lesion.
-        regions: (M, 1, H, W) in [0, 1], where the lesion lies.
+    does not count; with no slice left the loss is 0. Logits of locations are (M, C, h, w), class indices (M,), 0
+    without a lesion, and regions, where the lesion lies, (M, 1, H, W) in [0, 1].
     """
     area = functional.adaptive_avg_pool2d(regions, (local_logits.shape[2], local_logits.shape[3])).flatten(1)
     losses = -local_logits.flatten(2).log_softmax(dim=1)

@@ -104,18 +104,12 @@ def pretrain(
 ) -> Encoder:
     """Returns the encoder after pre-training on the slices of ``pool``, resuming from the folder's checkpoint.
 
-    Every epoch draws its order and its views from ``(seed, epoch)`` alone and ends with an atomic checkpoint, so a
-    run that was stopped and resumed has the weights of one that never was (bit for bit on the CPU, in one precision).
-    Under torchrun the processes share each batch, and the first of them probes and writes.
-
-    Args:
-        pool: the training slices; labels are not used.
-        probe: labelled (bank, queries) for the kNN probe; the queries' groups are not in ``pool``.
-        preparation: how the slices were prepared.
-        folder: where ``checkpoint.pt``, ``history.jsonl`` and ``views.png``, a few pairs of views, are kept.
-        settings: see there; the layers of a start take the place of the architecture's.
-        start: the encoder to begin with, and what it is, in a sentence; None for random weights.
-        has_events: whether the history is also written as TensorBoard events, into ``tensorboard`` in the folder.
+    Every epoch draws its order and its views from ``(seed, epoch)`` alone and ends with an atomic checkpoint, so a run
+    that was stopped and resumed has the weights of one that never was (bit for bit on the CPU, in one precision). Under
+    torchrun the processes share each batch, and the first of them probes and writes. The labels of the pool are not
+    used; the probe is a labelled bank with queries, whose groups are not in the pool. The folder keeps
+    ``checkpoint.pt``, ``history.jsonl``, ``views.png``, a few pairs of views, and perhaps TensorBoard events. A start
+    is the encoder to begin with, whose layers take the place of the architecture's, and what it is, in a sentence.
 
     Raises:
         TrainingError: fewer slices than a batch, a loss or weights that are not finite, a checkpoint of other settings.
@@ -162,13 +156,7 @@ def batch_loss(
 ) -> BatchResult:
     """Returns NT-Xent of one batch; each process makes the views of its part, the negatives come from all.
 
-    Args:
-        trained: the model, as ``distributed_model`` returns it.
-        pool: the slices.
-        rows: (N,) rows of the pool.
-        views: 2 N parameters, of the first view of each slice and then of the second.
-        preparation: how the slices were prepared.
-        settings: see there, with its precision chosen.
+    Rows are (N,); there are 2 N views, the first of each slice and then the second.
     """
     device = next(trained.parameters()).device
     part = torch.arange(len(rows)).view(n_processes(), -1)[process_index()]

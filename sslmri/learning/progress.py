@@ -41,9 +41,7 @@ def collapse_measures(features: Tensor, projections: Tensor) -> dict[str, float]
     - ``uniformity``: logarithm of the mean of exp(-2 d^2) over the distances d between the normalised projections of
       different slices (same paper, t = 2), mean of both views, -8 to 0; 0 where all are the same.
 
-    Args:
-        features: (2, N, K) of the two views of N slices, two or more.
-        projections: (2, N, D).
+    Features are (2, N, K) and projections (2, N, D), of the two views of N slices, two or more.
     """
     first = features[0].double().cpu()
     narrow = first if first.shape[0] <= first.shape[1] else first.T

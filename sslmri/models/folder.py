@@ -49,12 +49,9 @@ def replaced(folder: Path, is_kept: bool = True) -> Iterator[Path]:
 
     Nothing of it is seen before. A process that is killed at any time leaves the former model, the new one, or none
     where there was none, never a part of one: the former folder is renamed, then the new one, and between the two
-    renames ``find_model`` returns the former. An exception leaves the former model as it was.
-
-    Args:
-        folder: the model folder, absent or complete.
-        is_kept: whether the new folder begins with all files of the former; otherwise with its evidence alone. Files
-            are linked, not copied: to change one, write it again (``write_atomically``).
+    renames ``find_model`` returns the former. An exception leaves the former model as it was. With ``is_kept`` the
+    new folder begins with all files of the former, otherwise with its evidence alone. They are linked, not copied: to
+    change one, write it again (``write_atomically``).
     """
     folder = folder.resolve()
     new, former = folder.with_name(f".{folder.name}-new"), _former(folder)

@@ -25,9 +25,7 @@ def is_deep_colour(image: ImageFile.ImageFile) -> bool:
 def lower_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
     """Returns the lower bytes of all channels of a page; Pillow keeps the upper ones.
 
-    Args:
-        data: the file's bytes.
-        image: the file opened by Pillow, at that page, not decoded yet.
+    The image is the file opened by Pillow, at that page, not decoded yet.
 
     Raises:
         ScanError: its channels are stored in an unusual way.
@@ -45,10 +43,7 @@ def lower_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
 def deep_luminance(upper: Image.Image, lower: Image.Image, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
     """Returns some rows as luminance over black, (h, W) uint16, and how many of their pixels are coloured.
 
-    Args:
-        upper: the page as Pillow decodes it.
-        lower: its lower bytes.
-        box: left, top, right and bottom of the rows.
+    The page is given as Pillow decodes it, with its lower bytes; the box is left, top, right and bottom of the rows.
     """
     values = np.asarray(upper.crop(box)).astype(np.uint16) << 8 | np.asarray(lower.crop(box))
     colours, highest = values[..., :3], 256 * int(np.max(upper.getextrema()[:3])) + 255

@@ -22,10 +22,7 @@ def prepare_files(
 ) -> PreparedScan | ScanError:
     """Returns the prepared slices of a scan, given by its file or files, or why it is refused.
 
-    Args:
-        files: of the scan.
-        preparation: of its slices.
-        is_aligned: whether the brain of a whole head is aligned too, in about 10 s.
+    With ``is_aligned`` the brain of a whole head is aligned too, in about 10 s.
     """
     try:
         scan = read_paths(files)

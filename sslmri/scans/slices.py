@@ -118,10 +118,7 @@ def _selected_slices(scan: Scan, preparation: Preparation) -> list[int]:
 def head_slices(voxels: np.ndarray, spacing_mm: float, height_mm: float = _HEAD_MM) -> tuple[int, int]:
     """Returns the first slice of the head and how many it has, in a volume (D, H, W) from inferior to superior.
 
-    Args:
-        voxels: intensities.
-        spacing_mm: between slices.
-        height_mm: from the vertex down that count as head at most.
+    At most ``height_mm`` from the vertex down count as head; slices are ``spacing_mm`` apart.
     """
     stride = max(1, min(voxels.shape[1:]) // 64)
     coarse = voxels[:, ::stride, ::stride]
@@ -137,9 +134,7 @@ def head_slices(voxels: np.ndarray, spacing_mm: float, height_mm: float = _HEAD_
 def square_pixels(image: np.ndarray, spacing_mm: Spacing | None) -> np.ndarray:
     """Returns a slice (H, W) with square pixels of the finer of its two spacings; unchanged where they are square.
 
-    Args:
-        image: intensities, float32.
-        spacing_mm: (slice, row, column) spacing of the scan, or None where it is unknown: then assumed square.
+    The (slice, row, column) spacing is assumed square where it is unknown.
     """
     if spacing_mm is None or abs(spacing_mm[1] / spacing_mm[2] - 1) <= _SQUARE_TOLERANCE:
         return image

@@ -74,12 +74,6 @@ def screen_study(
 
     One series at a time lies in a folder that only this account can read, until the next is asked for.
 
-    Args:
-        screener: with the model.
-        archive: which has the study.
-        study: its UID.
-        sequence: of all series, where the user says so.
-
     Raises:
         ScanError: there are no MR series, or the archive cannot be asked.
     """

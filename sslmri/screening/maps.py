@@ -111,11 +111,8 @@ def measure_map(
 ) -> MapMeasures:
     """Returns coverage, peak and position of the peak of a map (h, w), in logits.
 
-    Args:
-        map_: of one class.
-        region: the head region of the prepared slice, bool (H, W).
-        box: top, left, height and width of the prepared slice as fractions of the image in the file.
-        scale: the class's scale, in logits.
+    The map is of one class, its scale in logits; the region is that of the head in the prepared slice, bool (H, W),
+    whose box is top, left, height and width as fractions of the image in the file.
     """
     large = enlarge(map_, (region.shape[0], region.shape[1]))
     top = float(large.max())

@@ -241,10 +241,7 @@ class Entry:
 def document(entry: Entry, model_sha256: str, grades: Mapping[str, str]) -> dict[str, Any]:
     """Returns the export document of one scan: a line of the command line, an item of a report, rows of a CSV.
 
-    Args:
-        entry: the scan.
-        model_sha256: hash of the model that it was given to.
-        grades: of the evidence for each classifier, by disease; none where it was not measured on unseen patients.
+    Grades of the evidence are by disease, none where a classifier was not measured on unseen patients.
     """
     outcome = entry.outcome
     summary = outcome if isinstance(outcome, ScreeningSummary) else None

@@ -39,13 +39,8 @@ def add_classifier(options: RunOptions, settings: FinetuneSettings, key: str, st
     """Trains a classifier on the frozen encoder of a model, and writes the model of the run: that model with it.
 
     A free encoder would change what the other classifiers answer. Their files are copied; the gate learns one disease
-    more. A classifier that the model has for the disease is replaced, and its results go.
-
-    Args:
-        options: of the run; slices are prepared as for the model.
-        settings: of fine-tuning; it is a linear probe.
-        key: of the disease.
-        start: the model.
+    more. A classifier that the model has for the disease is replaced, and its results go. Slices are prepared as for
+    the model, and the classifier is a linear probe.
 
     Raises:
         SslmriError: the data, the folder or the training is at fault, or the model may have seen what is held out.

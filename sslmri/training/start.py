@@ -33,10 +33,7 @@ from sslmri.training.options import RunOptions
 def open_start(options: RunOptions, records: Sequence[Record], start: Path | None = None) -> Pretrained:
     """Returns the encoder that the fine-tuning of a run starts from.
 
-    Args:
-        options: of the run.
-        records: of its split.
-        start: what becomes its pre-trained encoder, as in ``adopt``; None for the one that the run has.
+    ``start`` becomes its pre-trained encoder, as in ``adopt``; None for the one that the run has.
 
     Raises:
         ModelError: there is none, or one of another protocol, architecture or format.
@@ -58,10 +55,7 @@ def open_start(options: RunOptions, records: Sequence[Record], start: Path | Non
 def adopt(start: Path, options: RunOptions, splits: Sequence[Sequence[Record]]) -> None:
     """Makes an encoder trained elsewhere the pre-trained encoder of a run.
 
-    Args:
-        start: a model folder, a run folder with a model, a folder ``pretrain``, or a file of weights.
-        options: of the run.
-        splits: the records that are trained and tested on.
+    The start is a model folder, a run folder with a model, a folder ``pretrain``, or a file of weights.
 
     Raises:
         ModelError: the start is damaged, or of another architecture or format.

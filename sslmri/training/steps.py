@@ -79,12 +79,8 @@ def run_pretrain(
 ) -> None:
     """Pre-trains on the training split of a store, and writes ``pretrain/encoder.safetensors`` with its card.
 
-    Args:
-        options: of the run.
-        settings: of pre-training.
-        store: the slices; None for those of the run's data.
-        start: a model or weights to continue from, as in ``run_finetune``; None for random weights.
-        has_events: whether TensorBoard events are written too, into ``pretrain/tensorboard``.
+    The store is the run's own where none is given. A start is a model or weights to continue from, as in
+    ``run_finetune``. With events, TensorBoard's are written into ``pretrain/tensorboard`` too.
 
     Raises:
         SslmriError: the data, the folder, the start or the training is at fault.

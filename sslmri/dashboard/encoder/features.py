@@ -62,11 +62,8 @@ def neighbours(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows of the slices nearest to one, nearest first, and their cosine distances in the bank's features.
 
-    Args:
-        features: (N, d), of length 1.
-        table: of the same slices, from ``case_table``.
-        row: of the slice.
-        is_other_group: whether slices of its group are left out.
+    Features are (N, d), of length 1, in the order of the table from ``case_table``. Slices of the same group may be
+    left out.
     """
     distances = 1 - features @ features[row]
     distances[table["group"] == table["group"].iloc[row] if is_other_group else row] = np.inf
@@ -95,12 +92,8 @@ def neighbour_agreement(features: np.ndarray, table: pd.DataFrame) -> pd.DataFra
     """Returns the mean fraction of a slice's nearest neighbours with its group, cohort, disease and class.
 
     For the group all other slices may be neighbours, and only slices whose group has enough others count; for cohort,
-    disease and class the slices of the same group are left out. ``random pairs`` is the fraction among slices drawn
-    at random. What all slices have in common is left out.
-
-    Args:
-        features: (N, d), of length 1.
-        table: of the same slices, from ``case_table``.
+    disease and class the slices of the same group are left out. ``random pairs`` is the fraction among slices drawn at
+    random. What all slices have in common is left out. Features and table are as for ``neighbours``.
     """
     codes = {name: table.groupby(fields, sort=False).ngroup().to_numpy() for name, fields in _COMMON.items()}
     same = {name: code[:, None] == code for name, code in codes.items()}

@@ -24,13 +24,7 @@ _HEIGHT = 540
 
 
 def by_epoch(history: pd.DataFrame, colours: dict[str, str], title: str) -> go.Figure:
-    """Returns a line for each of some columns of a history, by epoch.
-
-    Args:
-        history: one row per epoch.
-        colours: of the columns, by their names.
-        title: of the axis.
-    """
+    """Returns a line by epoch for each column of a history, one row per epoch, that has a colour."""
     names = [name for name in colours if name in history]
     figure = px.line(
         history.melt("epoch", names, "series", title).dropna(),
@@ -49,13 +43,10 @@ def by_epoch(history: pd.DataFrame, colours: dict[str, str], title: str) -> go.F
 
 
 def feature_map(points: pd.DataFrame, by: str, selected: list[int], nearest: list[int]) -> go.Figure:
-    """Returns the map of slices, coloured by ``by``.
+    """Returns the map of slices, coloured by ``DISEASE``, ``CLASS`` (of one disease) or ``COHORT``.
 
-    Args:
-        points: one row per slice, of ``case_table`` with its columns ``x``, ``y`` and ``row``, its row in the bank.
-        by: ``DISEASE``, ``CLASS`` (of one disease) or ``COHORT``.
-        selected: bank rows selected; one is ringed with its neighbours, of several the others fade.
-        nearest: bank rows of the neighbours of the one that is selected.
+    Points are of ``case_table``, with columns ``x``, ``y`` and ``row``, the row in the bank. Of the bank rows selected
+    a single one is ringed with its nearest; of several the others fade.
     """
     parts, colours = _parts(points, by)
     figure = px.scatter(

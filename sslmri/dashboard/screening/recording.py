@@ -23,9 +23,7 @@ _FAILURE = "register-failure"
 def draw_recording(summary: ScreeningSummary, reviews: Mapping[str, Review]) -> None:
     """Draws that readings can be recorded, which are, and the button that records the others; nothing without register.
 
-    Args:
-        summary: of the scan.
-        reviews: with initials, by disease.
+    Reviews are those with initials, by disease.
     """
     if not register.is_on():
         return

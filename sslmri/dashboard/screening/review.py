@@ -144,12 +144,7 @@ def draw_report_buttons(
 ) -> None:
     """Draws a button for each format; the entries are made and written once it is clicked.
 
-    Args:
-        card: the model's.
-        entries: makes the entries of the report.
-        metrics: the model's results on unseen patients, or None.
-        name: of the files without suffix, random: it says nothing of the patient.
-        is_disabled: whether there is nothing to save.
+    The name of the files, without suffix, is random: it says nothing of the patient.
     """
 
     def written(write: _Write) -> bytes:

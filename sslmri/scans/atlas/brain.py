@@ -53,9 +53,7 @@ def load_networks(n_threads: int) -> Any:
 def extract(head: Image3d, networks: Any) -> Image3d:
     """Returns the brain of a head, 0 outside it.
 
-    Args:
-        head: the whole of it.
-        networks: of ``load_networks``.
+    The networks are those of ``load_networks``.
 
     Raises:
         ScanError: there is no brain in it.

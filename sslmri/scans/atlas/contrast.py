@@ -28,8 +28,7 @@ _EDGE = ((0, 0), (1, 1), (1, 1))  # the brain goes on below and above the slab, 
 def measure_contrast(voxels: np.ndarray) -> float:
     """Returns the probability that a voxel of white matter is brighter than one of grey matter.
 
-    Args:
-        voxels: of an aligned brain, (32, 128, 128), 0 outside it.
+    Voxels are of an aligned brain, (32, 128, 128), 0 outside it.
 
     Returns:
         1 in the average T1, and 0.5 where both are equally bright or none of one was found.

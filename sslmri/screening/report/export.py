@@ -28,13 +28,7 @@ _COLUMNS = (
 
 
 def report_pdf(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None) -> bytes:
-    """Returns the report as an A4 PDF: a page of all scans where there are several, then each scan with its images.
-
-    Args:
-        card: the model's.
-        entries: the scans.
-        metrics: the model's results on unseen patients, or None where it was not evaluated on any.
-    """
+    """Returns the report as an A4 PDF: a page of all scans where there are several, then each scan with its images."""
     from sslmri.screening.report.pdf import draw_report  # fpdf2, which nothing else needs
 
     return draw_report(card, entries, metrics, created_now())

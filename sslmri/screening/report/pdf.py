@@ -31,14 +31,7 @@ _PROBABILITIES = (
 
 
 def draw_report(card: ModelCard, entries: Sequence[Entry], metrics: Metrics | None, created: str) -> bytes:
-    """Returns the PDF; the same for the same arguments.
-
-    Args:
-        card: the model's.
-        entries: the scans.
-        metrics: the model's evidence, or None.
-        created: when, UTC, ISO 8601.
-    """
+    """Returns the PDF; the same for the same arguments."""
     page = PdfPage(messages.head_line(card), f"{card.name}, SHA-256 {card.sha256}", created)
     if len(entries) > 1:
         _draw_overview(page, entries)
