@@ -82,11 +82,9 @@ class Disease:
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence that a reader must see, of one disease or of none in particular.
+    """A sentence that a reader must see, of one disease (its key) or of none in particular.
 
-    Attributes:
-        disease: key of the disease, or None.
-        text: one plain sentence that does not repeat the disease's title.
+    It is plain and does not repeat the title of the disease.
     """
 
     disease: str | None

@@ -38,13 +38,7 @@ _DETAIL = 2.0  # pixels: what is wider is intensity, which the set scales slice 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the files of one class stand.
-
-    Attributes:
-        n_subjects: subjects of the class.
-        n_test: files of the public test part, which stand first.
-        n_slices: slices of each subject.
-    """
+    """How the files of one class stand: those of the public test part first."""
 
     n_subjects: int
     n_test: int

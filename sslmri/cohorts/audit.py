@@ -23,10 +23,8 @@ _THIN = f"classes with fewer than {MIN_GROUPS} validation or test groups, or no 
 class Check:
     """What one check found.
 
-    Attributes:
-        name: what was looked for.
-        is_grave: whether one finding is enough to make results untrue: a leak or a label conflict.
-        found: one row a finding; column ``item`` says it in words, pairs of slices have more columns.
+    It is grave where one finding makes results untrue: a leak or a label conflict. ``found`` has one row a finding; its
+    column ``item`` says it in words, and pairs of slices have more columns.
     """
 
     name: str

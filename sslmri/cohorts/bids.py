@@ -32,10 +32,7 @@ People = Mapping[str, Mapping[str, str]]  # the row of each participant, by colu
 class LabelColumn:
     """The column of ``participants.tsv`` that holds labels of a disease.
 
-    Attributes:
-        name: of the column.
-        disease: of the labels.
-        classes: the class that a value stands for, empty for no label; other values are names of classes themselves.
+    ``classes`` has the class that a value stands for, empty for no label; other values are names of classes themselves.
     """
 
     name: str

@@ -11,12 +11,7 @@ from sslmri.diseases import DISEASES, Disease, Notice, class_title
 
 @dataclass(frozen=True)
 class Confounding:
-    """How the classes of one disease are distributed over cohorts.
-
-    Attributes:
-        disease: the disease.
-        cohorts: of each class that is present, in clinical order.
-    """
+    """How the classes of a disease that are present, in clinical order, are distributed over cohorts."""
 
     disease: Disease
     cohorts: dict[str, frozenset[str]]

@@ -59,14 +59,9 @@ _STRIPPED_MIXED = ImageStyle((27, 62, 114, 146, 160, 170, 186, 208, 237), 0.59, 
 
 @dataclass(frozen=True)
 class Patient:
-    """One demonstration patient.
+    """One demonstration patient: the person of a seed with a finding, in a style or as the simulated cohort is.
 
-    Attributes:
-        title: name for display.
-        disease, label: the finding.
-        seed: of the person.
-        style: of the images; None leaves them as the simulated cohort's are.
-        heights_mm: superior millimetres that the volume reaches over.
+    ``heights_mm`` are the superior millimetres that the volume reaches over.
     """
 
     title: str

@@ -144,13 +144,8 @@ def open_store(records: list[Record], preparation: Preparation, folder: Path) ->
     return Store(pixels, owners, [(records[i], reason) for i, reason in index["bad"]])
 
 
-def _hashes(paths: list[Path]) -> list[str | None]:
-    """Returns the SHA-256 of each file's content, None for a file that cannot be read."""
-    with ThreadPoolExecutor(_READERS) as threads:
-        return list(threads.map(_hash, paths))
-
-
 def _hash(path: Path) -> str | None:
+    """Returns the SHA-256 of a file's content, None where it cannot be read."""
     try:
         return sha256_of(path)
     except OSError:
@@ -161,7 +156,8 @@ def _key(records: list[Record], preparation: Preparation) -> str:
     digest = hashlib.sha256(json.dumps(asdict(preparation), sort_keys=True).encode())
     for code in sorted(Path(scans.__path__[0]).rglob("*.py")):
         digest.update(code.read_bytes())
-    hashes = _hashes([record.path for record in records])
+    with ThreadPoolExecutor(_READERS) as threads:
+        hashes = list(threads.map(_hash, [record.path for record in records]))
     named = (f"{own}{' aligned' * _is_aligned(record)}" for own, record in zip(hashes, records, strict=True))
     digest.update("\n".join(named).encode())
     return f"store-{digest.hexdigest()[:24]}"

@@ -1,6 +1,6 @@
 """The table of a reader study: how far readers agree with the model and with each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -35,16 +35,13 @@ def agreement_table(readings: Sequence[Reading]) -> pd.DataFrame:
         for one in readings:
             if one.disease == disease:
                 by_reader.setdefault(one.initials, {})[one.scan_sha256] = one
-        for reader in sorted(by_reader):
-            rows.append(_row(disease, reader, MODEL, _with_model(by_reader[reader].values())))
+        for reader, own in sorted(by_reader.items()):
+            both = [(sees_disease(disease, one.reading), finds_disease(one.verdict)) for one in own.values()]
+            rows.append(_row(disease, reader, MODEL, both))
         for reader, other in combinations(sorted(by_reader), 2):
             if pairs := _with_reader(by_reader[reader], by_reader[other]):
                 rows.append(_row(disease, reader, other, pairs))
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _with_model(readings: Iterable[Reading]) -> list[_Pair]:
-    return [(sees_disease(one.disease, one.reading), finds_disease(one.verdict)) for one in readings]
 
 
 def _with_reader(readings: dict[str, Reading], others: dict[str, Reading]) -> list[_Pair]:

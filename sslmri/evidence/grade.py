@@ -7,7 +7,7 @@ import pandas as pd
 from sslmri.cohorts.confounding import find_confounding
 from sslmri.cohorts.registry import MIN_GROUPS, UNKNOWN
 from sslmri.diseases import Disease, class_title
-from sslmri.models.key_measures import BASELINE_TITLES
+from sslmri.models.key_measures import BASELINE_TITLES, key_measures
 from sslmri.models.metrics import DiseaseMetrics, Grade
 from sslmri.text import capital
 
@@ -113,10 +113,7 @@ def _class_notes(metrics: DiseaseMetrics) -> list[str]:
 
 def _gain_notes(metrics: DiseaseMetrics) -> list[str]:
     """Returns for each measure how much the classifier adds to its best baseline."""
-    names = {
-        "group_auroc": f"AUROC of any disease, {metrics.unit}s",
-        "types_accuracy": "Accuracy among the types, slices",
-    }
+    names = {row.baseline: row.measure for row in key_measures(metrics)}
     return [
         f"{names[gain.measure]}: {by.value:+.2f} ({by.low:+.2f} to {by.high:+.2f}) against the best baseline, "
         f"{BASELINE_TITLES.get(gain.baseline, gain.baseline)}."

@@ -17,13 +17,7 @@ from sslmri.scans.slices import Preparation, head_mask, to_slices
 
 @dataclass(frozen=True)
 class Target:
-    """A prepared slice with an annotated lesion.
-
-    Attributes:
-        record: the image it comes from.
-        slice_: (H, W) uint8, as the encoder sees it.
-        region: (H, W) bool, the lesion.
-    """
+    """A prepared slice, (H, W) uint8 as the encoder sees it, with its annotated lesion, (H, W) bool."""
 
     record: Record
     slice_: np.ndarray

@@ -37,8 +37,7 @@ class Sample:
     @property
     def starts(self) -> np.ndarray:
         """First row of each group: (G,)."""
-        starts: np.ndarray = np.cumsum(self.sizes) - self.sizes
-        return starts
+        return np.asarray(np.cumsum(self.sizes) - self.sizes)
 
     @property
     def owner(self) -> np.ndarray:

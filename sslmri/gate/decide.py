@@ -15,12 +15,7 @@ from sslmri.models.bank import FeatureBank
 
 @dataclass(frozen=True)
 class GateDecision:
-    """Whether a scan passes: more than half of its slices do.
-
-    Attributes:
-        reason: a plain sentence why not, or None.
-        passes: by slice, bool (S,).
-    """
+    """Whether a scan passes: more than half of its slices, bool (S,), do. If not, a plain sentence says why."""
 
     reason: str | None
     passes: np.ndarray

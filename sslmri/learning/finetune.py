@@ -88,13 +88,10 @@ def finetune(
 
 @dataclass(frozen=True)
 class _Slices:
-    """What a fine-tuning works on.
+    """What a fine-tuning works on: slices to train on, their painted copies, and those that choose the epoch.
 
-    Attributes:
-        train, copies: slices to train on; each gives as many of each class to an epoch.
-        validation: slices that choose the epoch.
-        regions: the annotated lesions by path, (H, W) bool.
-        preparation: of the slices.
+    Training slices and copies give as many of each class to an epoch; ``regions`` are the annotated lesions by path,
+    (H, W) bool.
     """
 
     train: Store

@@ -55,17 +55,11 @@ def fit_atrophy_head(encoder: Encoder, slices: Store, disease: str, preparation:
     chosen = own.select(sample_groups(own.records, _SLICES))
     generator = Generator().manual_seed(0)
     seen = [chosen.slices, *(augment_slices(chosen.slices, HARMLESS, generator) for _ in range(_COPIES))]
-    features = np.concatenate([_halves_of(encoder, slices_, preparation) for slices_ in seen])
+    early = (maps for part in seen for maps in stream(encoder, encoder.early_maps, part, preparation))
+    features = np.concatenate([pool(halves(maps)).cpu().numpy() for maps in early])
     truth, n_classes = np.tile(chosen.truth, len(seen)), len(DISEASES[disease].classes)
     fitted = fit_logistic(features, truth, n_classes, _INVERSE_PENALTY, _COMPONENTS)
     return replace(fitted, pooling="halves").rounded()
-
-
-def _halves_of(encoder: Encoder, slices: np.ndarray, preparation: Preparation) -> np.ndarray:
-    """Returns the means of the second stage over the halves of prepared slices (N, H, W) uint8: (N, K)."""
-    return torch.cat(
-        [pool(halves(maps)).cpu() for maps in stream(encoder, encoder.early_maps, slices, preparation)]
-    ).numpy()
 
 
 def fit_logistic(

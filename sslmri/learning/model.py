@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,11 +111,8 @@ class Model:
         early, last = card.encoder.architecture.texture_dim, card.encoder.architecture.feature_dim
         heads = {}
         for key, head in card.heads.items():  # halves have two numbers for each channel of the second stage
-            name, widths = (
-                f"{HEADS}/{key}.safetensors",
-                (early,) if head.pooling == "halves" else (last, early // 2 + last),
-            )
-            heads[key] = _load_head(card, name, len(head.classes), widths, head.pooling)
+            widths = (early,) if head.pooling == "halves" else (last, early // 2 + last)
+            heads[key] = _load_head(card, f"{HEADS}/{key}.safetensors", len(head.classes), widths, head.pooling)
         is_listed = SEQUENCE_FILE in card.files
         sequence = _load_head(card, SEQUENCE_FILE, len(SEQUENCES), (early,)) if is_listed else None
         return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads, sequence)
@@ -125,11 +121,6 @@ class Model:
     def maps(self, slices: np.ndarray) -> Maps:
         """Returns the feature maps of two stages, float32, of one batch of prepared slices (N, H, W) uint8."""
         return self.encoder.maps(normalise(torch.from_numpy(np.array(slices)), self.card.encoder.preparation))
-
-
-def as_saved(encoder: Encoder, heads: Mapping[str, Head]) -> tuple[Encoder, dict[str, Head]]:
-    """Returns copies of encoder and heads as they are once saved: every weight rounded to float16, kept as float32."""
-    return deepcopy(encoder).half().float().eval(), {key: head.rounded() for key, head in heads.items()}
 
 
 def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head], sequence: Head | None = None) -> None:

@@ -189,14 +189,14 @@ def nt_xent(projections: Tensor, temperature: float) -> Tensor:
 
 def _resume(training: _Training) -> int:
     """Returns the first epoch to run, with model and optimiser as they were at its start."""
-    path, first = training.folder / "checkpoint.pt", 0
-    if path.exists():
-        state = load_checkpoint(path, begun_with(training.settings, training.pool.records, training.start))
-        with resuming(path):
-            training.model.load_state_dict(state["model"])
-            training.optimizer.load_state_dict(state["optimizer"])
-            first = int(state["epoch"])
-    return first
+    path = training.folder / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = load_checkpoint(path, begun_with(training.settings, training.pool.records, training.start))
+    with resuming(path):
+        training.model.load_state_dict(state["model"])
+        training.optimizer.load_state_dict(state["optimizer"])
+        return int(state["epoch"])
 
 
 def _record(

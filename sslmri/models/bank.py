@@ -29,12 +29,7 @@ _ADVICE = "run `python train.py bank` again"
 
 @plain_dataclass(frozen=True)
 class PcaProjection:
-    """Principal axes of the square roots of features.
-
-    Attributes:
-        center: (F,) float32, mean of the square roots.
-        axes: (F, q) float32.
-    """
+    """Principal axes of the square roots of features, (F, q), and the mean of these, (F,), both float32."""
 
     center: np.ndarray
     axes: np.ndarray
@@ -84,13 +79,7 @@ class EncoderFeatures(NamedTuple):
 class BankCase(NamedTuple):
     """One training slice of the bank, as the manifest names it.
 
-    Attributes:
-        disease, label: keys.
-        cohort: its source.
-        group: the group's name across all cohorts.
-        split: always ``train``.
-        path: the path as written in the manifest.
-        slice: its number within its group, or None where that is not known.
+    The group is named across all cohorts; the slice is its number within the group, or None where that is not known.
     """
 
     disease: str

@@ -55,14 +55,9 @@ class Counts:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingData:
-    """What a training step learned from.
+    """What a training step learned from, and the terms of each cohort by its name.
 
-    Attributes:
-        protocol: of the split.
-        groups_sha256: hash of the sorted names of all training groups.
-        images_sha256: hash of the sorted names of all training images; None where the split is by group.
-        counts: number of training groups and slices.
-        cohorts: the terms of each cohort, by its name.
+    The hashes are of the sorted names of all training groups and, where the split is by image, of all training images.
     """
 
     protocol: Protocol
@@ -202,14 +197,7 @@ class HeadCard:
 class ModelFile:
     """The content of ``model.json``, which makes a folder a model.
 
-    Attributes:
-        format: of the folder.
-        name: the model's name.
-        intended_use: what it may be used for.
-        created: when, UTC, ISO 8601.
-        training: what its heads were trained on.
-        evidence_note: what a reader of its stored results must know, or None.
-        files: the hash of each of its files, by name.
+    ``evidence_note`` is what a reader of its stored results must know, ``files`` has the hash of each file by its name.
     """
 
     format: Literal["sslmri-3"]
@@ -236,13 +224,9 @@ def recorded(settings: "DataclassInstance") -> Settings:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class ModelCard(ModelFile):
-    """A model folder whose files were all checked: its cards and its hash, without the weights.
+    """A model folder whose files were all checked: its cards, heads by disease, without the weights.
 
-    Attributes:
-        folder: where the model is.
-        sha256: hash of the list of hashes of all its weights and cards.
-        encoder: see there.
-        heads: by disease key.
+    ``sha256`` is the hash of the list of hashes of all its weights and cards.
     """
 
     folder: Path

@@ -1,6 +1,5 @@
 """The measures by which a classifier is summarised, and the baselines that each is compared with."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from sslmri.diseases import class_title
@@ -58,9 +57,3 @@ def best_baseline(result: DiseaseMetrics, row: KeyMeasure) -> str:
     known = {name: value for name, value in values.items() if value is not None}
     best = max(known, key=lambda name: known[name], default="")
     return f"{proportion(known[best])} ({BASELINE_TITLES.get(best, best)})" if best else "none"
-
-
-def baseline_titles(results: Iterable[DiseaseMetrics]) -> dict[str, str]:
-    """Returns the titles of the baselines that were measured for any of the results, by name."""
-    known = {name for result in results for name in result.baselines}
-    return {name: title for name, title in BASELINE_TITLES.items() if name in known}

@@ -16,7 +16,7 @@ from sslmri.diseases import DISEASES, Disease, class_title
 from sslmri.models.cards import INTENDED_USE, Counts, HeadCard, ModelCard
 from sslmri.models.evidence import GateTable, Metrics
 from sslmri.models.folder import BANK_FILE
-from sslmri.models.key_measures import baseline_titles, best_baseline, key_measures
+from sslmri.models.key_measures import BASELINE_TITLES, best_baseline, key_measures
 from sslmri.models.metrics import DiseaseMetrics, Rate
 from sslmri.text import count, in_order, markdown_table
 
@@ -127,7 +127,8 @@ def _counts(heads: _Heads) -> pd.DataFrame:
 def _performance(card: ModelCard, metrics: Metrics | None, escape: Callable[[str], str]) -> Section:
     if metrics is None:
         return Section("Performance", "Not evaluated: run `python train.py evaluate`.")
-    baselines = ", ".join(baseline_titles(metrics.diseases.values()).values())
+    measured = {name for result in metrics.diseases.values() for name in result.baselines}
+    baselines = ", ".join(title for name, title in BASELINE_TITLES.items() if name in measured)
     text = f"Test groups of a {SPLIT_RULES[metrics.protocol]}. Baselines: {baselines}."
     note = f"{escape(card.evidence_note)}\n\n" if card.evidence_note else ""
     return Section("Performance", note + text, {RESULTS: results_table(metrics.diseases)})

@@ -151,13 +151,7 @@ class ScreeningArrays:
 
 @dataclass(frozen=True)
 class Screening:
-    """One screening with its arrays, as the screener returns it.
-
-    Attributes:
-        summary: its facts and findings.
-        arrays: what it was made from.
-        unrestricted: the summary before the sequence of the scan ruled any classifier out.
-    """
+    """One screening with its arrays; ``unrestricted`` is its summary before the sequence ruled any classifier out."""
 
     summary: ScreeningSummary
     arrays: ScreeningArrays
@@ -166,12 +160,7 @@ class Screening:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A scan that was not screened.
-
-    Attributes:
-        reason: one plain sentence that does not name the file.
-        sha256: hash of the file, or None where it could not be read.
-    """
+    """A scan that was not screened: one plain sentence that does not name the file, and its hash where it was read."""
 
     reason: str
     sha256: str | None
@@ -184,11 +173,7 @@ Outcome = ScreeningSummary | Refusal
 class Review:
     """A clinician's own reading of a scan for one disease, whatever the model found.
 
-    Attributes:
-        reading: the class that they see, ``OTHER`` or ``CANNOT_TELL``.
-        text: what they add, in their words.
-        initials: theirs.
-        reviewed_at: when, UTC, ISO 8601.
+    The reading is the class that they see, ``OTHER`` or ``CANNOT_TELL``; the time is UTC, ISO 8601.
     """
 
     reading: str

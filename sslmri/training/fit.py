@@ -5,6 +5,7 @@ and the scale of their saliency maps.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import stream
 from sslmri.learning.finetune import finetune
 from sslmri.learning.logistic import fit_atrophy_head, fit_sequence_head
-from sslmri.learning.model import Head, Model, as_saved, head_path, load_encoder, save_weights
+from sslmri.learning.model import Head, Model, head_path, load_encoder, save_weights
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings
 from sslmri.models.bank import save_bank
@@ -55,12 +56,9 @@ class Pretrained(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """The predictions of a head for N slices that it was not trained on.
+    """The predictions of a head for the N slices of its disease, which it was not trained on.
 
-    Attributes:
-        slices: the N slices of its disease.
-        logits: (N, C) float64.
-        peaks: (N, C), the highest value of each slice's map of each class.
+    Logits are (N, C) float64, peaks (N, C) the highest value of each slice's map of each class.
     """
 
     slices: Store
@@ -83,13 +81,7 @@ class HeldOut(NamedTuple):
 
 
 class OutOfSample(NamedTuple):
-    """The predictions of heads for N labelled slices that they were not trained on.
-
-    Attributes:
-        slices: the N slices.
-        logits: by head, (N, C).
-        peaks: by head, (N, C), the highest value of each class's map.
-    """
+    """The same of several heads for N labelled slices: logits and peaks (N, C) by head."""
 
     slices: Store
     logits: dict[str, np.ndarray]
@@ -159,8 +151,9 @@ def fit_heads(
 ) -> Fitted:
     """Returns an encoder fine-tuned on the training split of a store, with heads calibrated as in ``fit_model``."""
     train, validation = store.labelled.where(split="train"), store.labelled.where(split="validation")
-    tuned = finetune(encoder, train, validation, options.preparation, options.run / "finetune", settings)
-    encoder, heads = as_saved(*tuned)
+    tuned, heads = finetune(encoder, train, validation, options.preparation, options.run / "finetune", settings)
+    encoder = deepcopy(tuned).half().float().eval()  # as it is once saved, and so are the heads
+    heads = {key: head.rounded() for key, head in heads.items()}
     if settings.refits_atrophy:
         atrophy = [key for key in heads if DISEASES[key].is_atrophy]
         heads |= {key: fit_atrophy_head(encoder, train, key, options.preparation) for key in atrophy}

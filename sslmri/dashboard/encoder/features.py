@@ -53,8 +53,7 @@ def tsne_map(features: np.ndarray) -> np.ndarray:
 
     perplexity = min(30.0, (len(features) - 1) / 3)
     tsne = manifold.TSNE(perplexity=perplexity, init="pca", max_iter=_TSNE_STEPS, random_state=0)
-    positions: np.ndarray = tsne.fit_transform(features)
-    return positions
+    return np.asarray(tsne.fit_transform(features))
 
 
 def neighbours(

@@ -38,12 +38,7 @@ _MAX_VOXEL_BYTES = 320 * 2**20  # the largest scan has 64 million voxels of four
 
 @dataclass(frozen=True)
 class Screened:
-    """What became of one upload.
-
-    Attributes:
-        result: its screening, or why there is none.
-        token: random name for downloads and the log; says nothing of the file.
-    """
+    """What became of one upload, with a random name for downloads and the log, which says nothing of the file."""
 
     result: Screening | Refusal
     token: str

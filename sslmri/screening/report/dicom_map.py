@@ -20,11 +20,8 @@ _UNPLACED = (
 
 @dataclass(frozen=True)
 class Acquired:
-    """The slices of a DICOM scan as they were acquired.
-
-    Attributes:
-        images: its files, without pixels.
-        origins, axes: as in ``DicomHeaders``.
+    """The slices of a DICOM scan as they were acquired: its files, without pixels, and how they lie; see
+    ``DicomHeaders``.
     """
 
     images: list[Dataset]
