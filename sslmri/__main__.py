@@ -167,13 +167,11 @@ def manifest(
     checksum = list_checksum(rows["path"])
     out = out or folder / "manifest.csv"
     if out.parent.resolve() != folder.resolve():
-        paths = [str(folder.resolve() / name) for name in rows["path"]]
-        check_names(paths)  # of the folders above it too
-        rows["path"] = paths
+        rows["path"] = [str(folder.resolve() / name) for name in rows["path"]]
+        check_names(rows["path"])  # of the folders above it too
     write_manifest(out, rows)
-    kind = "volumes" if cohort == BIDS else "slices"
-    print(printable_line(f"{out}: {len(rows)} {kind}, {rows['group'].nunique()} groups, file list {checksum}"))
-    for line in left_out:
+    counts = f"{len(rows)} {'volumes' if cohort == BIDS else 'slices'}, {rows['group'].nunique()} groups"
+    for line in (f"{out}: {counts}, file list {checksum}", *left_out):
         print(printable_line(line))
     return 0
 

@@ -50,7 +50,7 @@ def one_step() -> tuple[float, dict[str, torch.Tensor]]:
             nn.init.uniform_(module.weight, 0.5, 1.5)  # at zero, as training starts, a block has no gradient
     trained = distributed_model(model).eval()
     views = draw_views(16, SETTINGS.views, Generator().manual_seed(1))
-    loss = batch_loss(trained, pool(), np.arange(8), views, PREPARATION, SETTINGS).loss
+    loss = batch_loss(trained, pool(), np.arange(8), views, PREPARATION, SETTINGS)[0]
     loss.backward()
     return loss.item(), {name: value.grad for name, value in model.named_parameters()}
 

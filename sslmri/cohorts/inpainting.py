@@ -28,9 +28,6 @@ def paint_lesions(store: Store, regions: Sequence[np.ndarray | None]) -> Store:
     slice has its lesion, so that what was painted does not tell the classes apart. The store has N labelled slices of
     one disease, each with a region, (H, W) bool, or None without an annotated lesion. Slices without such others have
     no copies.
-
-    Returns:
-        The copies; slices without such others have none.
     """
     slices, none = store.slices, np.zeros(store.pixels.shape[1:], dtype=bool)
     lesions = np.array([none if region is None else region for region in regions]).reshape(slices.shape)

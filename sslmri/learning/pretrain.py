@@ -6,7 +6,7 @@ from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -66,17 +66,6 @@ class SimCLR(nn.Module):
         """Returns f(slices) and g(f(slices))."""
         features = self.encoder(slices)
         return features, self.head(features)
-
-
-class BatchResult(NamedTuple):
-    """The loss of a batch, with the features (2, N, K) and projections (2, N, 128) of both views of its slices.
-
-    Under torchrun these are of the slices of this process.
-    """
-
-    loss: Tensor
-    features: Tensor
-    projections: Tensor
 
 
 @dataclass(frozen=True)
@@ -153,10 +142,11 @@ def batch_loss(
     views: ViewParameters,
     preparation: Preparation,
     settings: PretrainSettings,
-) -> BatchResult:
-    """Returns NT-Xent of one batch; each process makes the views of its part, the negatives come from all.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns NT-Xent of one batch, and the features (2, N, K) and projections (2, N, 128) of both views of its slices.
 
-    Rows are (N,); there are 2 N views, the first of each slice and then the second.
+    Each process makes the views of its part, of which these are; the negatives come from all. Rows
+    are (N,); there are 2 N views, the first of each slice and then the second.
     """
     device = next(trained.parameters()).device
     part = torch.arange(len(rows)).view(n_processes(), -1)[process_index()]
@@ -166,7 +156,7 @@ def batch_loss(
     with autocast(device, settings.precision):
         features, projections = (both.unflatten(0, (2, -1)) for both in trained(standardise(made, preparation)))
     loss = nt_xent(gathered(projections), settings.temperature)
-    return BatchResult(loss, features.detach(), projections.detach())
+    return loss, features.detach(), projections.detach()
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
@@ -235,10 +225,10 @@ def _run_epoch(training: _Training, epoch: int) -> dict[str, Any]:
         set_learning_rates(optimizer, epoch + (step + 1) / len(batches), settings)
         views = draw_views(2 * len(rows), settings.views, generator)
         optimizer.zero_grad(set_to_none=True)
-        result = batch_loss(trained, pool, rows, views, training.preparation, settings)
-        result.loss.backward()
-        losses.append(result.loss.item())
-        measured.append((result.features, result.projections))
+        loss, features, projections = batch_loss(trained, pool, rows, views, training.preparation, settings)
+        loss.backward()
+        losses.append(loss.item())
+        measured.append((features, projections))
         if not math.isfinite(losses[-1]):
             raise TrainingError(
                 f"Expected a finite loss, got {losses[-1]} in epoch {epoch + 1}: lower the learning rate."

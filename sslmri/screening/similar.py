@@ -8,12 +8,9 @@ from sslmri.models.bank import BankCase, FeatureBank
 
 
 class SimilarCase(NamedTuple):
-    """A training case near a scan.
+    """The slice of a training group that is nearest to a scan, and the index of the scan's slice that it is near.
 
-    Attributes:
-        case: the nearest slice of its group.
-        distance: cosine distance between the two in the projected features, 0 to 2.
-        nearest: index of the scan's slice that is nearest to it.
+    The cosine distance between the two, 0 to 2, is that in the projected features.
     """
 
     case: BankCase

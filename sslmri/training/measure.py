@@ -39,13 +39,10 @@ Results = dict[str, DiseaseMetrics]  # by disease
 
 
 class HeadAnswers(NamedTuple):
-    """What one classifier answers to the N tested slices of its disease.
+    """What one classifier answers to the N tested slices of its disease, and to their groups.
 
-    Attributes:
-        rows: (N,) of the slices among all that were tested.
-        slices: the answers to them; its decisions are those for slices of other diseases.
-        groups: the answers to their groups.
-        splits: of all slices of the disease.
+    Rows are (N,) of the slices among all that were tested, splits of all slices of the disease; the decisions of the
+    answers to slices are those for slices of other diseases.
     """
 
     rows: np.ndarray

@@ -24,12 +24,9 @@ _LEAST_S, _EPOCHS = 120.0, 3  # silent for longer than this, and than so many ep
 
 @dataclass(frozen=True)
 class Run:
-    """A pre-training.
+    """A pre-training: its epochs, and its sample views as PNG or None.
 
-    Attributes:
-        entries: its epochs.
-        views: its sample views as PNG, None where there are none.
-        state: ``running`` while an epoch is no older than three epochs take; ``finished`` once its encoder is written.
+    It is ``running`` while an epoch is no older than three epochs take, and ``finished`` once its encoder is written.
     """
 
     entries: list[dict[str, JsonValue]]

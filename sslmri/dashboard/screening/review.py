@@ -29,6 +29,8 @@ _FORMATS: dict[str, tuple[str, _Write]] = {
     "json": ("application/json", report_json),
 }
 _MOST_LETTERS, _MOST_INITIALS = 300, 12
+_NAMES = "Reports contain no file names or DICOM tags; scans are identified by number and hash."
+_NAMES_IN_DICOM = " DICOM results contain the patient's name and identifiers from the scan."
 
 
 def draw_reading(summary: ScreeningSummary, finding: Finding) -> None:
@@ -116,10 +118,7 @@ def draw_report(card: ModelCard, screening: Screening, upload: Upload, token: st
     if is_asked and upload.read_headers:
         read = upload.read_headers
         _draw_dicom(lambda: zipped(dicom_results(card, entries()[0], screening.arrays, read(), metrics)), token)
-    st.caption(
-        "Reports contain no file names or DICOM tags; scans are identified by number and hash."
-        + " DICOM results contain the patient's name and identifiers from the scan." * is_dicom
-    )
+    st.caption(_NAMES + _NAMES_IN_DICOM * is_dicom)
 
 
 def _draw_dicom(make: Callable[[], bytes], token: str) -> None:

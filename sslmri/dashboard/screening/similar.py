@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sslmri.screening.screener import Screener
     from sslmri.screening.similar import SimilarCase
 
-N_CASES = 5
 _WIDTH = 104  # of a case; five stand in a row below the findings
 _HELP = (
     "The nearest training cases in the encoder's features, one per group. They show which training images the encoder "
@@ -35,7 +34,7 @@ def draw_similar(screener: "Screener", screening: Screening, finding: Finding | 
     from sslmri.screening.similar import similar_cases
 
     arrays, limit = screening.arrays.of(finding), bank.close_match.get(finding.disease, 0.0)
-    cases = similar_cases(bank, arrays.features, finding.disease, N_CASES)
+    cases = similar_cases(bank, arrays.features, finding.disease)
     if not any(case.distance <= limit for case in cases):
         st.markdown("No close match among the training cases.")
     preparation = screener.card.encoder.preparation

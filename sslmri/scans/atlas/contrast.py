@@ -28,10 +28,8 @@ _EDGE = ((0, 0), (1, 1), (1, 1))  # the brain goes on below and above the slab, 
 def measure_contrast(voxels: np.ndarray) -> float:
     """Returns the probability that a voxel of white matter is brighter than one of grey matter.
 
-    Voxels are of an aligned brain, (32, 128, 128), 0 outside it.
-
-    Returns:
-        1 in the average T1, and 0.5 where both are equally bright or none of one was found.
+    It is 1 in the average T1, and 0.5 where both are equally bright or none of one was found. Voxels are of an aligned
+    brain, (32, 128, 128), 0 outside it.
     """
     tissue = (voxels > 0) & ~dark_fluid(voxels)
     weights = ndimage.gaussian_filter(tissue.astype(np.float32), _NEARBY_MM / _MM)

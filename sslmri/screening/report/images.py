@@ -43,10 +43,9 @@ def thumbnail(screening: Screening) -> bytes:
 def paint_key_slice(
     summary: ScreeningSummary, arrays: ScreeningArrays, disease: str, scale: float, side: int
 ) -> np.ndarray:
-    """Returns the key slice of a finding under the map of its top class, with a contour at half the scale.
+    """Returns a key slice under the map of its top class, (H, W, 3) uint8, with a contour at half the scale.
 
-    Returns:
-        (H, W, 3) uint8, with that many pixels along the longer side.
+    It has that many pixels along the longer side.
     """
     finding, index = summary.findings[disease], summary.key_index(disease)
     top = list(finding.probabilities).index(finding.top_class)
