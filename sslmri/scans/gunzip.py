@@ -18,9 +18,7 @@ def gunzipped(data: bytes) -> bytes:
 def inflated(data: bytes, wbits: int = zlib.MAX_WBITS) -> bytes:
     """Returns the content of gzip or zlib bytes, of gzip through all its members.
 
-    Args:
-        data: the bytes.
-        wbits: of ``zlib.decompressobj``, for bytes that are not gzip.
+    ``wbits``, of ``zlib.decompressobj``, is for bytes that are not gzip.
 
     Raises:
         ScanError: they are damaged, more than zeros follow gzip, or they hold more than ``check_decompressed`` allows.

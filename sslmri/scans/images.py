@@ -36,11 +36,7 @@ def read_image(data: bytes, source: str) -> np.ndarray:
     """Returns the pages of an image as greyscale intensities: (D, H, W) float32, upright by their EXIF orientation.
 
     Coloured annotations become luminance (ITU-R 601), transparent pixels black; 16-bit and float values keep their
-    range.
-
-    Args:
-        data: the file's bytes.
-        source: one of ``file_type.IMAGES``; no other decoder of Pillow is tried.
+    range. The source is one of ``file_type.IMAGES``; no other decoder of Pillow is tried.
 
     Raises:
         ScanError: the image is too large, too small, coloured, or its pages differ in size.

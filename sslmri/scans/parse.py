@@ -76,10 +76,7 @@ class ScanFiles:
 def parse_volume(source: str, contents: Sequence[bytes], series: int | None = None) -> Volume:
     """Returns the volume, of finite voxels, in a file of that source or in the DICOM files of one series.
 
-    Args:
-        source: of the files.
-        contents: the bytes of each.
-        series: as in ``ScanFiles``.
+    The contents are the bytes of each file; ``series`` is as in ``ScanFiles``.
 
     Raises:
         ScanError: the files cannot be read as one scan.

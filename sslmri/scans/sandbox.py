@@ -47,10 +47,8 @@ TOO_COSTLY = "The file takes too long or too much memory to read. Export the sca
 def read_scan(data: bytes, name: str, series: int | None = None) -> Scan:
     """Returns the scan that a file holds.
 
-    Args:
-        data: the whole content of the file.
-        name: the file's name; its folders are dropped, its extension is ignored.
-        series: which of the DICOM series of a zip file, from 1 to ``count_scans``, or None for the only one.
+    The folders of the name are dropped, its extension is ignored. ``series`` says which of the DICOM series of a zip
+    file, from 1 to ``count_scans``, or None for the only one.
 
     Raises:
         ScanError: the file cannot be read as a scan, or not within the limits.
@@ -72,9 +70,7 @@ def read_files(files: Sequence[tuple[str, bytes]]) -> Scan:
 def read_headers(files: Sequence[tuple[str, bytes]], series: int | None = None) -> DicomHeaders:
     """Returns the headers of a DICOM scan, from the file or the files that it was read from.
 
-    Args:
-        files: name and whole content of each.
-        series: as in ``read_scan``.
+    The files are given by name and whole content; ``series`` is as in ``read_scan``.
 
     Raises:
         ScanError: it is not DICOM, or its files cannot be read within the limits or lack the identifiers needed.

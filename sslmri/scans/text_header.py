@@ -26,10 +26,7 @@ class TextHeader(dict[str, str]):
     def __init__(self, data: bytes, separator: str, end: bytes) -> None:
         """Reads the header that a file begins with.
 
-        Args:
-            data: the file.
-            separator: between a name and its value.
-            end: what the last line of the header begins with; empty for a blank line.
+        A separator stands between a name and its value; ``end`` begins the last line and is empty for a blank one.
 
         Raises:
             ScanError: it is too long or has no last line.

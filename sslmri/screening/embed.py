@@ -25,12 +25,8 @@ def write_features(screener: Screener, paths: Sequence[Path], out: Path) -> int:
     """Writes the features of scans, prints a line for each that is refused, and returns how many are.
 
     They are those of the slices as acquired, by which the gate and similar cases compare a scan with the training
-    slices. Memory does not grow with the number of files.
-
-    Args:
-        screener: with the model.
-        paths: files, folders, and manifests, which end in ``.csv``.
-        out: a file ``.parquet`` or ``.npz``.
+    slices. Memory does not grow with the number of files. Paths are files, folders, and manifests, which end in
+    ``.csv``; the table ends in ``.parquet`` or ``.npz``.
 
     Raises:
         SslmriError: another ending, nothing to read, or a manifest at fault.

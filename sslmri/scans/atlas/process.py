@@ -62,9 +62,8 @@ class AlignedBrain:
 def align(scan: Scan, report: Callable[[str], object]) -> AlignedBrain:
     """Returns the brain of a whole head, aligned; about 10 s on two cores.
 
-    Args:
-        scan: an axial volume of known spacing.
-        report: called with the name of each step; what it raises ends the alignment.
+    The scan is an axial volume of known spacing; what ``report`` raises, called with the name of each step, ends the
+    alignment.
 
     Raises:
         ScanError: there is no whole brain that can be aligned, or not within the limits.

@@ -80,8 +80,7 @@ def cut_slab(brain: Image3d) -> Slab:
 def load_template(kind: Literal["t1", "gm", "wm"] = "t1") -> Image3d:
     """Returns an image of the MNI152 average (ICBM 2009a nonlinear symmetric) that nilearn ships, in 2 mm voxels.
 
-    Args:
-        kind: the T1 of the brain, or the probability of grey or of white matter, 0 to 255.
+    It is the T1 of the brain, or the probability of grey or of white matter, 0 to 255.
     """
     package = find_spec("nilearn")  # which is not imported: that takes seconds
     if package is None or not package.submodule_search_locations:

@@ -39,13 +39,6 @@ def dicom_results(
     has one; ``segments``: what these maps cover of the head, where they can be placed on the slices of the scan. Each
     kind is a series of its own in the study of the scan.
 
-    Args:
-        card: the model's.
-        entry: the scan, with its images.
-        arrays: of its screening.
-        headers: of the files that it was read from.
-        metrics: the model's results on unseen patients, or None.
-
     Raises:
         ScanError: the scan was refused, the headers are of other files, or highdicom is not installed.
     """

@@ -111,12 +111,7 @@ def segment_maps(
 ) -> Segmentation:
     """Returns a segment for each map, on the slices that one of them covers.
 
-    Args:
-        card: the model's.
-        summary: of the screening.
-        masks: what each map covers, by disease: (slice, row, column) bool.
-        images: the slices.
-        tracking: as in ``structured_report``.
+    Masks are what each map covers, by disease: (slice, row, column) bool. Tracking is as in ``structured_report``.
     """
     algorithm = AlgorithmIdentificationSequence(card.name[:64], codes.DCM.ArtificialIntelligence, card.sha256)
     segments = []

@@ -44,14 +44,8 @@ def structured_report(
 ) -> EnhancedSR:
     """Returns the report, in a series of its own.
 
-    Args:
-        card: the model's.
-        entry: the scan, with the readings of a clinician.
-        summary: what became of it.
-        metrics: the model's results on unseen patients, or None.
-        acquired: its slices.
-        tracking: an identifier of each finding, by disease, which the segments repeat.
-        note: a sentence on the other objects, or None.
+    Tracking has an identifier of each finding, by disease, which the segments repeat; a note is a sentence on the other
+    objects.
     """
     device = DeviceObserverIdentifyingAttributes(
         generate_uid(entropy_srcs=[card.sha256]), MANUFACTURER, MANUFACTURER, card.name[:64], card.sha256
