@@ -1,8 +1,9 @@
 """Screening and embedding of folders against the bare forward pass: ``python -m benchmarks.screen``.
 
-All see the same images in batches of the same size, one after the other in every round. The bare pass starts from
-slices that are read and prepared already; screening starts from files and ends with the lines that the command prints,
-embedding with the table of features. CPU time is that of this process and of those that read for it.
+All see the same images in batches of the same size, one after the other in every round, with the encoder that screens,
+its batch norms folded into the convolutions. The bare pass starts from slices that are read and prepared already;
+screening starts from files and ends with the lines that the command prints, embedding with the table of features. CPU
+time is that of this process and of those that read for it.
 """
 
 import json
@@ -10,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,20 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"Batches of {BATCH_SCANS}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}.\n")
     print("| files | bare, slices/s | screening / bare, by CPU time | embedding / bare, by CPU time | embedding, MB |")
     print("|---|---|---|---|---|")
+    model = Model.load(settings.model)
+    model = replace(model, encoder=model.encoder.folded())
     if settings.scans:
-        figures |= _row(settings, list(settings.scans), "own")
+        figures |= _row(settings, model, list(settings.scans), "own")
     for size, suffix in {} if settings.scans else _KINDS.items():
         with TemporaryDirectory() as folder:
             files = write_images(Path(folder), settings.files, size, suffix)
-            figures |= _row(settings, files, f"{size}_px_{suffix[1:]}")
+            figures |= _row(settings, model, files, f"{size}_px_{suffix[1:]}")
     if settings.onnx:
-        figures |= compare_runtimes(Model.load(settings.model), settings.onnx, settings.rounds)
+        figures |= compare_runtimes(model, settings.onnx, settings.rounds)
     print(json.dumps(figures))
 
 
-def _row(settings: Settings, files: list[Path], kind: str) -> dict[str, float]:
+def _row(settings: Settings, model: Model, files: list[Path], kind: str) -> dict[str, float]:
     """Prints the row of some files; returns its ratios, and how much more memory all take than a tenth of them."""
-    model, screener = Model.load(settings.model), Screener.load(settings.model)
+    screener = Screener.load(settings.model)
     preparation = model.card.encoder.preparation
     slices = np.concatenate([to_slices(parse_scan(file.read_bytes(), file.name), preparation) for file in files])
     with TemporaryDirectory() as folder:

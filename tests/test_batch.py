@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +119,24 @@ def test_no_more_files_are_prepared_than_are_taken_soon(files, screener, monkeyp
     next(outcomes)
     assert len(prepared) <= 3 * 16 < len(files)
     outcomes.close()
+
+
+def test_the_next_batch_is_read_while_one_is_in_the_encoder(files, screener, monkeypatch):
+    is_read, screen_slices = threading.Event(), screener.screen_slices
+
+    def prepared(scan: Any, preparation: Preparation) -> PreparedScan | ScanError:
+        if scan[0] == files[16]:
+            is_read.set()
+        return prepare_files(scan, preparation)
+
+    def screened(scans: list[PreparedScan]) -> list[Screening]:
+        assert is_read.wait(60)
+        return screen_slices(scans)
+
+    monkeypatch.setattr(batch, "prepare_files", prepared)
+    monkeypatch.setattr(screener, "screen_slices", screened)
+    with batch._threads_of_a_batch(1):
+        assert len(list(screen_files(screener, files[:17]))) == 17
 
 
 @pytest.fixture

@@ -44,6 +44,22 @@ def test_output_equals_torchvision_in_training_and_evaluation(output_stride):
         assert torch.allclose(encoder.train(mode)(slices), reference(slices), atol=1e-5)
 
 
+def test_folded_batch_norms_change_no_map_and_leave_the_encoder_to_training():
+    torch.manual_seed(0)
+    encoder, slices = Encoder(SMALL_ENCODER).train(), torch.randn(4, 1, 64, 64)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    encoder(slices)  # so that the running statistics are no longer 0 and 1
+    folded, names = encoder.folded(), list(encoder.state_dict())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert encoder.training
+    assert list(encoder.state_dict()) == names
+    for found, expected in zip(folded.maps(slices), encoder.eval().maps(slices), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("output_stride", [32, 16])
 def test_features_are_the_average_of_the_feature_maps(output_stride):
     encoder = Encoder(Architecture(output_stride=output_stride)).eval()

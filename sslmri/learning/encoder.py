@@ -2,12 +2,15 @@
 
 import math
 import os
+from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sslmri.errors import TrainingError
 from sslmri.models.architecture import EXPANSION, RESNET50, Architecture
@@ -102,6 +105,16 @@ class Encoder(nn.Module):
         """Returns an encoder of that output stride with a copy of these weights."""
         copied = Encoder(replace(self.architecture, output_stride=output_stride))
         copied.load_state_dict(self.state_dict())
+        return copied
+
+    def folded(self) -> "Encoder":
+        """Returns a copy for inference alone, in which each batch norm is part of the convolution before it."""
+        copied = deepcopy(self).eval()
+        for module in list(copied.modules()):
+            for (name, layer), (name_of_norm, norm) in pairwise(list(module.named_children())):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    setattr(module, name, fuse_conv_bn_eval(layer, norm))
+                    setattr(module, name_of_norm, nn.Identity())
         return copied
 
 

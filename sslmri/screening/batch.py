@@ -3,7 +3,7 @@
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,6 +39,7 @@ _OVERLAY_SIDE = 512  # pixels along the longer side
 _SERIES = re.compile(r", series \d+$")  # after the name of a zip file of several
 
 Screened = tuple[Entry, ScreeningArrays | None]
+_ScanFiles = tuple[Path, ...] | ZippedSeries
 
 
 def screen_files(
@@ -47,20 +48,22 @@ def screen_files(
     """Yields each scan with its arrays, in order; the files of one series in one folder are one scan, each
     series of a zip file another.
 
-    Several batches are read and go through the encoder in parallel, each on one thread: threads that share a batch wait
-    for each other at every layer. A single batch has all threads. The user may say the sequence of all scans, and that
-    no whole head is aligned for the classifiers that need it, which takes seconds each.
+    Several batches go through the encoder in parallel, each on one thread: threads that share a batch wait for each
+    other at every layer. A single batch has all threads. The next batch is read meanwhile. The user may say the
+    sequence of all scans, and that no whole head is aligned for the classifiers that need it, which takes seconds each.
     """
     scans = list_scans(paths)
     in_parallel = max(1, min(torch.get_num_threads(), -(-len(scans) // BATCH_SCANS)))
     pending: deque[Future[list[Screened]]] = deque()
     with (
         _threads_of_a_batch(1 if in_parallel > 1 else torch.get_num_threads()),
+        ThreadPoolExecutor(in_parallel) as readers,
         ThreadPoolExecutor(in_parallel) as pool,
     ):
         for start in range(0, len(scans), BATCH_SCANS):
             batch = scans[start : start + BATCH_SCANS]
-            pending.append(pool.submit(_screen_batch, screener, sequence, start + 1, batch, is_aligned))
+            read = readers.submit(_prepare_batch, screener, batch)
+            pending.append(pool.submit(_screen_batch, screener, sequence, start + 1, batch, read.result, is_aligned))
             if len(pending) > in_parallel:
                 yield from pending.popleft().result()
         while pending:
@@ -88,7 +91,8 @@ def screen_study(
             for path, data in zip(paths, contents, strict=True):
                 path.write_bytes(data)
             del contents
-            for entry, arrays in _screen_batch(screener, sequence, number, [paths], is_aligned=True):
+            read = partial(_prepare_batch, screener, [paths])
+            for entry, arrays in _screen_batch(screener, sequence, number, [paths], read, is_aligned=True):
                 yield replace(entry, file=series.uid), arrays
 
 
@@ -167,14 +171,19 @@ def write_dicom(
     return None
 
 
+def _prepare_batch(screener: Screener, scans: Sequence[_ScanFiles]) -> list[PreparedScan | ScanError]:
+    return [prepare_files(scan, screener.card.encoder.preparation) for scan in scans]
+
+
 def _screen_batch(
     screener: Screener,
     sequence: SequenceChoice | None,
     first: int,
-    scans: Sequence[tuple[Path, ...] | ZippedSeries],
+    scans: Sequence[_ScanFiles],
+    read: Callable[[], list[PreparedScan | ScanError]],
     is_aligned: bool,
 ) -> list[Screened]:
-    prepared = [prepare_files(scan, screener.card.encoder.preparation) for scan in scans]
+    prepared = read()
     readable = [scan for scan in prepared if isinstance(scan, PreparedScan)]
     screenings = iter(screener.screen_slices(readable) if readable else [])
     screened: list[Screened] = []

@@ -264,4 +264,4 @@ class Screener:
 
 def _read(folder: Path) -> tuple[Model, FeatureBank | None]:
     model = Model.load(folder)
-    return model, FeatureBank.of(model.card)
+    return replace(model, encoder=model.encoder.folded()), FeatureBank.of(model.card)
