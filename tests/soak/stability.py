@@ -23,7 +23,7 @@ from tests.soak.result import Row, row
 MAX_SHARE = 0.02
 KNOWN = {"alzheimers": 0.10, "tumours": 0.03}  # shipped heads that miss it, told in README, and how far
 _SIDES = ("validation", "test")
-_HAZARD = "twelve harmless changes of real slices: the top class of a head changes in over 2 % of them"
+_HAZARD = "twelve harmless changes of real slices: the top class of a classifier changes in over 2 % of them"
 
 
 def _rotated(degrees: float) -> Callable[[Image.Image], Image.Image]:
@@ -112,7 +112,7 @@ def harmless_changes(n_slices: int = 20, model: Path = DEFAULT_MODEL, data: Path
         f"{disease} {shares[disease]:.1%} (still in the set {_share(trials, 'is_honest'):.1%})"
         for disease, trials in by_disease.items()
     )
-    measured = f"top class changes in {1 - _share(tried, 'is_same'):.1%} of all, limit {MAX_SHARE:.0%} a head: {told}"
+    measured = f"top class changes in {1 - _share(tried, 'is_same'):.1%} of all, limit {MAX_SHARE:.0%}: {told}"
     return row(_HAZARD, len(tried), faults, measured, sum(own.disease in known for own in changed))
 
 
