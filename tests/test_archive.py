@@ -1,5 +1,6 @@
 """Zip files: one series, images or one NIfTI, read in memory; everything else one plain sentence."""
 
+import gzip
 import io
 import struct
 import zipfile
@@ -156,6 +157,7 @@ REFUSED = {
     "endless entries": (many_entries(2100), "over 1,000 files"),
     "bomb": (zipped(("a.png", bytes(40 * 2**20))), "200 times"),
     "bzip2": (zipped(("a.png", picture(1)), method=zipfile.ZIP_BZIP2), "unusual compression"),
+    "packed images": (zipped(("a.png.gz", gzip.compress(picture(1)))), "a gzip-compressed file (PNG) and no scan"),
     "two volumes": (zipped(("a.nii", nifti()), ("b.nii", nifti())), "holds 2 NIfTI files"),
     "damaged images": (zipped(("a.png", picture(1)[:-9])), "All images in the zip file are damaged"),
 }

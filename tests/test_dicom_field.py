@@ -142,7 +142,18 @@ def test_axial_slices_without_positions_are_read_in_the_order_of_their_numbers(v
     files = axial_series(voxels, ImagePositionPatient=None, ImageOrientationPatient=list(AXIAL))
     volume = read_dicom(contents(files[::-1]))
     assert np.array_equal(volume.voxels, voxels)
-    assert "left and right unknown" in volume.warnings[0]
+    assert "of their numbers, left and right unknown" in volume.warnings[0]
+    unnumbered = axial_series(voxels, PixelSpacing=None, InstanceNumber=None)
+    assert (
+        "pixel spacing of all slices: slices are in the order of their files"
+        in (parse_series(unnumbered).info.warnings[0])
+    )
+
+
+def test_slices_that_all_state_one_position_are_refused_as_that(voxels):
+    assert "All 12 images of the series state one position" in refusal_of(
+        *contents(axial_series(voxels, ImagePositionPatient=[0, 0, 0]))
+    )
 
 
 def test_two_stacks_in_one_file_are_refused(voxels):

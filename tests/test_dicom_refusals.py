@@ -43,13 +43,18 @@ REFUSED = {
     "Hounsfield units": ({"RescaleType": "HU"}, "This is a CT. Only brain MRI is supported."),
     "ultrasound": ({"Modality": "US"}, "This is an ultrasound (US)"),
     "unknown modality": ({"Modality": "CANARY"}, "another type of DICOM file"),
+    "CT by its class": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "This is a CT"),
+    "PET of unnamed modality": ({"Modality": None, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128"}, "This is a PET"),
     "knee": ({"BodyPartExamined": "KNEE"}, "another part of the body (KNEE)"),
     "spine": ({"BodyPartExamined": "C SPINE"}, "another part of the body (CSPINE)"),
+    "lumbar spine": ({"BodyPartExamined": "LUMBAR SPINE"}, "another part of the body (SPINE)"),
     "localiser": ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "This is a localiser"),
     "ADC": ({"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC", "ND"]}, "(ADC)"),
+    "perfusion": ({"ImageType": ["DERIVED", "PRIMARY", "PERFUSION", "RELCBF"]}, "(RELCBF)"),
     "MIP": ({"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE", "CSA MIP"]}, "(PROJECTION)"),
     "phase": ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "phase image"),
     "mosaic": ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "mosaic"),
+    "floats": ({"PixelData": None, "FloatPixelData": b"CANARY.."}, "floating-point numbers"),
     "no pixels": ({"PixelData": None}, "holds no image"),
     "colours": ({"PhotometricInterpretation": "RGB"}, "colour image"),
     "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour image"),
@@ -63,11 +68,12 @@ REFUSED = {
 def test_what_is_no_brain_mri_is_refused_by_name(voxels, case):
     tags, sentence = REFUSED[case]
     made = dataset(voxels[0], **tags)
-    if case == "no pixels":
+    if tags.get("PixelData", b"") is None:
         del made.PixelData
     refused = refusal_of(as_bytes(made))
     assert sentence in refused
     assert "CANARY" not in refused
+    assert refusal_of(as_bytes(made), as_bytes(made)) == refused, "of a series too"
 
 
 @pytest.mark.parametrize(

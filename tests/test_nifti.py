@@ -204,6 +204,20 @@ def test_a_quaternion_written_with_few_digits_is_a_rotation(head):
     assert np.array_equal(read_nifti(data).voxels, head)
 
 
+@pytest.mark.parametrize(("handedness", "sign"), [(7, 1), (0.5, 1), (-3, -1)])
+def test_signs_and_a_handedness_out_of_range_are_read_as_nibabel_does(head, handedness, sign):
+    image = image_of(head, "LPS" if sign > 0 else "RPS")
+    image.set_qform(image.affine, 1)
+    data = changed(image.to_bytes(), sform_code=0, pixdim=[handedness, -2, 2, -4, 0, 0, 0, 0])
+    assert np.array_equal(read_nifti(data).voxels, head)
+
+
+@pytest.mark.parametrize("intent", [5, 1002])
+def test_a_map_by_its_intent_is_refused(head, intent):
+    with pytest.raises(ScanError, match="a map of statistics or labels"):
+        read_nifti(changed(nifti(head), intent_code=intent))
+
+
 def test_two_positions_that_disagree_are_told(head):
     image = image_of(head)
     image.set_qform(image.affine @ np.diag([-1, 1, 1, 1]), 1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import IMAGES, SOURCES, TEXT, file_type, natural_order
+from sslmri.scans.gunzip import gunzipped_start
 from sslmri.scans.image_names import check_one_scan
 from sslmri.scans.images import read_image, stacked
 from sslmri.scans.limits import MAX_SLICES, MAX_VOXELS, check_decompressed
@@ -145,7 +146,10 @@ def _type(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
         return "a link or path that leads out of the archive"
     try:
         with archive.open(info) as file:
-            return file_type(file.read(_START_BYTES))
+            start = file.read(_START_BYTES)
+            found = file_type(gunzipped_start(start))
+            is_packed = found in SOURCES and found not in (*VOLUMES, file_type(start))
+            return f"a gzip-compressed file ({found})" if is_packed else file_type(start)
     except Exception:  # zipfile raises many classes on damaged entries; the others may be sound
         return "a damaged file"
 

@@ -149,7 +149,7 @@ def _chosen(upload: _Upload) -> tuple[_Series, tuple[str, ...]]:
 
     Raises:
         ScanError: there is none, or there are several.
-        Exception: the error of a single file.
+        Exception: the error of the last file, where it says more than that all are damaged.
     """
     series = list(upload.series.values())
     usable = [one for one in series if not one.refused]
@@ -164,7 +164,7 @@ def _chosen(upload: _Upload) -> tuple[_Series, tuple[str, ...]]:
         )
     usable = [one for one in usable if one.images]
     if not usable:
-        if upload.error is not None and (upload.n_files == 1 or upload.without_image):
+        if isinstance(upload.error, ScanError) or (upload.error and (upload.n_files == 1 or upload.without_image)):
             raise upload.error
         raise ScanError(f"All {upload.n_files} DICOM files are damaged. Upload them again.")
     joined = _joined(usable)

@@ -4,6 +4,14 @@ import re
 from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
 
 _MODALITIES = {
     "AU": "an audio recording (AU)", "BI": "biomagnetic imaging (BI)", "BMD": "bone densitometry (BMD)",
@@ -18,6 +26,11 @@ _MODALITIES = {
     "SM": "slide microscopy (SM)", "SR": "a structured report (SR)", "US": "an ultrasound (US)",
     "XA": "an X-ray angiogram (XA)", "XC": "a photograph (XC)",
 }  # fmt: skip
+_CT_CLASSES = {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
+_PET_CLASSES = {
+    PositronEmissionTomographyImageStorage, EnhancedPETImageStorage, LegacyConvertedEnhancedPETImageStorage,
+}  # fmt: skip
+_HEAD = {"HEAD", "BRAIN", "SKULL"}
 _OTHER_PARTS = {
     "ABDOMEN", "ABDOMENPELVIS", "ADRENAL", "ANKLE", "AORTA", "ARM", "BLADDER", "BREAST", "CALF", "CAROTID", "CHEST",
     "CLAVICLE", "COCCYX", "COLON", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER", "FOOT", "FOREARM", "GALLBLADDER",
@@ -28,8 +41,8 @@ _OTHER_PARTS = {
 _LOCALISERS = {"LOCALIZER", "LOCALISER", "SCOUT"}
 _DERIVED = {
     "ADC", "EADC", "FA", "COLFA", "TENSOR", "MIP", "MNIP", "MINIP", "PROJECTION", "MAXIMUM", "MINIMUM", "SUBTRACTION",
-    "SUB", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "TMAX", "KTRANS", "MAP", "PHASE", "VELOCITY",
-    "FIELDMAP", "ZSCORE", "MASK", "SEGMENTATION", "STATISTICS", "SCREENSHOT", "SCREEN", "REPORT",
+    "SUB", "CBF", "CBV", "RCBF", "RCBV", "RELCBF", "RELCBV", "RELMTT", "MTT", "TTP", "TMAX", "KTRANS", "MAP",
+    "PHASE", "VELOCITY", "FIELDMAP", "ZSCORE", "MASK", "SEGMENTATION", "STATISTICS", "SCREENSHOT", "SCREEN", "REPORT",
 }  # fmt: skip
 _SEQUENCES = {
     "T1": r"(?<![A-Z0-9])T1(?![0-9])",
@@ -50,14 +63,23 @@ def refusal(dataset: Dataset) -> str | None:
     if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
         return "This is a DICOMDIR index. Upload the image files it refers to."
     modality = _words(dataset, "Modality")
-    if modality == ["MR"] and (dataset.get("KVP") or _words(dataset, "RescaleType") == ["HU"]):
-        modality = ["CT"]  # under another name
+    if modality in ([], ["MR"]):
+        modality = _other_modality(dataset) or modality
     if modality and modality != ["MR"]:
         return f"This is {_MODALITIES.get(modality[0], 'another type of DICOM file')}. Only brain MRI is supported."
-    part = "".join(_words(dataset, "BodyPartExamined"))
-    if part in _OTHER_PARTS:
+    words = _words(dataset, "BodyPartExamined")
+    part = next((part for part in ("".join(words), *words) if part in _OTHER_PARTS), None)
+    if part and not _HEAD.intersection(words):
         return f"This is a scan of another part of the body ({part}). Only brain MRI is supported."
     return _refused_type(dataset) or _refused_pixels(dataset)
+
+
+def _other_modality(dataset: Dataset) -> list[str]:
+    """Returns CT or PET where a file that calls itself MR, or nothing, is one."""
+    kind = dataset.get("SOPClassUID")
+    if kind in _CT_CLASSES or dataset.get("KVP") or _words(dataset, "RescaleType") == ["HU"]:
+        return ["CT"]
+    return ["PT"] if kind in _PET_CLASSES else []
 
 
 def _refused_type(dataset: Dataset) -> str | None:
@@ -77,6 +99,8 @@ def _refused_type(dataset: Dataset) -> str | None:
 
 
 def _refused_pixels(dataset: Dataset) -> str | None:
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        return "The pixels of this DICOM file are floating-point numbers. Export the scan with 8, 16 or 32 bits."
     if not has_image(dataset):
         return "This DICOM file holds no image. Upload the images themselves."
     colours = str(dataset.get("PhotometricInterpretation", ""))

@@ -15,6 +15,15 @@ def gunzipped(data: bytes) -> bytes:
     return inflated(data) if data.startswith(_GZIP) else data
 
 
+def gunzipped_start(start: bytes) -> bytes:
+    """Returns what the first bytes of a gzip file hold, as many at most, or the bytes themselves where it is none.
+
+    Raises:
+        zlib.error: they are damaged.
+    """
+    return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, len(start)) if start.startswith(_GZIP) else start
+
+
 def inflated(data: bytes, wbits: int = zlib.MAX_WBITS) -> bytes:
     """Returns the content of gzip or zlib bytes, of gzip through all its members.
 

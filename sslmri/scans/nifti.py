@@ -18,6 +18,7 @@ _INTENSITY_TYPES = {
 }  # fmt: skip
 _OTHER_TYPES = {1: "single bits", 32: "complex numbers", 1792: "complex numbers", 2048: "complex numbers",
                 128: "colours", 2304: "colours", 1536: "128-bit numbers"}  # fmt: skip
+_MAPS = {*range(2, 25), 1002}  # intents: a statistic, and labels
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # units of length: unknown, metre, millimetre, micrometre
 _TWO_ORIENTATIONS = (
     "The two orientations in the file header (sform and qform) disagree: left and right may be exchanged."
@@ -56,12 +57,14 @@ def read_pair(header_file: bytes, voxel_file: bytes) -> Volume:
     header = _read_header(header_file)
     if not bytes(header["magic"].item()).startswith(b"n"):
         # what NIfTI added to the header of Analyze 7.5, which has other fields there and no orientation
-        for name in ("qform_code", "sform_code", "xyzt_units", "scl_slope", "scl_inter"):
+        for name in ("qform_code", "sform_code", "xyzt_units", "scl_slope", "scl_inter", "intent_code"):
             header[name] = 0
     return _read_volume(voxel_file, header, _offset(header, 0))
 
 
 def _read_volume(content: bytes, header: _Header, offset: int) -> Volume:
+    if int(header["intent_code"]) in _MAPS:
+        raise ScanError("This NIfTI file is a map of statistics or labels by its header. Upload the scan itself.")
     sizes, (steps, warnings) = _sizes(header), _steps(header)
     spacing = [abs(float(size)) for size in header["pixdim"][1:4]] if steps is None else directions_of(steps)[1]
     unit, other_unit = _unit(header, [size * count for size, count in zip(spacing, sizes, strict=False)])
@@ -157,8 +160,8 @@ def _steps(header: _Header) -> tuple[np.ndarray | None, tuple[str, ...]]:
 
 def _qform(header: _Header, is_needed: bool) -> np.ndarray | None:
     """Returns the affine of the qform, None where it has none, or an invalid one that is not needed."""
-    if header["pixdim"][0] == 0:
-        header["pixdim"][0] = 1  # the handedness: the standard reads 0 as 1
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1  # the handedness: the standard reads 0 as 1
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     names = ("quatern_b", "quatern_c", "quatern_d")
     square = sum(float(header[name]) ** 2 for name in names)
     if 1 < square < _ROUNDED:

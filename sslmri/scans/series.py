@@ -23,6 +23,14 @@ _SEVERAL = "The slices differ in {}: they are several series. Upload one of them
 _SEVERAL_TIMES = (
     "The series has {} images at {} positions (time points, echoes or diffusion weightings). Export one volume of them."
 )
+_ONE_POSITION = (
+    "All {} images of the series state one position: they repeat one slice, or their positions were removed. Export "
+    "the series again with Image Position (Patient)."
+)
+_UNPOSITIONED = (
+    "The files do not state positions and pixel spacing of all slices: slices are in the order of their {}, left and "
+    "right unknown."
+)
 _TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the patient's left and to posterior
 
 
@@ -94,9 +102,10 @@ def _unpositioned(images: Sequence[SliceImage]) -> Volume:
     if len(images) > 1:
         _check_axial(images)
     numbers = {image.number for image in images if image.number is not None}
-    if len(numbers) == len(images):
+    are_numbered = len(numbers) == len(images)
+    if are_numbered:
         images = sorted(images, key=lambda image: image.number or 0)
-    order = "The files do not state slice positions: slices are in the order of their numbers, left and right unknown."
+    order = _UNPOSITIONED.format("numbers" if are_numbered else "files")
     origins = tuple(image.origin for image in images)
     return Volume(_stacked(images), warnings=(order,) if len(images) > 1 else (), origins=origins)
 
@@ -170,7 +179,8 @@ def _without_duplicates(
         return list(images), heights, ()
     for i in map(int, np.flatnonzero(~is_new)):
         if not np.array_equal(images[i].pixels, images[i - 1].pixels):
-            raise ScanError(_SEVERAL_TIMES.format(len(images), is_new.sum()))
+            several = _SEVERAL_TIMES if is_new.sum() > 1 else _ONE_POSITION
+            raise ScanError(several.format(len(images), is_new.sum()))
     kept = [image for image, new in zip(images, is_new, strict=True) if new]
     return kept, heights[is_new], (f"Left out: {count(int((~is_new).sum()), 'duplicate slice')}.",)
 

@@ -48,7 +48,7 @@ def read_volume_file(source: str, contents: Sequence[bytes]) -> Volume:
         from sslmri.scans.matlab import read_matlab
 
         return read_matlab(contents[0])
-    content = gunzipped(contents[0])
+    content = gunzipped(gunzipped(contents[0]))  # servers and browsers compress what is compressed already
     found = source if content is contents[0] else file_type(content)
     if found == "MGH":
         from sslmri.scans.mgh import read_mgh
