@@ -129,8 +129,8 @@ def test_a_store_can_be_made_of_slices_in_memory(records):
     assert np.array_equal(store.select([2]).slices, slices[2:])
 
 
-def test_over_two_percent_bad_files_stop_the_building_as_soon_as_it_is_certain(records, tmp_path, monkeypatch):
-    for bad in records[:4]:
+def test_too_many_bad_files_stop_the_building_as_soon_as_it_is_certain(records, tmp_path, monkeypatch):
+    for bad in records[:6]:
         bad.path.write_bytes(b"<html>")
     prepared_files = []
 
@@ -140,11 +140,19 @@ def test_over_two_percent_bad_files_stop_the_building_as_soon_as_it_is_certain(r
 
     monkeypatch.setattr(store_module, "_AHEAD", 32)
     monkeypatch.setattr(store_module, "prepare_files", watched)
-    with pytest.raises(TrainingError, match="Expected at most 2% unreadable files, got 4 of 150") as caught:
+    with pytest.raises(TrainingError, match="at most 2% unreadable files .*, up to 5.*, got 6 of 150") as caught:
         open_store(records, SMALL, tmp_path / "cache")
     assert "0.png: This is a text file." in str(caught.value)
     assert len(prepared_files) <= 32
     assert stores_in(tmp_path / "cache") == []
+
+
+def test_of_few_files_a_quarter_may_be_bad(records, tmp_path):
+    for bad in records[:2]:
+        bad.path.write_bytes(b"<html>")
+    assert len(open_store(records[:8], SMALL, tmp_path / "cache").bad) == 2
+    with pytest.raises(TrainingError, match="got 2 of 7"):
+        open_store(records[:7], SMALL, tmp_path / "cache")
 
 
 @pytest.fixture
