@@ -147,6 +147,7 @@ def test_the_pdf_and_the_capture_are_whole(results, screener):
     assert made["report"].MIMETypeOfEncapsulatedDocument == "application/pdf"
     capture = made[f"map-{MAPPED}"]
     assert capture.PatientOrientation == ["L", "P"]
+    assert capture.BodyPartExamined == "BRAIN"  # not one of a pair: needs no laterality (PS3.3 C.7.3.1)
     assert f"Slice {finding.key_slice} of 40" in capture.ImageComments
     pixels = capture.pixel_array
     image = pixels[:-32].astype(int)

@@ -98,6 +98,7 @@ def capture_maps(
         )  # fmt: skip
         if letters is None:
             made.PatientOrientation = []
+        made.BodyPartExamined = "BRAIN"  # without a body part that is not one of a pair, a laterality is asked for
         made.ImageComments = f"{DISEASES[disease].title}. {line}"
     return captures
 
