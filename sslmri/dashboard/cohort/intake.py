@@ -57,7 +57,7 @@ def _take_from_archive(card: ModelCard, cohort: Cohort, address: str) -> None:
     """Draws the form for a study of the server's archive; screens one of its MR series and draws the page again."""
     with st.expander("From an archive"):
         with st.form("archive", border=False):
-            study = st.text_input("Study UID", help=f"Its MR series are fetched from {escape_markdown(address)}.")
+            study = st.text_input("Study UID", help="Its MR series are fetched from the archive of this server.")
             is_asked = st.form_submit_button("Fetch and screen")
         if is_asked:
             try:
