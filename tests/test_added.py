@@ -132,7 +132,7 @@ def test_what_cannot_be_added_is_one_sentence(
 ) -> None:
     new, seen = replace(own, run=tmp_path / "run"), changed(cohort, tmp_path, turned)
     refused: list[tuple[RunOptions, str, Path | None, type[SslmriError], str]] = [
-        (new, KEY, None, TrainingError, "^Expected a model to add a classifier to, got None: name one with --start.$"),
+        (new, KEY, None, TrainingError, "^Expected a model to add a classifier to, got none: name one with --start.$"),
         (new, KEY, own.data, TrainingError, "^Expected a model to add a classifier to, got "),
         (new, "strok", gated_folder, ManifestError, "^Expected a disease out of .*small_vessel, got 'strok'.$"),
         (new, "ms", gated_folder, TrainingError, "^Expected labelled slices of Multiple sclerosis, got none"),

@@ -203,4 +203,4 @@ def test_a_start_that_is_not_there_is_one_sentence(options: RunOptions, tmp_path
     for start in (tmp_path / "none.pth", tmp_path):
         done = call("train.py", "finetune", *named, "--start", start)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "no such file" in done.stderr.lower()
+        assert "got no such file" in done.stderr

@@ -72,7 +72,7 @@ def add_classifier(options: RunOptions, settings: FinetuneSettings, key: str, st
 
 def _open_model(start: Path | None) -> Model:
     if start is None or not (find_model(start) / MODEL_FILE).exists():
-        raise TrainingError(f"Expected a model to add a classifier to, got {start}: name one with --start.")
+        raise TrainingError(f"Expected a model to add a classifier to, got {start or 'none'}: name one with --start.")
     model = Model.load(start)
     if (got := model.card.training.protocol) != GROUP_DISJOINT:
         raise TrainingError(f"Expected a {GROUP_DISJOINT} model, got {start}, which is {got}: name another --start.")

@@ -125,6 +125,8 @@ def check_unseen(
 
 def _read(start: Path, options: RunOptions) -> tuple[Pretrained, TrainingData]:
     """Returns the encoder of a start, with its card and what it was fine-tuned on with labels."""
+    if not start.exists():
+        raise ModelError(f"Expected a model or weights at {start}, got no such file or folder: name another --start.")
     none = TrainingData(options.protocol, hash_of([]), None, Counts(0, 0), {})
     folder = start.parent if start.is_file() and (start.parent / ENCODER_CARD).exists() else start
     if (folder / ENCODER_CARD).exists() and not (folder / MODEL_FILE).exists():
