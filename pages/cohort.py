@@ -13,17 +13,18 @@ from sslmri.dashboard.cohort.sections import (
 )
 from sslmri.dashboard.cohort.session import open_cohort
 from sslmri.dashboard.layout import require_model, start_page
+from sslmri.dashboard.screening.viewer import CANVAS
 from sslmri.dashboard.section import try_read
 from sslmri.models.evidence import find_unseen_metrics
 from sslmri.screening.card_lines import insufficient
 
 start_page("Cohort")
 card = require_model("This page screens many scans and lists the findings.")
+st.html(CANVAS / "page.css")
 cohort, metrics = open_cohort(card), try_read(find_unseen_metrics, card)
 cohort.folded = insufficient(metrics.diseases if metrics else {})
 take_in(card, cohort)
 if not cohort.entries:
-    st.info("Drop scans of many patients to get a sortable list of results.")
     st.stop()
 
 draw_summary(cohort)

@@ -12,7 +12,7 @@ from sslmri.dashboard.screening.similar import draw_similar
 from sslmri.dashboard.screening.start import draw_gallery, draw_lead, draw_start
 from sslmri.dashboard.screening.state import in_view, scan_of, screen_uploads, with_choice
 from sslmri.dashboard.screening.uploads import CHOSEN, ask_for_scans, draw_open, is_open
-from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view
+from sslmri.dashboard.screening.viewer import CANVAS, choose_original, draw_viewer, finding_in_view, is_map_on
 from sslmri.dashboard.section import draw_notes, try_read
 from sslmri.dashboard.text import escape_markdown
 from sslmri.models.evidence import Controls, find_evidence, find_unseen_metrics
@@ -25,8 +25,9 @@ card = require_model("This page screens a brain MRI for each disease and shows w
 st.html(CANVAS / "page.css")
 metrics = try_read(find_unseen_metrics, card)
 if is_open():
-    st.empty()  # what the start page has here would be seen until the scan is screened
+    st.empty()  # what the start page has here, and below the columns, would be seen until the scan is read and screened
     top, other = st.columns([13, 7], vertical_alignment="center")
+    st.empty()
 else:
     with st.container():
         draw_lead(card, metrics)
@@ -38,7 +39,6 @@ if not uploads:
         draw_start(card, metrics)
     st.stop()
 
-st.empty()  # likewise
 with st.spinner("Loading the model"):
     screener = share_screener(card)
 screened = screen_uploads(screener, uploads)
@@ -70,7 +70,8 @@ with cards:
         st.markdown(escape_markdown(truth_line(upload.patient, summary)))
     else:
         st.text(upload.name)
-    shown, controls = finding.disease if finding else None, try_read(find_evidence, card, Controls)
+    controls = try_read(find_evidence, card, Controls)
+    shown = finding.disease if finding and is_map_on(summary, finding) else None
     draw_findings(card, summary, shown, metrics, controls, scan.info.decade)
     draw_notes([notice.text for notice in summary.warnings if notice.disease is None])
 with right:

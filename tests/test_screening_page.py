@@ -106,6 +106,7 @@ def test_show_map_switches_the_map(configured: ModelCard) -> None:
     shown = next(button for button in app.button if button.label == "Map in view")
     assert str(shown.key).split("-")[1] == disease
     assert in_viewer(app).header["view"] == disease
+    assert in_viewer(app).header["map"]["is_on"]  # though the disease is not flagged
     assert DISEASES[disease].title in in_viewer(app).header["map"]["title"]
 
 
@@ -207,7 +208,8 @@ def test_what_is_no_brain_gets_one_sentence_and_no_number(changed) -> None:
     sentence = "Not recognised as brain MRI. No classifier was run."
     changed(lambda own: silence(own, *DISEASES, is_brain_mri=False, reason=sentence))
     app = upload(("dog.png", png()))
-    assert [warning.value for warning in app.warning] == [escape_markdown(sentence)]
+    (warning,) = app.warning
+    assert warning.value.startswith(escape_markdown(sentence))
     assert "map" not in in_viewer(app).header
     assert "probability" not in words_of(app)
     assert REASON not in words_of(app)
@@ -244,10 +246,12 @@ def test_a_reading_goes_into_the_report_with_initials_and_stays_with_its_scan(co
     assert len(reading.options) == len(DISEASES["ms"].classes) + 2
     reading.set_value("multiple_sclerosis").run()
     assert not app.exception
-    assert "Add your initials to put 1 reading into the report." in words_of(app)
+    assert "Add your initials to save a report with 1 reading." in words_of(app)
+    assert all(button.disabled for button in app.get("download_button"))  # it would leave the reading out
     widget(app.text_input, "words-ms").set_value("seen on the next slice").run()
     widget(app.text_input, "initials-").set_value("AB").run()
     assert "In the report: 1 reading by AB." in words_of(app)
+    assert not any(button.disabled for button in app.get("download_button"))
     before = next(own.key for own in app.button if str(own.key).startswith("view-"))  # the most urgent one is in view
     view(app, 1 - int(before[-1]))
     assert "In the report" not in words_of(app)

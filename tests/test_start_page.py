@@ -15,7 +15,7 @@ def test_a_card_of_the_gallery_opens_a_simulated_patient_with_its_true_mask(conf
     assert not app.exception
     assert "Simulated patient, Glioma" in words_of(app)
     assert not [button for button in app.button if str(button.key).startswith("open-")]
-    assert escape_markdown("Truth: Glioma, simulated. Model: ") in words_of(app)
+    assert escape_markdown("Truth: Glioma. Model: ") in words_of(app)
     header = in_viewer(app).header
     assert header["has_mask"]
     assert header["first"] in header["analysed"]

@@ -201,8 +201,7 @@ def agreement_line(review: Review, finding: Finding) -> str:
     agrees = review.agrees_with(finding)
     if agrees is None:
         return "Not compared with the model: one of the two leaves it open."
-    verdict = f"the model's {finding.verdict}"
-    return f"Agrees with {verdict}." if agrees else f"Disagrees with {verdict}."
+    return f"{'Agrees' if agrees else 'Disagrees'} with the model ({finding.verdict})."
 
 
 def review_line(review: Review | None, finding: Finding) -> str:

@@ -54,7 +54,7 @@ def truth_line(patient: str, summary: ScreeningSummary) -> str:
         model = "false alarm" if Verdict.FLAGGED in verdicts else model
     else:
         model = _judged(summary.findings[simulated.disease], simulated.label)
-    return f"Truth: {simulated.title}, simulated. Model: {model}."
+    return f"Truth: {simulated.title}. Model: {model}."
 
 
 def _judged(finding: Finding, label: str) -> str:
@@ -65,4 +65,4 @@ def _judged(finding: Finding, label: str) -> str:
         return "right"
     kind = "stage" if disease.is_ordinal else "type"
     answer = ("right" if finding.prediction_set == (label,) else "wrong") if is_settled(finding) else "not settled"
-    return f"{disease.any_title}, right; {kind} {answer}"
+    return f"flagged, right; {kind} {answer}"

@@ -84,10 +84,10 @@ def draw_findings(
 ) -> None:
     """Draws a card for each disease, the most urgent first; for what is not brain MRI one sentence and no number.
 
-    ``shown`` is the disease whose map is in view, ``decade`` that of the patient's age where the file states it.
+    ``shown`` is the disease whose map is on, ``decade`` that of the patient's age where the file states it.
     """
     if summary.reason:
-        st.warning(escape_markdown(summary.reason))
+        st.warning(escape_markdown(f"{summary.reason} If it is one, look for noise, cropping or unusual contrast."))
     folded = insufficient(metrics.diseases if metrics else {})
     for finding in by_urgency(summary.assessed.values(), folded):
         evidence = messages.evidence_of(metrics, finding.disease)

@@ -79,7 +79,7 @@ def _review_of(summary: ScreeningSummary, disease: str) -> Review | None:
 def draw_report(card: ModelCard, screening: Screening, upload: Upload, token: str, metrics: Metrics | None) -> None:
     """Draws the clinician's initials, and the buttons that save the report under a random name.
 
-    Readings go into the report with initials only.
+    Readings go into the report with initials only: until they are given, a report would leave the readings out.
     """
     summary = screening.summary
     st.markdown("**Report**")
@@ -92,12 +92,13 @@ def draw_report(card: ModelCard, screening: Screening, upload: Upload, token: st
     )
     found = {key: review for key in summary.findings if (review := _review_of(summary, key))}
     reviews: Mapping[str, Review] = found if initials.strip() else {}
+    is_unsigned = bool(found) and not reviews
     if found:
         readings = count(len(found), "reading")
         st.caption(
             f"In the report: {readings} by {initials.strip()}."
             if reviews
-            else f"Add your initials to put {readings} into the report."
+            else f"Add your initials to save a report with {readings}."
         )
     draw_recording(summary, reviews)
 
@@ -108,11 +109,11 @@ def draw_report(card: ModelCard, screening: Screening, upload: Upload, token: st
         return [Entry(1, summary, n_files=upload.n_files, images=images, reviews=reviews)]
 
     with st.container(horizontal=True):
-        draw_report_buttons(card, entries, metrics, f"report-{token}")
+        draw_report_buttons(card, entries, metrics, f"report-{token}", is_disabled=is_unsigned)
         is_asked = st.button(
             "DICOM results",
             key=f"dicom-{token}",
-            disabled=not is_dicom,
+            disabled=not is_dicom or is_unsigned,
             help="Objects in the study of the scan, for the archive that it came from." if is_dicom else NOT_DICOM,
         )
     if is_asked and upload.read_headers:

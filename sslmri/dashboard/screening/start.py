@@ -25,7 +25,7 @@ _LEAD = (
     "Drop a scan, or open a simulated patient."
 )
 _ABOUT = (
-    "Simulated, not real patients. Built from an average brain and selected as examples that this model flags. "
+    "Not real patients: built from an average brain and selected as examples that this model flags. "
     "They show how the page works, not how accurate the model is: some are misclassified, and in the image style of "
     "the tumours a simulated head without one is flagged too."
 )
@@ -47,8 +47,8 @@ def draw_lead(card: ModelCard, metrics: Metrics | None) -> None:
     for column, (key, result) in zip(st.columns(_N_RESULTS) if best else (), best, strict=False):
         row = {row.baseline: row for row in key_measures(result)}["types_accuracy" if result.types else "group_auroc"]
         column.markdown(
-            f"**{DISEASES[key].title}. {row.measure}: {row.estimate}**  \n"
-            f"Best baseline: {best_baseline(result, row)}. {count(row.n_groups, result.unit)} never trained on."
+            f"**{DISEASES[key].title}: {row.estimate}**  \n{row.measure}. Best baseline: {best_baseline(result, row)}. "
+            f"{count(row.n_groups, result.unit)} never trained on."
         )
 
 
@@ -62,7 +62,7 @@ def draw_start(card: ModelCard, metrics: Metrics | None) -> None:
     scan, mask = load_patient(EXAMPLE)
     left, right = st.columns([9, 11], gap="medium")
     with left:
-        st.markdown(f"**An example.** {headline(screening.summary, folded)}")
+        st.markdown(f"**A simulated patient.** {headline(screening.summary, folded)}")
         st.markdown(f"{truth_line(EXAMPLE, screening.summary)} Blue: the true outline. Colour: the saliency map.")
         draw_gallery()
     with right, st.container(key="example"):

@@ -31,7 +31,6 @@ _ABOUT_FILES = (
 _FILES, _FOLDER = "files", "files-of-folder"  # keys of the widgets
 HANDED_OVER = "handed_over"  # in the session: the upload that the Cohort page opened
 CHOSEN = "patient"  # in the session: the simulated patient that is open
-_HEIGHT = 122  # pixels of the uploader on the start page, whose parts load one after the other
 _UPLOADS = "uploads"  # in the session: the files of the uploader, by their ids
 
 
@@ -121,7 +120,7 @@ def is_open() -> bool:
 def ask_for_scans() -> list[Upload]:
     """Returns the scans given, or the chosen simulated patient where there is none; folded where there are some."""
     opened = is_open()
-    with st.expander("Open another scan") if opened else st.container(height=_HEIGHT, border=False):
+    with st.expander("Open another scan") if opened else st.container(key="uploader"):
         columns = [st.container(), st.container()] if opened else st.columns([4, 1], vertical_alignment="center")
         left, right = columns
         with right:

@@ -41,6 +41,12 @@ def finding_in_view(summary: ScreeningSummary, folded: Collection[str]) -> Findi
     return chosen or next(iter(by_urgency(findings.values(), folded)), None)
 
 
+def is_map_on(summary: ScreeningSummary, finding: Finding) -> bool:
+    """Returns whether a map is on at first: that of a disease that is not flagged only once the reader asks for it."""
+    is_chosen = st.session_state.get(widget_key(summary, "disease")) == finding.disease
+    return is_chosen or finding.verdict is not Verdict.NOT_FLAGGED
+
+
 def choose_original(summary: ScreeningSummary, finding: Finding | None) -> bool:
     """Returns whether a finding of the aligned brain is shown on the scan as acquired."""
     if finding is None or not finding.is_aligned:
@@ -138,7 +144,7 @@ def _map(
         "title": f"{title}." if title.lower() == name.lower() else f"{title}, {name}.",
         "legend": _ABSOLUTE if is_absolute else f"{METHODS[method]}: {_RELATIVE}",
         "top": f"{scale:.2g} logits or more" if is_absolute else "this map's own maximum",
-        "is_on": finding.verdict != Verdict.NOT_FLAGGED,
+        "is_on": is_map_on(screening.summary, finding),
         "follows": not is_absolute,
         "box": box,
     }, levels

@@ -49,7 +49,8 @@ class Viewer {
     } else {
       this.plane = given.planes.find((plane) => plane.name === this.plane.name) ?? given.planes[0];
     }
-    if (before?.scan !== given.scan || before.view !== given.view) {
+    const isAsked = given.map?.is_on && !before?.map?.is_on;
+    if (before?.scan !== given.scan || before.view !== given.view || isAsked) {
       this.plane = given.planes[0];
       this.positions[this.plane.name] = given.first - 1;
       this.showMap = given.map?.is_on ?? false;
