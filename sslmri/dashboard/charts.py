@@ -1,5 +1,6 @@
 """What the charts of several pages have in common: margins, fonts, the legend, and values with their intervals."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from sslmri.dashboard import theme
 HATCH = "/"
 _RAW = "not estimable, raw value"
 _FONT_SIZE = 13
+_LINE = 54  # characters, of what stands above a mark: at this size they fit the width of a phone
+_ABOVE = 6  # pixels, from the middle of a mark to what stands above it
 
 
 def layout(figure: go.Figure, height: int, **settings: Any) -> go.Figure:
@@ -65,10 +68,11 @@ def estimates(
     )
     figure.update_traces(marker_size=11, error_x={"color": theme.ink(), "width": 5})
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.2, zeroline=False)
-    # above its line: to its left, long names would leave no room on a phone
-    text = (drawn[by] + ": " + drawn["shown"].map("{:.2f}".format) + " " + drawn["note"]).where(drawn["shown"].notna())
-    spot = {"x": np.zeros(len(drawn)), "y": drawn[by], "textposition": "top right", "cliponaxis": False}
-    figure.add_scatter(**spot, text=text, mode="text", showlegend=False, hoverinfo="skip")
+    # above its mark: to its left, long names would leave no room on a phone
+    texts = drawn[by] + ": " + drawn["shown"].map("{:.2f}".format) + " " + drawn["note"]
+    spot = {"x": 0, "xanchor": "left", "yanchor": "bottom", "yshift": _ABOVE, "align": "left", "showarrow": False}
+    for row, text in zip(drawn[by], texts.where(drawn["shown"].notna(), drawn[by]), strict=True):
+        figure.add_annotation(y=row, text="<br>".join(textwrap.wrap(text, _LINE)), **spot)
     rows = list(table[by])[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=rows, showgrid=True, showticklabels=False, title=None)
-    return figure
+    return figure.update_yaxes(range=[-0.5, len(rows)])

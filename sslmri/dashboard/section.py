@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import pandas as pd
 import streamlit as st
 
-from sslmri.dashboard.text import escape_markdown
+from sslmri.dashboard.text import escape_markdown, proportion
 from sslmri.errors import ModelError
 from sslmri.files import neutralised
 
@@ -47,7 +47,7 @@ def draw_table(title: str, table: pd.DataFrame, key: str, note: str = "", level:
 def _cell(value: object) -> str:
     """Returns a value as a table of Markdown shows it."""
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return proportion(value)
     return f"{value:,}" if isinstance(value, int) else escape_markdown(str(value))
 
 

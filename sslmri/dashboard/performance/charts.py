@@ -22,7 +22,8 @@ _AREAS = {  # metric of a class -> its name, and columns of the curve with their
     "auroc": ("area", {"false_positive_rate": "1 - specificity", "true_positive_rate": "sensitivity"}),
     "average_precision": ("average precision", {"true_positive_rate": "recall", "precision": "precision"}),
 }
-_HEIGHT, _ROW = 400, 44
+_HEIGHT, _ROW = 400, 48
+_LEGEND_ROW = 24  # on a phone the legend has a row for each trace
 _DIAGONAL = {"x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below"}
 _LARGEST = 14  # pixels, radius of the marker of the bin with the most cases
 
@@ -41,7 +42,7 @@ def headline(table: pd.DataFrame, encoder: str) -> go.Figure:
                 marker={"symbol": _BASELINE_SYMBOLS[baseline], "size": 11, "color": theme.REFERENCE, "line_width": 2},
                 hovertemplate=f"{title}: %{{x:.2f}}<extra></extra>",
             )
-    return layout(figure, _ROW * len(table) + 90)
+    return layout(figure, _ROW * len(table) + _LEGEND_ROW * len(figure.data) + 60)
 
 
 def shortcuts(table: pd.DataFrame, chance: float) -> go.Figure:
@@ -65,7 +66,7 @@ def confusion(counts: pd.DataFrame) -> go.Figure:
         color_continuous_scale=[theme.faint(), theme.faded(theme.accent(), 0.55)],
         labels={"x": "predicted", "y": "truth", "color": "fraction of the row"},
     )
-    text = matrix.map("<b>{}</b><br>".format) + fractions.map(percent)
+    text = matrix.map("<b>{:,}</b><br>".format) + fractions.map(percent)
     font = {"size": 12, "color": theme.ink()}
     figure.update_traces(text=text, texttemplate="%{text}", textfont=font, xgap=2, ygap=2)
     figure.update_xaxes(showgrid=False, tickangle=0)
@@ -77,8 +78,8 @@ def classes(table: pd.DataFrame, disease: Disease) -> go.Figure:
     """Returns precision, recall and F1 of each class with intervals, from ``tables.per_class``."""
     colours = {class_title(label): colour for label, colour in theme.class_colours(disease).items()}
     titles = [class_title(label) for label in table["label"]]
-    named = table.assign(name=pd.Series(titles) + ", " + table["measure"])
-    return layout(estimates(named, "name", titles, colours, "value"), 38 * len(table) + 80, showlegend=False)
+    named = table.assign(name=pd.Series(titles) + ", " + table["measure"].str.removesuffix(" (sensitivity)"))
+    return layout(estimates(named, "name", titles, colours, "value"), _ROW * len(table) + 80, showlegend=False)
 
 
 def class_curves(curves: pd.DataFrame, disease: Disease, metrics: CaseMetrics, measure: str) -> go.Figure:

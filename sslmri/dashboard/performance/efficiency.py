@@ -66,7 +66,7 @@ def _draw_result(evidence: LabelEfficiency, result: DiseaseEfficiency, disease: 
             efficiency_curves(curves, titles[measure]),
             curves,
             f"label-efficiency-{measure}-{disease.key}",
-            f"{tested}, protocol {evidence.protocol}. Grey and hollow: not estimable from so few groups.",
+            f"{tested}, {tables.SPLIT_TITLES[evidence.protocol]}. Grey and hollow: not estimable from so few groups.",
         )
     with right:
         draw_chart(

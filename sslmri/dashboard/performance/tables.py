@@ -145,7 +145,7 @@ def errors(wrong: pd.DataFrame, n_shown: int) -> pd.DataFrame:
     worst = wrong.assign(probability=[row[row["predicted"]] for _, row in wrong.iterrows()])
     worst = worst.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group").head(n_shown)
     named = worst.rename(columns={"name": "slice", "label": "truth"}).reset_index(drop=True)
-    columns = ["slice", "truth", "predicted", "probability", "cohort", "group"]
+    columns = ["slice", "truth", "predicted", "probability", "group"]
     return named[columns].assign(truth=named["truth"].map(class_title), predicted=named["predicted"].map(class_title))
 
 
