@@ -87,12 +87,13 @@ with left:
     )
 with right:
     draw_table("Files of the sample", summary.files(own), f"files-{key}", "Sizes in pixels.")
-contrast = "Contrast: standard deviation inside the head, averaged over slices."
-draw_table("Intensity quantiles", quantiles, f"quantiles-{key}", contrast)
+    contrast = "Contrast: standard deviation inside the head, averaged over slices."
+    draw_table("Intensity quantiles", quantiles, f"quantiles-{key}", contrast)
 draw_records(records, disease, preparation)
 draw_table(
     "Records by cohort and use",
-    summary.uses(data),
-    "uses",
-    "Only records with the use train are in a split.",
+    summary.uses(own),
+    f"uses-{key}",
+    "Only records with the use train are in a split; localisation is for slices with outlined lesions, leak_demo for "
+    "showing what a leak looks like.",
 )

@@ -9,7 +9,7 @@ from sslmri.cohorts.manifest import TRAIN_USE
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS
 from sslmri.cohorts.registry import GROUP, SUBJECT, meaning_of
 from sslmri.cohorts.summary import DATA_FILE, QUANTILES
-from sslmri.diseases import DISEASES, Disease, class_title
+from sslmri.diseases import Disease, class_title
 from sslmri.errors import ModelError
 from sslmri.models.cards import HeadCard, ModelCard
 
@@ -76,11 +76,11 @@ def classes(own: Summary) -> pd.DataFrame:
 
 
 def intensities(own: Summary, disease: Disease) -> pd.DataFrame:
-    """Returns one row per class of a disease: sampled slices, intensity quantiles, contrast."""
+    """Returns one row per class of a disease: intensity quantiles, contrast."""
     table = _by_class(own, disease)
     titles = ["median" if percent == 50 else f"{percent} %" for percent in QUANTILES]
     quantiles = pd.DataFrame(table["quantiles"].tolist(), columns=titles).round(3)
-    named = pd.DataFrame({"class": table["label"].map(class_title), "slices": table["n_slices"]})
+    named = pd.DataFrame({"class": table["label"].map(class_title)})
     return named.join(quantiles).assign(contrast=table["contrast"].astype(float).round(3))
 
 
@@ -103,11 +103,9 @@ def densities(own: Summary, disease: Disease) -> pd.DataFrame:
     return pd.DataFrame({"label": bins["label"], "intensity": middles, "density": bins["density"].astype(float)})
 
 
-def uses(summary: Summary) -> pd.DataFrame:
-    """Returns what all the records are used for."""
-    titles = {key: disease.title for key, disease in DISEASES.items()}
-    table = summary["use"].drop(columns="unit")
-    return table.assign(disease=table["disease"].map(titles).fillna("none, pre-training only"))
+def uses(own: Summary) -> pd.DataFrame:
+    """Returns what the records of a disease are used for."""
+    return own["use"].drop(columns=["disease", "unit"])
 
 
 def meaning_of_group(own: Summary) -> str:

@@ -44,10 +44,10 @@ def balance(table: pd.DataFrame, disease: Disease) -> go.Figure:
         figure.add_scatter(
             row=1, col=column, mode="text", text=text, textposition="middle right", showlegend=False, **spot
         )
-        figure.update_xaxes(col=column, matches=None, range=[0, longest], zeroline=False, title=None)
+        figure.update_xaxes(col=column, matches=None, range=[0, longest], visible=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, title=None)
-    legend = {"y": -0.12, "yanchor": "top", "traceorder": "normal"}
-    height = 48 * len(disease.classes) + 110
+    legend = {"y": 0, "yanchor": "top", "traceorder": "normal"}
+    height = 48 * len(disease.classes) + 80
     return layout(figure, height, bargap=0.35, legend=legend, showlegend=is_split, margin={"t": 30})
 
 
