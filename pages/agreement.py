@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from sslmri.dashboard.agreement import agreement_table
+from sslmri.dashboard.agreement import agreement_table, shown
 from sslmri.dashboard.layout import require_model, start_page
-from sslmri.dashboard.section import draw_notes, draw_table
+from sslmri.dashboard.section import draw_notes, draw_title
 from sslmri.dashboard.text import count, escape_markdown
 from sslmri.errors import RegisterError
 from sslmri.screening.register import last_readings
@@ -25,8 +25,15 @@ if not readings:
 
 n_scans, n_readers = len({one.scan_sha256 for one in readings}), len({one.initials for one in readings})
 st.markdown(f"{count(len(readings), 'reading')} of {count(n_scans, 'scan')} by {count(n_readers, 'reader')}.")
-note = "Agreement is the fraction of scans read alike; kappa is Cohen's, unweighted. Intervals: bootstrap over scans."
-draw_table("Agreement by disease and reader", agreement_table(readings), "agreement", note)
+title, table = "Agreement by disease and reader", agreement_table(readings)
+draw_title(
+    title,
+    table,
+    "agreement",
+    "Scans: those compared, of those read. Agreement: the fraction read alike. Kappa: Cohen's, unweighted. In brackets "
+    "95 % intervals, from a bootstrap over scans.",
+)
+st.table(shown(table).map(escape_markdown), hide_index=True, alt=title)
 draw_notes(
     [
         'Readers are compared with the model on disease or none: "other", "cannot tell", inconclusive and not assessed '

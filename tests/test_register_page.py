@@ -91,10 +91,10 @@ def test_the_agreement_page_counts_the_readings_with_this_model(configured: Mode
     assert not app.exception
     assert "12 readings of 6 scans by 2 readers." in words_of(app)
     (table,) = tables(app)
-    assert table["Compared with"].tolist() == ["model", "model", "AB"]
-    assert table["Reader"].tolist() == ["=C*", "AB", "=C*"]
-    assert table["Agreement"].tolist() == ["0.50", "1.00", "0.50"]
-    assert table["Kappa"].tolist() == ["0.00", "1.00", "0.00"]
+    assert table["Readers"].tolist() == ["=C*, model", "AB, model", "=C*, AB"]
+    assert table["Scans"].tolist() == ["6 of 6"] * 3
+    assert [text.partition(" ")[0] for text in table["Agreement"]] == ["0.50", "1.00", "0.50"]
+    assert [text.partition(" ")[0] for text in table["Kappa"]] == ["0.00", "1.00", "0.00"]
     assert [button.label for button in app.get("download_button")] == ["Download CSV"]
 
 

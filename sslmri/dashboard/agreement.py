@@ -44,6 +44,19 @@ def agreement_table(readings: Sequence[Reading]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table of ``agreement_table`` in columns so few that they fit a phone, intervals next to values."""
+    text = table.astype(str)
+    columns = {
+        "Disease": text["Disease"],
+        "Readers": text["Reader"] + ", " + text["Compared with"],
+        "Scans": text["Scans"] + " of " + (table["Scans"] + table["Left open"]).astype(str),
+        "Agreement": text["Agreement"] + " (" + text["95 % interval"] + ")",
+        "Kappa": text["Kappa"] + " (" + text["95 % interval of kappa"] + ")",
+    }
+    return pd.DataFrame(columns)
+
+
 def _with_reader(readings: dict[str, Reading], others: dict[str, Reading]) -> list[_Pair]:
     """Returns what two readers see on the scans that both read, None where one cannot tell."""
     said = {key: one.reading if one.reading != CANNOT_TELL else None for key, one in readings.items()}
