@@ -11,7 +11,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from sslmri.dashboard.encoder import runs
+from sslmri.dashboard.encoder import runs, training
 from sslmri.dashboard.encoder.messages import duration, run_sentence
 from sslmri.dashboard.encoder.runs import find_runs, read_run
 from sslmri.models.cards import ModelCard
@@ -143,6 +143,19 @@ def test_a_collapse_is_said_on_the_page(root: Path, configured: ModelCard, monke
     write_run(root / "mine", [entry(1, std=0.001)])
     app, _ = follow(monkeypatch, "mine")
     assert "The features have collapsed" in app.warning[0].value
+
+
+def test_a_run_that_begins_while_the_page_is_open_is_listed(
+    root: Path, configured: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, drawn_again = open_page(PAGE), []
+    assert not app.selectbox
+    write_run(root / "mine", [entry(1)])
+    monkeypatch.setattr(st, "rerun", lambda: drawn_again.append(True))
+    for known in ([], ["mine"], ["mine", "gone"]):
+        training.look_for_runs(known)
+    assert len(drawn_again) == 2
+    assert "mine" in app.run().selectbox[0].options
 
 
 def test_without_runs_there_is_nothing_to_choose(root: Path, configured: ModelCard) -> None:

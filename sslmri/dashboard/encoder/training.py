@@ -29,6 +29,7 @@ def choose_run(card: ModelCard) -> Protocol | Path:
     """Returns the training to show: the split of one whose history was kept with the model, or the folder of a run."""
     splits = [split for split in SPLIT_TITLES if find_history(card, "pretrain", split)] or [card.training.protocol]
     runs = find_runs()
+    st.fragment(look_for_runs, run_every=_EVERY_S)(list(runs))
     if len(splits) + len(runs) < 2:
         return card.training.protocol
     names: list[str] = [*splits, *runs]
@@ -61,6 +62,12 @@ def draw_training(card: ModelCard, chosen: Protocol | Path) -> None:
         _draw_pair(both, ("Fine-tuning loss", note), ("Validation AUROC", "AUROC", ""))
     if entries and "feature_std" in entries[-1]:
         _draw_features(entries)
+
+
+def look_for_runs(known: list[str]) -> None:
+    """Draws the page again once a run has begun, or is gone."""
+    if list(find_runs()) != known:
+        st.rerun()
 
 
 def _follow(folder: Path, was_running: bool) -> None:
