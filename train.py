@@ -152,6 +152,14 @@ def bank(options: _Options) -> None:
     print(report_gate(run_bank(options)))
 
 
+def sequence(options: _Options) -> None:
+    """Fit the head that reads the sequence of a slice (T1, T2, ...) again, on the encoder of the run's model."""
+    from sslmri.training.report import report_sequences
+    from sslmri.training.sequence import run_sequence
+
+    print(report_sequences(run_sequence(options)))
+
+
 def label_efficiency(
     options: _Options, label_efficiency: LabelEfficiencySettings = _COMPARE, start: _Start = None
 ) -> None:
@@ -189,6 +197,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "controls": controls,
     "bank": bank,
+    "sequence": sequence,
     "label-efficiency": label_efficiency,
     "all": all_steps,
 }

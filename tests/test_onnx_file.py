@@ -15,6 +15,7 @@ from benchmarks.screen import compare_runtimes
 from sslmri.learning import onnx_file
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.model import Head, Model
+from sslmri.learning.sequence_head import SequenceHead
 from sslmri.models.cards import INTENDED_USE
 from sslmri.project import DEFAULT_MODEL
 from sslmri.scans.scan import SEQUENCES
@@ -43,7 +44,7 @@ def model() -> Model:
         loaded,
         encoder=Encoder(SMALL_ENCODER).eval(),
         heads=heads,
-        sequence=Head(torch.randn(4, n_textures), torch.ones(4)),
+        sequence=SequenceHead(n_early).eval(),
     )
 
 

@@ -11,7 +11,8 @@ import torch
 
 from sslmri.diseases import DISEASES, SequenceChoice
 from sslmri.evidence.verdict import Verdict
-from sslmri.learning.model import Head, Model
+from sslmri.learning.model import Model
+from sslmri.learning.sequence_head import SequenceHead
 from sslmri.models.cards import ModelCard
 from sslmri.scans import read_scan
 from sslmri.scans.scan import SEQUENCES
@@ -148,7 +149,10 @@ def test_a_reason_of_the_gate_outlasts_every_choice_and_what_is_no_brain_has_no_
 @pytest.mark.parametrize(("bias", "name"), [(9.0, "FLAIR"), (0.0, None)])
 def test_a_screening_names_the_sequence_that_its_slices_look_like(gated_folder: Path, bias: float, name: str | None):
     model = Model.load(gated_folder)
-    head = Head(torch.zeros(4, model.card.encoder.architecture.texture_dim), torch.tensor([0.0, 0.0, 0.0, bias]))
+    head = SequenceHead(model.card.encoder.architecture.texture_dim // 2).eval()
+    with torch.no_grad():
+        head.linear.weight.zero_()
+        head.linear.bias.copy_(torch.tensor([0.0, 0.0, 0.0, bias]))
     summary = Screener(replace(model, sequence=head)).screen(read_scan(png(), "scan.png")).summary
     assert (summary.sequence, summary.sequence_from) == (name, "image" if name else None)
     assert sum((summary.sequence_seen or {}).values()) == pytest.approx(1)

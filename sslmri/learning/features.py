@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sslmri.cohorts.store import Store
-from sslmri.learning.encoder import Encoder, Maps, normalise, pool, textures
+from sslmri.learning.encoder import Encoder, Maps, normalise, pool
 from sslmri.learning.model import Head
 from sslmri.learning.precision import autocast, choose_precision
 from sslmri.learning.settings import Precision
@@ -57,12 +57,6 @@ def extract_features(
     """
     batches = [pool(maps.last.float()).cpu() for maps in stream(encoder, encoder.maps, slices, preparation, precision)]
     return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.feature_dim)
-
-
-def extract_textures(encoder: Encoder, slices: Store | np.ndarray, preparation: Preparation) -> Tensor:
-    """Returns the textures of prepared slices (N, H, W) uint8: (N, texture_dim) float32 on the CPU."""
-    batches = [textures(maps).cpu() for maps in stream(encoder, encoder.early_maps, slices, preparation)]
-    return torch.cat(batches) if batches else torch.zeros(0, encoder.architecture.texture_dim)
 
 
 def extract_logits(

@@ -1,11 +1,5 @@
-"""Heads fitted by logistic regression on what an encoder computes: linear probes, heads of atrophy, and the sequence.
+"""Heads fitted by logistic regression on what an encoder computes: linear probes, and heads of atrophy."""
 
-The sequence of a slice, T1, T1 with contrast agent, T2 or FLAIR, is read from the textures of the second stage, which
-show how bright each kind of tissue is; the features of the last stage, which SimCLR makes invariant to brightness and
-contrast, were less accurate.
-"""
-
-from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -19,13 +13,12 @@ from sslmri.cohorts.sampling import sample_groups
 from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES
 from sslmri.learning.encoder import Encoder, halves, pick_device, pool
-from sslmri.learning.features import extract_features, extract_textures, stream
+from sslmri.learning.features import extract_features, stream
 from sslmri.learning.labels import macro_auroc
 from sslmri.learning.model import Head
 from sslmri.learning.settings import AugmentSettings, FinetuneSettings
 from sslmri.learning.views import augment_slices
 from sslmri.models.cards import MASKED
-from sslmri.scans.scan import SEQUENCES
 from sslmri.scans.slices import Preparation
 
 HARMLESS = AugmentSettings(  # changes that no reader would notice
@@ -41,8 +34,6 @@ HARMLESS = AugmentSettings(  # changes that no reader would notice
 _SLICES = 1280  # of a disease of atrophy, as equally many of each group as it has
 _COPIES = 4  # of each slice under such changes; without them these changes moved one answer in six
 _INVERSE_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # C of a linear probe
-_PER_SEQUENCE = 400  # slices of each cohort: a pass of the encoder over all takes a minute on two cores
-_SEQUENCE_PENALTY = 0.1  # C
 _COMPONENTS, _INVERSE_PENALTY = 100, 0.0001  # of the principal components, and C
 
 
@@ -133,37 +124,3 @@ def fit_linear_probe(
         truth, expected = train.select(rows).truth, validation.select(held_out).truth
         heads[key] = fit_probe(features[rows], truth, queries[held_out], expected, len(DISEASES[key].classes))
     return heads
-
-
-def sequence_truth(slices: Store) -> np.ndarray:
-    """Returns the index in ``SEQUENCES`` of each slice's sequence, -1 where the manifest names none of them: (N,)."""
-    index = {name: number for number, name in enumerate(SEQUENCES)}
-    return np.array([index.get(record.contrast, -1) for record in slices.records], dtype=np.int64)
-
-
-def sample_sequences(slices: Store, per_sequence: int = _PER_SEQUENCE) -> Store:
-    """Returns at most ``per_sequence`` slices of each sequence in each cohort, as equally many of each group as it has.
-
-    So cohorts with several sequences, in which the source says nothing, count as much as large ones with a single one.
-    """
-    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for row, (index, record) in enumerate(zip(sequence_truth(slices).tolist(), slices.records, strict=True)):
-        if index >= 0:
-            rows[index, record.cohort].append(row)
-    return slices.select(
-        sorted(
-            own[position]
-            for own in rows.values()
-            for position in sample_groups([slices.records[row] for row in own], per_sequence)
-        )
-    )
-
-
-def fit_sequence_head(encoder: Encoder, slices: Store, preparation: Preparation) -> Head | None:
-    """Returns a class-balanced logistic regression of the sequence on textures; None with fewer than two sequences."""
-    chosen = sample_sequences(slices)
-    truth = sequence_truth(chosen)
-    if len(np.unique(truth)) < 2:
-        return None
-    features = extract_textures(encoder, chosen, preparation).numpy()
-    return fit_logistic(features, truth, len(SEQUENCES), _SEQUENCE_PENALTY)

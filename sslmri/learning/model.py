@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
 from sslmri.learning.encoder import Encoder, Maps, both_stages, halves, interpolate, normalise, pool, weigh
+from sslmri.learning.sequence_head import SequenceHead
 from sslmri.models.architecture import Architecture
 from sslmri.models.cards import ModelCard, Pooling
 from sslmri.models.folder import (
@@ -25,7 +26,6 @@ from sslmri.models.folder import (
     read_model_card,
 )
 from sslmri.models.integrity import read_bounded, read_listed
-from sslmri.scans.scan import SEQUENCES
 
 BATCH = 32
 
@@ -93,7 +93,7 @@ class Model:
     card: ModelCard
     encoder: Encoder
     heads: dict[str, Head]
-    sequence: Head | None = None
+    sequence: SequenceHead | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
@@ -105,17 +105,14 @@ class Model:
             ModelError: a file is missing, changed, of another format or shape, or a head is of another encoder.
         """
         card = read_model_card(folder)
-        path = card.folder / ENCODER_FILE
-        state = _parse(read_listed(card.folder, card.files, ENCODER_FILE), path)
-        encoder = encoder_of(card.encoder.architecture, state, path)
+        encoder = encoder_of_model(card)
         early, last = card.encoder.architecture.texture_dim, card.encoder.architecture.feature_dim
         heads = {}
         for key, head in card.heads.items():  # halves have two numbers for each channel of the second stage
             widths = (early,) if head.pooling == "halves" else (last, early // 2 + last)
             heads[key] = _load_head(card, f"{HEADS}/{key}.safetensors", len(head.classes), widths, head.pooling)
-        is_listed = SEQUENCE_FILE in card.files
-        sequence = _load_head(card, SEQUENCE_FILE, len(SEQUENCES), (early,)) if is_listed else None
-        return cls(card, encoder.eval().to(memory_format=torch.channels_last), heads, sequence)
+        sequence = _load_sequence(card) if SEQUENCE_FILE in card.files else None
+        return cls(card, encoder, heads, sequence)
 
     @torch.inference_mode()
     def maps(self, slices: np.ndarray) -> Maps:
@@ -123,8 +120,8 @@ class Model:
         return self.encoder.maps(normalise(torch.from_numpy(np.array(slices)), self.card.encoder.preparation))
 
 
-def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head], sequence: Head | None = None) -> None:
-    """Writes encoder and heads, and the head of the sequence where there is one, as float16 safetensors.
+def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head]) -> None:
+    """Writes encoder and heads as float16 safetensors.
 
     Raises:
         ModelError: a weight is not finite in float16.
@@ -132,8 +129,6 @@ def save_weights(folder: Path, encoder: Encoder, heads: Mapping[str, Head], sequ
     _save_tensors(folder / ENCODER_FILE, _weights(encoder))
     for key, head in heads.items():
         save_head(head_path(folder, key), head)
-    if sequence is not None:
-        save_head(folder / SEQUENCE_FILE, sequence)
 
 
 def save_head(path: Path, head: Head) -> None:
@@ -143,6 +138,11 @@ def save_head(path: Path, head: Head) -> None:
         ModelError: a weight is not finite in float16.
     """
     _save_tensors(path, {"weight": head.weight, "bias": head.bias})
+
+
+def save_sequence(folder: Path, head: SequenceHead) -> None:
+    """Writes the head of the sequence as float16 safetensors."""
+    _save_tensors(folder / SEQUENCE_FILE, _weights(head))
 
 
 def head_path(folder: Path, disease: str, suffix: str = ".safetensors") -> Path:
@@ -166,9 +166,9 @@ def load_encoder(path: Path) -> Encoder:
     return encoder_of(card.architecture, _parse(read_bounded(path.parent, path.name), path), path)
 
 
-def _weights(encoder: nn.Module) -> dict[str, Tensor]:
-    """Returns what is saved of an encoder: all but its counters of batches."""
-    return {name: value for name, value in encoder.state_dict().items() if "num_batches" not in name}
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    """Returns what is saved of a module: all but its counters of batches."""
+    return {name: value for name, value in module.state_dict().items() if "num_batches" not in name}
 
 
 def encoder_of(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> Encoder:
@@ -179,10 +179,40 @@ def encoder_of(architecture: Architecture, state: Mapping[str, Tensor], path: Pa
     """
     with torch.device("meta"):
         encoder = Encoder(architecture)
-    weights = _tensors(state, path, {name: tuple(value.shape) for name, value in _weights(encoder).items()})
-    counters = {name: torch.tensor(0) for name in encoder.state_dict() if "num_batches" in name}
-    encoder.load_state_dict(weights | counters, assign=True)
+    _fill(encoder, state, path)
     return encoder
+
+
+def encoder_of_model(card: ModelCard) -> Encoder:
+    """Returns the encoder of a model alone, in evaluation mode.
+
+    Raises:
+        ModelError: its file is changed, or of another architecture.
+    """
+    path = card.folder / ENCODER_FILE
+    state = _parse(read_listed(card.folder, card.files, ENCODER_FILE), path)
+    return encoder_of(card.encoder.architecture, state, path).eval().to(memory_format=torch.channels_last)
+
+
+def _load_sequence(card: ModelCard) -> SequenceHead:
+    path = card.folder / SEQUENCE_FILE
+    state = _parse(read_listed(card.folder, card.files, SEQUENCE_FILE), path)
+    if state.keys() == {"weight", "bias"}:
+        raise ModelError(
+            f"Expected the head of the sequence of this version in {path}, got a former one: run `python train.py "
+            "sequence` on this model."
+        )
+    with torch.device("meta"):
+        head = SequenceHead(card.encoder.architecture.texture_dim // 2)
+    _fill(head, state, path)
+    return head.eval()
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Gives a module on no device the weights of a file, once they are those that it has."""
+    weights = _tensors(state, path, {name: tuple(value.shape) for name, value in _weights(module).items()})
+    counters = {name: torch.tensor(0) for name in module.state_dict() if "num_batches" in name}
+    module.load_state_dict(weights | counters, assign=True)
 
 
 def _load_head(card: ModelCard, name: str, n_classes: int, widths: tuple[int, ...], pooling: Pooling = "mean") -> Head:

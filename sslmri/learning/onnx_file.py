@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sslmri.errors import ModelError
 from sslmri.files import write_atomically
-from sslmri.learning.encoder import normalise, pool, textures
+from sslmri.learning.encoder import normalise, pool
 from sslmri.learning.model import Model
 from sslmri.models.cards import INTENDED_USE, ModelCard
 from sslmri.scans.scan import SEQUENCES
@@ -83,7 +83,7 @@ class Outputs(nn.Module):
             for key, head in self._model.heads.items()
         ]
         if self._model.sequence:
-            logits.append(self._model.sequence.logits(textures(stages.early)))
+            logits.append(self._model.sequence(stages.early))
         return [pool(stages.last), *(each.softmax(dim=1) for each in logits)]
 
 

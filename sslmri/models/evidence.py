@@ -69,7 +69,9 @@ class Controls(Evidence):
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class SequenceMetrics(Evidence):
-    """How often the sequence of a slice is predicted correctly, on groups left out.
+    """How often the sequence of a slice is predicted correctly, by heads that left its group out.
+
+    The encoder below them may have seen the slice, but never its sequence.
 
     Attributes:
         names: of the sequences, in the order of the confusion matrix.
@@ -78,7 +80,7 @@ class SequenceMetrics(Evidence):
         confusion: rows are the truth, columns what was predicted.
     """
 
-    FILE, TITLE, COMMAND = "sequence.json", "results of the sequence", "final"
+    FILE, TITLE, COMMAND = "sequence.json", "results of the sequence", "sequence"
     names: tuple[str, ...]
     accuracy: Rate
     same_source: Rate | None

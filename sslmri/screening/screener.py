@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import Tensor
 
 from sslmri.diseases import DISEASES, Notice, SequenceChoice
@@ -118,18 +117,24 @@ class Screener:
         All slices go through the encoder in one pass.
         """
         slices = np.concatenate([scan.slices for scan in prepared])
-        early, features, logits, maps = self._forward(slices)
+        early, features, sequences, logits, maps = self._forward(slices)
         screenings, start = [], 0
         for scan in prepared:
             rows = slice(start, start + len(scan.slices))
             start += len(scan.slices)
             seen = EncoderFeatures(early[rows].numpy(), features[rows].numpy())
             own_logits, own_maps = ({key: values[rows] for key, values in each.items()} for each in (logits, maps))
-            screenings.append(self._summarise(scan, seen, own_logits, own_maps))
+            sequence_seen = None if sequences is None else _means(sequences[rows])
+            screenings.append(self._summarise(scan, seen, own_logits, own_maps, sequence_seen))
         return screenings
 
     def _summarise(
-        self, scan: PreparedScan, seen: EncoderFeatures, logits: dict[str, np.ndarray], maps: dict[str, np.ndarray]
+        self,
+        scan: PreparedScan,
+        seen: EncoderFeatures,
+        logits: dict[str, np.ndarray],
+        maps: dict[str, np.ndarray],
+        sequence_seen: dict[str, float] | None,
     ) -> Screening:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
         not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
@@ -165,7 +170,7 @@ class Screener:
             reason=not_brain,
             findings=findings,
             warnings=warnings,
-            sequence_seen=None if not_brain else self._sequences(seen),
+            sequence_seen=None if not_brain else sequence_seen,
         )
         arrays = ScreeningArrays(slices, seen.features, maps, probabilities)
         return with_sequence(Screening(summary, arrays, unrestricted=summary))
@@ -205,13 +210,6 @@ class Screener:
             **measure_map(maps[index, top], region(index), scan.box, card.saliency_scale),
         )
 
-    def _sequences(self, seen: EncoderFeatures) -> dict[str, float] | None:
-        """Returns the mean probability over the slices of each sequence, None without a head for it."""
-        if self._model.sequence is None:
-            return None
-        logits = self._model.sequence.logits(torch.from_numpy(seen.textures)).numpy()
-        return dict(zip(SEQUENCES, softmax(logits, axis=1).mean(axis=0).tolist(), strict=True))
-
     def _reasons(self, seen: EncoderFeatures, not_brain: str | None, orientation: str | None) -> dict[str, str | None]:
         """Returns by disease why its classifier is not assessed, None without a reason."""
         if not_brain:
@@ -238,19 +236,25 @@ class Screener:
     def _explainer(self) -> Explainer:
         return Explainer(self._model)
 
-    def _forward(self, slices: np.ndarray) -> tuple[Tensor, Tensor, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def _forward(
+        self, slices: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Returns what one pass of the encoder gives.
 
-        In turn: textures (N, T), features (N, D), each head's logits (N, C) and its maps (N, C, h, w).
+        In turn: textures (N, T), features (N, D), probabilities of the sequences (N, 4), None without a head for them,
+        each head's logits (N, C) and its maps (N, C, h, w).
         """
         early: list[Tensor] = []
         features: list[Tensor] = []
+        sequences: list[Tensor] = []
         logits: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}
         maps: dict[str, list[Tensor]] = {key: [] for key in self._model.heads}
         for start in range(0, len(slices), BATCH):
             batch = self._model.maps(slices[start : start + BATCH])
             early.append(textures(batch.early))
             features.append(pool(batch.last))
+            if self._model.sequence:
+                sequences.append(self._model.sequence(batch.early).softmax(dim=1))
             for key, head in self._model.heads.items():
                 local = head.local_logits(batch)
                 logits[key].append(head.slice_logits(local))
@@ -259,7 +263,18 @@ class Screener:
         def joined(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
             return {key: torch.cat(values).numpy() for key, values in parts.items()}
 
-        return torch.cat(early), torch.cat(features), joined(logits), joined(maps)
+        return (
+            torch.cat(early),
+            torch.cat(features),
+            torch.cat(sequences) if sequences else None,
+            joined(logits),
+            joined(maps),
+        )
+
+
+def _means(probabilities: Tensor) -> dict[str, float]:
+    """Returns the mean probability over slices of each sequence: (S, 4)."""
+    return dict(zip(SEQUENCES, probabilities.mean(dim=0).tolist(), strict=True))
 
 
 def _read(folder: Path) -> tuple[Model, FeatureBank | None]:

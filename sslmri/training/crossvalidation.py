@@ -18,8 +18,6 @@ from sslmri.cohorts.store import Store
 from sslmri.diseases import DISEASES, class_title
 from sslmri.errors import TrainingError
 from sslmri.files import write_json
-from sslmri.learning.features import extract_textures
-from sslmri.learning.logistic import sample_sequences
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
@@ -180,17 +178,10 @@ def check_folds(store: Store, chosen: Sequence[int]) -> None:
 
 
 def _predict(run: Path, test: Store) -> None:
-    """Writes the predictions of a fold's model for its N labelled test slices: logits and peaks of the maps (N, C).
-
-    The same file holds the logits of the sequence, for test slices with a known one, labelled or not.
-    """
-    model = Model.load(run)
-    preparation, known, test = model.card.encoder.preparation, sample_sequences(test), test.labelled
+    """Writes the predictions of a fold's model for its N labelled test slices: logits and peaks of the maps (N, C)."""
+    model, test = Model.load(run), test.labelled
     arrays = {"names": np.array([record.name for record in test.records])}
-    if model.sequence:
-        arrays["sequence"] = model.sequence.logits(extract_textures(model.encoder, known, preparation)).numpy()
-        arrays["sequence_names"] = np.array([record.name for record in known.records])
-    found = predict(model.encoder, model.heads, test, preparation)
+    found = predict(model.encoder, model.heads, test, model.card.encoder.preparation)
     arrays |= {f"logits/{key}": values for key, values in found.logits.items()}
     arrays |= {f"peaks/{key}": values for key, values in found.peaks.items()}
     write_arrays(run / PREDICTIONS, arrays)

@@ -1,13 +1,8 @@
 """The final model: the cross-validated recipe, trained on every group, with the results of the folds."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
-
-import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from sslmri.cohorts.manifest import Record
 from sslmri.cohorts.protocols import EVIDENCE_FOLDERS, GROUP_DISJOINT
@@ -15,25 +10,19 @@ from sslmri.cohorts.regions import has_region
 from sslmri.cohorts.splits import LOCALISATION_USE
 from sslmri.cohorts.store import Store
 from sslmri.cohorts.summary import summarise
-from sslmri.evidence.intervals import rate_of
 from sslmri.files import write_json
 from sslmri.gate.measure import measure_gate
 from sslmri.learning.model import Model
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings
 from sslmri.models.bank import FeatureBank
-from sslmri.models.evidence import Controls, SequenceMetrics, write_evidence
-from sslmri.models.folder import ENCODER_FILE
-from sslmri.models.history import created_now
-from sslmri.models.metrics import Rate
-from sslmri.scans.scan import SEQUENCES
+from sslmri.models.evidence import Controls, write_evidence
 from sslmri.text import count
 from sslmri.training.controls import Marked, measure_controls
 from sslmri.training.crossvalidation import (
     FOLDS,
     START,
     check_settings,
-    fold_arrays,
     folds_of,
     pretrained_start,
     read_folds,
@@ -74,7 +63,7 @@ def run_final(
     gate = _with_first_fold_as("validation", store)
     fit_model(options, start, store, finetuning, predictions, gate, note)
     model = Model.load(options.run)
-    folder, encoder_sha256 = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT], model.card.files[ENCODER_FILE]
+    folder = model.card.folder / EVIDENCE_FOLDERS[GROUP_DISJOINT]
     tested = answer_folds(predictions, store)
     results, frames = measure(tested, store)
     write_results(folder, model, predictions.slices, results, frames, GROUP_DISJOINT)
@@ -86,8 +75,6 @@ def run_final(
     bank, outside = FeatureBank.of(model.card), open_outside(options, records, store)
     assert bank is not None
     write_evidence(folder, measure_gate(model, bank, _with_first_fold_as("test", store), outside, _GATE_RULE))
-    if sequences := measure_sequences(options.run, store, encoder_sha256):
-        write_evidence(folder, sequences)
     write_json(folder / "data.json", summarise([replace(r, split=None) for r in records], options.preparation))
     shared = options.run / START / "pretrain"
     copy_histories(folder, shared if shared.exists() else options.run / "pretrain", options.run / "finetune")
@@ -126,34 +113,3 @@ def _with_first_fold_as(split: Literal["validation", "test"], store: Store) -> S
     first = folds_of(store)[0]
     records = [replace(record, split=split) if record.fold == first else record for record in store.records]
     return replace(store, records=records)
-
-
-def measure_sequences(run: Path, store: Store, encoder_sha256: str) -> SequenceMetrics | None:
-    """Returns how often the folds' models predict the sequence of left-out slices correctly; None without any."""
-    found = [arrays for fold in folds_of(store) if (arrays := fold_arrays(run, fold)) and "sequence" in arrays]
-    records = {record.name: record for record in store.records}
-    tested = [records[name] for arrays in found for name in arrays["sequence_names"].tolist()]
-    if not tested:
-        return None
-    predicted = np.concatenate([arrays["sequence"].argmax(axis=1) for arrays in found])
-    truth = np.array([SEQUENCES.index(record.contrast) for record in tested])
-    several = defaultdict(set)
-    for record in tested:
-        several[record.cohort].add(record.contrast)
-    same = np.array([len(several[record.cohort]) > 1 for record in tested])
-    matrix = confusion_matrix(truth, predicted, labels=range(len(SEQUENCES)))
-    return SequenceMetrics(
-        created=created_now(),
-        encoder_sha256=encoder_sha256,
-        names=SEQUENCES,
-        accuracy=_rate(truth == predicted, tested),
-        same_source=_rate((truth == predicted)[same], [r for r, is_same in zip(tested, same, strict=True) if is_same])
-        if same.any()
-        else None,
-        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
-    )
-
-
-def _rate(is_right: np.ndarray, records: list[Record]) -> Rate:
-    cohorts, groups = (np.array([getattr(record, name) for record in records]) for name in ("cohort", "group_key"))
-    return rate_of(is_right, groups, cohorts)

@@ -24,7 +24,7 @@ from sslmri.gate.fit import build_bank
 from sslmri.learning.encoder import Encoder
 from sslmri.learning.features import stream
 from sslmri.learning.finetune import finetune
-from sslmri.learning.logistic import fit_atrophy_head, fit_sequence_head
+from sslmri.learning.logistic import fit_atrophy_head
 from sslmri.learning.model import Head, Model, head_path, load_encoder, save_weights
 from sslmri.learning.precision import with_precision
 from sslmri.learning.settings import FinetuneSettings
@@ -44,6 +44,7 @@ from sslmri.scans.slices import Preparation
 from sslmri.screening.saliency import class_maps
 from sslmri.training.data import training_data
 from sslmri.training.options import RunOptions
+from sslmri.training.sequence import add_sequence
 
 SALIENCY_PERCENTILE = 95.0  # of the highest value in each slice's map of its predicted class: the top of the scale
 
@@ -124,20 +125,20 @@ def fit_model(
     """Fine-tunes a pre-trained encoder on the training split of a store and writes the model of the run.
 
     Without predictions out of fold, of models of the same recipe, the heads are calibrated on the validation split. The
-    gate is fitted on slices of its own, with their splits; without them the model has none.
+    gate is fitted on slices of its own, with their splits; without them the model has none, nor a head for sequences.
     """
     settings = with_precision(settings)
     fitted = fit_heads(options, start.encoder, store, settings, predictions)
-    sequence = fit_sequence_head(fitted.encoder, store.where(split="train"), options.preparation)
     card = replace(start.card, architecture=fitted.encoder.architecture, preparation=options.preparation)
     trained = training_data(store.labelled.where(split="train"), options.protocol)
     named = options.run.name, trained, created_now(), evidence_note
     with replaced(options.run / MODEL, is_kept=False) as new:
-        save_weights(new, fitted.encoder, fitted.heads, sequence)
+        save_weights(new, fitted.encoder, fitted.heads)
         write_card(new / ENCODER_CARD, card)
         write_head_cards(new, fitted, store.records, settings)
         write_model_file(new, *named)
         if gate is not None:
+            add_sequence(new, fitted.encoder, store.where(split="train"), options.preparation, options.protocol)
             save_bank(new, build_bank(Model.load(new), gate))
             write_model_file(new, *named)
 

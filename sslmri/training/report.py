@@ -7,7 +7,7 @@ import pandas as pd
 from sslmri.diseases import DISEASES
 from sslmri.evidence.efficiency import ENCODER_TITLES, MEASURES
 from sslmri.evidence.tables import alarms_table, cells, localisation_table, shortcut_rows
-from sslmri.models.evidence import Controls, LabelEfficiency
+from sslmri.models.evidence import Controls, LabelEfficiency, SequenceMetrics
 from sslmri.models.metrics import DiseaseControls, DiseaseMetrics
 from sslmri.models.model_card import RESULTS, results_table, tables_markdown
 from sslmri.text import markdown_table
@@ -45,6 +45,13 @@ def report_efficiency(evidence: LabelEfficiency) -> str:
             rows.append((DISEASES[key].title, measure, point.regime, str(point.labels), name, *cells(point.estimate)))
     columns = ("task", "measure", "regime", "labels", "encoder", "value", "95 % interval")
     return markdown_table(columns, rows)
+
+
+def report_sequences(evidence: SequenceMetrics) -> str:
+    """Returns the confusion matrix of the sequences, truth in rows, and how many slices are right."""
+    rows = [(name, *map(str, counts)) for name, counts in zip(evidence.names, evidence.confusion, strict=True)]
+    same = f"; where several are from the same scanners {evidence.same_source.rate}" if evidence.same_source else ""
+    return f"{markdown_table(('truth', *evidence.names), rows)}\n\nAccuracy {evidence.accuracy.rate}{same}."
 
 
 def _shortcut_table(result: DiseaseControls) -> pd.DataFrame:
