@@ -212,6 +212,12 @@ def test_signs_and_a_handedness_out_of_range_are_read_as_nibabel_does(head, hand
     assert np.array_equal(read_nifti(data).voxels, head)
 
 
+@pytest.mark.parametrize("scale", [0.01, 0.1, 10, 1000])
+def test_a_field_of_view_that_no_head_has_is_refused(head, scale):
+    with pytest.raises(ScanError, match="No head has a field of view of"):
+        read_nifti(nifti(head, spacing=tuple(scale * mm for mm in SPACING)))
+
+
 @pytest.mark.parametrize("intent", [5, 1002])
 def test_a_map_by_its_intent_is_refused(head, intent):
     with pytest.raises(ScanError, match="a map of statistics or labels"):

@@ -10,7 +10,7 @@ import numpy as np
 from sslmri.errors import ScanError
 from sslmri.scans.file_type import file_type
 from sslmri.scans.volume import Volume, directions_of, is_geometry
-from sslmri.scans.voxel_data import VolumeHeader, read_volume
+from sslmri.scans.voxel_data import FIELD_MM, VolumeHeader, read_volume
 
 _HEADER_BYTES = {348: b"n+1", 540: b"n+2"}  # length of the header: magic of a file that holds its voxels too
 _INTENSITY_TYPES = {
@@ -24,7 +24,6 @@ _TWO_ORIENTATIONS = (
     "The two orientations in the file header (sform and qform) disagree: left and right may be exchanged."
 )
 _OTHER_UNITS = "The unit of length in the file header gives a field of view that no head has: millimetres are assumed."
-_FIELD_MM = (40.0, 1000.0)  # of the longest side of a plausible field of view
 _ROUNDED = 1.01  # sum of squares of a quaternion up to which it is a rotation written with few digits
 _UPLOAD_PAIR = "Upload the .hdr and the .img file together, or export the scan as .nii.gz."
 _INCOMPLETE = "The NIfTI file is incomplete. Upload it again."
@@ -181,6 +180,6 @@ def _unit(header: _Header, sides: Sequence[float]) -> tuple[float, tuple[str, ..
     The sides are those of the field of view, in that unit.
     """
     unit, field = _MM.get(int(header["xyzt_units"]) & 7, 1.0), max(sides, default=0.0)
-    if unit != 1 and not _FIELD_MM[0] < field * unit < _FIELD_MM[1] and _FIELD_MM[0] < field < _FIELD_MM[1]:
+    if unit != 1 and not FIELD_MM[0] < field * unit < FIELD_MM[1] and FIELD_MM[0] < field < FIELD_MM[1]:
         return 1.0, (_OTHER_UNITS,)
     return unit, ()

@@ -11,6 +11,7 @@ from sslmri.errors import ScanError
 from sslmri.scans.limits import MAX_VOXELS, check_size
 from sslmri.scans.volume import Volume, axial_volume, directions_of
 
+FIELD_MM = (40.0, 1000.0)  # of the longest side of a plausible field of view
 _BLOCK = 2**19  # voxels scaled at once
 _UNKNOWN_ORIENTATION = (
     "The file does not state the orientation of the patient: the plane of its slices, left and right are unknown. "
@@ -74,6 +75,9 @@ def read_volume(content: bytes, offset: int, header: VolumeHeader) -> Volume:
         # y grows to anterior by custom, so rows are flipped
         return Volume(voxels[:, ::-1], spacing_mm, warnings=(_UNKNOWN_ORIENTATION, *warnings))
     directions, spacing = directions_of(header.steps[::-1])
+    longest = max(mm * n for mm, n in zip(spacing, (z, y, x), strict=True))
+    if 0 < longest < FIELD_MM[0] or FIELD_MM[1] < longest < np.inf:
+        raise ScanError(f"No head has a field of view of {longest:.3g} mm. Export the scan in millimetres.")
     return axial_volume(voxels, directions, spacing, warnings)
 
 
