@@ -77,7 +77,7 @@ def read_volume(content: bytes, offset: int, header: VolumeHeader) -> Volume:
     directions, spacing = directions_of(header.steps[::-1])
     longest = max(mm * n for mm, n in zip(spacing, (z, y, x), strict=True))
     if 0 < longest < FIELD_MM[0] or FIELD_MM[1] < longest < np.inf:
-        raise ScanError(f"No head has a field of view of {longest:.3g} mm. Export the scan in millimetres.")
+        raise ScanError(f"No head has a field of view of {longest:,.1f} mm. Export the scan in millimetres.")
     return axial_volume(voxels, directions, spacing, warnings)
 
 
