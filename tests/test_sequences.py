@@ -87,14 +87,23 @@ def test_an_image_that_looks_like_flair_leaves_no_classifier_of_one_sequence() -
     assert ("Source", "NIfTI, FLAIR by its appearance") in facts(decided.summary)
 
 
-@pytest.mark.parametrize(("seen", "name"), [((0.5, 0.4, 0.05, 0.05), "T1"), ((0.3, 0.6, 0.05, 0.05), "T1ce")])
-def test_an_image_rules_out_no_t1_for_its_contrast_agent(seen: tuple[float, ...], name: str) -> None:
+@pytest.mark.parametrize(("seen", "name"), [((0.48, 0.42, 0.05, 0.05), "T1"), ((0.3, 0.6, 0.05, 0.05), "T1ce")])
+def test_an_image_in_doubt_rules_out_no_t1_for_its_contrast_agent(seen: tuple[float, ...], name: str) -> None:
     decided = with_sequence(screening(seen=seen))
     assert decided.summary.sequence == name
     assert answered(decided) == {"alzheimers", "tumours", "parkinsons"}
     (sentence,) = said(decided)
     assert sentence.endswith("does not reliably show whether this T1 is with contrast agent.")
     assert decided.summary.warnings[0].disease == ("tumours" if name == "T1" else "alzheimers")
+
+
+def test_a_t1_that_is_surely_without_contrast_agent_reaches_no_classifier_that_needs_one() -> None:
+    for seen, n_slices in (((0.6, 0.3, 0.05, 0.05), 3), ((0.85, 0.1, 0.03, 0.02), 1)):
+        decided = with_sequence(screening(seen=seen, n_slices=n_slices))
+        assert answered(decided) == {"alzheimers", "parkinsons"}
+        assert reasons(decided)["tumours"] == "Trained on T1 with contrast agent, this looks like T1."
+    assert "tumours" in answered(with_sequence(screening(seen=(0.7, 0.2, 0.05, 0.05), n_slices=1)))
+    assert "alzheimers" in answered(with_sequence(screening(seen=(0.0, 1.0, 0.0, 0.0))))
 
 
 @pytest.mark.parametrize(
