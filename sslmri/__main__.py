@@ -167,8 +167,8 @@ def manifest(
     checksum = list_checksum(rows["path"])
     out = out or folder / "manifest.csv"
     if out.parent.resolve() != folder.resolve():
+        check_names([str(folder.resolve())])  # before pandas meets it
         rows["path"] = [str(folder.resolve() / name) for name in rows["path"]]
-        check_names(rows["path"])  # of the folders above it too
     write_manifest(out, rows)
     counts = f"{len(rows)} {'volumes' if cohort == BIDS else 'slices'}, {rows['group'].nunique()} groups"
     for line in (f"{out}: {counts}, file list {checksum}", *left_out):

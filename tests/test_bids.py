@@ -17,7 +17,7 @@ from sslmri.cohorts.registry import unit_of
 from sslmri.cohorts.splits import assign_splits
 from sslmri.cohorts.store import Store, open_store
 from sslmri.cohorts.summary import summarise
-from sslmri.errors import ManifestError, TrainingError
+from sslmri.errors import ManifestError
 from sslmri.gate.fit import build_bank, encode
 from sslmri.learning.model import Model
 from sslmri.scans import prepare, read_scan
@@ -274,8 +274,9 @@ def test_a_damaged_volume_is_reported_as_a_damaged_image_is(manifest, tmp_path):
     records = read_manifest(manifest)
     broken = tmp_path / "broken.nii.gz"
     broken.write_bytes(records[0].path.read_bytes()[:500])
-    with pytest.raises(TrainingError, match=r"got 1 of 12 and stopped: .*sub-00/anat/sub-00_T2w.nii.gz: The NIfTI"):
-        open_store([replace(records[0], path=broken), *records[1:]], Preparation(), tmp_path)
+    ((record, reason),) = open_store([replace(records[0], path=broken), *records[1:]], Preparation(), tmp_path).bad
+    assert record.name == "sub-00/anat/sub-00_T2w.nii.gz"
+    assert reason.startswith("The NIfTI")
 
 
 def test_the_summary_says_that_volumes_count_as_one_slice(manifest):

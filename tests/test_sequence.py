@@ -57,7 +57,8 @@ def test_the_head_learns_what_tells_sequences_apart_and_predicts_groups_it_never
     assert seen.softmax(dim=1)[:, 1:3].max() < 0.2, "sequences that no slice shows"
 
 
-def test_one_sequence_alone_teaches_nothing():
+def test_one_sequence_or_group_alone_teaches_nothing():
+    assert fit_sequence(Encoder(SMALL_ENCODER), store_of(["T1", "T2"]), Preparation()) is None
     assert fit_sequence(Encoder(SMALL_ENCODER), store_of(["T1"] * 8 + ["mixed"] * 8), Preparation()) is None
 
 
@@ -91,7 +92,7 @@ def test_the_command_fits_the_head_of_a_model_again(model_folder: Path, cohort: 
     done = call("train.py", "sequence", "--data", tmp_path / "manifest.csv", "--run", model, *data)
     assert (done.returncode, done.stderr) == (
         1,
-        "error: Expected slices of two sequences or more, got fewer: fill in the column contrast.\n",
+        "error: Expected slices of two sequences and two groups or more, got fewer: fill in the column contrast.\n",
     )
     assert read_model_card(model).sha256 == after.card.sha256
 

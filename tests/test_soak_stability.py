@@ -21,7 +21,7 @@ def test_images_that_are_not_changed_keep_their_class(cohort, model_folder, monk
     monkeypatch.setattr(stability, "TRANSFORMS", {"none": lambda grey: grey})
     found = stability.harmless_changes(2, model_folder, cohort)
     assert (found.tried, found.failed) == (8, 0), found
-    assert found.measured.startswith("top class changes in 0.0% of all, limit 2% a head: alzheimers 0.0% (still in")
+    assert found.measured.startswith("top class changes in 0.0% of all, limit 2%: alzheimers 0.0% (still in")
 
 
 def with_balanced_classes(folder, cohort):

@@ -52,17 +52,18 @@ class SequenceFit(NamedTuple):
 
 
 def fit_sequence(encoder: Encoder, slices: Store, preparation: Preparation) -> SequenceFit | None:
-    """Returns the head of an encoder fitted on all slices of a known sequence; None with fewer than two sequences."""
+    """Returns the head of an encoder fitted on all slices of a known sequence; None of one sequence or group alone."""
     chosen = sample_sequences(slices)
     truth, generator = sequence_truth(chosen), Generator().manual_seed(0)
-    if len(np.unique(truth)) < 2:
+    n_groups, sizes = len(set(chosen.groups.tolist())), np.unique(truth, return_counts=True)[1]
+    if len(sizes) < 2 or n_groups < 2:
         return None
     pixels = chosen.slices
     seen = [pixels, *(augment_slices(pixels, _AUGMENTATION, generator) for _ in range(_COPIES))]
     maps = torch.stack([_maps_of(encoder, each, preparation) for each in seen])
     probabilities = np.zeros((len(truth), len(SEQUENCES)))
-    n_parts = min(_PARTS, len(set(chosen.groups.tolist())))
-    for known, unseen in StratifiedGroupKFold(n_parts, shuffle=True, random_state=0).split(truth, truth, chosen.groups):
+    parts = StratifiedGroupKFold(min(_PARTS, n_groups, max(2, int(sizes.min()))), shuffle=True, random_state=0)
+    for known, unseen in parts.split(truth, truth, chosen.groups):
         head = _fit(maps[:, known], truth[known])
         probabilities[unseen] = _probabilities(head, maps[0, unseen])
     return SequenceFit(_fit(maps, truth), chosen, probabilities)

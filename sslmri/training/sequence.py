@@ -37,7 +37,9 @@ def run_sequence(options: RunOptions) -> SequenceMetrics:
     with replaced(card.folder) as new:
         metrics = add_sequence(new, encoder, store, preparation, card.training.protocol)
         if metrics is None:
-            raise TrainingError("Expected slices of two sequences or more, got fewer: fill in the column contrast.")
+            raise TrainingError(
+                "Expected slices of two sequences and two groups or more, got fewer: fill in the column contrast."
+            )
         write_model_file(new, card.name, card.training, card.created, card.evidence_note)
     return metrics
 
