@@ -153,7 +153,7 @@ def bank(options: _Options) -> None:
 
 
 def sequence(options: _Options) -> None:
-    """Fit the head that reads the sequence of a slice (T1, T2, ...) again, on the encoder of the run's model."""
+    """Fit the head that reads the sequence of a slice (T1, T2, ...) on the frozen encoder of the run's model."""
     from sslmri.training.report import report_sequences
     from sslmri.training.sequence import run_sequence
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from sslmri.cohorts.simulated import write_simulated
 from sslmri.learning.settings import FinetuneSettings, PretrainSettings, ViewSettings
 from sslmri.models.cards import ModelFile
-from sslmri.models.folder import BANK_CARD, BANK_FILE, MODEL, MODEL_FILE, SEQUENCE_FILE, write_model_file
+from sslmri.models.folder import BANK_CARD, BANK_FILE, MODEL, MODEL_FILE, write_model_file
 from sslmri.models.integrity import parse_as
 from sslmri.training.options import RunOptions
 from sslmri.training.steps import run_evaluate, run_finetune, run_pretrain
@@ -26,13 +26,13 @@ def make_cohort(folder: Path) -> None:
 def make_model(cohort: Path, run: Path) -> None:
     """Trains the model ``tiny`` in a run folder by the real steps, and keeps its gate bank apart, in ``bank``.
 
-    It has no head for the sequence: trained for a moment, that would keep classifiers from any slice.
+    It has no head for the sequence, as after any fine-tuning: one would keep classifiers from slices.
     """
     options = RunOptions(data=cohort, run=run, cache=run / "cache")
     run_pretrain(options, TINY_PRETRAIN)
     run_finetune(options, TINY_FINETUNE)
     copy_bank(run / MODEL, run / "bank")
-    for name in (BANK_FILE, BANK_CARD, SEQUENCE_FILE):  # heads trained for a moment answer whatever a test draws
+    for name in (BANK_FILE, BANK_CARD):  # heads trained for a moment answer whatever a test draws
         (run / MODEL / name).unlink(missing_ok=True)
     list_files_again(run / MODEL)
     run_evaluate(options)

@@ -124,8 +124,9 @@ def fit_model(
 ) -> None:
     """Fine-tunes a pre-trained encoder on the training split of a store and writes the model of the run.
 
-    Without predictions out of fold, of models of the same recipe, the heads are calibrated on the validation split. The
-    gate is fitted on slices of its own, with their splits; without them the model has none, nor a head for sequences.
+    Without predictions out of fold, of models of the same recipe, the heads are calibrated on the validation split, and
+    the model has no head for sequences, which takes longer to fit than a first model. The gate is fitted on slices of
+    its own, with their splits; without them the model has none.
     """
     settings = with_precision(settings)
     fitted = fit_heads(options, start.encoder, store, settings, predictions)
@@ -137,8 +138,9 @@ def fit_model(
         write_card(new / ENCODER_CARD, card)
         write_head_cards(new, fitted, store.records, settings)
         write_model_file(new, *named)
-        if gate is not None:
+        if predictions is not None:
             add_sequence(new, fitted.encoder, store.where(split="train"), options.preparation, options.protocol)
+        if gate is not None:
             save_bank(new, build_bank(Model.load(new), gate))
             write_model_file(new, *named)
 
