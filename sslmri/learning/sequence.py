@@ -52,7 +52,7 @@ class SequenceFit(NamedTuple):
 
 
 def fit_sequence(encoder: Encoder, slices: Store, preparation: Preparation) -> SequenceFit | None:
-    """Returns the head of an encoder fitted on all slices of a known sequence; None of one sequence or group alone."""
+    """Returns the head of an encoder fitted on slices of a known sequence; None for one sequence or one group."""
     chosen = sample_sequences(slices)
     truth, generator = sequence_truth(chosen), Generator().manual_seed(0)
     n_groups, sizes = len(set(chosen.groups.tolist())), np.unique(truth, return_counts=True)[1]

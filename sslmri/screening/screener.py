@@ -41,6 +41,7 @@ from sslmri.screening.saliency import Explainer, class_maps
 from sslmri.screening.sequences import with_sequence
 from sslmri.text import in_order
 
+_Arrays = dict[str, np.ndarray]  # by disease
 UNGATED = "This model cannot check whether the scan is a brain MRI that resembles its training data."
 
 
@@ -132,9 +133,9 @@ class Screener:
         self,
         scan: PreparedScan,
         seen: EncoderFeatures,
-        logits: dict[str, np.ndarray],
-        maps: dict[str, np.ndarray],
-        sequence_seen: dict[str, float] | None,
+        logits: _Arrays,
+        maps: _Arrays,
+        sequences: dict[str, float] | None,
     ) -> Screening:
         info, slices, numbers = scan.info, scan.slices, scan.slice_numbers
         not_brain = decide_brain_mri(self._bank, seen.textures).reason if self._bank else None
@@ -170,7 +171,7 @@ class Screener:
             reason=not_brain,
             findings=findings,
             warnings=warnings,
-            sequence_seen=None if not_brain else sequence_seen,
+            sequence_seen=None if not_brain else sequences,
         )
         arrays = ScreeningArrays(slices, seen.features, maps, probabilities)
         return with_sequence(Screening(summary, arrays, unrestricted=summary))
@@ -236,9 +237,7 @@ class Screener:
     def _explainer(self) -> Explainer:
         return Explainer(self._model)
 
-    def _forward(
-        self, slices: np.ndarray
-    ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def _forward(self, slices: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None, _Arrays, _Arrays]:
         """Returns what one pass of the encoder gives.
 
         In turn: textures (N, T), features (N, D), probabilities of the sequences (N, 4), None without a head for them,
@@ -260,7 +259,7 @@ class Screener:
                 logits[key].append(head.slice_logits(local))
                 maps[key].append(class_maps(local, head))
 
-        def joined(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
+        def joined(parts: dict[str, list[Tensor]]) -> _Arrays:
             return {key: torch.cat(values).numpy() for key, values in parts.items()}
 
         return (

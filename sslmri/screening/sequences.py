@@ -14,7 +14,7 @@ CHOICES: tuple[SequenceChoice, ...] = get_args(SequenceChoice)
 _T1 = frozenset({"T1", "T1ce"})  # one kind, but for the classifiers that need a contrast agent
 _VOLUME = 3  # slices from which on the mean of their probabilities is surer than a single one
 SURE_OF_SLICE, _SURE_OF_VOLUME = 0.8, 0.5
-# Mean probability of a kind from which on the image is of it. Of groups left out that is true for 99.7 % of the slices
+# Mean probability of a kind from which on the image is of it. On groups left out that is true for 99.7 % of the slices
 # and for all of 717 series; on the sequences they were trained on, 7 of 5,546 slices of the three classifiers are taken
 # for another kind. Above the same probability of T1 it is without contrast agent: so are 222 of 228 series without and
 # none of 397 with it, 88 % of slices without and 0.3 % with it.

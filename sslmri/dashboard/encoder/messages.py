@@ -41,14 +41,14 @@ def facts(card: ModelCard, sequence: SequenceMetrics | None = None) -> str:
 
 
 def sequence_sentence(found: SequenceMetrics) -> str:
-    """Returns how often the sequence of a slice is predicted correctly, of groups that its fit left out."""
+    """Returns how often the sequence of a slice is predicted correctly, on groups left out of its training."""
     same = found.same_source
     apart = (
         f"; where several come from the same scanners, {same.rate} of {count(same.n_slices, 'slice')}" if same else ""
     )
     return (
-        f"A classifier predicts the sequence ({', '.join(found.names)}) of a slice; of groups that its fit left out it "
-        f"is correct for **{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
+        f"A classifier predicts the sequence ({', '.join(found.names)}) of a slice; on groups left out of its training "
+        f"it is correct for **{found.accuracy.rate}** of {count(found.accuracy.n_slices, 'slice')}{apart}."
     )
 
 
